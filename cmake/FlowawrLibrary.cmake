@@ -1,0 +1,43 @@
+# flowawr_library(name SRCS a.cc ... DEPS ... [TORCH])   a static library; headers are included from the repository root
+# flowawr_binary(name SRCS ... DEPS ... [TORCH])         an executable, put in <build>/bin
+# flowawr_test(name SRCS ... DEPS ... [TORCH] [LABELS])  a GoogleTest executable and its ctest entry
+# TORCH: the sources use LibTorch; they get the shared precompiled header of torch/types.h.
+add_library(flowawr_torch_pch OBJECT ${CMAKE_SOURCE_DIR}/cmake/pch.cc)
+target_link_libraries(flowawr_torch_pch PUBLIC libtorch)
+target_precompile_headers(flowawr_torch_pch PRIVATE <torch/types.h>)
+
+function(_flowawr_common name scope)
+  target_include_directories(${name} ${scope} ${CMAKE_SOURCE_DIR} ${CMAKE_BINARY_DIR}/proto)
+  target_link_libraries(${name} PRIVATE flowawr_warnings)
+  if(ARG_TORCH)
+    target_link_libraries(${name} ${scope} libtorch)
+    target_precompile_headers(${name} REUSE_FROM flowawr_torch_pch)
+  endif()
+  target_link_libraries(${name} ${scope} ${ARG_DEPS})
+endfunction()
+
+function(flowawr_library name)
+  cmake_parse_arguments(ARG "TORCH" "" "SRCS;DEPS" ${ARGN})
+  add_library(${name} STATIC ${ARG_SRCS})
+  _flowawr_common(${name} PUBLIC)
+endfunction()
+
+function(flowawr_binary name)
+  cmake_parse_arguments(ARG "TORCH" "" "SRCS;DEPS" ${ARGN})
+  add_executable(${name} ${ARG_SRCS})
+  _flowawr_common(${name} PRIVATE)
+  set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bin)
+endfunction()
+
+function(flowawr_test name)
+  cmake_parse_arguments(ARG "TORCH" "TIMEOUT" "SRCS;DEPS;LABELS" ${ARGN})
+  add_executable(${name} ${ARG_SRCS})
+  _flowawr_common(${name} PRIVATE)
+  target_link_libraries(${name} PRIVATE GTest::gtest GTest::gmock GTest::gtest_main)
+  if(NOT ARG_TIMEOUT)
+    set(ARG_TIMEOUT 300)
+  endif()
+  add_test(NAME ${name} COMMAND ${name} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+  set_tests_properties(${name} PROPERTIES TIMEOUT ${ARG_TIMEOUT} LABELS "${ARG_LABELS}"
+    ENVIRONMENT "FLOWAWR_BUILD_DIR=${CMAKE_BINARY_DIR};FLOWAWR_SOURCE_DIR=${CMAKE_SOURCE_DIR}")
+endfunction()

@@ -1,0 +1,31 @@
+# Language level, warnings, compiler cache, linker and sanitizers.
+set(CMAKE_CXX_STANDARD 20)
+set(CMAKE_CXX_STANDARD_REQUIRED ON)
+set(CMAKE_CXX_EXTENSIONS OFF)
+set(CMAKE_POSITION_INDEPENDENT_CODE ON)
+if(NOT CMAKE_BUILD_TYPE)
+  set(CMAKE_BUILD_TYPE Release CACHE STRING "" FORCE)
+endif()
+set(CMAKE_CXX_FLAGS_RELEASE "-O2")
+
+find_program(CCACHE ccache)
+if(CCACHE)
+  # The two environment settings let ccache serve files that use the precompiled header.
+  set(CMAKE_CXX_COMPILER_LAUNCHER
+      ${CMAKE_COMMAND} -E env CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime
+      CCACHE_BASEDIR=${CMAKE_SOURCE_DIR} ${CCACHE})
+endif()
+
+find_program(MOLD mold)
+if(MOLD)
+  add_link_options(-fuse-ld=mold)
+endif()
+
+if(FLOWAWR_SANITIZE)
+  add_compile_options(-fsanitize=${FLOWAWR_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
+  add_link_options(-fsanitize=${FLOWAWR_SANITIZE})
+endif()
+
+# Our own code only: generated and third-party code is not held to it.
+add_library(flowawr_warnings INTERFACE)
+target_compile_options(flowawr_warnings INTERFACE -Wall -Wextra -Werror -Wno-sign-compare -Wno-missing-field-initializers)

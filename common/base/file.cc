@@ -1,0 +1,92 @@
+#include "common/base/file.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <filesystem>
+#include <system_error>
+
+#include "absl/cleanup/cleanup.h"
+#include "absl/strings/str_cat.h"
+#include "common/base/status.h"
+
+namespace flowawr {
+namespace {
+
+absl::Status SystemError(int error, absl::string_view action, absl::string_view path) {
+  const std::string message = absl::StrCat(action, " ", path, ": ", std::generic_category().message(error));
+  switch (error) {
+    case ENOENT: return absl::NotFoundError(message);
+    case ENOSPC:
+    case EDQUOT: return absl::ResourceExhaustedError(absl::StrCat(message, "; free some room and try again"));
+    case EACCES:
+    case EPERM:
+    case EROFS: return absl::PermissionDeniedError(message);
+    default: return absl::InternalError(message);
+  }
+}
+
+absl::Status WriteAll(int fd, absl::string_view bytes, const std::string& path) {
+  while (!bytes.empty()) {
+    const ssize_t written = write(fd, bytes.data(), bytes.size());
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0) return SystemError(errno, "writing", path);
+    bytes.remove_prefix(written);
+  }
+  if (fsync(fd) != 0) return SystemError(errno, "fsync of", path);
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<std::string> ReadFile(const std::string& path, size_t max_bytes) {
+  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return SystemError(errno, "opening", path);
+  absl::Cleanup close_fd = [fd] { close(fd); };
+  std::string bytes;
+  char buffer[1 << 16];
+  while (true) {
+    const ssize_t got = read(fd, buffer, sizeof(buffer));
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return SystemError(errno, "reading", path);
+    if (got == 0) return bytes;
+    if (bytes.size() + got > max_bytes)
+      return absl::ResourceExhaustedError(absl::StrCat(path, " is larger than ", max_bytes, " bytes"));
+    bytes.append(buffer, got);
+  }
+}
+
+absl::Status FsyncDirectory(const std::string& folder) {
+  const int fd = open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd < 0) return SystemError(errno, "opening", folder);
+  absl::Cleanup close_fd = [fd] { close(fd); };
+  if (fsync(fd) != 0) return SystemError(errno, "fsync of", folder);
+  return absl::OkStatus();
+}
+
+absl::Status WriteFileAtomically(const std::string& path, absl::string_view bytes) {
+  std::string temporary = absl::StrCat(path, ".XXXXXX");
+  const int fd = mkostemp(temporary.data(), O_CLOEXEC);
+  if (fd < 0) return SystemError(errno, "creating a temporary file for", path);
+  absl::Cleanup remove_temporary = [&temporary] { unlink(temporary.c_str()); };
+  fchmod(fd, 0644);
+  absl::Status written = WriteAll(fd, bytes, path);
+  if (close(fd) != 0 && written.ok()) written = SystemError(errno, "closing", path);
+  FLOWAWR_RETURN_IF_ERROR(written);
+  if (rename(temporary.c_str(), path.c_str()) != 0) return SystemError(errno, "renaming to", path);
+  std::move(remove_temporary).Cancel();
+  const std::string folder = std::filesystem::path(path).parent_path().string();
+  return FsyncDirectory(folder.empty() ? "." : folder);
+}
+
+absl::Status MakeDirectories(const std::string& folder) {
+  std::error_code error;
+  std::filesystem::create_directories(folder, error);
+  if (error) return SystemError(error.value(), "creating the folder", folder);
+  return absl::OkStatus();
+}
+
+}  // namespace flowawr

@@ -1,0 +1,25 @@
+// Files read whole and written so that nobody ever sees half of one.
+#pragma once
+
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+
+namespace flowawr {
+
+// NotFound or Internal, naming the path. ResourceExhausted above `max_bytes`.
+absl::StatusOr<std::string> ReadFile(const std::string& path, size_t max_bytes = size_t{1} << 30);
+
+// Writes a temporary file beside `path`, fsyncs it and its folder, and renames it over `path`.
+// ResourceExhausted when the disk is full; `path` is then as it was and the temporary file is gone.
+absl::Status WriteFileAtomically(const std::string& path, absl::string_view bytes);
+
+// Makes renames and new files in `folder` durable.
+absl::Status FsyncDirectory(const std::string& folder);
+
+// mkdir -p.
+absl::Status MakeDirectories(const std::string& folder);
+
+}  // namespace flowawr
