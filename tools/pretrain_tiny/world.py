@@ -1,0 +1,45 @@
+"""The tiny world: pictures of three-letter words and the prompts that (mostly) say what they show."""
+
+import itertools
+import random
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+HEIGHT, WIDTH = 32, 64
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+CAPTION_NOISE = 0.25
+FONT = "/usr/share/fonts/truetype/dejavu/DejaVuSansMono-Bold.ttf"  # Debian: fonts-dejavu-core
+FONT_SIZES = (28, 30, 32)
+FONTS = {size: ImageFont.truetype(FONT, size) for size in FONT_SIZES}
+
+# The CLIP merges that make "sign", "that" and "says" one token each would also fire inside these words.
+_MERGED = (lambda w: w.endswith("GN"), lambda w: w.startswith("TH"), lambda w: w.endswith("YS"))
+
+
+def all_words():
+    words = ("".join(letters) for letters in itertools.product(LETTERS, repeat=3))
+    return [w for w in words if not any(is_merged(w) for is_merged in _MERGED)]
+
+
+def prompt_of(word):
+    return f'a sign that says "{word}"'
+
+
+def draw(word, rng):
+    image = Image.new("RGB", (WIDTH, HEIGHT), "white")
+    size = rng.choice(FONT_SIZES)
+    x, y = WIDTH / 2 + rng.randint(-2, 2), HEIGHT / 2 + rng.randint(-1, 1)
+    ImageDraw.Draw(image).text((x, y), word, font=FONTS[size], fill="black", anchor="mm")
+    return np.asarray(image)
+
+
+def noisy_caption(word, rng):
+    return prompt_of("".join(rng.choice(LETTERS) if rng.random() < CAPTION_NOISE else letter for letter in word))
+
+
+def split(heldout=400, train=2000, seed=0):
+    """Disjoint words for reinforcement learning and for its evaluation; pretraining sees them all."""
+    words = all_words()
+    random.Random(seed).shuffle(words)
+    return words[heldout : heldout + train], words[:heldout]
