@@ -1,0 +1,27 @@
+// The two forms in which other libraries take a LoRA adapter.
+#ifndef FLOWAWR_COMMON_NN_LORA_FILES_H_
+#define FLOWAWR_COMMON_NN_LORA_FILES_H_
+
+#include <memory>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "common/nn/lora_adapter.h"
+
+namespace flowawr {
+
+// Writes adapter_config.json and adapter_model.safetensors into `folder`, made if absent: what
+// `peft.PeftModel.from_pretrained(transformer, folder)` reads. `base_model` is recorded as base_model_name_or_path.
+absl::Status WritePeftFolder(const LoraAdapter& adapter, const std::string& base_model, const std::string& folder);
+
+// Writes one pytorch_lora_weights.safetensors for `StableDiffusion3Pipeline.load_lora_weights(file)`. alpha / rank is
+// folded into B, so that readers that ignore metadata (and take alpha = rank) compute the same.
+absl::Status WriteDiffusersLora(const LoraAdapter& adapter, const std::string& file);
+
+// Reads a PEFT folder whose rank, alpha and modules are those of `layout`; InvalidArgument says what differs.
+absl::StatusOr<LoraAdapter> ReadPeftFolder(const std::string& folder, std::shared_ptr<const LoraLayout> layout);
+
+}  // namespace flowawr
+
+#endif  // FLOWAWR_COMMON_NN_LORA_FILES_H_

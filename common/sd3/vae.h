@@ -1,0 +1,64 @@
+// The image autoencoder of Stable Diffusion: diffusers' AutoencoderKL.
+#ifndef FLOWAWR_COMMON_SD3_VAE_H_
+#define FLOWAWR_COMMON_SD3_VAE_H_
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+
+namespace flowawr {
+
+struct VaeConfig {
+  int64_t in_channels = 3;
+  int64_t out_channels = 3;
+  int64_t latent_channels = 4;
+  std::vector<int64_t> block_out_channels = {64};
+  int64_t layers_per_block = 1;
+  int64_t norm_num_groups = 32;
+  double scaling_factor = 0.18215;
+  double shift_factor = 0;
+  bool use_quant_conv = true;
+  bool use_post_quant_conv = true;
+  bool mid_block_add_attention = true;
+};
+
+// As ParseTransformerConfig: unknown fields are refused.
+absl::StatusOr<VaeConfig> ParseVaeConfig(absl::string_view json, const std::string& name_for_errors);
+
+// Frozen; safe to call from several threads at once. No gradients.
+class Vae {
+ public:
+  // Reads config.json and diffusion_pytorch_model.safetensors of `folder`; InvalidArgument lists all missing, unexpected
+  // and mis-shaped tensors at once.
+  static absl::StatusOr<std::shared_ptr<const Vae>> Load(const std::string& folder, at::ScalarType dtype);
+  ~Vae();
+  Vae(const Vae&) = delete;
+  Vae& operator=(const Vae&) = delete;
+
+  const VaeConfig& config() const;
+
+  // Pixels to one latent, on each side.
+  int downscale() const;
+
+  // Latents [B, latent_channels, h, w] as the transformer sees them (scaled and shifted) to images
+  // [B, 3, h * downscale, w * downscale] f32 in [0, 1].
+  at::Tensor Decode(const at::Tensor& latents) const;
+
+  // Images [B, 3, H, W] in [0, 1] to the mean of the latent distribution, scaled and shifted, f32.
+  at::Tensor EncodeMean(const at::Tensor& images) const;
+
+ private:
+  struct Weights;
+  explicit Vae(std::unique_ptr<const Weights> weights);
+  std::unique_ptr<const Weights> weights_;
+};
+
+}  // namespace flowawr
+
+#endif  // FLOWAWR_COMMON_SD3_VAE_H_
