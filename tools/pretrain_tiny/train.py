@@ -3,7 +3,8 @@
 
     python tools/pretrain_tiny/train.py --work /tmp/pretrain_tiny --out models/tiny-sd3
 
-Stages: vae, latents, transformer (with the text encoders), assemble. evaluate.py gives the figures of the result.
+Stages: vae, latents, transformer (with the text encoders), misspell (a short further training on captions with more
+noise, so that the base draws crisp letters but often the wrong ones). evaluate.py gives the figures of the result.
 """
 
 import argparse
@@ -95,8 +96,8 @@ def make_latents(args, pipeline):
     return (latents - shift) * scale, stored["captions"]
 
 
-def train_transformer(args, pipeline, latents, captions):
-    path = f"{args.work}/transformer.pt"
+def train_transformer(args, pipeline, latents, captions, stage, steps, lr):
+    path = f"{args.work}/{stage}.pt"
     modules = torch.nn.ModuleDict({name: getattr(pipeline, name) for name in
                                    ("transformer", "text_encoder", "text_encoder_2", "text_encoder_3")})
     if os.path.exists(path):
@@ -105,15 +106,15 @@ def train_transformer(args, pipeline, latents, captions):
     torch.manual_seed(args.seed + 2)
     ids = [torch.stack(side) for side in zip(*(components.tokenize(pipeline, side) for side in zip(*captions)))]
     parameters = [p for p in modules.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(parameters, lr=args.lr, betas=(0.9, 0.99), weight_decay=0.01)
+    optimizer = torch.optim.AdamW(parameters, lr=lr, betas=(0.9, 0.99), weight_decay=0.01)
     average = {name: value.detach().clone() for name, value in modules.state_dict().items()}
     modules.train()
-    log = csv.writer(open(f"{args.work}/loss.csv", "w"))
+    log = csv.writer(open(f"{args.work}/{stage}_loss.csv", "w"))
     log.writerow(["step", "loss", "seconds"])
     started, recent = time.time(), []
-    for step in range(args.steps):
+    for step in range(steps):
         for group in optimizer.param_groups:
-            group["lr"] = args.lr * warmup_cosine(step, args.steps, 200)
+            group["lr"] = lr * warmup_cosine(step, steps, 200)
         rows = torch.randint(len(latents), (args.batch,))
         side = torch.randint(2, (1,)).item()
         x0, noise = latents[rows], torch.randn(args.batch, *latents.shape[1:])
@@ -138,10 +139,8 @@ def train_transformer(args, pipeline, latents, captions):
         if (step + 1) % 20 == 0:
             log.writerow([step + 1, round(sum(recent[-20:]) / 20, 5), round(time.time() - started, 1)])
         if (step + 1) % 100 == 0:
-            report("transformer", step + 1, args.steps, started, loss=sum(recent[-100:]) / 100)
-        if (step + 1) % 500 == 0:
-            torch.save({"average": average, "step": step + 1}, path + ".part")
-    torch.save({"average": average, "step": args.steps}, path)
+            report(stage, step + 1, steps, started, loss=sum(recent[-100:]) / 100)
+    torch.save({"average": average, "step": steps}, path)
     modules.load_state_dict(average)
 
 
@@ -153,6 +152,7 @@ def main():
     parser.add_argument("--vae-steps", type=int, default=1400)
     parser.add_argument("--pictures", type=int, default=30000)
     parser.add_argument("--steps", type=int, default=3400)
+    parser.add_argument("--misspell-steps", type=int, default=400)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--lr", type=float, default=1e-3)
     parser.add_argument("--bf16", action=argparse.BooleanOptionalAction, default=False, help="autocast")
@@ -165,7 +165,10 @@ def main():
     pipeline = components.make_pipeline(args.out)
     train_vae(args, pipeline)
     latents, captions = make_latents(args, pipeline)
-    train_transformer(args, pipeline, latents, captions)
+    train_transformer(args, pipeline, latents, captions, "transformer", args.steps, args.lr)
+    rng = random.Random(args.seed + 3)
+    misspelt = [[world.misspell(caption, world.FURTHER_NOISE, rng) for caption in pair] for pair in captions]
+    train_transformer(args, pipeline, latents, misspelt, "misspell", args.misspell_steps, args.lr / 4)
     pipeline.save_pretrained(args.out)
     StableDiffusion3Pipeline.from_pretrained(args.out)
 

@@ -8,7 +8,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 HEIGHT, WIDTH = 32, 64
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-CAPTION_NOISE = 0.25
+CAPTION_NOISE = 0.25  # share of letters replaced at random in the captions of most of the pretraining
+FURTHER_NOISE = 0.15  # and of those captions again in its last stage
 FONT = "/usr/share/fonts/truetype/dejavu/DejaVuSansMono-Bold.ttf"  # Debian: fonts-dejavu-core
 FONT_SIZES = (28, 30, 32)
 FONTS = {size: ImageFont.truetype(FONT, size) for size in FONT_SIZES}
@@ -35,7 +36,14 @@ def draw(word, rng):
 
 
 def noisy_caption(word, rng):
-    return prompt_of("".join(rng.choice(LETTERS) if rng.random() < CAPTION_NOISE else letter for letter in word))
+    return misspell(prompt_of(word), CAPTION_NOISE, rng)
+
+
+def misspell(caption, noise, rng):
+    """The caption with each letter of its word replaced with probability `noise`."""
+    before, word, after = caption.split('"')
+    word = "".join(rng.choice(LETTERS) if rng.random() < noise else letter for letter in word)
+    return f'{before}"{word}"{after}'
 
 
 def split(heldout=400, train=2000, seed=0):
