@@ -1,0 +1,52 @@
+// A gRPC server as every process runs one: health, reflection, bounded messages and threads, TLS, token.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "flowawr/v1/config.pb.h"
+#include "grpcpp/impl/service_type.h"
+#include "grpcpp/server.h"
+
+namespace flowawr {
+
+struct ServerOptions {
+  std::string listen;         // host:port; port 0: any free one
+  v1::NetworkConfig network;  // TLS, token, message size
+  int max_threads = 512;      // calls that wait or stream hold one each; above it calls end as ResourceExhausted
+};
+
+// Owns the server's threads; not the services, which must outlive it. Thread-safe.
+class RpcServer {
+ public:
+  // Serving when it returns. Errors: PermissionDenied for an address outside loopback without TLS or
+  // `network.insecure`; AlreadyExists when the port is taken; InvalidArgument for an address or file that is no good.
+  //
+  // With `network.token_file` every call of every service must carry "authorization: Bearer TOKEN", else it ends as
+  // UNAUTHENTICATED before a handler sees it. The token is compared in constant time and never logged.
+  static absl::StatusOr<std::unique_ptr<RpcServer>> Start(const ServerOptions& options,
+                                                          const std::vector<grpc::Service*>& services);
+  // Shutdown() without grace.
+  ~RpcServer();
+
+  // Where a client finds it, e.g. "127.0.0.1:41234". For a wildcard host, this machine's loopback address.
+  const std::string& endpoint() const { return endpoint_; }
+
+  // What the health service answers.
+  void SetServing(bool is_serving);
+
+  // Answers NOT_SERVING, takes no new calls, waits up to `grace` for those under way, cancels the rest and returns when
+  // every handler has returned. Harmless when repeated.
+  void Shutdown(absl::Duration grace);
+
+ private:
+  RpcServer() = default;
+
+  std::string endpoint_;
+  std::unique_ptr<grpc::Server> server_;
+};
+
+}  // namespace flowawr

@@ -1,0 +1,13 @@
+// absl::Status <-> grpc::Status. Codes are the same numbers.
+#pragma once
+
+#include "absl/status/status.h"
+#include "grpcpp/support/status.h"
+
+namespace flowawr {
+
+// A message above 4 KiB is cut: the whole status must fit HTTP/2's headers.
+grpc::Status ToGrpc(const absl::Status& status);
+absl::Status FromGrpc(const grpc::Status& status);
+
+}  // namespace flowawr

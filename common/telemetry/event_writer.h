@@ -1,0 +1,39 @@
+// TensorBoard event files: `tensorboard --logdir RUN_DIR/events`.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/synchronization/mutex.h"
+
+namespace flowawr {
+
+struct Image;  // common/tensor/image.h
+
+// Appends to one new file of `folder`; every record is handed to the operating system whole before Add...() returns.
+// Thread-safe. Errors name the file; after one the file may end in half a record, which TensorBoard leaves out.
+class EventWriter {
+ public:
+  // Makes `folder` when it is not there. A folder may hold the files of several writers: resumes add theirs.
+  static absl::StatusOr<std::unique_ptr<EventWriter>> Create(const std::string& folder);
+  ~EventWriter();
+
+  absl::Status AddScalar(absl::string_view tag, int64_t step, double value);
+  absl::Status AddImage(absl::string_view tag, int64_t step, const Image& image);
+
+ private:
+  EventWriter(std::string path, int fd) : path_(std::move(path)), fd_(fd) {}
+  // One record: length, its checksum, an Event in wire format, its checksum.
+  absl::Status WriteRecord(const std::string& event);
+
+  const std::string path_;
+  absl::Mutex mutex_;
+  const int fd_ ABSL_GUARDED_BY(mutex_);
+};
+
+}  // namespace flowawr

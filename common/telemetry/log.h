@@ -1,0 +1,13 @@
+// Logging goes through spdlog: spdlog::info("batch {} trained", n) and so on, to stderr.
+#pragma once
+
+#include "absl/strings/string_view.h"
+#include "spdlog/spdlog.h"
+
+namespace flowawr {
+
+// Every line carries the time, `process_name` and the level. Call first thing in main(). `level`: trace, debug, info,
+// warn, error or off; anything else logs a warning and means info.
+void InitLogging(absl::string_view process_name, absl::string_view level = "info");
+
+}  // namespace flowawr
