@@ -26,6 +26,8 @@ target_include_directories(libtorch SYSTEM INTERFACE
 target_link_directories(libtorch INTERFACE "${torch_root}/lib")
 target_link_options(libtorch INTERFACE "-Wl,-rpath,${torch_root}/lib" "-Wl,--no-as-needed")
 target_link_libraries(libtorch INTERFACE torch torch_cpu c10)
+# Protobuf's targets bring -pthread; a precompiled header only serves files with the same flags.
+target_compile_options(libtorch INTERFACE -pthread)
 foreach(cuda_library torch_cuda c10_cuda)
   if(EXISTS "${torch_root}/lib/lib${cuda_library}.so")
     target_link_libraries(libtorch INTERFACE ${cuda_library})

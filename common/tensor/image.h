@@ -1,0 +1,37 @@
+// Pictures as plain bytes, and PNG and JPEG around them. Needs no LibTorch.
+//
+// Everything here is pure and thread-safe. A broken file is InvalidArgument; it never ends the process.
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+
+namespace flowawr {
+
+struct Image {
+  int height = 0;
+  int width = 0;
+  std::string rgb;  // height * width * 3 bytes, rows from the top, interleaved
+};
+
+// OK, or InvalidArgument that says how the fields disagree.
+absl::Status ValidateImage(const Image& image);
+
+// `text` becomes PNG text chunks (UTF-8): keys of 1 to 79 printable ASCII characters. Same input, same bytes.
+absl::StatusOr<std::string> EncodePng(const Image& image, const std::map<std::string, std::string>& text = {});
+
+// Any PNG, brought to 8-bit RGB; transparency is laid over white. At most 2^26 pixels.
+absl::StatusOr<Image> DecodePng(absl::string_view bytes);
+
+// Baseline JPEG, 4:2:0; `quality` in [1, 100].
+absl::StatusOr<std::string> EncodeJpeg(const Image& image, int quality);
+
+// The images in reading order, `columns` a row, `gap` white pixels between and around them. Cells have the size of the
+// largest image. An empty list gives an empty image.
+Image Grid(const std::vector<Image>& images, int columns, int gap);
+
+}  // namespace flowawr

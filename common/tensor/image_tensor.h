@@ -1,0 +1,16 @@
+// From image tensors to pictures.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <vector>
+
+#include "common/tensor/image.h"
+
+namespace flowawr {
+
+// `images` is [B, 3, H, W], any float type and device, values in [0, 1]; values outside are clamped, a NaN is black.
+// Rounded to the nearest of 256 levels, as diffusers does.
+std::vector<Image> ImagesFromTensor(const at::Tensor& images);
+
+}  // namespace flowawr

@@ -1,0 +1,228 @@
+#include "common/tensor/safetensors.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <torch/types.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <filesystem>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+#include "absl/base/internal/endian.h"
+#include "absl/cleanup/cleanup.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "common/base/file.h"
+#include "common/base/status.h"
+#include "common/tensor/safetensors_header.h"
+#include "common/tensor/strict_json.h"
+
+namespace flowawr {
+namespace {
+
+using nlohmann::json;
+
+constexpr std::pair<absl::string_view, at::ScalarType> kTypes[] = {
+    {"F64", at::kDouble},  {"F32", at::kFloat},  {"F16", at::kHalf},   {"BF16", at::kBFloat16}, {"F8_E4M3", at::kFloat8_e4m3fn},
+    {"F8_E5M2", at::kFloat8_e5m2}, {"I64", at::kLong},   {"I32", at::kInt},    {"I16", at::kShort},     {"I8", at::kChar},
+    {"U64", at::kUInt64},  {"U32", at::kUInt32}, {"U16", at::kUInt16}, {"U8", at::kByte},       {"BOOL", at::kBool}};
+
+at::ScalarType TypeOf(absl::string_view dtype) {
+  for (const auto& [name, type] : kTypes)
+    if (name == dtype) return type;
+  TORCH_CHECK(false, "no tensor type for ", std::string(dtype));
+}
+
+absl::StatusOr<absl::string_view> NameOf(at::ScalarType type) {
+  for (const auto& [name, candidate] : kTypes)
+    if (candidate == type) return name;
+  return absl::InvalidArgumentError(absl::StrCat("safetensors has no dtype for ", c10::toString(type)));
+}
+
+// Owns the bytes that tensors view.
+class Bytes {
+ public:
+  explicit Bytes(std::string owned) : owned_(std::move(owned)), data_(owned_.data()), size_(owned_.size()) {}
+  Bytes(void* mapping, size_t size) : data_(static_cast<char*>(mapping)), size_(size), is_mapped_(true) {}
+  ~Bytes() {
+    if (is_mapped_) munmap(data_, size_);
+  }
+  Bytes(const Bytes&) = delete;
+  Bytes& operator=(const Bytes&) = delete;
+
+  char* data() const { return data_; }
+  absl::string_view view() const { return {data_, size_}; }
+
+ private:
+  std::string owned_;
+  char* data_;
+  size_t size_;
+  bool is_mapped_ = false;
+};
+
+absl::StatusOr<std::shared_ptr<const Bytes>> MapFile(const std::string& path) {
+  auto error = [&path](absl::string_view action) {
+    const std::string message = absl::StrCat(action, " ", path, ": ", std::generic_category().message(errno));
+    return errno == ENOENT ? absl::NotFoundError(message) : absl::FailedPreconditionError(message);
+  };
+  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return error("opening");
+  absl::Cleanup close_fd = [fd] { close(fd); };
+  struct stat info;
+  if (fstat(fd, &info) != 0) return error("reading");
+  if (!S_ISREG(info.st_mode)) return absl::InvalidArgumentError(absl::StrCat(path, " is not a regular file"));
+  if (info.st_size == 0) return std::make_shared<const Bytes>(std::string());
+  // Private and writable: an in-place operation on a tensor copies the page instead of ending in SIGSEGV.
+  void* mapping = mmap(nullptr, info.st_size, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0);
+  if (mapping == MAP_FAILED) return error("mapping");
+  return std::make_shared<const Bytes>(mapping, info.st_size);
+}
+
+absl::StatusOr<std::map<std::string, at::Tensor>> MakeTensors(const std::shared_ptr<const Bytes>& bytes,
+                                                              const SafetensorsHeader& header, absl::string_view name) {
+  std::map<std::string, at::Tensor> tensors;
+  for (const auto& [key, entry] : header.tensors) {
+    char* data = bytes->data() + header.data_begin + entry.begin;
+    const absl::string_view content(data, entry.end - entry.begin);
+    const at::ScalarType type = TypeOf(entry.dtype);
+    if (type == at::kBool && content.find_first_not_of(absl::string_view("\0\1", 2)) != content.npos)
+      return absl::InvalidArgumentError(absl::StrCat(name, ": tensor \"", key, "\" is BOOL with a byte other than 0 and 1"));
+    if (content.empty()) {
+      tensors[key] = at::empty(entry.shape, type);
+      continue;
+    }
+    at::Tensor tensor;
+    if (reinterpret_cast<uintptr_t>(data) % c10::elementSize(type) == 0) {
+      tensor = at::from_blob(data, entry.shape, [bytes](void*) {}, type);
+    } else {  // a writer that did not pad its header
+      tensor = at::empty(entry.shape, type);
+      std::memcpy(tensor.data_ptr(), data, content.size());
+    }
+    tensors[key] = std::move(tensor);
+  }
+  return tensors;
+}
+
+std::string Describe(at::ScalarType dtype, at::IntArrayRef shape) {
+  return absl::StrCat(c10::toString(dtype), " [", absl::StrJoin(shape, ","), "]");
+}
+
+}  // namespace
+
+absl::StatusOr<SafetensorsFile> SafetensorsFile::Open(const std::string& path) {
+  FLOWAWR_ASSIGN_OR_RETURN(const std::shared_ptr<const Bytes> bytes, MapFile(path));
+  FLOWAWR_ASSIGN_OR_RETURN(SafetensorsHeader header, ParseSafetensorsHeader(bytes->view(), path));
+  SafetensorsFile file;
+  FLOWAWR_ASSIGN_OR_RETURN(file.tensors_, MakeTensors(bytes, header, path));
+  file.metadata_ = std::move(header.metadata);
+  file.name_ = path;
+  return file;
+}
+
+absl::StatusOr<SafetensorsFile> SafetensorsFile::Parse(std::string bytes, std::string name_for_errors) {
+  auto owner = std::make_shared<const Bytes>(std::move(bytes));
+  FLOWAWR_ASSIGN_OR_RETURN(SafetensorsHeader header, ParseSafetensorsHeader(owner->view(), name_for_errors));
+  SafetensorsFile file;
+  FLOWAWR_ASSIGN_OR_RETURN(file.tensors_, MakeTensors(owner, header, name_for_errors));
+  file.metadata_ = std::move(header.metadata);
+  file.name_ = std::move(name_for_errors);
+  return file;
+}
+
+absl::StatusOr<at::Tensor> SafetensorsFile::Get(const std::string& name, at::ScalarType dtype,
+                                                at::IntArrayRef shape) const {
+  const auto found = tensors_.find(name);
+  if (found == tensors_.end())
+    return absl::NotFoundError(
+        absl::StrCat(name_, ": tensor \"", name, "\" is missing, expected ", Describe(dtype, shape)));
+  const at::Tensor& tensor = found->second;
+  if (tensor.scalar_type() != dtype || tensor.sizes() != shape)
+    return absl::InvalidArgumentError(absl::StrCat(name_, ": tensor \"", name, "\" is ",
+                                                   Describe(tensor.scalar_type(), tensor.sizes()), ", expected ",
+                                                   Describe(dtype, shape)));
+  return tensor;
+}
+
+absl::StatusOr<std::map<std::string, at::Tensor>> LoadCheckpointTensors(const std::string& folder,
+                                                                        const std::string& stem) {
+  const std::string base = absl::StrCat(folder, "/", stem, ".safetensors"), index_path = absl::StrCat(base, ".index.json");
+  std::error_code ignored;
+  if (!std::filesystem::exists(index_path, ignored)) {
+    FLOWAWR_ASSIGN_OR_RETURN(const SafetensorsFile file, SafetensorsFile::Open(base));
+    return file.tensors();
+  }
+  FLOWAWR_ASSIGN_OR_RETURN(const json index, ReadStrictJson(index_path));
+  if (!index.is_object() || !index.contains("weight_map") || !index["weight_map"].is_object())
+    return absl::InvalidArgumentError(absl::StrCat(index_path, ": no weight_map object"));
+  std::map<std::string, SafetensorsFile> shards;
+  std::map<std::string, at::Tensor> tensors;
+  for (const auto& [name, value] : index["weight_map"].items()) {
+    const std::string shard = value.is_string() ? value.get<std::string>() : "";
+    if (shard.empty() || absl::StrContains(shard, "/") || absl::StrContains(shard, "..") ||
+        !absl::EndsWith(shard, ".safetensors"))
+      return absl::InvalidArgumentError(absl::StrCat(index_path, ": weight_map \"", name,
+                                                     "\" must name a .safetensors file beside the index"));
+    auto found = shards.find(shard);
+    if (found == shards.end()) {
+      FLOWAWR_ASSIGN_OR_RETURN(SafetensorsFile file, SafetensorsFile::Open(absl::StrCat(folder, "/", shard)));
+      found = shards.emplace(shard, std::move(file)).first;
+    }
+    const auto tensor = found->second.tensors().find(name);
+    if (tensor == found->second.tensors().end())
+      return absl::NotFoundError(absl::StrCat(index_path, ": tensor \"", name, "\" is not in ", shard));
+    tensors[name] = tensor->second;
+  }
+  return tensors;
+}
+
+absl::StatusOr<std::string> SerializeSafetensors(const std::map<std::string, at::Tensor>& tensors,
+                                                 const std::map<std::string, std::string>& metadata) {
+  // Widest elements first, then by name, so that every tensor is aligned for its type.
+  std::vector<std::pair<const std::string*, at::Tensor>> ordered;
+  for (const auto& [name, tensor] : tensors) ordered.push_back({&name, tensor.detach().to(at::kCPU).contiguous()});
+  std::stable_sort(ordered.begin(), ordered.end(), [](const auto& a, const auto& b) {
+    return a.second.element_size() > b.second.element_size();
+  });
+  nlohmann::ordered_json header;
+  header["__metadata__"] = {{"format", "pt"}};
+  for (const auto& [key, value] : metadata) header["__metadata__"][key] = value;
+  uint64_t end = 0;
+  for (const auto& [name, tensor] : ordered) {
+    if (*name == "__metadata__") return absl::InvalidArgumentError("a tensor cannot have the name __metadata__");
+    FLOWAWR_ASSIGN_OR_RETURN(const absl::string_view dtype, NameOf(tensor.scalar_type()));
+    const uint64_t begin = end;
+    end += tensor.nbytes();
+    header[*name] = {{"dtype", std::string(dtype)}, {"shape", tensor.sizes().vec()}, {"data_offsets", {begin, end}}};
+  }
+  std::string text;
+  try {
+    text = header.dump();
+  } catch (const nlohmann::json::exception& error) {
+    return absl::InvalidArgumentError(absl::StrCat("a name or metadata is not UTF-8: ", error.what()));
+  }
+  text.append((8 - text.size() % 8) % 8, ' ');
+
+  std::string bytes(8, '\0');
+  bytes.reserve(8 + text.size() + end);
+  absl::little_endian::Store64(bytes.data(), text.size());
+  bytes += text;
+  for (const auto& [name, tensor] : ordered)
+    bytes.append(static_cast<const char*>(tensor.const_data_ptr()), tensor.nbytes());
+  return bytes;
+}
+
+absl::Status WriteSafetensors(const std::string& path, const std::map<std::string, at::Tensor>& tensors,
+                              const std::map<std::string, std::string>& metadata) {
+  FLOWAWR_ASSIGN_OR_RETURN(const std::string bytes, SerializeSafetensors(tensors, metadata));
+  return WriteFileAtomically(path, bytes);
+}
+
+}  // namespace flowawr

@@ -1,0 +1,52 @@
+// safetensors files: read strictly (see safetensors_header.h for what is refused), written deterministically.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <map>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+
+namespace flowawr {
+
+// The tensors of one file. They view the file's bytes and keep them alive, so they may outlive this object.
+// Immutable and thread-safe. Writing into a tensor of a mapped file changes this process's copy, never the file.
+class SafetensorsFile {
+ public:
+  // Maps the file. It must not be truncated while it is in use: the kernel answers that with SIGBUS. Every file that
+  // this project writes is replaced by rename, which is safe. NotFound, or InvalidArgument for a malformed file.
+  static absl::StatusOr<SafetensorsFile> Open(const std::string& path);
+
+  // The same from bytes in memory, e.g. a blob that came over the network.
+  static absl::StatusOr<SafetensorsFile> Parse(std::string bytes, std::string name_for_errors);
+
+  const std::map<std::string, at::Tensor>& tensors() const { return tensors_; }
+  const std::map<std::string, std::string>& metadata() const { return metadata_; }
+
+  // The tensor with exactly this type and shape; NotFound or InvalidArgument that names the file, the tensor, what it is
+  // and what was expected.
+  absl::StatusOr<at::Tensor> Get(const std::string& name, at::ScalarType dtype, at::IntArrayRef shape) const;
+
+ private:
+  std::string name_;
+  std::map<std::string, at::Tensor> tensors_;
+  std::map<std::string, std::string> metadata_;
+};
+
+// All tensors of one model of a diffusers or transformers folder: `stem`.safetensors, or the shards that
+// `stem`.safetensors.index.json lists. The index may only name files beside it.
+absl::StatusOr<std::map<std::string, at::Tensor>> LoadCheckpointTensors(const std::string& folder, const std::string& stem);
+
+// The same tensors and metadata give the same bytes on every machine. Tensors are copied to contiguous CPU memory as
+// needed; "format": "pt" is added to the metadata, as transformers expects. InvalidArgument for a dtype that the format
+// lacks.
+absl::StatusOr<std::string> SerializeSafetensors(const std::map<std::string, at::Tensor>& tensors,
+                                                 const std::map<std::string, std::string>& metadata = {});
+
+// Serializes and writes atomically, see WriteFileAtomically().
+absl::Status WriteSafetensors(const std::string& path, const std::map<std::string, at::Tensor>& tensors,
+                              const std::map<std::string, std::string>& metadata = {});
+
+}  // namespace flowawr
