@@ -1,0 +1,65 @@
+#include "common/rpc/blob_stream.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+
+namespace flowawr {
+
+v1::BlobHeader MakeBlobHeader(absl::string_view blob) {
+  v1::BlobHeader header;
+  header.set_size(blob.size());
+  header.set_sha256(Sha256(blob));
+  return header;
+}
+
+absl::Status SendBlob(absl::string_view blob, absl::FunctionRef<bool(v1::BlobChunk&&)> write) {
+  for (uint64_t offset = 0; offset < blob.size(); offset += kMaxChunkBytes) {
+    v1::BlobChunk chunk;
+    chunk.set_offset(offset);
+    chunk.set_data(std::string(blob.substr(offset, kMaxChunkBytes)));
+    if (!write(std::move(chunk)))
+      return absl::CancelledError(
+          absl::StrCat("the receiver closed the stream after ", offset, " of ", blob.size(), " bytes"));
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<BlobAssembler> BlobAssembler::Create(const v1::BlobHeader& header, uint64_t max_bytes) {
+  if (header.size() > max_bytes)
+    return absl::ResourceExhaustedError(
+        absl::StrCat("a blob of ", header.size(), " bytes is announced; at most ", max_bytes, " are accepted here"));
+  if (header.sha256().size() != 32)
+    return absl::InvalidArgumentError(
+        absl::StrCat("the blob's sha256 has ", header.sha256().size(), " bytes, expected 32"));
+  return BlobAssembler(header);
+}
+
+absl::Status BlobAssembler::Add(const v1::BlobChunk& chunk) {
+  const uint64_t size = chunk.data().size();
+  if (size == 0) return absl::InvalidArgumentError("a blob chunk is empty");
+  if (size > kMaxChunkBytes)
+    return absl::InvalidArgumentError(
+        absl::StrCat("a blob chunk has ", size, " bytes; at most ", kMaxChunkBytes, " are accepted"));
+  if (chunk.offset() != received_.size())
+    return absl::FailedPreconditionError(
+        absl::StrCat("a blob chunk starts at byte ", chunk.offset(), ", expected ", received_.size(), ": a chunk was ",
+                     chunk.offset() > received_.size() ? "lost" : "repeated", " or they were reordered"));
+  if (size > header_.size() - received_.size())
+    return absl::OutOfRangeError(absl::StrCat("the blob is longer than the ", header_.size(), " bytes announced"));
+  received_.append(chunk.data());
+  hasher_.Update(chunk.data());
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::string> BlobAssembler::Finish() {
+  if (received_.size() != header_.size())
+    return absl::DataLossError(
+        absl::StrCat("the blob was cut: ", received_.size(), " of ", header_.size(), " bytes came"));
+  if (hasher_.Finish() != header_.sha256())
+    return absl::DataLossError("the blob has another sha256 than announced: it was changed on the way");
+  return std::move(received_);
+}
+
+}  // namespace flowawr

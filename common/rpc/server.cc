@@ -1,0 +1,120 @@
+#include "common/rpc/server.h"
+
+#include <netdb.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <system_error>
+
+#include "absl/cleanup/cleanup.h"
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "common/base/host_port.h"
+#include "common/base/status.h"
+#include "common/rpc/server_credentials.h"
+#include "grpcpp/ext/proto_server_reflection_plugin.h"
+#include "grpcpp/health_check_service_interface.h"
+#include "grpcpp/resource_quota.h"
+#include "grpcpp/server_builder.h"
+
+namespace flowawr {
+namespace {
+
+// gRPC only says that it could not listen; the system says why.
+absl::Status WhyNotListening(const HostPort& address) {
+  addrinfo hints{};
+  hints.ai_socktype = SOCK_STREAM;
+  hints.ai_flags = AI_PASSIVE;
+  addrinfo* found = nullptr;
+  const std::string where = absl::StrCat("cannot listen on ", address.ToString());
+  const int rc = getaddrinfo(address.host.c_str(), std::to_string(address.port).c_str(), &hints, &found);
+  if (rc != 0) return absl::InvalidArgumentError(absl::StrCat(where, ": ", gai_strerror(rc)));
+  absl::Cleanup free_found = [found] { freeaddrinfo(found); };
+  const int fd = socket(found->ai_family, found->ai_socktype | SOCK_CLOEXEC, found->ai_protocol);
+  absl::Cleanup close_fd = [fd] {
+    if (fd >= 0) close(fd);
+  };
+  const int on = 1;
+  if (fd >= 0) setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+  if (fd >= 0 && bind(fd, found->ai_addr, found->ai_addrlen) == 0 && listen(fd, 1) == 0)
+    return absl::UnavailableError(absl::StrCat(where, ", though the port is free now; try again"));
+  const int error = errno;
+  const std::string message = absl::StrCat(where, ": ", std::generic_category().message(error));
+  switch (error) {
+    case EADDRINUSE:
+      return absl::AlreadyExistsError(absl::StrCat(message, "; stop what listens there, or choose another port (0: any)"));
+    case EADDRNOTAVAIL: return absl::InvalidArgumentError(absl::StrCat(message, "; the host must be this machine's"));
+    case EACCES: return absl::PermissionDeniedError(absl::StrCat(message, "; ports below 1024 need privileges"));
+    default: return absl::UnavailableError(message);
+  }
+}
+
+void Configure(const ServerOptions& options, grpc::ServerBuilder& builder) {
+  const int max_bytes = std::max(options.network.max_message_mib(), 1) << 20;
+  builder.SetMaxReceiveMessageSize(max_bytes);
+  builder.SetMaxSendMessageSize(max_bytes);
+  grpc::ResourceQuota quota("flowawr");
+  quota.SetMaxThreads(options.max_threads);
+  builder.SetResourceQuota(quota);
+  builder.SetSyncServerOption(grpc::ServerBuilder::NUM_CQS, 1);
+  builder.SetSyncServerOption(grpc::ServerBuilder::MIN_POLLERS, 1);
+  builder.SetSyncServerOption(grpc::ServerBuilder::MAX_POLLERS, 4);
+  // Two servers on one port would share its connections at random.
+  builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, 20'000);
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 10'000);
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 5'000);
+}
+
+std::string ReachableHost(const std::string& host) {
+  if (host == "0.0.0.0") return "127.0.0.1";
+  if (host == "::") return "::1";
+  return host;
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<RpcServer>> RpcServer::Start(const ServerOptions& options,
+                                                            const std::vector<grpc::Service*>& services) {
+  FLOWAWR_ASSIGN_OR_RETURN(const HostPort address, ParseHostPort(options.listen));
+  if (!address.is_loopback() && options.network.tls_cert().empty() && !options.network.insecure())
+    return absl::PermissionDeniedError(
+        absl::StrCat("listening on ", options.listen, " would let others in unencrypted; set network.tls_cert and ",
+                     "network.tls_key, or network.insecure: true on a network that you trust, or listen on 127.0.0.1"));
+  FLOWAWR_ASSIGN_OR_RETURN(const auto credentials, MakeServerCredentials(options.network));
+
+  grpc::EnableDefaultHealthCheckService(true);
+  grpc::reflection::InitProtoReflectionServerBuilderPlugin();
+  grpc::ServerBuilder builder;
+  Configure(options, builder);
+  int port = 0;
+  builder.AddListeningPort(address.ToString(), credentials, &port);
+  for (grpc::Service* service : services) builder.RegisterService(service);
+  std::unique_ptr<RpcServer> server(new RpcServer);
+  server->server_ = builder.BuildAndStart();
+  if (server->server_ == nullptr || port == 0) {
+    server->server_.reset();
+    return WhyNotListening(address);
+  }
+  server->endpoint_ = HostPort{ReachableHost(address.host), port}.ToString();
+  server->SetServing(true);
+  return server;
+}
+
+RpcServer::~RpcServer() {
+  if (server_ != nullptr) Shutdown(absl::ZeroDuration());
+}
+
+void RpcServer::SetServing(bool is_serving) { server_->GetHealthCheckService()->SetServingStatus(is_serving); }
+
+void RpcServer::Shutdown(absl::Duration grace) {
+  server_->GetHealthCheckService()->Shutdown();
+  server_->Shutdown(absl::ToChronoTime(absl::Now() + grace));
+  server_->Wait();
+}
+
+}  // namespace flowawr

@@ -1,0 +1,25 @@
+#include "common/rpc/status.h"
+
+#include <string>
+
+#include "gtest/gtest.h"
+
+namespace flowawr {
+namespace {
+
+TEST(Status, KeepsEveryCodeAndMessageBothWays) {
+  for (int code = 0; code <= 16; ++code) {
+    const absl::Status status(static_cast<absl::StatusCode>(code), code == 0 ? "" : "what went wrong");
+    EXPECT_EQ(static_cast<int>(ToGrpc(status).error_code()), code);
+    EXPECT_EQ(FromGrpc(ToGrpc(status)), status);
+  }
+}
+
+TEST(Status, CutsAMessageThatHeadersCannotCarry) {
+  const grpc::Status status = ToGrpc(absl::InternalError(std::string(100'000, 'x')));
+  EXPECT_LT(status.error_message().size(), 5000);
+  EXPECT_GT(status.error_message().size(), 4000);
+}
+
+}  // namespace
+}  // namespace flowawr
