@@ -1,0 +1,139 @@
+#include "common/config/rules.h"
+
+#include <cmath>
+#include <map>
+#include <set>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/base/host_port.h"
+#include "common/config/schema.h"
+
+namespace flowawr {
+namespace {
+
+using google::protobuf::FieldDescriptor;
+using google::protobuf::Message;
+using google::protobuf::Reflection;
+
+using Violations = std::vector<RuleViolation>;
+
+void FindMissing(const Message& message, const std::string& prefix, Violations& found) {
+  const Reflection& reflection = *message.GetReflection();
+  for (int i = 0; i < message.GetDescriptor()->field_count(); ++i) {
+    const FieldDescriptor* field = message.GetDescriptor()->field(i);
+    const std::string path = absl::StrCat(prefix, field->name());
+    const bool is_section = field->cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE;
+    if (RuleOf(*field).required()) {
+      const bool is_empty = field->is_repeated() ? reflection.FieldSize(message, field) == 0
+                                                 : reflection.GetString(message, field).empty();
+      const std::string& help = RuleOf(*field).help();
+      if (is_empty) found.push_back({path, absl::StrCat("is required", help.empty() ? "" : ": ", help)});
+    }
+    if (is_section && field->is_repeated()) {
+      for (int element = 0; element < reflection.FieldSize(message, field); ++element)
+        FindMissing(reflection.GetRepeatedMessage(message, field, element), absl::StrCat(path, ".", element, "."), found);
+    } else if (is_section) {
+      FindMissing(reflection.GetMessage(message, field), path + ".", found);
+    }
+  }
+}
+
+void CheckTraining(const v1::RunConfig& config, Violations& found) {
+  const int trainable = static_cast<int>(config.sampler().steps() * config.train().timestep_fraction());
+  if (trainable < 1) {
+    found.push_back({"train.timestep_fraction", absl::StrCat("leaves none of the ", config.sampler().steps(),
+                                                             " sampler steps (sampler.steps) to train on")});
+  } else if (config.train().timesteps_per_sample() > trainable) {
+    found.push_back({"train.timesteps_per_sample",
+                     absl::StrCat(config.train().timesteps_per_sample(), " is more than the ", trainable,
+                                  " sigmas that may be drawn, int(sampler.steps ", config.sampler().steps(),
+                                  " x train.timestep_fraction ", FormatNumber(config.train().timestep_fraction()),
+                                  "); lower it, or raise sampler.steps")});
+  }
+  std::set<std::string> modules;
+  for (int i = 0; i < config.lora().target_modules_size(); ++i) {
+    const std::string& module = config.lora().target_modules(i);
+    const std::string path = absl::StrCat("lora.target_modules.", i);
+    if (module.empty()) found.push_back({path, "is empty; name a module, e.g. attn.to_q"});
+    if (!modules.insert(module).second) found.push_back({path, absl::StrCat(module, " is listed twice; keep one")});
+  }
+}
+
+void CheckEvaluation(const v1::RunConfig& config, Violations& found) {
+  if (!config.prompts().heldout().empty()) {
+    if (config.prompts().heldout() == config.prompts().train())
+      found.push_back({"prompts.heldout", "is the training file; held-out prompts must be others"});
+    return;
+  }
+  const auto needs = [&found](const std::string& path, const std::string& without) {
+    found.push_back({path, absl::StrCat("evaluation needs prompts.heldout, which is empty; name a file there, or set ",
+                                        without)});
+  };
+  if (config.evaluation().every_updates() > 0) needs("evaluation.every_updates", "evaluation.every_updates: 0");
+  if (config.train().target_reward() != 0) needs("train.target_reward", "train.target_reward: 0");
+}
+
+void CheckRewards(const v1::RewardsConfig& rewards, Violations& found) {
+  std::map<std::pair<std::string, std::string>, int> seen;
+  double sum = 0, sum_of_sizes = 0;
+  for (int i = 0; i < rewards.terms_size(); ++i) {
+    const v1::RewardTerm& term = rewards.terms(i);
+    const std::string path = absl::StrCat("rewards.terms.", i);
+    const auto [first, is_new] = seen.try_emplace({term.scorer(), term.endpoint()}, i);
+    if (!is_new)
+      found.push_back({path, absl::StrCat("scorer ", term.scorer(), " is term ", first->second,
+                                          " already; add the weights up in one term")});
+    if (rewards.combination() == v1::DECOUPLED && term.weight() < 0)
+      found.push_back({path + ".weight", "must not be negative with rewards.combination: decoupled, which takes a "
+                                         "weighted mean of energies; use combination: average"});
+    if (!term.endpoint().empty())
+      if (const auto address = ParseHostPort(term.endpoint()); !address.ok())
+        found.push_back({path + ".endpoint", std::string(address.status().message())});
+    sum += term.weight();
+    sum_of_sizes += std::fabs(term.weight());
+  }
+  if (sum_of_sizes == 0) {
+    found.push_back({"rewards.terms", "every weight is 0: nothing is rewarded; give one term a weight"});
+  } else if (rewards.combination() == v1::DECOUPLED && sum <= 0) {
+    found.push_back({"rewards.terms", "the weights' sum must be above 0 with rewards.combination: decoupled"});
+  }
+}
+
+void CheckNetwork(const v1::NetworkConfig& network, Violations& found) {
+  const bool has_tls = !network.tls_cert().empty();
+  const auto check_address = [&](const std::string& path, const std::string& text, bool can_use_tls) {
+    const auto address = ParseHostPort(text);
+    if (!address.ok()) {
+      found.push_back({path, std::string(address.status().message())});
+    } else if (!address->is_loopback() && !network.insecure() && !(can_use_tls && has_tls)) {
+      found.push_back({path, absl::StrCat(address->host, " is reached from outside this machine, unencrypted; ",
+                                          can_use_tls ? "set network.tls_cert and network.tls_key, or " : "set ",
+                                          "network.insecure: true on a network that you trust")});
+    }
+  };
+  check_address("network.learner_listen", network.learner_listen(), true);
+  check_address("network.reward_listen", network.reward_listen(), true);
+  check_address("network.metrics_host", HostPort{network.metrics_host(), 0}.ToString(), false);
+  if (network.tls_key().empty() == has_tls)
+    found.push_back({has_tls ? "network.tls_cert" : "network.tls_key",
+                     "network.tls_cert and network.tls_key go together; set both or none"});
+  if (has_tls && network.tls_ca().empty())
+    found.push_back({"network.tls_cert", "clients need network.tls_ca to trust it; set it (for a self-signed "
+                                         "certificate, to the certificate itself)"});
+}
+
+}  // namespace
+
+std::vector<RuleViolation> FindRuleViolations(const v1::RunConfig& config) {
+  Violations found;
+  FindMissing(config, "", found);
+  if (!found.empty()) return found;
+  CheckTraining(config, found);
+  CheckEvaluation(config, found);
+  CheckRewards(config.rewards(), found);
+  CheckNetwork(config.network(), found);
+  return found;
+}
+
+}  // namespace flowawr

@@ -1,0 +1,19 @@
+// The rules between fields.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "flowawr/v1/config.pb.h"
+
+namespace flowawr {
+
+struct RuleViolation {
+  std::string path;     // the field to change, e.g. "train.timesteps_per_sample"
+  std::string problem;  // what is wrong and what to do
+};
+
+// Fields that must not be empty and are; then, when none is, what does not go together. Empty: all is well. Pure.
+std::vector<RuleViolation> FindRuleViolations(const v1::RunConfig& config);
+
+}  // namespace flowawr

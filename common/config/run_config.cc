@@ -1,0 +1,43 @@
+#include "common/config/run_config.h"
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "common/base/file.h"
+#include "common/base/status.h"
+#include "common/config/rules.h"
+#include "common/config/yaml_reader.h"
+
+namespace flowawr {
+namespace {
+
+constexpr size_t kMaxConfigBytes = 1 << 20;
+
+}  // namespace
+
+absl::StatusOr<v1::RunConfig> LoadRunConfig(const std::string& path, const std::vector<std::string>& overrides) {
+  absl::StatusOr<std::string> yaml = ReadFile(path, kMaxConfigBytes);
+  if (!yaml.ok()) return Annotate(yaml.status(), "the run's configuration");
+  return ParseRunConfig(*yaml, path, overrides);
+}
+
+absl::StatusOr<v1::RunConfig> ParseRunConfig(absl::string_view yaml, absl::string_view name,
+                                             const std::vector<std::string>& overrides) {
+  v1::RunConfig config;
+  YamlReader reader((std::string(name)));
+  reader.ReadText(yaml, config);
+  for (const std::string& assignment : overrides) reader.ReadOverride(assignment, config);
+  if (reader.errors().empty())
+    for (const RuleViolation& violation : FindRuleViolations(config)) reader.AddError(violation.path, violation.problem);
+  if (!reader.errors().empty()) return absl::InvalidArgumentError(absl::StrJoin(reader.errors(), "\n"));
+  return config;
+}
+
+absl::Status ValidateRunConfig(const v1::RunConfig& config) {
+  const std::vector<RuleViolation> violations = FindRuleViolations(config);
+  if (violations.empty()) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrJoin(violations, "\n", [](std::string* out, const RuleViolation& violation) {
+    absl::StrAppend(out, violation.path, ": ", violation.problem);
+  }));
+}
+
+}  // namespace flowawr

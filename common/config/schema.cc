@@ -1,0 +1,117 @@
+#include "common/config/schema.h"
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <numeric>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+
+namespace flowawr {
+namespace {
+
+using google::protobuf::Descriptor;
+using google::protobuf::EnumDescriptor;
+using google::protobuf::EnumValueDescriptor;
+using google::protobuf::FieldDescriptor;
+
+// Levenshtein's: insertions, deletions and replacements that turn `a` into `b`.
+size_t EditDistance(absl::string_view a, absl::string_view b) {
+  std::vector<size_t> row(b.size() + 1);
+  std::iota(row.begin(), row.end(), 0);
+  for (size_t i = 1; i <= a.size(); ++i) {
+    size_t diagonal = row[0];
+    row[0] = i;
+    for (size_t j = 1; j <= b.size(); ++j) {
+      const size_t replaced = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
+      diagonal = row[j];
+      row[j] = std::min({row[j] + 1, row[j - 1] + 1, replaced});
+    }
+  }
+  return row.back();
+}
+
+std::string AcceptedNumber(absl::string_view what, const FieldDescriptor& field) {
+  const v1::FieldRule& rule = RuleOf(field);
+  std::string text(what);
+  if (rule.has_min()) absl::StrAppend(&text, " from ", FormatNumber(rule.min()));
+  if (rule.has_max()) absl::StrAppend(&text, rule.has_min() ? " to " : " up to ", FormatNumber(rule.max()));
+  return text;
+}
+
+std::string AcceptedElement(const FieldDescriptor& field) {
+  switch (field.cpp_type()) {
+    case FieldDescriptor::CPPTYPE_BOOL: return "true or false";
+    case FieldDescriptor::CPPTYPE_ENUM: return absl::StrJoin(EnumValueNames(*field.enum_type()), " or ");
+    case FieldDescriptor::CPPTYPE_MESSAGE:
+      return absl::StrCat("a section of ", absl::StrJoin(FieldNames(*field.message_type()), ", "));
+    case FieldDescriptor::CPPTYPE_FLOAT:
+    case FieldDescriptor::CPPTYPE_DOUBLE: return AcceptedNumber("a number", field);
+    case FieldDescriptor::CPPTYPE_UINT32:
+    case FieldDescriptor::CPPTYPE_UINT64: return AcceptedNumber("a whole number, not negative", field);
+    case FieldDescriptor::CPPTYPE_INT32:
+    case FieldDescriptor::CPPTYPE_INT64: return AcceptedNumber("a whole number", field);
+    default: return "text";
+  }
+}
+
+}  // namespace
+
+const v1::FieldRule& RuleOf(const FieldDescriptor& field) { return field.options().GetExtension(v1::rule); }
+
+std::string Accepted(const FieldDescriptor& field) {
+  return absl::StrCat(field.is_repeated() ? "a list of " : "", AcceptedElement(field));
+}
+
+std::string EnumValueName(const EnumValueDescriptor& value) { return absl::AsciiStrToLower(value.name()); }
+
+std::vector<std::string> EnumValueNames(const EnumDescriptor& type) {
+  std::vector<std::string> names;
+  for (int i = 0; i < type.value_count(); ++i)
+    if (type.value(i)->number() != 0) names.push_back(EnumValueName(*type.value(i)));
+  return names;
+}
+
+std::vector<std::string> FieldNames(const Descriptor& message) {
+  std::vector<std::string> names;
+  for (int i = 0; i < message.field_count(); ++i) names.push_back(message.field(i)->name());
+  return names;
+}
+
+std::string ClosestName(absl::string_view name, const std::vector<std::string>& candidates) {
+  const std::string lower = absl::AsciiStrToLower(name);
+  std::string closest;
+  size_t least = std::max<size_t>(2, name.size() / 3) + 1;
+  for (const std::string& candidate : candidates) {
+    const size_t distance = EditDistance(lower, candidate);
+    if (distance < least && distance < candidate.size()) {
+      least = distance;
+      closest = candidate;
+    }
+  }
+  return closest;
+}
+
+std::string FindField(const Descriptor& message, absl::string_view name) {
+  for (int i = 0; i < message.field_count(); ++i) {
+    const FieldDescriptor& field = *message.field(i);
+    if (field.name() == name) return field.name();
+    if (field.cpp_type() != FieldDescriptor::CPPTYPE_MESSAGE || field.is_repeated()) continue;
+    if (const std::string below = FindField(*field.message_type(), name); !below.empty())
+      return absl::StrCat(field.name(), ".", below);
+  }
+  return "";
+}
+
+std::string FormatNumber(double value) {
+  char buffer[64];
+  const double size = std::fabs(value);
+  const bool is_plain = size == 0 || (size >= 1e-5 && size < 1e15);
+  const auto end = is_plain ? std::to_chars(buffer, buffer + sizeof(buffer), value, std::chars_format::fixed).ptr
+                            : std::to_chars(buffer, buffer + sizeof(buffer), value).ptr;
+  return std::string(buffer, end);
+}
+
+}  // namespace flowawr
