@@ -19,13 +19,17 @@ namespace {
 absl::Status SystemError(int error, absl::string_view action, absl::string_view path) {
   const std::string message = absl::StrCat(action, " ", path, ": ", std::generic_category().message(error));
   switch (error) {
-    case ENOENT: return absl::NotFoundError(message);
+    case ENOENT:
+      return absl::NotFoundError(message);
     case ENOSPC:
-    case EDQUOT: return absl::ResourceExhaustedError(absl::StrCat(message, "; free some room and try again"));
+    case EDQUOT:
+      return absl::ResourceExhaustedError(absl::StrCat(message, "; free some room and try again"));
     case EACCES:
     case EPERM:
-    case EROFS: return absl::PermissionDeniedError(message);
-    default: return absl::InternalError(message);
+    case EROFS:
+      return absl::PermissionDeniedError(message);
+    default:
+      return absl::InternalError(message);
   }
 }
 

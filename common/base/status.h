@@ -6,10 +6,9 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 
-#define FLOWAWR_RETURN_IF_ERROR(expression)                 \
-  do {                                                      \
-    if (absl::Status status_ = (expression); !status_.ok()) \
-      return status_;                                       \
+#define FLOWAWR_RETURN_IF_ERROR(expression)                                 \
+  do {                                                                      \
+    if (absl::Status status_ = (expression); !status_.ok()) return status_; \
   } while (false)
 
 // `lhs` may declare a variable; it must not hold a comma outside parentheses.

@@ -39,9 +39,12 @@ std::string DefaultOf(const FieldDescriptor& field) {
   }
   if (rule.required()) return "**required**";
   switch (field.cpp_type()) {
-    case FieldDescriptor::CPPTYPE_STRING: return "empty";
-    case FieldDescriptor::CPPTYPE_BOOL: return "`false`";
-    default: return "`0`";
+    case FieldDescriptor::CPPTYPE_STRING:
+      return "empty";
+    case FieldDescriptor::CPPTYPE_BOOL:
+      return "`false`";
+    default:
+      return "`0`";
   }
 }
 
@@ -68,7 +71,8 @@ void AppendSections(const Descriptor& type, const std::string& prefix, std::stri
     const std::string path = absl::StrCat(prefix, field.name(), field.is_repeated() ? ".N" : "");
     absl::StrAppend(&out, "\n## ", path, "\n");
     if (field.is_repeated())
-      absl::StrAppend(&out, "\nA list", RuleOf(field).required() ? ", not empty" : "", ": ", RuleOf(field).help(), ".\n");
+      absl::StrAppend(&out, "\nA list", RuleOf(field).required() ? ", not empty" : "", ": ", RuleOf(field).help(),
+                      ".\n");
     AppendTable(*field.message_type(), out);
     AppendSections(*field.message_type(), path + ".", out);
   }

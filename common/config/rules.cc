@@ -32,7 +32,8 @@ void FindMissing(const Message& message, const std::string& prefix, Violations& 
     }
     if (is_section && field->is_repeated()) {
       for (int element = 0; element < reflection.FieldSize(message, field); ++element)
-        FindMissing(reflection.GetRepeatedMessage(message, field, element), absl::StrCat(path, ".", element, "."), found);
+        FindMissing(reflection.GetRepeatedMessage(message, field, element), absl::StrCat(path, ".", element, "."),
+                    found);
     } else if (is_section) {
       FindMissing(reflection.GetMessage(message, field), path + ".", found);
     }
@@ -67,8 +68,8 @@ void CheckEvaluation(const v1::RunConfig& config, Violations& found) {
     return;
   }
   const auto needs = [&found](const std::string& path, const std::string& without) {
-    found.push_back({path, absl::StrCat("evaluation needs prompts.heldout, which is empty; name a file there, or set ",
-                                        without)});
+    found.push_back(
+        {path, absl::StrCat("evaluation needs prompts.heldout, which is empty; name a file there, or set ", without)});
   };
   if (config.evaluation().every_updates() > 0) needs("evaluation.every_updates", "evaluation.every_updates: 0");
   if (config.train().target_reward() != 0) needs("train.target_reward", "train.target_reward: 0");
@@ -85,8 +86,9 @@ void CheckRewards(const v1::RewardsConfig& rewards, Violations& found) {
       found.push_back({path, absl::StrCat("scorer ", term.scorer(), " is term ", first->second,
                                           " already; add the weights up in one term")});
     if (rewards.combination() == v1::DECOUPLED && term.weight() < 0)
-      found.push_back({path + ".weight", "must not be negative with rewards.combination: decoupled, which takes a "
-                                         "weighted mean of energies; use combination: average"});
+      found.push_back({path + ".weight",
+                       "must not be negative with rewards.combination: decoupled, which takes a "
+                       "weighted mean of energies; use combination: average"});
     if (!term.endpoint().empty())
       if (const auto address = ParseHostPort(term.endpoint()); !address.ok())
         found.push_back({path + ".endpoint", std::string(address.status().message())});
@@ -119,8 +121,9 @@ void CheckNetwork(const v1::NetworkConfig& network, Violations& found) {
     found.push_back({has_tls ? "network.tls_cert" : "network.tls_key",
                      "network.tls_cert and network.tls_key go together; set both or none"});
   if (has_tls && network.tls_ca().empty())
-    found.push_back({"network.tls_cert", "clients need network.tls_ca to trust it; set it (for a self-signed "
-                                         "certificate, to the certificate itself)"});
+    found.push_back({"network.tls_cert",
+                     "clients need network.tls_ca to trust it; set it (for a self-signed "
+                     "certificate, to the certificate itself)"});
 }
 
 }  // namespace

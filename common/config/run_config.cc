@@ -27,7 +27,8 @@ absl::StatusOr<v1::RunConfig> ParseRunConfig(absl::string_view yaml, absl::strin
   reader.ReadText(yaml, config);
   for (const std::string& assignment : overrides) reader.ReadOverride(assignment, config);
   if (reader.errors().empty())
-    for (const RuleViolation& violation : FindRuleViolations(config)) reader.AddError(violation.path, violation.problem);
+    for (const RuleViolation& violation : FindRuleViolations(config))
+      reader.AddError(violation.path, violation.problem);
   if (!reader.errors().empty()) return absl::InvalidArgumentError(absl::StrJoin(reader.errors(), "\n"));
   return config;
 }
@@ -35,9 +36,10 @@ absl::StatusOr<v1::RunConfig> ParseRunConfig(absl::string_view yaml, absl::strin
 absl::Status ValidateRunConfig(const v1::RunConfig& config) {
   const std::vector<RuleViolation> violations = FindRuleViolations(config);
   if (violations.empty()) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrJoin(violations, "\n", [](std::string* out, const RuleViolation& violation) {
-    absl::StrAppend(out, violation.path, ": ", violation.problem);
-  }));
+  return absl::InvalidArgumentError(
+      absl::StrJoin(violations, "\n", [](std::string* out, const RuleViolation& violation) {
+        absl::StrAppend(out, violation.path, ": ", violation.problem);
+      }));
 }
 
 }  // namespace flowawr

@@ -43,17 +43,23 @@ std::string AcceptedNumber(absl::string_view what, const FieldDescriptor& field)
 
 std::string AcceptedElement(const FieldDescriptor& field) {
   switch (field.cpp_type()) {
-    case FieldDescriptor::CPPTYPE_BOOL: return "true or false";
-    case FieldDescriptor::CPPTYPE_ENUM: return absl::StrJoin(EnumValueNames(*field.enum_type()), " or ");
+    case FieldDescriptor::CPPTYPE_BOOL:
+      return "true or false";
+    case FieldDescriptor::CPPTYPE_ENUM:
+      return absl::StrJoin(EnumValueNames(*field.enum_type()), " or ");
     case FieldDescriptor::CPPTYPE_MESSAGE:
       return absl::StrCat("a section of ", absl::StrJoin(FieldNames(*field.message_type()), ", "));
     case FieldDescriptor::CPPTYPE_FLOAT:
-    case FieldDescriptor::CPPTYPE_DOUBLE: return AcceptedNumber("a number", field);
+    case FieldDescriptor::CPPTYPE_DOUBLE:
+      return AcceptedNumber("a number", field);
     case FieldDescriptor::CPPTYPE_UINT32:
-    case FieldDescriptor::CPPTYPE_UINT64: return AcceptedNumber("a whole number, not negative", field);
+    case FieldDescriptor::CPPTYPE_UINT64:
+      return AcceptedNumber("a whole number, not negative", field);
     case FieldDescriptor::CPPTYPE_INT32:
-    case FieldDescriptor::CPPTYPE_INT64: return AcceptedNumber("a whole number", field);
-    default: return "text";
+    case FieldDescriptor::CPPTYPE_INT64:
+      return AcceptedNumber("a whole number", field);
+    default:
+      return "text";
   }
 }
 

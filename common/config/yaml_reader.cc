@@ -71,8 +71,8 @@ void YamlReader::ReadText(absl::string_view text, Message& message) {
     if (documents.size() > 1) return AddError("", "holds several YAML documents (`---`); write one");
     if (!documents.empty()) ReadMessage(documents[0], "", message);
   } catch (const YAML::Exception& error) {
-    errors_.push_back(absl::StrCat(source_, ":", error.mark.line + 1, ":", error.mark.column + 1,
-                                   ": not YAML: ", error.msg));
+    errors_.push_back(
+        absl::StrCat(source_, ":", error.mark.line + 1, ":", error.mark.column + 1, ": not YAML: ", error.msg));
   }
 }
 
@@ -80,8 +80,8 @@ void YamlReader::ReadMessage(const YAML::Node& node, const std::string& path, Me
   if (node.IsNull()) return;  // a section with nothing in it
   const Descriptor& type = *message.GetDescriptor();
   if (!node.IsMap()) {
-    return AddError(path, absl::StrCat("expected a section (`name: value` lines) of ",
-                                       absl::StrJoin(FieldNames(type), ", ")));
+    return AddError(
+        path, absl::StrCat("expected a section (`name: value` lines) of ", absl::StrJoin(FieldNames(type), ", ")));
   }
   std::set<std::string> seen;
   for (const auto& entry : node) {
@@ -166,7 +166,8 @@ void YamlReader::ReadValue(const YAML::Node& node, const FieldDescriptor& field,
       return AddError(path, absl::StrCat("\"", text, "\" is not known; accepted: ", Accepted(field),
                                          closest.empty() ? "" : absl::StrCat("; did you mean ", closest, "?")));
     }
-    default: return ReadNumber(text, field, path, message);
+    default:
+      return ReadNumber(text, field, path, message);
   }
   AddError(path, absl::StrCat("\"", text, "\" is not ", Accepted(field)));
 }

@@ -19,21 +19,27 @@ void WriteValue(const Message& message, const FieldDescriptor* field, int index,
   };
   switch (field->cpp_type()) {
     case FieldDescriptor::CPPTYPE_MESSAGE:
-      return WriteMessage(index < 0 ? reflection.GetMessage(message, field)
-                                    : reflection.GetRepeatedMessage(message, field, index),
-                          out);
+      return WriteMessage(
+          index < 0 ? reflection.GetMessage(message, field) : reflection.GetRepeatedMessage(message, field, index),
+          out);
     case FieldDescriptor::CPPTYPE_STRING:
       out << YAML::DoubleQuoted << get(&Reflection::GetString, &Reflection::GetRepeatedString);
       return;
-    case FieldDescriptor::CPPTYPE_BOOL: out << get(&Reflection::GetBool, &Reflection::GetRepeatedBool); return;
+    case FieldDescriptor::CPPTYPE_BOOL:
+      out << get(&Reflection::GetBool, &Reflection::GetRepeatedBool);
+      return;
     case FieldDescriptor::CPPTYPE_ENUM:
       out << EnumValueName(*get(&Reflection::GetEnum, &Reflection::GetRepeatedEnum));
       return;
     case FieldDescriptor::CPPTYPE_DOUBLE:
       out << FormatNumber(get(&Reflection::GetDouble, &Reflection::GetRepeatedDouble));
       return;
-    case FieldDescriptor::CPPTYPE_UINT64: out << get(&Reflection::GetUInt64, &Reflection::GetRepeatedUInt64); return;
-    default: out << get(&Reflection::GetInt32, &Reflection::GetRepeatedInt32); return;
+    case FieldDescriptor::CPPTYPE_UINT64:
+      out << get(&Reflection::GetUInt64, &Reflection::GetRepeatedUInt64);
+      return;
+    default:
+      out << get(&Reflection::GetInt32, &Reflection::GetRepeatedInt32);
+      return;
   }
 }
 

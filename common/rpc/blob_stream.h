@@ -24,7 +24,8 @@ absl::Status SendBlob(absl::string_view blob, absl::FunctionRef<bool(v1::BlobChu
 // The receiving end. Not thread-safe. After an error the blob is lost: drop the assembler.
 class BlobAssembler {
  public:
-  // ResourceExhausted when the header announces more than `max_bytes`; InvalidArgument for a digest of the wrong length.
+  // ResourceExhausted when the header announces more than `max_bytes`; InvalidArgument for a digest of the wrong
+  // length.
   static absl::StatusOr<BlobAssembler> Create(const v1::BlobHeader& header, uint64_t max_bytes);
 
   // InvalidArgument: an empty or oversized chunk. FailedPrecondition: a chunk that does not follow the last one

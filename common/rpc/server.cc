@@ -44,10 +44,14 @@ absl::Status WhyNotListening(const HostPort& address) {
   const std::string message = absl::StrCat(where, ": ", std::generic_category().message(error));
   switch (error) {
     case EADDRINUSE:
-      return absl::AlreadyExistsError(absl::StrCat(message, "; stop what listens there, or choose another port (0: any)"));
-    case EADDRNOTAVAIL: return absl::InvalidArgumentError(absl::StrCat(message, "; the host must be this machine's"));
-    case EACCES: return absl::PermissionDeniedError(absl::StrCat(message, "; ports below 1024 need privileges"));
-    default: return absl::UnavailableError(message);
+      return absl::AlreadyExistsError(
+          absl::StrCat(message, "; stop what listens there, or choose another port (0: any)"));
+    case EADDRNOTAVAIL:
+      return absl::InvalidArgumentError(absl::StrCat(message, "; the host must be this machine's"));
+    case EACCES:
+      return absl::PermissionDeniedError(absl::StrCat(message, "; ports below 1024 need privileges"));
+    default:
+      return absl::UnavailableError(message);
   }
 }
 

@@ -5,7 +5,6 @@
 #include <memory>
 #include <string>
 
-#include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
@@ -32,8 +31,8 @@ class EventWriter {
   absl::Status WriteRecord(const std::string& event);
 
   const std::string path_;
-  absl::Mutex mutex_;
-  const int fd_ ABSL_GUARDED_BY(mutex_);
+  absl::Mutex mutex_;  // records do not interleave
+  const int fd_;
 };
 
 }  // namespace flowawr

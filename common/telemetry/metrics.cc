@@ -1,9 +1,16 @@
 #include "common/telemetry/metrics.h"
 
+#include <netdb.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
 #include <exception>
+#include <thread>
 #include <utility>
 
+#include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
+#include "absl/synchronization/notification.h"
 #include "common/base/host_port.h"
 #include "common/base/status.h"
 #include "common/base/version.h"
@@ -11,14 +18,33 @@
 #include "prometheus/gauge.h"
 
 namespace flowawr {
+namespace {
+
+// Connects and hangs up.
+void TouchPort(const std::string& endpoint) {
+  const absl::StatusOr<HostPort> address = ParseHostPort(endpoint);
+  if (!address.ok()) return;
+  addrinfo hints{};
+  hints.ai_socktype = SOCK_STREAM;
+  hints.ai_flags = AI_NUMERICHOST;
+  addrinfo* found = nullptr;
+  if (getaddrinfo(address->host.c_str(), std::to_string(address->port).c_str(), &hints, &found) != 0) return;
+  absl::Cleanup free_found = [found] { freeaddrinfo(found); };
+  const int fd = socket(found->ai_family, found->ai_socktype | SOCK_CLOEXEC, found->ai_protocol);
+  if (fd < 0) return;
+  (void)connect(fd, found->ai_addr, found->ai_addrlen);
+  close(fd);
+}
+
+}  // namespace
 
 absl::StatusOr<std::unique_ptr<MetricsServer>> MetricsServer::Start(absl::string_view host_port,
                                                                     absl::string_view process_name, bool insecure) {
   FLOWAWR_ASSIGN_OR_RETURN(HostPort address, ParseHostPort(host_port));
   if (!address.is_loopback() && !insecure)
-    return absl::PermissionDeniedError(
-        absl::StrCat("/metrics on ", host_port, " would be readable from outside, unencrypted; listen on 127.0.0.1, or ",
-                     "set network.insecure: true on a network that you trust"));
+    return absl::PermissionDeniedError(absl::StrCat(
+        "/metrics on ", host_port, " would be readable from outside, unencrypted; listen on 127.0.0.1, or ",
+        "set network.insecure: true on a network that you trust"));
   // CivetWeb takes numbers only.
   if (address.host == "localhost") address.host = "127.0.0.1";
   std::unique_ptr<MetricsServer> server(new MetricsServer);
@@ -42,6 +68,16 @@ absl::StatusOr<std::unique_ptr<MetricsServer>> MetricsServer::Start(absl::string
   return server;
 }
 
-MetricsServer::~MetricsServer() = default;
+MetricsServer::~MetricsServer() {
+  if (exposer_ == nullptr) return;
+  // CivetWeb notices that it shall stop when somebody connects, else only every two seconds: be that somebody.
+  absl::Notification has_stopped;
+  std::thread waker([this, &has_stopped] {
+    while (!has_stopped.WaitForNotificationWithTimeout(absl::Milliseconds(2))) TouchPort(endpoint_);
+  });
+  exposer_.reset();
+  has_stopped.Notify();
+  waker.join();
+}
 
 }  // namespace flowawr

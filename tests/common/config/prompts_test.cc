@@ -44,8 +44,8 @@ TEST_F(LoadPromptsTest, ReadsJsonLinesWithMetadata) {
   ASSERT_TRUE(prompts.ok()) << prompts.status();
   ASSERT_EQ(prompts->size(), 2);
   EXPECT_EQ(prompts->at(0).text(), "two cats");
-  EXPECT_THAT(prompts->at(0).metadata(), UnorderedElementsAre(Pair("tag", "counting"), Pair("n", "3"),
-                                                              Pair("include", R"([{"count":2}])")));
+  EXPECT_THAT(prompts->at(0).metadata(),
+              UnorderedElementsAre(Pair("tag", "counting"), Pair("n", "3"), Pair("include", R"([{"count":2}])")));
   EXPECT_EQ(prompts->at(1).text(), "# not a comment");
 }
 

@@ -76,7 +76,8 @@ TEST(RunConfig, NamesAWrongType) {
   EXPECT_THAT(ErrorOf("seed: -1\n"), HasSubstr("run.yaml:10:1: seed: \"-1\" is not a whole number, not negative"));
   EXPECT_THAT(ErrorOf("lora: {rank: high}\n"), HasSubstr("lora.rank: \"high\" is not a whole number from 1 to 1024"));
   EXPECT_THAT(ErrorOf("lora: {rank: 1.5}\n"), HasSubstr("lora.rank: \"1.5\" is not a whole number"));
-  EXPECT_THAT(ErrorOf("lora: {rank: [1]}\n"), HasSubstr("lora.rank: expected a whole number from 1 to 1024, found a list"));
+  EXPECT_THAT(ErrorOf("lora: {rank: [1]}\n"),
+              HasSubstr("lora.rank: expected a whole number from 1 to 1024, found a list"));
   EXPECT_THAT(ErrorOf("lora: 3\n"), HasSubstr("lora: expected a section (`name: value` lines) of rank, alpha"));
   EXPECT_THAT(ErrorOf("lora: {target_modules: attn}\n"), HasSubstr("lora.target_modules: expected a list of text"));
   EXPECT_THAT(ErrorOf("lora: {alpha: .nan}\n"), HasSubstr("lora.alpha: \".nan\" is not a number"));
@@ -87,9 +88,10 @@ TEST(RunConfig, NamesAWrongType) {
 }
 
 TEST(RunConfig, NamesAValueOutOfRange) {
-  EXPECT_THAT(ErrorOf("rollout:\n  samples_per_group: 1\n"),
-              HasSubstr("run.yaml:11:3: rollout.samples_per_group: 1 is out of range; accepted: a whole number from 2 to "
-                        "1024"));
+  EXPECT_THAT(
+      ErrorOf("rollout:\n  samples_per_group: 1\n"),
+      HasSubstr("run.yaml:11:3: rollout.samples_per_group: 1 is out of range; accepted: a whole number from 2 to "
+                "1024"));
   EXPECT_THAT(ErrorOf("lora: {rank: 99999999999}\n"), HasSubstr("lora.rank: 99999999999 is out of range"));
 }
 
@@ -187,10 +189,10 @@ TEST(RunConfig, RefusesToListenOutsideUnencrypted) {
 }
 
 TEST(RunConfig, WritesYamlThatReadsBackTheSame) {
-  const v1::RunConfig config =
-      Parse(kLeast, {"name=\"quoted\": #null\ttab", "optimizer.learning_rate=0.00012345678901234567", "seed=18446744073709551615",
-                     "rewards.terms.0.weight=-0.1", "rewards.terms.0.is_required=false", "rewards.terms.1.scorer=~",
-                     "run_dir=caf\xC3\xA9", "network.tls_ca= null", "algorithm.behaviour=late"});
+  const v1::RunConfig config = Parse(
+      kLeast, {"name=\"quoted\": #null\ttab", "optimizer.learning_rate=0.00012345678901234567",
+               "seed=18446744073709551615", "rewards.terms.0.weight=-0.1", "rewards.terms.0.is_required=false",
+               "rewards.terms.1.scorer=~", "run_dir=caf\xC3\xA9", "network.tls_ca= null", "algorithm.behaviour=late"});
   const auto yaml = RunConfigToYaml(config);
   ASSERT_TRUE(yaml.ok()) << yaml.status();
   EXPECT_TRUE(MessageDifferencer::Equals(Parse(*yaml), config)) << *yaml;

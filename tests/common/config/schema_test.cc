@@ -46,8 +46,8 @@ TEST(Schema, ExplainsEveryFieldAndBoundsEveryNumber) {
     if (field.cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE) return;
     ++fields;
     EXPECT_FALSE(RuleOf(field).help().empty()) << field.full_name() << " has no help";
-    const bool is_number = field.cpp_type() == FieldDescriptor::CPPTYPE_INT32 ||
-                           field.cpp_type() == FieldDescriptor::CPPTYPE_DOUBLE;
+    const bool is_number =
+        field.cpp_type() == FieldDescriptor::CPPTYPE_INT32 || field.cpp_type() == FieldDescriptor::CPPTYPE_DOUBLE;
     EXPECT_EQ(is_number, RuleOf(field).has_min() && RuleOf(field).has_max()) << field.full_name();
   });
   EXPECT_GT(fields, 60);

@@ -41,8 +41,8 @@ void ExpectError(const absl::StatusOr<std::string>& result, absl::StatusCode cod
 }
 
 TEST(BlobStream, CarriesBlobsOfEverySize) {
-  for (const size_t size : {size_t{0}, size_t{1}, kMaxChunkBytes - 1, kMaxChunkBytes, kMaxChunkBytes + 1,
-                            3 * kMaxChunkBytes + 17}) {
+  for (const size_t size :
+       {size_t{0}, size_t{1}, kMaxChunkBytes - 1, kMaxChunkBytes, kMaxChunkBytes + 1, 3 * kMaxChunkBytes + 17}) {
     const std::string blob = SomeBlob(size);
     const std::vector<v1::BlobChunk> chunks = Chunks(blob);
     EXPECT_EQ(chunks.size(), (size + kMaxChunkBytes - 1) / kMaxChunkBytes);

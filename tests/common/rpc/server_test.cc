@@ -54,8 +54,7 @@ grpc::Status CallByName(const std::string& endpoint, const v1::NetworkConfig& ne
   queue.Next(&tag, &is_ok);
   std::vector<grpc::Slice> slices;
   if (answer != nullptr && status.ok() && response.Dump(&slices).ok())
-    for (const grpc::Slice& slice : slices)
-      answer->append(reinterpret_cast<const char*>(slice.begin()), slice.size());
+    for (const grpc::Slice& slice : slices) answer->append(reinterpret_cast<const char*>(slice.begin()), slice.size());
   return status;
 }
 
@@ -87,8 +86,8 @@ TEST(RpcServer, AnswersHealthChecksWithWhatItWasTold) {
 TEST(RpcServer, OffersReflection) {
   const auto server = RpcServer::Start(Loopback(Network()), {});
   ASSERT_TRUE(server.ok()) << server.status();
-  const grpc::Status status = CallByName((*server)->endpoint(), Network(),
-                                         "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo");
+  const grpc::Status status =
+      CallByName((*server)->endpoint(), Network(), "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo");
   EXPECT_NE(status.error_code(), grpc::StatusCode::UNIMPLEMENTED) << status.error_message();
   EXPECT_EQ(CallByName((*server)->endpoint(), Network(), "/no.such.Service/Method").error_code(),
             grpc::StatusCode::UNIMPLEMENTED);
@@ -155,9 +154,10 @@ TEST(RpcServer, RefusesATokenThatIsEasyToGuess) {
 
 TEST(RpcServer, SpeaksTlsToClientsThatTrustItsAuthority) {
   const TempFolder folder;
-  const std::string command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 "
-                              "-subj /CN=localhost -addext subjectAltName=DNS:localhost,IP:127.0.0.1 -keyout " +
-                              folder / "key.pem" + " -out " + folder / "cert.pem" + " 2>/dev/null";
+  const std::string command =
+      "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 "
+      "-subj /CN=localhost -addext subjectAltName=DNS:localhost,IP:127.0.0.1 -keyout " +
+      folder / "key.pem" + " -out " + folder / "cert.pem" + " 2>/dev/null";
   ASSERT_EQ(std::system(command.c_str()), 0) << "the openssl command is needed: run scripts/setup --tests";
   TestService service;
   v1::NetworkConfig network = Network();

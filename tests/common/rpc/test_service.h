@@ -21,8 +21,7 @@ class TestService : public v1::RewardService::Service {
     ++calls;
     return grpc::Status::OK;
   }
-  grpc::Status UnloadScorer(grpc::ServerContext*, const v1::UnloadScorerRequest*,
-                            v1::UnloadScorerResponse*) override {
+  grpc::Status UnloadScorer(grpc::ServerContext*, const v1::UnloadScorerRequest*, v1::UnloadScorerResponse*) override {
     ++calls;
     has_begun.Notify();
     release.WaitForNotification();
