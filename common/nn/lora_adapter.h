@@ -4,8 +4,7 @@
 // All matrices of an adapter are views of one flat f32 vector, so that AdamW, EMA, clipping, all-reduce and digests are
 // single operations. The vector holds A of every module in layout order, then B of every module in the same order:
 // projections that share an input and stand side by side in the layout (q, k, v) are thus one matrix without a copy.
-#ifndef FLOWAWR_COMMON_NN_LORA_ADAPTER_H_
-#define FLOWAWR_COMMON_NN_LORA_ADAPTER_H_
+#pragma once
 
 #include <ATen/core/Tensor.h>
 
@@ -77,5 +76,3 @@ class LoraAdapter {
 };
 
 }  // namespace flowawr
-
-#endif  // FLOWAWR_COMMON_NN_LORA_ADAPTER_H_

@@ -1,6 +1,5 @@
 // The two forms in which other libraries take a LoRA adapter.
-#ifndef FLOWAWR_COMMON_NN_LORA_FILES_H_
-#define FLOWAWR_COMMON_NN_LORA_FILES_H_
+#pragma once
 
 #include <memory>
 #include <string>
@@ -23,5 +22,3 @@ absl::Status WriteDiffusersLora(const LoraAdapter& adapter, const std::string& f
 absl::StatusOr<LoraAdapter> ReadPeftFolder(const std::string& folder, std::shared_ptr<const LoraLayout> layout);
 
 }  // namespace flowawr
-
-#endif  // FLOWAWR_COMMON_NN_LORA_FILES_H_

@@ -3,8 +3,7 @@
 // Image patches and text tokens run as two streams with their own weights and meet in joint attention. The base weights
 // are frozen: gradients reach a LoRA adapter's flat vector and nothing else.
 // Source: arXiv 2403.03206; diffusers models/transformers/transformer_sd3.py.
-#ifndef FLOWAWR_COMMON_SD3_TRANSFORMER_H_
-#define FLOWAWR_COMMON_SD3_TRANSFORMER_H_
+#pragma once
 
 #include <ATen/core/Tensor.h>
 
@@ -28,6 +27,8 @@ struct TransformerInput {
   at::Tensor pooled_prompt_embeds;  // [B or 1, pooled_projection_dim]
 };
 
+struct BoundAdapterState;  // transformer_adapter.h
+
 // An adapter resolved against one transformer. Cheap to copy, immutable, safe to share between threads. A bound adapter
 // that is not merged follows later in-place changes of the adapter's vector only after it is bound again.
 class BoundAdapter {
@@ -37,8 +38,7 @@ class BoundAdapter {
 
  private:
   friend class Transformer;
-  struct State;
-  std::shared_ptr<const State> state_;
+  std::shared_ptr<const BoundAdapterState> state_;
 };
 
 // Stateless after loading and safe to call from several threads at once.
@@ -80,5 +80,3 @@ class Transformer {
 };
 
 }  // namespace flowawr
-
-#endif  // FLOWAWR_COMMON_SD3_TRANSFORMER_H_

@@ -1,6 +1,5 @@
 // The fields of a diffusers SD3Transformer2DModel's config.json.
-#ifndef FLOWAWR_COMMON_SD3_TRANSFORMER_CONFIG_H_
-#define FLOWAWR_COMMON_SD3_TRANSFORMER_CONFIG_H_
+#pragma once
 
 #include <cstdint>
 #include <set>
@@ -38,5 +37,3 @@ struct TransformerConfig {
 absl::StatusOr<TransformerConfig> ParseTransformerConfig(absl::string_view json, const std::string& name_for_errors);
 
 }  // namespace flowawr
-
-#endif  // FLOWAWR_COMMON_SD3_TRANSFORMER_CONFIG_H_

@@ -1,6 +1,5 @@
 // The image autoencoder of Stable Diffusion: diffusers' AutoencoderKL.
-#ifndef FLOWAWR_COMMON_SD3_VAE_H_
-#define FLOWAWR_COMMON_SD3_VAE_H_
+#pragma once
 
 #include <ATen/core/Tensor.h>
 
@@ -60,5 +59,3 @@ class Vae {
 };
 
 }  // namespace flowawr
-
-#endif  // FLOWAWR_COMMON_SD3_VAE_H_

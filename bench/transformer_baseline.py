@@ -1,0 +1,68 @@
+"""Times diffusers' SD3Transformer2DModel with a peft LoRA: the Python side of transformer_bench.cc.
+
+usage: transformer_baseline.py [--threads 1] [--batch 16] [--repeats 30] [--model models/tiny-sd3]
+
+Prints milliseconds of the fastest and of the median repeat, for sampling (adapter merged, no gradients) and for training
+(adapter beside the base, forward and backward).
+"""
+
+import argparse
+import pathlib
+import statistics
+import time
+
+import peft
+import torch
+from diffusers import SD3Transformer2DModel
+
+TARGETS = "attn.to_q attn.to_k attn.to_v attn.to_out.0 attn.add_q_proj attn.add_k_proj attn.add_v_proj attn.to_add_out"
+
+
+def milliseconds(step, repeats):
+    for _ in range(3):
+        step()
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        step()
+        times.append(1e3 * (time.perf_counter() - start))
+    return f"min {min(times):.1f} ms, median {statistics.median(times):.1f} ms"
+
+
+def main():
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("--threads", type=int, default=1)
+    arguments.add_argument("--batch", type=int, default=16)
+    arguments.add_argument("--repeats", type=int, default=30)
+    arguments.add_argument("--text-tokens", type=int, default=24)
+    arguments.add_argument("--model", type=pathlib.Path, default=pathlib.Path("models/tiny-sd3"))
+    options = arguments.parse_args()
+    torch.set_num_threads(options.threads)
+    torch.manual_seed(0)
+
+    model = SD3Transformer2DModel.from_pretrained(options.model / "transformer").requires_grad_(False)
+    config = model.config
+    model.add_adapter(peft.LoraConfig(r=16, lora_alpha=32, init_lora_weights="gaussian", target_modules=TARGETS.split()))
+    inputs = dict(
+        hidden_states=torch.randn(options.batch, config.in_channels, 8, 16),
+        encoder_hidden_states=torch.randn(options.batch, options.text_tokens, config.joint_attention_dim),
+        pooled_projections=torch.randn(options.batch, config.pooled_projection_dim),
+        timestep=torch.full((options.batch,), 700.0),
+    )
+
+    def train():
+        model(**inputs, return_dict=False)[0].square().mean().backward()
+        model.zero_grad()
+
+    @torch.no_grad()
+    def sample():
+        model(**inputs, return_dict=False)
+
+    print(f"training: {milliseconds(train, options.repeats)}")
+    model.fuse_lora()
+    model.unload_lora()
+    print(f"sampling: {milliseconds(sample, options.repeats)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,78 @@
+#include "common/nn/lora_files.h"
+
+#include <ATen/core/grad_mode.h>
+
+#include <map>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "absl/strings/str_cat.h"
+#include "common/base/file.h"
+#include "common/base/status.h"
+#include "common/tensor/safetensors.h"
+
+namespace flowawr {
+namespace {
+
+constexpr char kConfigFile[] = "adapter_config.json";
+constexpr char kWeightsFile[] = "adapter_model.safetensors";
+
+// Full names, sorted: peft and diffusers match them as they stand.
+std::set<std::string> ModuleNames(const LoraLayout& layout) {
+  std::set<std::string> names;
+  for (const LoraModule& module : layout.modules) names.insert(module.name);
+  return names;
+}
+
+}  // namespace
+
+absl::Status WritePeftFolder(const LoraAdapter& adapter, const std::string& base_model, const std::string& folder) {
+  const nlohmann::json config = {
+      {"peft_type", "LORA"},
+      {"task_type", nullptr},
+      {"base_model_name_or_path", base_model},
+      {"inference_mode", true},
+      {"r", adapter.layout().rank},
+      {"lora_alpha", adapter.layout().alpha},
+      {"lora_dropout", 0.0},
+      {"bias", "none"},
+      {"target_modules", ModuleNames(adapter.layout())},
+  };
+  FLOWAWR_ASSIGN_OR_RETURN(const std::string weights, adapter.SerializePeft());
+  FLOWAWR_RETURN_IF_ERROR(MakeDirectories(folder));
+  FLOWAWR_RETURN_IF_ERROR(WriteFileAtomically(absl::StrCat(folder, "/", kWeightsFile), weights));
+  return WriteFileAtomically(absl::StrCat(folder, "/", kConfigFile), config.dump(2) + "\n");
+}
+
+absl::Status WriteDiffusersLora(const LoraAdapter& adapter, const std::string& file) {
+  const at::NoGradGuard no_grad;
+  const LoraLayout& layout = adapter.layout();
+  const LoraAdapter on_cpu(adapter.shared_layout(), adapter.flat().detach().to(at::kCPU));
+  std::map<std::string, at::Tensor> tensors;
+  for (size_t i = 0; i < layout.modules.size(); ++i) {
+    const std::string prefix = absl::StrCat("transformer.", layout.modules[i].name);
+    tensors[absl::StrCat(prefix, ".lora_A.weight")] = on_cpu.A(i);
+    tensors[absl::StrCat(prefix, ".lora_B.weight")] = on_cpu.B(i) * layout.scale();
+  }
+  return WriteSafetensors(file, tensors);
+}
+
+absl::StatusOr<LoraAdapter> ReadPeftFolder(const std::string& folder, std::shared_ptr<const LoraLayout> layout) {
+  const std::string config_path = absl::StrCat(folder, "/", kConfigFile);
+  FLOWAWR_ASSIGN_OR_RETURN(const std::string text, ReadFile(config_path));
+  const nlohmann::json config = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
+  if (!config.is_object() || !config.value("r", nlohmann::json()).is_number_integer() ||
+      !config.value("lora_alpha", nlohmann::json()).is_number()) {
+    return absl::InvalidArgumentError(absl::StrCat(config_path, ": not a LoRA configuration: needs r and lora_alpha"));
+  }
+  if (config["r"].get<int64_t>() != layout->rank || config["lora_alpha"].get<double>() != layout->alpha) {
+    return absl::InvalidArgumentError(absl::StrCat(config_path, ": rank ", config["r"].get<int64_t>(), " and alpha ",
+                                                   config["lora_alpha"].get<double>(), ", expected rank ", layout->rank,
+                                                   " and alpha ", layout->alpha));
+  }
+  const std::string weights_path = absl::StrCat(folder, "/", kWeightsFile);
+  FLOWAWR_ASSIGN_OR_RETURN(std::string weights, ReadFile(weights_path));
+  return LoraAdapter::ParsePeft(std::move(weights), std::move(layout), weights_path);
+}
+
+}  // namespace flowawr

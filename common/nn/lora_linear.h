@@ -1,0 +1,44 @@
+// A frozen linear layer, or several that read the same input fused into one, with an optional LoRA adapter.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace flowawr {
+
+// y = x W^T + b, where W stacks the layers named in `names`, each with its number of output features.
+struct FrozenLinear {
+  std::vector<std::string> names;
+  std::vector<int64_t> widths;
+  at::Tensor weight;  // [sum of widths, in]
+  at::Tensor bias;    // [sum of widths]
+};
+
+// Where the adapter of one stacked layer adds to the fused output.
+struct LoraPart {
+  int64_t column = 0;  // first of its outputs
+  int64_t width = 0;
+};
+
+// What an adapter does to one FrozenLinear.
+struct LinearLora {
+  // W + scale * B A, if it was folded; undefined: computed beside the base, as peft does.
+  at::Tensor folded_weight;
+  // The adapters of the parts, stacked; undefined where no gradient is wanted and the weight is folded.
+  at::Tensor A;  // [parts * rank, in] f32
+  at::Tensor B;  // [sum of the parts' widths, rank] f32
+  std::vector<LoraPart> parts;
+  double scale = 0;
+};
+
+// x [..., in] contiguous to [..., sum of widths]. Gradients flow to x, A and B. `lora` may be null.
+at::Tensor Linear(const FrozenLinear& linear, const at::Tensor& x, const LinearLora* lora = nullptr);
+
+// W + scale * B A, computed in f32, in W's type.
+at::Tensor FoldLora(const FrozenLinear& linear, const LinearLora& lora);
+
+}  // namespace flowawr

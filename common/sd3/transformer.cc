@@ -1,0 +1,210 @@
+#include "common/sd3/transformer.h"
+
+#include <ATen/core/grad_mode.h>
+
+#include <cmath>
+#include <utility>
+
+#include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "common/base/file.h"
+#include "common/base/sha256.h"
+#include "common/base/status.h"
+#include "common/nn/fused_ops.h"
+#include "common/nn/weight_binder.h"
+#include "common/sd3/transformer_adapter.h"
+#include "common/sd3/transformer_weights.h"
+
+namespace flowawr {
+namespace {
+
+// Hands out the vectors [batch, dim] of the stacked AdaLN projections in the order in which they are stacked.
+class Modulation {
+ public:
+  Modulation(const at::Tensor& stacked, int64_t dim) : chunks_(stacked.split(dim, 1)) {}
+
+  const at::Tensor& Next() { return chunks_.at(next_++); }
+
+ private:
+  std::vector<at::Tensor> chunks_;
+  size_t next_ = 0;
+};
+
+struct ShiftScaleGate {
+  explicit ShiftScaleGate(Modulation& modulation)
+      : shift(modulation.Next()), scale(modulation.Next()), gate(modulation.Next()) {}
+
+  at::Tensor shift, scale, gate;
+};
+
+// AdaLayerNormContinuous: the scale comes first.
+struct ScaleShift {
+  explicit ScaleShift(Modulation& modulation) : scale(modulation.Next()), shift(modulation.Next()) {}
+
+  at::Tensor scale, shift;
+};
+
+at::Tensor Modulate(const at::Tensor& x, const ShiftScaleGate& m) { return LayerNormModulate(x, m.shift, m.scale); }
+at::Tensor Modulate(const at::Tensor& x, const ScaleShift& m) { return LayerNormModulate(x, m.shift, m.scale); }
+
+at::Tensor FeedForward(const FeedForwardWeights& ff, const ActiveAdapter& linear, const at::Tensor& x) {
+  return linear(ff.out, GeluTanh(linear(ff.in, x)));
+}
+
+// One block of MMDiT or MMDiT-X: both streams go through it in place.
+void RunBlock(const JointBlock& block, const ActiveAdapter& linear, int64_t heads, Modulation& modulation,
+              at::Tensor& image, at::Tensor& text) {
+  const ShiftScaleGate attention(modulation);
+  const ShiftScaleGate mlp(modulation);
+  at::Tensor self_attended;
+  at::Tensor self_gate;
+  if (block.dual) {
+    const ShiftScaleGate dual(modulation);
+    self_attended = SelfAttention(
+        {linear(block.dual->qkv, Modulate(image, dual)), true, block.dual->norm.q, block.dual->norm.k}, heads);
+    self_gate = dual.gate;
+  }
+
+  const auto join = [&](const at::Tensor& text_in) {
+    return JointAttention(
+        {linear(block.qkv, Modulate(image, attention)), true, block.norm.q, block.norm.k},
+        {linear(block.context_qkv, text_in), !block.context_pre_only, block.context_norm.q, block.context_norm.k},
+        heads);
+  };
+  const auto finish_image = [&](const at::Tensor& attended) {
+    image = GatedResidual(image, attention.gate, linear(block.to_out, attended));
+    if (block.dual) image = GatedResidual(image, self_gate, linear(block.dual->to_out, self_attended));
+    image = GatedResidual(image, mlp.gate, FeedForward(block.ff, linear, Modulate(image, mlp)));
+  };
+
+  if (block.context_pre_only) {
+    finish_image(join(Modulate(text, ScaleShift(modulation))).first);
+    return;
+  }
+  const ShiftScaleGate text_attention(modulation);
+  const ShiftScaleGate text_mlp(modulation);
+  const auto [image_attended, text_attended] = join(Modulate(text, text_attention));
+  finish_image(image_attended);
+  text = GatedResidual(text, text_attention.gate, linear(block.context_to_out, text_attended));
+  text = GatedResidual(text, text_mlp.gate, FeedForward(block.context_ff, linear, Modulate(text, text_mlp)));
+}
+
+// Rows that are one row expanded become that one row, so that what depends on it is computed once.
+at::Tensor OnceIfShared(const at::Tensor& x) {
+  return x.size(0) > 1 && x.stride(0) == 0 ? x.narrow(0, 0, 1) : x;
+}
+
+// [B] to [B, 256] f32: cosines, then sines, of 1000 sigma at geometric frequencies.
+at::Tensor TimestepEmbedding(const at::Tensor& sigma) {
+  constexpr int64_t kHalf = 128;
+  const at::Tensor frequencies =
+      at::exp(at::arange(kHalf, sigma.options().dtype(at::kFloat)) * -std::log(10000.0) / static_cast<double>(kHalf));
+  const at::Tensor angles = (sigma.to(at::kFloat) * 1000).unsqueeze(1) * frequencies;
+  return at::cat({at::cos(angles), at::sin(angles)}, 1);
+}
+
+// [B, C, H, W] to [B, H/p * W/p, C * p * p], as a convolution of stride p sees its windows.
+at::Tensor Patchify(const at::Tensor& latents, int64_t patch) {
+  return latents.unflatten(3, {-1, patch}).unflatten(2, {-1, patch}).permute({0, 2, 4, 1, 3, 5}).flatten(3).flatten(1, 2);
+}
+
+// [B, h * w, p * p * C] to [B, C, h * p, w * p].
+at::Tensor Unpatchify(const at::Tensor& tokens, int64_t h, int64_t w, int64_t patch) {
+  return tokens.view({tokens.size(0), h, w, patch, patch, -1}).permute({0, 5, 1, 3, 2, 4}).flatten(4).flatten(2, 3);
+}
+
+std::string Fingerprint(const TransformerConfig& config, const std::map<std::string, at::Tensor>& tensors) {
+  Sha256Hasher hasher;
+  hasher.Update(config.Canonical());
+  for (const auto& [name, tensor] : tensors) {
+    const at::Tensor contiguous = tensor.contiguous();
+    hasher.Update(absl::StrCat("\n", name, " ", c10::toString(tensor.scalar_type()), " [",
+                               absl::StrJoin(tensor.sizes(), ","), "]\n"));
+    hasher.Update(absl::string_view(static_cast<const char*>(contiguous.const_data_ptr()), contiguous.nbytes()));
+  }
+  return absl::BytesToHexString(hasher.Finish());
+}
+
+}  // namespace
+
+int64_t BoundAdapter::modules() const {
+  return state_ == nullptr ? 0 : static_cast<int64_t>(state_->adapter.layout().modules.size());
+}
+
+Transformer::Transformer(std::unique_ptr<const Weights> weights) : weights_(std::move(weights)) {}
+Transformer::~Transformer() = default;
+
+absl::StatusOr<std::shared_ptr<const Transformer>> Transformer::Load(const std::string& folder, at::ScalarType dtype) {
+  const at::NoGradGuard no_grad;
+  const std::string config_path = absl::StrCat(folder, "/config.json");
+  FLOWAWR_ASSIGN_OR_RETURN(const std::string json, ReadFile(config_path));
+  auto weights = std::make_unique<Weights>();
+  FLOWAWR_ASSIGN_OR_RETURN(weights->config, ParseTransformerConfig(json, config_path));
+  FLOWAWR_ASSIGN_OR_RETURN(WeightBinder binder, WeightBinder::Open(folder, "diffusion_pytorch_model", dtype));
+  weights->Bind(binder);
+  FLOWAWR_RETURN_IF_ERROR(binder.Finish());
+  weights->fingerprint = Fingerprint(weights->config, binder.tensors());
+  return std::shared_ptr<const Transformer>(new Transformer(std::move(weights)));
+}
+
+const TransformerConfig& Transformer::config() const { return weights_->config; }
+const std::string& Transformer::fingerprint() const { return weights_->fingerprint; }
+
+absl::StatusOr<std::shared_ptr<const LoraLayout>> Transformer::MakeLoraLayout(
+    const std::vector<std::string>& target_suffixes, int64_t rank, double alpha) const {
+  return LayoutFor(weights_->AdaptableLinears(), target_suffixes, rank, alpha);
+}
+
+absl::StatusOr<BoundAdapter> Transformer::Bind(const LoraAdapter& adapter) const {
+  BoundAdapter bound;
+  FLOWAWR_ASSIGN_OR_RETURN(bound.state_, BindTo(weights_->AdaptableLinears(), adapter, /*trains=*/true));
+  return bound;
+}
+
+absl::StatusOr<BoundAdapter> Transformer::BindMerged(const LoraAdapter& adapter) const {
+  BoundAdapter bound;
+  FLOWAWR_ASSIGN_OR_RETURN(bound.state_, BindTo(weights_->AdaptableLinears(), adapter, /*trains=*/false));
+  return bound;
+}
+
+at::Tensor Transformer::Forward(const TransformerInput& input, const BoundAdapter* adapter) const {
+  const Weights& w = *weights_;
+  const int64_t batch = input.latents.size(0);
+  const int64_t h = input.latents.size(2) / w.config.patch_size;
+  const int64_t columns = input.latents.size(3) / w.config.patch_size;
+  TORCH_CHECK(input.latents.size(1) == w.config.in_channels && h * w.config.patch_size == input.latents.size(2) &&
+                  columns * w.config.patch_size == input.latents.size(3) && h <= w.config.pos_embed_max_size &&
+                  columns <= w.config.pos_embed_max_size,
+              "latents ", input.latents.sizes(), " do not fit the transformer: ", w.config.in_channels,
+              " channels, sides that are multiples of ", w.config.patch_size, " and at most ",
+              w.config.patch_size * w.config.pos_embed_max_size);
+  for (const at::Tensor* shared : {&input.sigma, &input.prompt_embeds, &input.pooled_prompt_embeds}) {
+    TORCH_CHECK(shared->size(0) == 1 || shared->size(0) == batch, "an input has ", shared->size(0),
+                " rows for ", batch, " latents; expected that many or 1");
+  }
+  const ActiveAdapter linear(adapter == nullptr ? nullptr : adapter->state_.get());
+  const at::ScalarType dtype = w.proj_out.weight.scalar_type();
+
+  // Both streams' tokens.
+  const int64_t top = (w.config.pos_embed_max_size - h) / 2;
+  const int64_t left = (w.config.pos_embed_max_size - columns) / 2;
+  at::Tensor image = linear(w.patch_projection, Patchify(input.latents.to(dtype), w.config.patch_size)) +
+                     w.positions.narrow(0, top, h).narrow(1, left, columns).flatten(0, 1);
+  at::Tensor text = linear(w.context_embedder, OnceIfShared(input.prompt_embeds).to(dtype));
+
+  // What every AdaLN layer is steered by: the noise level and the pooled text.
+  const at::Tensor time = linear(
+      w.timestep_out, at::silu(linear(w.timestep_in, TimestepEmbedding(OnceIfShared(input.sigma)).to(dtype))));
+  const at::Tensor pooled =
+      linear(w.pooled_out, at::silu(linear(w.pooled_in, OnceIfShared(input.pooled_prompt_embeds).to(dtype))));
+  Modulation modulation(linear(w.modulation, at::silu(time + pooled)), w.config.inner_dim());
+
+  for (const JointBlock& block : w.blocks) {
+    RunBlock(block, linear, w.config.num_attention_heads, modulation, image, text);
+  }
+  const at::Tensor out = linear(w.proj_out, Modulate(image, ScaleShift(modulation)));
+  return Unpatchify(out, h, columns, w.config.patch_size).to(at::kFloat);
+}
+
+}  // namespace flowawr

@@ -1,0 +1,302 @@
+#include "common/sd3/vae.h"
+
+#include <ATen/core/grad_mode.h>
+
+#include <optional>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/base/file.h"
+#include "common/base/status.h"
+#include "common/nn/weight_binder.h"
+#include "common/sd3/model_config.h"
+
+namespace flowawr {
+namespace {
+
+constexpr double kEpsilon = 1e-6;
+
+struct Conv {
+  at::Tensor weight, bias;
+
+  at::Tensor operator()(const at::Tensor& x, int64_t stride = 1) const {
+    const int64_t padding = stride == 1 ? weight.size(2) / 2 : 0;
+    return at::conv2d(x, weight, bias, {stride, stride}, {padding, padding});
+  }
+};
+
+struct Norm {
+  at::Tensor weight, bias;
+  int64_t groups = 1;
+
+  at::Tensor operator()(const at::Tensor& x) const { return at::group_norm(x, groups, weight, bias, kEpsilon); }
+};
+
+at::Tensor NormSilu(const Norm& norm, const at::Tensor& x) {
+  at::Tensor normalised = norm(x);
+  return at::silu_(normalised);
+}
+
+struct ResnetBlock {
+  Norm norm1, norm2;
+  Conv conv1, conv2;
+  std::optional<Conv> shortcut;  // where the number of channels changes
+
+  at::Tensor operator()(const at::Tensor& x) const {
+    const at::Tensor hidden = conv1(NormSilu(norm1, x));
+    return conv2(NormSilu(norm2, hidden)).add_(shortcut ? (*shortcut)(x) : x);
+  }
+};
+
+// Attention of every pixel over all pixels, one head.
+struct AttentionBlock {
+  Norm norm;
+  at::Tensor q_weight, q_bias, k_weight, k_bias, v_weight, v_bias, out_weight, out_bias;
+
+  at::Tensor operator()(const at::Tensor& x) const {
+    const at::Tensor pixels = norm(x).flatten(2).transpose(1, 2).unsqueeze(1);
+    const at::Tensor attended = at::scaled_dot_product_attention(
+        at::linear(pixels, q_weight, q_bias), at::linear(pixels, k_weight, k_bias), at::linear(pixels, v_weight, v_bias));
+    return x + at::linear(attended, out_weight, out_bias).squeeze(1).transpose(1, 2).view(x.sizes());
+  }
+};
+
+struct MiddleBlock {
+  ResnetBlock first, second;
+  std::optional<AttentionBlock> attention;
+
+  at::Tensor operator()(const at::Tensor& x) const {
+    const at::Tensor hidden = first(x);
+    return second(attention ? (*attention)(hidden) : hidden);
+  }
+};
+
+// One resolution: a few residual blocks, then to the next resolution (absent on the last one).
+struct Level {
+  std::vector<ResnetBlock> resnets;
+  std::optional<Conv> resample;
+};
+
+struct Encoder {
+  Conv in;
+  std::vector<Level> levels;
+  MiddleBlock middle;
+  Norm norm_out;
+  Conv out;
+
+  at::Tensor operator()(const at::Tensor& images) const {
+    at::Tensor x = in(images);
+    for (const Level& level : levels) {
+      for (const ResnetBlock& resnet : level.resnets) x = resnet(x);
+      if (level.resample) x = (*level.resample)(at::constant_pad_nd(x, {0, 1, 0, 1}), /*stride=*/2);
+    }
+    return out(NormSilu(norm_out, middle(x)));
+  }
+};
+
+struct Decoder {
+  Conv in;
+  MiddleBlock middle;
+  std::vector<Level> levels;
+  Norm norm_out;
+  Conv out;
+
+  at::Tensor operator()(const at::Tensor& latents) const {
+    at::Tensor x = middle(in(latents));
+    for (const Level& level : levels) {
+      for (const ResnetBlock& resnet : level.resnets) x = resnet(x);
+      if (level.resample) {
+        x = (*level.resample)(at::upsample_nearest2d(x, {2 * x.size(2), 2 * x.size(3)}));
+      }
+    }
+    return out(NormSilu(norm_out, x));
+  }
+};
+
+// Takes the tensors of the autoencoder's parts by their names in diffusers.
+class VaeBinder {
+ public:
+  VaeBinder(WeightBinder& binder, const VaeConfig& config) : binder_(binder), config_(config) {}
+
+  Conv TakeConv(const std::string& name, int64_t in, int64_t out, int64_t kernel) {
+    return {binder_.Take(name + ".weight", {out, in, kernel, kernel}), binder_.Take(name + ".bias", {out})};
+  }
+
+  Encoder TakeEncoder() {
+    const std::vector<int64_t>& channels = config_.block_out_channels;
+    Encoder encoder;
+    encoder.in = TakeConv("encoder.conv_in", config_.in_channels, channels.front(), 3);
+    int64_t in = channels.front();
+    for (size_t i = 0; i < channels.size(); ++i) {
+      encoder.levels.push_back(TakeLevel(absl::StrCat("encoder.down_blocks.", i), in, channels[i],
+                                         config_.layers_per_block, i + 1 < channels.size() ? "downsamplers" : ""));
+      in = channels[i];
+    }
+    encoder.middle = TakeMiddle("encoder.mid_block", in);
+    encoder.norm_out = TakeNorm("encoder.conv_norm_out", in);
+    encoder.out = TakeConv("encoder.conv_out", in, 2 * config_.latent_channels, 3);
+    return encoder;
+  }
+
+  Decoder TakeDecoder() {
+    const std::vector<int64_t>& channels = config_.block_out_channels;
+    Decoder decoder;
+    int64_t in = channels.back();
+    decoder.in = TakeConv("decoder.conv_in", config_.latent_channels, in, 3);
+    decoder.middle = TakeMiddle("decoder.mid_block", in);
+    for (size_t i = 0; i < channels.size(); ++i) {
+      const int64_t out = channels[channels.size() - 1 - i];
+      decoder.levels.push_back(TakeLevel(absl::StrCat("decoder.up_blocks.", i), in, out, config_.layers_per_block + 1,
+                                         i + 1 < channels.size() ? "upsamplers" : ""));
+      in = out;
+    }
+    decoder.norm_out = TakeNorm("decoder.conv_norm_out", in);
+    decoder.out = TakeConv("decoder.conv_out", in, config_.out_channels, 3);
+    return decoder;
+  }
+
+ private:
+  Norm TakeNorm(const std::string& name, int64_t channels) {
+    return {binder_.Take(name + ".weight", {channels}), binder_.Take(name + ".bias", {channels}),
+            config_.norm_num_groups};
+  }
+
+  ResnetBlock TakeResnet(const std::string& name, int64_t in, int64_t out) {
+    ResnetBlock resnet{.norm1 = TakeNorm(name + ".norm1", in),
+                       .norm2 = TakeNorm(name + ".norm2", out),
+                       .conv1 = TakeConv(name + ".conv1", in, out, 3),
+                       .conv2 = TakeConv(name + ".conv2", out, out, 3)};
+    if (in != out) resnet.shortcut = TakeConv(name + ".conv_shortcut", in, out, 1);
+    return resnet;
+  }
+
+  Level TakeLevel(const std::string& name, int64_t in, int64_t out, int64_t layers, const std::string& resampler) {
+    Level level;
+    for (int64_t i = 0; i < layers; ++i) {
+      level.resnets.push_back(TakeResnet(absl::StrCat(name, ".resnets.", i), i == 0 ? in : out, out));
+    }
+    if (!resampler.empty()) level.resample = TakeConv(absl::StrCat(name, ".", resampler, ".0.conv"), out, out, 3);
+    return level;
+  }
+
+  MiddleBlock TakeMiddle(const std::string& name, int64_t channels) {
+    MiddleBlock middle{.first = TakeResnet(name + ".resnets.0", channels, channels),
+                       .second = TakeResnet(name + ".resnets.1", channels, channels)};
+    if (!config_.mid_block_add_attention) return middle;
+    const std::string attention = name + ".attentions.0.";
+    const auto weight = [&](const char* layer) {
+      return binder_.Take(absl::StrCat(attention, layer, ".weight"), {channels, channels});
+    };
+    const auto bias = [&](const char* layer) {
+      return binder_.Take(absl::StrCat(attention, layer, ".bias"), {channels});
+    };
+    middle.attention = {.norm = TakeNorm(attention + "group_norm", channels),
+                        .q_weight = weight("to_q"),
+                        .q_bias = bias("to_q"),
+                        .k_weight = weight("to_k"),
+                        .k_bias = bias("to_k"),
+                        .v_weight = weight("to_v"),
+                        .v_bias = bias("to_v"),
+                        .out_weight = weight("to_out.0"),
+                        .out_bias = bias("to_out.0")};
+    return middle;
+  }
+
+  WeightBinder& binder_;
+  const VaeConfig& config_;
+};
+
+}  // namespace
+
+struct Vae::Weights {
+  VaeConfig config;
+  at::ScalarType dtype;
+  Encoder encoder;
+  std::optional<Conv> quant_conv;
+  std::optional<Conv> post_quant_conv;
+  Decoder decoder;
+};
+
+absl::StatusOr<VaeConfig> ParseVaeConfig(absl::string_view json, const std::string& name_for_errors) {
+  FLOWAWR_ASSIGN_OR_RETURN(ModelConfigReader reader, ModelConfigReader::Parse(json, "AutoencoderKL", name_for_errors));
+  VaeConfig config;
+  config.in_channels = reader.Int("in_channels", config.in_channels);
+  config.out_channels = reader.Int("out_channels", config.out_channels);
+  config.latent_channels = reader.Int("latent_channels", config.latent_channels);
+  config.block_out_channels = reader.Ints("block_out_channels", config.block_out_channels);
+  config.layers_per_block = reader.Int("layers_per_block", config.layers_per_block);
+  config.norm_num_groups = reader.Int("norm_num_groups", config.norm_num_groups);
+  config.scaling_factor = reader.Double("scaling_factor", config.scaling_factor);
+  config.shift_factor = reader.Double("shift_factor", config.shift_factor);
+  config.use_quant_conv = reader.Bool("use_quant_conv", config.use_quant_conv);
+  config.use_post_quant_conv = reader.Bool("use_post_quant_conv", config.use_post_quant_conv);
+  config.mid_block_add_attention = reader.Bool("mid_block_add_attention", config.mid_block_add_attention);
+  reader.Ignore("sample_size");
+  reader.Ignore("force_upcast");
+
+  reader.Require(reader.String("act_fn", "silu") == "silu", "act_fn must be silu");
+  const auto require_blocks = [&](const std::string& field, const std::string& type) {
+    std::vector<std::string> types = reader.Strings(field);
+    if (types.empty()) types = {type};
+    for (const std::string& found : types) {
+      reader.Require(found == type, absl::StrCat(field, " holds ", found, "; only ", type, " is supported"));
+    }
+    reader.Require(types.size() == config.block_out_channels.size(),
+                   absl::StrCat(field, " and block_out_channels differ in length"));
+  };
+  require_blocks("down_block_types", "DownEncoderBlock2D");
+  require_blocks("up_block_types", "UpDecoderBlock2D");
+  reader.Require(!config.block_out_channels.empty() && config.norm_num_groups > 0, "block_out_channels or groups empty");
+  for (const int64_t channels : config.block_out_channels) {
+    reader.Require(channels > 0 && config.norm_num_groups > 0 && channels % config.norm_num_groups == 0,
+                   absl::StrCat(channels, " channels do not divide into ", config.norm_num_groups, " norm groups"));
+  }
+  reader.Require(config.scaling_factor > 0, "scaling_factor must be positive");
+  FLOWAWR_RETURN_IF_ERROR(reader.Finish());
+  return config;
+}
+
+Vae::Vae(std::unique_ptr<const Weights> weights) : weights_(std::move(weights)) {}
+Vae::~Vae() = default;
+
+absl::StatusOr<std::shared_ptr<const Vae>> Vae::Load(const std::string& folder, at::ScalarType dtype) {
+  const at::NoGradGuard no_grad;
+  const std::string config_path = absl::StrCat(folder, "/config.json");
+  FLOWAWR_ASSIGN_OR_RETURN(const std::string json, ReadFile(config_path));
+  auto weights = std::make_unique<Weights>();
+  FLOWAWR_ASSIGN_OR_RETURN(weights->config, ParseVaeConfig(json, config_path));
+  weights->dtype = dtype;
+  FLOWAWR_ASSIGN_OR_RETURN(WeightBinder binder, WeightBinder::Open(folder, "diffusion_pytorch_model", dtype));
+  const VaeConfig& config = weights->config;
+  VaeBinder parts(binder, config);
+  weights->encoder = parts.TakeEncoder();
+  weights->decoder = parts.TakeDecoder();
+  const int64_t latents = config.latent_channels;
+  if (config.use_quant_conv) weights->quant_conv = parts.TakeConv("quant_conv", 2 * latents, 2 * latents, 1);
+  if (config.use_post_quant_conv) weights->post_quant_conv = parts.TakeConv("post_quant_conv", latents, latents, 1);
+  FLOWAWR_RETURN_IF_ERROR(binder.Finish());
+  return std::shared_ptr<const Vae>(new Vae(std::move(weights)));
+}
+
+const VaeConfig& Vae::config() const { return weights_->config; }
+
+int Vae::downscale() const { return 1 << (weights_->config.block_out_channels.size() - 1); }
+
+at::Tensor Vae::Decode(const at::Tensor& latents) const {
+  const at::NoGradGuard no_grad;
+  const VaeConfig& config = weights_->config;
+  at::Tensor z = (latents / config.scaling_factor + config.shift_factor).to(weights_->dtype);
+  if (weights_->post_quant_conv) z = (*weights_->post_quant_conv)(z);
+  return weights_->decoder(z).to(at::kFloat).mul_(0.5).add_(0.5).clamp_(0, 1);
+}
+
+at::Tensor Vae::EncodeMean(const at::Tensor& images) const {
+  const at::NoGradGuard no_grad;
+  const VaeConfig& config = weights_->config;
+  at::Tensor moments = weights_->encoder((images * 2 - 1).to(weights_->dtype));
+  if (weights_->quant_conv) moments = (*weights_->quant_conv)(moments);
+  const at::Tensor mean = moments.narrow(1, 0, config.latent_channels).to(at::kFloat);
+  return (mean - config.shift_factor) * config.scaling_factor;
+}
+
+}  // namespace flowawr
