@@ -2,6 +2,8 @@
 #include <ATen/core/grad_mode.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include <optional>
+
 #include "common/nn/attention_kernels.h"
 #include "common/nn/fused_ops.h"
 
@@ -69,12 +71,12 @@ variable_list KernelForward(const AttentionInput& first, const AttentionInput& s
 class AttentionFunction : public torch::autograd::Function<AttentionFunction> {
  public:
   static variable_list forward(AutogradContext* context, const at::Tensor& first_projection,
-                               const at::Tensor& second_projection, AttentionInput first, AttentionInput second,
+                               const std::optional<at::Tensor>& second_projection, AttentionInput first, AttentionInput second,
                                int64_t heads) {
     first.projection = first_projection;
-    second.projection = second_projection;
+    second.projection = second_projection.value_or(at::Tensor());
     context->save_for_backward(
-        {first_projection, second_projection, first.q_norm, first.k_norm, second.q_norm, second.k_norm});
+        {first_projection, second.projection, first.q_norm, first.k_norm, second.q_norm, second.k_norm});
     context->saved_data["heads"] = heads;
     context->saved_data["second_has_queries"] = second.has_queries;
     return KernelForward(first, second, heads);
@@ -152,7 +154,10 @@ variable_list Attend(AttentionInput first, AttentionInput second, int64_t heads)
   const auto repeat = [batch](const at::Tensor& x) {
     return !x.defined() || x.size(0) == batch ? x : x.expand({batch, -1, -1}).contiguous();
   };
-  return AttentionFunction::apply(repeat(first.projection), repeat(second.projection), first, second, heads);
+  const at::Tensor second_projection = repeat(second.projection);
+  return AttentionFunction::apply(repeat(first.projection),
+                                  second_projection.defined() ? std::optional(second_projection) : std::nullopt, first,
+                                  second, heads);
 }
 
 }  // namespace

@@ -3,11 +3,17 @@
 #include <ATen/core/grad_mode.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include <optional>
+
 namespace flowawr {
 namespace {
 
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
+
+std::optional<at::Tensor> IfDefined(const at::Tensor& x) {
+  return x.defined() ? std::optional(x) : std::nullopt;
+}
 
 at::Tensor Rows(const at::Tensor& x) { return x.reshape({-1, x.size(-1)}); }
 
@@ -49,13 +55,15 @@ void AddLora(const at::Tensor& x, const LinearLora& lora, at::Tensor& y) {
 
 class LoraLinearFunction : public torch::autograd::Function<LoraLinearFunction> {
  public:
-  static at::Tensor forward(AutogradContext* context, const at::Tensor& x, const at::Tensor& A, const at::Tensor& B,
-                            const at::Tensor& weight, const at::Tensor& bias, const LinearLora& lora) {
+  // A and B are those of `lora`, absent where it has none: autograd looks at the arguments alone.
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& x, const std::optional<at::Tensor>& A,
+                            const std::optional<at::Tensor>& B, const at::Tensor& weight, const at::Tensor& bias,
+                            const LinearLora& lora) {
     const bool is_folded = lora.folded_weight.defined();
     const at::Tensor& used = is_folded ? lora.folded_weight : weight;
     at::Tensor y = BaseForward(x, used, bias);
-    if (!is_folded && A.defined()) AddLora(x, lora, y);
-    context->save_for_backward({x, A, B, used});
+    if (!is_folded && A.has_value()) AddLora(x, lora, y);
+    context->save_for_backward({x, A.value_or(at::Tensor()), B.value_or(at::Tensor()), used});
     context->saved_data["scale"] = lora.scale;
     context->saved_data["is_folded"] = is_folded;
     std::vector<int64_t> columns;
@@ -114,7 +122,7 @@ at::Tensor Linear(const FrozenLinear& linear, const at::Tensor& x, const LinearL
   const LinearLora& used = lora == nullptr ? kNone : *lora;
   const bool trains = used.A.defined() && used.A.requires_grad();
   if (at::GradMode::is_enabled() && (x.requires_grad() || trains)) {
-    return LoraLinearFunction::apply(x, used.A, used.B, linear.weight, linear.bias, used);
+    return LoraLinearFunction::apply(x, IfDefined(used.A), IfDefined(used.B), linear.weight, linear.bias, used);
   }
   if (used.folded_weight.defined()) return BaseForward(x, used.folded_weight, linear.bias);
   at::Tensor y = BaseForward(x, linear.weight, linear.bias);

@@ -1,0 +1,281 @@
+#include "common/sd3/transformer.h"
+
+#include <ATen/Parallel.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "common/base/file.h"
+#include "common/nn/lora_files.h"
+#include "common/tensor/safetensors.h"
+#include "tests/testing/python.h"
+#include "tests/testing/temp_folder.h"
+
+namespace flowawr {
+namespace {
+
+using testing::HasSubstr;
+
+constexpr double kTolerance = 1e-4;  // relative, f32
+const std::string kCases[] = {"dual", "shared_prompt", "some_targets", "plain", "long", "embedded"};
+
+double RelativeError(const at::Tensor& actual, const at::Tensor& expected) {
+  if (actual.sizes() != expected.sizes()) return 1e30;
+  const double norm = expected.norm().item<double>();
+  const double error = (actual - expected).norm().item<double>();
+  return norm == 0 ? error : error / norm;
+}
+
+// One model, adapter and set of inputs, with what diffusers and peft make of them.
+class Reference {
+ public:
+  // Python makes all of them in one run, before the first test that needs one.
+  static const std::string& Root() {
+    static const TempFolder folder;
+    static const bool is_made = [] {
+      const auto result = RunPython("tests/common/sd3/transformer_reference.py", {"make", folder.path()});
+      EXPECT_TRUE(result);
+      return static_cast<bool>(result);
+    }();
+    EXPECT_TRUE(is_made);
+    return folder.path();
+  }
+
+  explicit Reference(const std::string& name) : folder_(absl::StrCat(Root(), "/", name)) {
+    at::set_num_threads(1);
+    const auto file = SafetensorsFile::Open(Path("case.safetensors"));
+    EXPECT_TRUE(file.ok()) << file.status();
+    tensors_ = file->tensors();
+    targets_ = absl::StrSplit(file->metadata().at("targets"), ' ');
+    const auto gradients = SafetensorsFile::Open(Path("gradients.safetensors"));
+    EXPECT_TRUE(gradients.ok()) << gradients.status();
+    gradients_ = gradients->tensors();
+  }
+
+  std::string Path(const std::string& file) const { return absl::StrCat(folder_, "/", file); }
+  at::Tensor operator[](const std::string& name) const { return tensors_.at(name); }
+  const std::vector<std::string>& targets() const { return targets_; }
+
+  std::shared_ptr<const Transformer> Load() const {
+    auto transformer = Transformer::Load(Path("transformer"), at::kFloat);
+    EXPECT_TRUE(transformer.ok()) << transformer.status();
+    return *transformer;
+  }
+
+  LoraAdapter Adapter(const Transformer& transformer) const {
+    const auto layout = transformer.MakeLoraLayout(targets_, 4, 6);
+    EXPECT_TRUE(layout.ok()) << layout.status();
+    auto adapter = LoraAdapter::ParsePeft(*ReadFile(Path("adapter.safetensors")), *layout);
+    EXPECT_TRUE(adapter.ok()) << adapter.status();
+    return *adapter;
+  }
+
+  // The gradients of peft's matrices in the order of our flat vector.
+  LoraAdapter Gradients(const Transformer& transformer) const {
+    const auto layout = transformer.MakeLoraLayout(targets_, 4, 6);
+    return *LoraAdapter::ParsePeft(*SerializeSafetensors(gradients_), *layout);
+  }
+
+  TransformerInput Input() const {
+    return {(*this)["latents"], (*this)["sigma"], (*this)["prompt_embeds"], (*this)["pooled_prompt_embeds"]};
+  }
+
+  at::Tensor Gradient(const Transformer& transformer, const LoraAdapter& adapter) const {
+    const LoraAdapter leaf(adapter.shared_layout(), adapter.flat().detach().clone().requires_grad_(true));
+    const BoundAdapter bound = *transformer.Bind(leaf);
+    (transformer.Forward(Input(), &bound) * (*this)["loss_weight"]).sum().backward();
+    return leaf.flat().grad();
+  }
+
+ private:
+  std::string folder_;
+  std::map<std::string, at::Tensor> tensors_;
+  std::map<std::string, at::Tensor> gradients_;
+  std::vector<std::string> targets_;
+};
+
+class TransformerParityTest : public testing::TestWithParam<std::string> {};
+
+INSTANTIATE_TEST_SUITE_P(Cases, TransformerParityTest,
+                         testing::ValuesIn(kCases),
+                         [](const auto& info) { return info.param; });
+
+TEST_P(TransformerParityTest, MatchesDiffusersAndPeft) {
+  const Reference reference(GetParam());
+  const auto transformer = reference.Load();
+  ASSERT_NE(transformer, nullptr);
+  EXPECT_LT(RelativeError(transformer->Forward(reference.Input(), nullptr), reference["reference"]), kTolerance);
+
+  const LoraAdapter adapter = reference.Adapter(*transformer);
+  const BoundAdapter merged = *transformer->BindMerged(adapter);
+  EXPECT_EQ(merged.modules(), adapter.layout().modules.size());
+  {
+    const at::NoGradGuard no_grad;
+    EXPECT_LT(RelativeError(transformer->Forward(reference.Input(), &merged), reference["adapted"]), kTolerance);
+  }
+
+  const LoraAdapter leaf(adapter.shared_layout(), adapter.flat().clone().requires_grad_(true));
+  const BoundAdapter bound = *transformer->Bind(leaf);
+  const at::Tensor adapted = transformer->Forward(reference.Input(), &bound);
+  EXPECT_LT(RelativeError(adapted.detach(), reference["adapted"]), kTolerance);
+  (adapted * reference["loss_weight"]).sum().backward();
+  const LoraAdapter gradient(adapter.shared_layout(), leaf.flat().grad());
+  const LoraAdapter expected = reference.Gradients(*transformer);
+  for (size_t i = 0; i < adapter.layout().modules.size(); ++i) {
+    EXPECT_LT(RelativeError(gradient.A(i), expected.A(i)), kTolerance) << adapter.layout().modules[i].name << " A";
+    EXPECT_LT(RelativeError(gradient.B(i), expected.B(i)), kTolerance) << adapter.layout().modules[i].name << " B";
+  }
+}
+
+TEST(TransformerExportTest, PeftAndDiffusersLoadWhatWeExport) {
+  for (const std::string& name : kCases) {
+    const Reference reference(name);
+    const LoraAdapter adapter = reference.Adapter(*reference.Load());
+    ASSERT_TRUE(WritePeftFolder(adapter, "the-base", reference.Path("peft")).ok());
+    ASSERT_TRUE(WriteDiffusersLora(adapter, reference.Path("pytorch_lora_weights.safetensors")).ok());
+    const auto again = ReadPeftFolder(reference.Path("peft"), adapter.shared_layout());
+    ASSERT_TRUE(again.ok()) << again.status();
+    EXPECT_TRUE(again->flat().equal(adapter.flat()));
+  }
+  EXPECT_TRUE(RunPython("tests/common/sd3/transformer_reference.py", {"check", Reference::Root()}));
+}
+
+class TransformerTest : public testing::Test {
+ protected:
+  static void SetUpTestSuite() { reference_ = new Reference("dual"); }
+  static void TearDownTestSuite() { delete reference_; }
+  static inline Reference* reference_ = nullptr;
+};
+
+TEST_F(TransformerTest, SampleDoesNotDependOnItsBatch) {
+  const at::NoGradGuard no_grad;
+  const auto transformer = reference_->Load();
+  const TransformerInput all = reference_->Input();
+  const at::Tensor together = transformer->Forward(all, nullptr);
+  for (int64_t i = 0; i < 3; ++i) {
+    const at::Tensor alone = transformer->Forward(
+        {all.latents.narrow(0, i, 1), all.sigma.narrow(0, i, 1), all.prompt_embeds.narrow(0, i, 1),
+         all.pooled_prompt_embeds.narrow(0, i, 1)},
+        nullptr);
+    EXPECT_LT(RelativeError(alone, together.narrow(0, i, 1)), 1e-5);
+  }
+}
+
+TEST_F(TransformerTest, ExpandedInputsGiveWhatRepeatedOnesGive) {
+  const at::NoGradGuard no_grad;
+  const auto transformer = reference_->Load();
+  const TransformerInput input = reference_->Input();
+  const auto first_expanded = [](const at::Tensor& x) { return x.narrow(0, 0, 1).expand_as(x); };
+  const TransformerInput expanded{input.latents, first_expanded(input.sigma), first_expanded(input.prompt_embeds),
+                                  first_expanded(input.pooled_prompt_embeds)};
+  const TransformerInput repeated{input.latents, expanded.sigma.contiguous(), expanded.prompt_embeds.contiguous(),
+                                  expanded.pooled_prompt_embeds.contiguous()};
+  EXPECT_LT(RelativeError(transformer->Forward(expanded, nullptr), transformer->Forward(repeated, nullptr)), 1e-5);
+}
+
+TEST_F(TransformerTest, TwoThreadsGetTheBitsOfOne) {
+  const auto transformer = reference_->Load();
+  const LoraAdapter adapter = reference_->Adapter(*transformer);
+  const at::Tensor expected = reference_->Gradient(*transformer, adapter);
+  std::vector<at::Tensor> gradients(2);
+  std::vector<std::thread> threads;
+  for (at::Tensor& gradient : gradients) {
+    threads.emplace_back([&] {
+      at::set_num_threads(1);
+      gradient = reference_->Gradient(*transformer, adapter);
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  for (const at::Tensor& gradient : gradients) EXPECT_TRUE(gradient.equal(expected));
+}
+
+TEST_F(TransformerTest, SeveralThreadsAnOperationGiveTheSameResult) {
+  const at::NoGradGuard no_grad;
+  const auto transformer = reference_->Load();
+  at::set_num_threads(2);
+  const at::Tensor velocity = transformer->Forward(reference_->Input(), nullptr);
+  at::set_num_threads(1);
+  EXPECT_LT(RelativeError(velocity, (*reference_)["reference"]), kTolerance);
+}
+
+TEST_F(TransformerTest, LowPrecisionStaysNear) {
+  auto transformer = Transformer::Load(reference_->Path("transformer"), at::kBFloat16);
+  ASSERT_TRUE(transformer.ok()) << transformer.status();
+  const LoraAdapter adapter = reference_->Adapter(**transformer);
+  const LoraAdapter leaf(adapter.shared_layout(), adapter.flat().clone().requires_grad_(true));
+  const BoundAdapter bound = *(*transformer)->Bind(leaf);
+  const at::Tensor velocity = (*transformer)->Forward(reference_->Input(), &bound);
+  EXPECT_EQ(velocity.scalar_type(), at::kFloat);
+  EXPECT_LT(RelativeError(velocity.detach(), (*reference_)["adapted"]), 0.05);
+  (velocity * (*reference_)["loss_weight"]).sum().backward();
+  EXPECT_LT(RelativeError(leaf.flat().grad(), reference_->Gradients(**transformer).flat()), 0.1);
+}
+
+TEST_F(TransformerTest, FingerprintTellsModelsApart) {
+  const auto transformer = reference_->Load();
+  EXPECT_EQ(transformer->fingerprint(), reference_->Load()->fingerprint());
+  EXPECT_EQ(transformer->fingerprint().size(), 64);
+  const Reference other("shared_prompt");
+  EXPECT_NE(transformer->fingerprint(), other.Load()->fingerprint());
+}
+
+TEST_F(TransformerTest, ListsEveryTensorThatDoesNotFit) {
+  const TempFolder folder;
+  const std::string path = folder.path();
+  auto tensors = SafetensorsFile::Open(reference_->Path("transformer/diffusion_pytorch_model.safetensors"))->tensors();
+  tensors.erase("proj_out.bias");
+  tensors["transformer_blocks.1.attn.to_k.weight"] = at::zeros({2, 3});
+  tensors["surplus"] = at::zeros({1});
+  ASSERT_TRUE(WriteSafetensors(path + "/diffusion_pytorch_model.safetensors", tensors).ok());
+  ASSERT_TRUE(WriteFileAtomically(path + "/config.json", *ReadFile(reference_->Path("transformer/config.json"))).ok());
+  const absl::Status status = Transformer::Load(path, at::kFloat).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(status.message(), HasSubstr("\"proj_out.bias\" is missing (expected [16])"));
+  EXPECT_THAT(status.message(), HasSubstr("\"transformer_blocks.1.attn.to_k.weight\" is [2,3], expected [48,48]"));
+  EXPECT_THAT(status.message(), HasSubstr("\"surplus\" [1] is unexpected"));
+}
+
+TEST_F(TransformerTest, RefusesTargetsThatMatchNothing) {
+  const absl::Status status = reference_->Load()->MakeLoraLayout({"attn.to_q", "attn.to_qq", "tn.to_k"}, 4, 4).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(status.message(), HasSubstr("attn.to_qq, tn.to_k"));
+}
+
+TEST_F(TransformerTest, RefusesAnAdapterOfAnotherModel) {
+  const auto layout = std::make_shared<const LoraLayout>(
+      LoraLayout{.rank = 2, .alpha = 2, .modules = {{"transformer_blocks.9.attn.to_q", 48, 48}}});
+  const absl::Status status = reference_->Load()->Bind(LoraAdapter::Initialise(layout, 1)).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(status.message(), HasSubstr("transformer_blocks.9.attn.to_q"));
+}
+
+TEST(TransformerConfigTest, RefusesWhatItDoesNotKnow) {
+  const absl::Status status =
+      ParseTransformerConfig(R"({"qk_norm": "layer_norm", "rope": true, "num_layers": "6", "_note": 1})", "config.json")
+          .status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(status.message(), HasSubstr("qk_norm \"layer_norm\" is not supported"));
+  EXPECT_THAT(status.message(), HasSubstr("field \"rope\""));
+  EXPECT_THAT(status.message(), HasSubstr("num_layers is \"6\", expected an integer"));
+  EXPECT_THAT(status.message(), testing::Not(HasSubstr("_note")));
+}
+
+TEST(TransformerConfigTest, TakesDiffusersDefaults) {
+  const auto config = ParseTransformerConfig(R"({"_class_name": "SD3Transformer2DModel"})", "config.json");
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->inner_dim(), 1152);
+  EXPECT_FALSE(config->has_qk_norm);
+}
+
+TEST(TransformerConfigTest, RefusesAnotherClass) {
+  const absl::Status status = ParseTransformerConfig(R"({"_class_name": "FluxTransformer2DModel"})", "c").status();
+  EXPECT_THAT(status.message(), HasSubstr("FluxTransformer2DModel"));
+}
+
+}  // namespace
+}  // namespace flowawr
