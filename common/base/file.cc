@@ -23,6 +23,7 @@ absl::Status SystemError(int error, absl::string_view action, absl::string_view 
       return absl::NotFoundError(message);
     case ENOSPC:
     case EDQUOT:
+    case EFBIG:
       return absl::ResourceExhaustedError(absl::StrCat(message, "; free some room and try again"));
     case EACCES:
     case EPERM:

@@ -1,0 +1,97 @@
+#include "common/base/file.h"
+
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <filesystem>
+#include <string>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/testing/temp_folder.h"
+
+namespace flowawr {
+namespace {
+
+using ::testing::HasSubstr;
+
+int FilesIn(const std::string& folder) {
+  int files = 0;
+  for ([[maybe_unused]] const auto& entry : std::filesystem::directory_iterator(folder)) ++files;
+  return files;
+}
+
+TEST(WriteFileAtomically, ReplacesAndLeavesNothingElse) {
+  const TempFolder folder;
+  const std::string binary("a\0b", 3);
+  ASSERT_TRUE(WriteFileAtomically(folder / "x", "old").ok());
+  ASSERT_TRUE(WriteFileAtomically(folder / "x", binary).ok());
+  EXPECT_EQ(ReadFile(folder / "x").value(), binary);
+  EXPECT_EQ(FilesIn(folder.path()), 1);
+}
+
+TEST(WriteFileAtomically, NamesAFolderThatIsNotThere) {
+  const absl::Status status = WriteFileAtomically("no/such/folder/x", "bytes");
+  EXPECT_EQ(status.code(), absl::StatusCode::kNotFound);
+  EXPECT_THAT(std::string(status.message()), HasSubstr("no/such/folder/x"));
+}
+
+// In a process of its own, whose files may hold 4 KiB: the system's answer beyond is the same kind as a full disk's,
+// an error of write().
+TEST(WriteFileAtomically, LeavesTheOldFileWhenTheNewOneDoesNotFit) {
+  const TempFolder folder;
+  ASSERT_TRUE(WriteFileAtomically(folder / "x", "old").ok());
+  const pid_t child = fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) {
+    signal(SIGXFSZ, SIG_IGN);
+    const rlimit limit{4096, 4096};
+    setrlimit(RLIMIT_FSIZE, &limit);
+    const absl::Status status = WriteFileAtomically(folder / "x", std::string(10'000, 'n'));
+    _exit(status.code() == absl::StatusCode::kResourceExhausted &&
+                  absl::string_view(status.message()).find("/x: File too large") != absl::string_view::npos
+              ? 0
+              : 1);
+  }
+  int exit_status = -1;
+  ASSERT_EQ(waitpid(child, &exit_status, 0), child);
+  EXPECT_EQ(exit_status, 0);
+  EXPECT_EQ(ReadFile(folder / "x").value(), "old");
+  EXPECT_EQ(FilesIn(folder.path()), 1);
+}
+
+TEST(ReadFile, RefusesMoreThanItsLimit) {
+  const TempFolder folder;
+  const std::string path = folder.Write("x", std::string(100, 'x'));
+  EXPECT_EQ(ReadFile(path, 100).value().size(), 100);
+  EXPECT_EQ(ReadFile(path, 99).status().code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ(ReadFile("/dev/zero", 1 << 20).status().code(), absl::StatusCode::kResourceExhausted);
+}
+
+TEST(ReadFile, NamesWhatItCannotOpen) {
+  const TempFolder folder;
+  const absl::Status missing = ReadFile(folder / "none").status();
+  EXPECT_EQ(missing.code(), absl::StatusCode::kNotFound);
+  EXPECT_THAT(std::string(missing.message()), HasSubstr(folder / "none"));
+  EXPECT_FALSE(ReadFile(folder.path()).ok());
+}
+
+TEST(MakeDirectories, MakesAllThatAreMissing) {
+  const TempFolder folder;
+  EXPECT_TRUE(MakeDirectories(folder / "a/b/c").ok());
+  EXPECT_TRUE(MakeDirectories(folder / "a/b/c").ok());
+  EXPECT_TRUE(std::filesystem::is_directory(folder / "a/b/c"));
+  folder.Write("file", "");
+  EXPECT_FALSE(MakeDirectories(folder / "file/below").ok());
+}
+
+TEST(FsyncDirectory, NamesAFolderThatIsNotThere) {
+  const TempFolder folder;
+  EXPECT_TRUE(FsyncDirectory(folder.path()).ok());
+  EXPECT_EQ(FsyncDirectory(folder / "none").code(), absl::StatusCode::kNotFound);
+}
+
+}  // namespace
+}  // namespace flowawr

@@ -1,0 +1,31 @@
+#include "common/base/status.h"
+
+#include "gtest/gtest.h"
+
+namespace flowawr {
+namespace {
+
+absl::StatusOr<int> Half(int value) {
+  if (value % 2 != 0) return absl::InvalidArgumentError("odd");
+  return value / 2;
+}
+
+absl::StatusOr<int> Quarter(int value) {
+  FLOWAWR_ASSIGN_OR_RETURN(const int half, Half(value));
+  FLOWAWR_RETURN_IF_ERROR(Half(half).status());
+  return half / 2;
+}
+
+TEST(Status, MacrosPassErrorsUpAndValuesOn) {
+  EXPECT_EQ(Quarter(8).value(), 2);
+  EXPECT_EQ(Quarter(3).status(), absl::InvalidArgumentError("odd"));
+  EXPECT_EQ(Quarter(6).status(), absl::InvalidArgumentError("odd"));
+}
+
+TEST(Annotate, PutsContextBeforeAnErrorAndLeavesSuccessAlone) {
+  EXPECT_EQ(Annotate(absl::NotFoundError("x"), "reading y"), absl::NotFoundError("reading y: x"));
+  EXPECT_EQ(Annotate(absl::OkStatus(), "reading y"), absl::OkStatus());
+}
+
+}  // namespace
+}  // namespace flowawr
