@@ -26,6 +26,11 @@ if(FLOWAWR_SANITIZE)
   add_link_options(-fsanitize=${FLOWAWR_SANITIZE})
 endif()
 
+if(FLOWAWR_FUZZ)
+  add_compile_options(-fsanitize=fuzzer-no-link,address,undefined -fno-omit-frame-pointer -fno-sanitize-recover=all)
+  add_link_options(-fsanitize=address,undefined)
+endif()
+
 # Our own code only: generated and third-party code is not held to it.
 add_library(flowawr_warnings INTERFACE)
 target_compile_options(flowawr_warnings INTERFACE -Wall -Wextra -Werror -Wno-sign-compare -Wno-missing-field-initializers)
