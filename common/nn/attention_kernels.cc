@@ -39,10 +39,9 @@ struct Head {
 };
 
 FLOWAWR_ALWAYS_INLINE float InverseRms(const float* x, int64_t dim, float epsilon) {
-  float squares = 0;
-#pragma omp simd reduction(+ : squares)
-  for (int64_t i = 0; i < dim; ++i) squares += x[i] * x[i];
-  return 1.0f / std::sqrt(squares / static_cast<float>(dim) + epsilon);
+  Lanes squares = {};
+  for (int64_t i = 0; i < dim; i += kLanes) squares += LoadLanes(x + i) * LoadLanes(x + i);
+  return 1.0f / std::sqrt(SumLanes(squares) / static_cast<float>(dim) + epsilon);
 }
 
 // out = factor * RMSNorm(x); a null weight leaves the norm out.
@@ -64,10 +63,9 @@ FLOWAWR_ALWAYS_INLINE void NormaliseRowBackward(const float* x, const float* wei
     return;
   }
   const float inverse_rms = InverseRms(x, dim, epsilon);
-  float projection = 0;
-#pragma omp simd reduction(+ : projection)
-  for (int64_t i = 0; i < dim; ++i) projection += dout[i] * weight[i] * x[i];
-  const float slope = projection * inverse_rms * inverse_rms / static_cast<float>(dim);
+  Lanes projection = {};
+  for (int64_t i = 0; i < dim; i += kLanes) projection += LoadLanes(dout + i) * LoadLanes(weight + i) * LoadLanes(x + i);
+  const float slope = SumLanes(projection) * inverse_rms * inverse_rms / static_cast<float>(dim);
   const float scale = factor * inverse_rms;
   for (int64_t i = 0; i < dim; ++i) dx[i] = scale * (dout[i] * weight[i] - x[i] * slope);
 }
@@ -93,20 +91,25 @@ FLOWAWR_ALWAYS_INLINE void Gather(const AttentionSize& size, const AttentionStre
   }
 }
 
+// The padding takes part with a score whose exponential is next to nothing, and then with none.
 FLOWAWR_ALWAYS_INLINE void Softmax(Head& head) {
   for (int64_t i = 0; i < head.queries; ++i) {
     float* row = head.probabilities + i * head.padded_keys;
-    float maximum = row[0];
-#pragma omp simd reduction(max : maximum)
-    for (int64_t j = 0; j < head.keys; ++j) maximum = row[j] > maximum ? row[j] : maximum;
-    float sum = 0;
-#pragma omp simd reduction(+ : sum)
-    for (int64_t j = 0; j < head.keys; ++j) {
-      row[j] = Exp(row[j] - maximum);
-      sum += row[j];
+    for (int64_t j = head.keys; j < head.padded_keys; ++j) row[j] = -1e30f;
+    Lanes highest = LoadLanes(row);
+    for (int64_t j = kLanes; j < head.padded_keys; j += kLanes) {
+      const Lanes scores = LoadLanes(row + j);
+      highest = scores > highest ? scores : highest;
     }
-    const float inverse = 1.0f / sum;
-    for (int64_t j = 0; j < head.keys; ++j) row[j] *= inverse;
+    const float maximum = MaxLanes(highest);
+    Lanes sum = {};
+    for (int64_t j = 0; j < head.padded_keys; j += kLanes) {
+      const Lanes weights = Exp<IntLanes>(LoadLanes(row + j) - maximum);
+      StoreLanes(weights, row + j);
+      sum += weights;
+    }
+    const float inverse = 1.0f / SumLanes(sum);
+    for (int64_t j = 0; j < head.padded_keys; j += kLanes) StoreLanes(LoadLanes(row + j) * inverse, row + j);
   }
 }
 
@@ -196,10 +199,10 @@ FLOWAWR_VECTORISED void AttentionBackward(const AttentionSize& size, const Atten
       for (int64_t i = 0; i < head.queries; ++i) {
         const float* p = head.probabilities + i * padded;
         float* d = dscores + i * padded;
-        float expected = 0;
-#pragma omp simd reduction(+ : expected)
-        for (int64_t j = 0; j < head.keys; ++j) expected += p[j] * d[j];
-        for (int64_t j = 0; j < head.keys; ++j) d[j] = p[j] * (d[j] - expected);
+        Lanes product = {};
+        for (int64_t j = 0; j < padded; j += kLanes) product += LoadLanes(p + j) * LoadLanes(d + j);
+        const float expected = SumLanes(product);
+        for (int64_t j = 0; j < padded; j += kLanes) StoreLanes(LoadLanes(p + j) * (LoadLanes(d + j) - expected), d + j);
       }
       SmallGemm(head.queries, dim, head.keys, {dscores, padded, 1}, head.k, dim, dq, dim);
       SmallGemm(head.keys, dim, head.queries, {dscores, 1, padded}, head.q, dim, dk, dim);

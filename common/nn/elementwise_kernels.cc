@@ -13,14 +13,17 @@ struct Statistics {
 };
 
 FLOWAWR_ALWAYS_INLINE Statistics RowStatistics(const float* x, int64_t dim, float epsilon) {
-  float sum = 0;
-#pragma omp simd reduction(+ : sum)
-  for (int64_t i = 0; i < dim; ++i) sum += x[i];
+  const int64_t whole = dim / kLanes * kLanes;
+  Lanes sums = {};
+  for (int64_t i = 0; i < whole; i += kLanes) sums += LoadLanes(x + i);
+  float sum = SumLanes(sums);
+  for (int64_t i = whole; i < dim; ++i) sum += x[i];
   const float mean = sum / static_cast<float>(dim);
-  float squares = 0;
-#pragma omp simd reduction(+ : squares)
-  for (int64_t i = 0; i < dim; ++i) squares += (x[i] - mean) * (x[i] - mean);
-  return {mean, 1.0f / std::sqrt(squares / static_cast<float>(dim) + epsilon)};
+  Lanes squares = {};
+  for (int64_t i = 0; i < whole; i += kLanes) squares += (LoadLanes(x + i) - mean) * (LoadLanes(x + i) - mean);
+  float square = SumLanes(squares);
+  for (int64_t i = whole; i < dim; ++i) square += (x[i] - mean) * (x[i] - mean);
+  return {mean, 1.0f / std::sqrt(square / static_cast<float>(dim) + epsilon)};
 }
 
 // gelu(x) = x sigmoid(2 u) with u = sqrt(2 / pi) (x + 0.044715 x^3)

@@ -1,9 +1,12 @@
 #include "common/nn/lora_linear.h"
 
+#include <ATen/Parallel.h>
 #include <ATen/core/grad_mode.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <optional>
+
+#include "common/nn/linear_kernels.h"
 
 namespace flowawr {
 namespace {
@@ -23,10 +26,47 @@ struct PartView {
   int64_t b_row = 0;
 };
 
-at::Tensor BaseForward(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
+// One megabyte: the second-level cache of a core.
+constexpr int64_t kMaxKernelElements = int64_t{1} << 18;
+
+bool IsForKernel(const at::Tensor& matrix) {
+  return matrix.defined() && matrix.is_cpu() && matrix.scalar_type() == at::kFloat && matrix.is_contiguous() &&
+         matrix.numel() <= kMaxKernelElements && matrix.size(1) % kernels::kColumnMultiple == 0;
+}
+
+// a [..., inner] times the row-major b [inner, columns], plus the bias, if defined.
+at::Tensor KernelMatMul(const at::Tensor& a, const at::Tensor& b, const at::Tensor& bias) {
+  std::vector<int64_t> shape = a.sizes().vec();
+  shape.back() = b.size(1);
+  const at::Tensor contiguous = a.contiguous();
+  at::Tensor c = at::empty(shape, a.options());
+  kernels::MatMul(c.numel() / b.size(1), b.size(1), b.size(0), contiguous.const_data_ptr<float>(),
+                  b.const_data_ptr<float>(), bias.defined() ? bias.const_data_ptr<float>() : nullptr,
+                  c.mutable_data_ptr<float>());
+  return c;
+}
+
+// The weight of a layer as it is used: with the adapter folded in, if it is.
+struct UsedWeight {
+  at::Tensor weight;
+  at::Tensor transposed;
+};
+
+UsedWeight WeightOf(const FrozenLinear& linear, const LinearLora& lora) {
+  if (lora.folded_weight.defined()) return {lora.folded_weight, lora.folded_transposed_weight};
+  return {linear.weight, linear.transposed_weight};
+}
+
+at::Tensor BaseForward(const at::Tensor& x, const UsedWeight& used, const at::Tensor& bias) {
+  if (used.transposed.defined() && at::get_num_threads() == 1) return KernelMatMul(x, used.transposed, bias);
   std::vector<int64_t> shape = x.sizes().vec();
-  shape.back() = weight.size(0);
-  return at::addmm(bias, Rows(x), weight.t()).view(shape);
+  shape.back() = used.weight.size(0);
+  return at::addmm(bias, Rows(x), used.weight.t()).view(shape);
+}
+
+at::Tensor BaseBackward(const at::Tensor& dy, const at::Tensor& weight) {
+  if (IsForKernel(weight) && at::get_num_threads() == 1) return KernelMatMul(dy, weight, {});
+  return dy.mm(weight);
 }
 
 // Calls `visit(part, PartView)` for every part.
@@ -57,13 +97,12 @@ class LoraLinearFunction : public torch::autograd::Function<LoraLinearFunction> 
  public:
   // A and B are those of `lora`, absent where it has none: autograd looks at the arguments alone.
   static at::Tensor forward(AutogradContext* context, const at::Tensor& x, const std::optional<at::Tensor>& A,
-                            const std::optional<at::Tensor>& B, const at::Tensor& weight, const at::Tensor& bias,
-                            const LinearLora& lora) {
+                            const std::optional<at::Tensor>& B, const FrozenLinear& linear, const LinearLora& lora) {
     const bool is_folded = lora.folded_weight.defined();
-    const at::Tensor& used = is_folded ? lora.folded_weight : weight;
-    at::Tensor y = BaseForward(x, used, bias);
+    const UsedWeight used = WeightOf(linear, lora);
+    at::Tensor y = BaseForward(x, used, linear.bias);
     if (!is_folded && A.has_value()) AddLora(x, lora, y);
-    context->save_for_backward({x, A.value_or(at::Tensor()), B.value_or(at::Tensor()), used});
+    context->save_for_backward({x, A.value_or(at::Tensor()), B.value_or(at::Tensor()), used.weight});
     context->saved_data["scale"] = lora.scale;
     context->saved_data["is_folded"] = is_folded;
     std::vector<int64_t> columns;
@@ -85,8 +124,8 @@ class LoraLinearFunction : public torch::autograd::Function<LoraLinearFunction> 
     const at::Tensor& weight = saved[3];
     const at::Tensor dy = Rows(gradients[0]).contiguous();
     at::Tensor dx;
-    if (context->needs_input_grad(0)) dx = dy.mm(weight);
-    if (!A.defined()) return {dx.view(x.sizes()), {}, {}, {}, {}, {}};
+    if (context->needs_input_grad(0)) dx = BaseBackward(dy, weight);
+    if (!A.defined()) return {dx.view(x.sizes()), {}, {}, {}, {}};
 
     const double scale = context->saved_data["scale"].toDouble();
     const int64_t rank = B.size(1);
@@ -111,7 +150,7 @@ class LoraLinearFunction : public torch::autograd::Function<LoraLinearFunction> 
       if (!context->saved_data["is_folded"].toBool()) dx.add_(dh.mm(A));
       dx = dx.view(x.sizes());
     }
-    return {dx, dA, dB, {}, {}, {}};
+    return {dx, dA, dB, {}, {}};
   }
 };
 
@@ -122,15 +161,14 @@ at::Tensor Linear(const FrozenLinear& linear, const at::Tensor& x, const LinearL
   const LinearLora& used = lora == nullptr ? kNone : *lora;
   const bool trains = used.A.defined() && used.A.requires_grad();
   if (at::GradMode::is_enabled() && (x.requires_grad() || trains)) {
-    return LoraLinearFunction::apply(x, IfDefined(used.A), IfDefined(used.B), linear.weight, linear.bias, used);
+    return LoraLinearFunction::apply(x, IfDefined(used.A), IfDefined(used.B), linear, used);
   }
-  if (used.folded_weight.defined()) return BaseForward(x, used.folded_weight, linear.bias);
-  at::Tensor y = BaseForward(x, linear.weight, linear.bias);
-  if (used.A.defined()) AddLora(x, used, y);
+  at::Tensor y = BaseForward(x, WeightOf(linear, used), linear.bias);
+  if (!used.folded_weight.defined() && used.A.defined()) AddLora(x, used, y);
   return y;
 }
 
-at::Tensor FoldLora(const FrozenLinear& linear, const LinearLora& lora) {
+void FoldLora(const FrozenLinear& linear, LinearLora& lora) {
   const at::NoGradGuard no_grad;
   at::Tensor weight = linear.weight.to(at::kFloat, /*non_blocking=*/false, /*copy=*/true);
   const int64_t rank = lora.B.size(1);
@@ -138,7 +176,13 @@ at::Tensor FoldLora(const FrozenLinear& linear, const LinearLora& lora) {
     weight.narrow(0, part.column, part.width)
         .addmm_(lora.B.narrow(0, at.b_row, part.width), lora.A.narrow(0, at.a_row, rank), 1, lora.scale);
   });
-  return weight.to(linear.weight.scalar_type());
+  lora.folded_weight = weight.to(linear.weight.scalar_type());
+  lora.folded_transposed_weight = TransposeIfSmall(lora.folded_weight);
+}
+
+at::Tensor TransposeIfSmall(const at::Tensor& weight) {
+  const at::Tensor transposed = weight.numel() <= kMaxKernelElements ? weight.t().contiguous() : at::Tensor();
+  return IsForKernel(transposed) ? transposed : at::Tensor();
 }
 
 }  // namespace flowawr

@@ -14,8 +14,9 @@ namespace flowawr {
 struct FrozenLinear {
   std::vector<std::string> names;
   std::vector<int64_t> widths;
-  at::Tensor weight;  // [sum of widths, in]
-  at::Tensor bias;    // [sum of widths]
+  at::Tensor weight;             // [sum of widths, in]
+  at::Tensor bias;               // [sum of widths]
+  at::Tensor transposed_weight;  // [in, sum of widths], see TransposeIfSmall
 };
 
 // Where the adapter of one stacked layer adds to the fused output.
@@ -28,6 +29,7 @@ struct LoraPart {
 struct LinearLora {
   // W + scale * B A, if it was folded; undefined: computed beside the base, as peft does.
   at::Tensor folded_weight;
+  at::Tensor folded_transposed_weight;  // see TransposeIfSmall
   // The adapters of the parts, stacked; undefined where no gradient is wanted and the weight is folded.
   at::Tensor A;  // [parts * rank, in] f32
   at::Tensor B;  // [sum of the parts' widths, rank] f32
@@ -38,7 +40,11 @@ struct LinearLora {
 // x [..., in] contiguous to [..., sum of widths]. Gradients flow to x, A and B. `lora` may be null.
 at::Tensor Linear(const FrozenLinear& linear, const at::Tensor& x, const LinearLora* lora = nullptr);
 
-// W + scale * B A, computed in f32, in W's type.
-at::Tensor FoldLora(const FrozenLinear& linear, const LinearLora& lora);
+// Sets the folded weights: W + scale * B A, computed in f32, in W's type.
+void FoldLora(const FrozenLinear& linear, LinearLora& lora);
+
+// The transpose of a weight that the kernel of linear_kernels.h takes: f32 on CPU, of a size that stays in the cache.
+// Undefined for others, which LibTorch multiplies as they are.
+at::Tensor TransposeIfSmall(const at::Tensor& weight);
 
 }  // namespace flowawr

@@ -131,7 +131,7 @@ absl::StatusOr<std::shared_ptr<const BoundAdapterState>> BindTo(const std::vecto
     // rounds differently, so training keeps the two apart, as peft does.
     const bool folds = !trains || site.linear->weight.scalar_type() == at::kFloat;
     if (!folds) continue;
-    site.lora.folded_weight = FoldLora(*site.linear, site.lora);
+    FoldLora(*site.linear, site.lora);
     site.lora.A = at::Tensor();
     site.lora.B = at::Tensor();
   }

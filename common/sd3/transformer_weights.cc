@@ -30,6 +30,7 @@ FrozenLinear TakeLinear(WeightBinder& binder, int64_t in, const std::vector<Laye
   if (!is_complete) return linear;
   linear.weight = weights.size() == 1 ? weights[0].contiguous() : at::cat(weights);
   linear.bias = biases.size() == 1 ? biases[0].contiguous() : at::cat(biases);
+  linear.transposed_weight = TransposeIfSmall(linear.weight);
   return linear;
 }
 
