@@ -1,0 +1,179 @@
+#include "common/nn/fused_ops.h"
+
+#include <ATen/Parallel.h>
+#include <gtest/gtest.h>
+
+#include <functional>
+#include <vector>
+
+#include "common/nn/lora_linear.h"
+
+namespace flowawr {
+namespace {
+
+using Tensors = std::vector<at::Tensor>;
+
+// Compares an operation on f32 (the kernels) with the same on doubles (LibTorch's operations, independent of the
+// kernels): values, and gradients with respect to the first `differentiable` inputs.
+void ExpectSame(const Tensors& inputs, size_t differentiable, const std::function<Tensors(const Tensors&)>& fused,
+                const std::function<Tensors(const Tensors&)>& composed) {
+  at::set_num_threads(1);
+  const auto run = [&](at::ScalarType dtype, const auto& operation, bool with_gradients) {
+    Tensors leaves;
+    for (size_t i = 0; i < inputs.size(); ++i) {
+      at::Tensor leaf = inputs[i].to(dtype, /*non_blocking=*/false, /*copy=*/true);
+      leaves.push_back(with_gradients && i < differentiable ? leaf.requires_grad_(true) : leaf);
+    }
+    Tensors results = operation(leaves);
+    if (!with_gradients) return results;
+    at::Tensor loss = at::zeros({}, dtype);
+    for (const at::Tensor& result : results) {
+      const at::Tensor weight = at::sin(at::arange(result.numel(), dtype)).view(result.sizes());
+      loss = loss + (result * weight).sum();
+    }
+    loss.backward();
+    for (size_t i = 0; i < differentiable; ++i) results.push_back(leaves[i].grad());
+    return results;
+  };
+  const auto expect_near = [](const Tensors& actual, const Tensors& expected) {
+    for (size_t i = 0; i < actual.size(); ++i) {
+      ASSERT_EQ(actual[i].sizes(), expected[i].sizes());
+      const double error = (actual[i].detach().to(at::kDouble) - expected[i].detach()).abs().max().item<double>();
+      EXPECT_LT(error, 1e-5 * (1 + expected[i].detach().abs().max().item<double>())) << "result " << i;
+    }
+  };
+  expect_near(run(at::kFloat, fused, true), run(at::kDouble, composed, true));
+  expect_near(run(at::kFloat, fused, false), run(at::kDouble, composed, false));
+}
+
+TEST(LayerNormModulateTest, MatchesLibTorch) {
+  for (const int64_t dim : {48, 37}) {
+    ExpectSame({at::randn({3, 5, dim}) * 2 + 1, at::randn({3, dim}), at::randn({3, dim})}, 1,
+               [](const Tensors& t) { return Tensors{LayerNormModulate(t[0], t[1], t[2])}; },
+               [](const Tensors& t) {
+                 return Tensors{at::layer_norm(t[0], {t[0].size(2)}, {}, {}, 1e-6) * (1 + t[2].unsqueeze(1)) +
+                                t[1].unsqueeze(1)};
+               });
+  }
+}
+
+TEST(LayerNormModulateTest, SharesOneSampleAmongAll) {
+  ExpectSame({at::randn({1, 5, 32}), at::randn({3, 32}), at::randn({3, 32})}, 1,
+             [](const Tensors& t) { return Tensors{LayerNormModulate(t[0], t[1], t[2])}; },
+             [](const Tensors& t) {
+               return Tensors{at::layer_norm(t[0], {32}, {}, {}, 1e-6) * (1 + t[2].unsqueeze(1)) + t[1].unsqueeze(1)};
+             });
+}
+
+TEST(GatedResidualTest, MatchesLibTorch) {
+  for (const int64_t rows : {1, 3}) {
+    ExpectSame({at::randn({rows, 4, 21}), at::randn({3, 4, 21}), at::randn({rows, 21})}, 2,
+               [](const Tensors& t) { return Tensors{GatedResidual(t[0], t[2], t[1])}; },
+               [](const Tensors& t) { return Tensors{t[0] + t[2].unsqueeze(1) * t[1]}; });
+  }
+}
+
+TEST(GeluTanhTest, MatchesLibTorchAlsoFarFromZero) {
+  ExpectSame({at::cat({at::linspace(-6, 6, 999), at::tensor({-1e4f, -50.f, 0.f, 50.f, 1e4f})})}, 1,
+             [](const Tensors& t) { return Tensors{GeluTanh(t[0])}; },
+             [](const Tensors& t) { return Tensors{at::gelu(t[0], "tanh")}; });
+}
+
+TEST(GeluTanhTest, KeepsNaN) {
+  EXPECT_TRUE(GeluTanh(at::full({20}, NAN)).isnan().all().item<bool>());
+}
+
+// Projections of 2 heads of 32 with their norm weights, through the textbook formula.
+at::Tensor Heads(const at::Tensor& x, const at::Tensor& weight) {
+  const at::Tensor heads = x.unflatten(2, {2, 32}).transpose(1, 2);
+  if (!weight.defined()) return heads;
+  return heads * at::rsqrt(heads.square().mean(-1, true) + 1e-6) * weight;
+}
+
+at::Tensor Textbook(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) {
+  return at::softmax(q.matmul(k.transpose(2, 3)) / std::sqrt(32.0), -1).matmul(v).transpose(1, 2).flatten(2);
+}
+
+TEST(JointAttentionTest, MatchesTheFormula) {
+  const Tensors inputs{at::randn({3, 9, 192}), at::randn({3, 8, 192}), at::randn({32}),
+                       at::randn({32}),        at::randn({32}),        at::randn({32})};
+  ExpectSame(inputs, 2,
+             [](const Tensors& t) {
+               const auto [a, b] = JointAttention({t[0], true, t[2], t[3]}, {t[1], true, t[4], t[5]}, 2);
+               return Tensors{a, b};
+             },
+             [](const Tensors& t) {
+               const Tensors a = t[0].split(64, 2);
+               const Tensors b = t[1].split(64, 2);
+               const at::Tensor out =
+                   Textbook(at::cat({Heads(a[0], t[2]), Heads(b[0], t[4])}, 2),
+                            at::cat({Heads(a[1], t[3]), Heads(b[1], t[5])}, 2), at::cat({Heads(a[2], {}), Heads(b[2], {})}, 2));
+               return Tensors{out.narrow(1, 0, 9), out.narrow(1, 9, 8)};
+             });
+}
+
+TEST(JointAttentionTest, SecondStreamMayOnlyBeAttendedTo) {
+  const Tensors inputs{at::randn({2, 5, 192}), at::randn({2, 13, 128})};
+  ExpectSame(inputs, 2,
+             [](const Tensors& t) {
+               const auto [a, b] = JointAttention({t[0], true, {}, {}}, {t[1], false, {}, {}}, 2);
+               EXPECT_FALSE(b.defined());
+               return Tensors{a};
+             },
+             [](const Tensors& t) {
+               const Tensors a = t[0].split(64, 2);
+               const Tensors b = t[1].split(64, 2);
+               return Tensors{Textbook(Heads(a[0], {}), at::cat({Heads(a[1], {}), Heads(b[0], {})}, 2),
+                                       at::cat({Heads(a[2], {}), Heads(b[1], {})}, 2))};
+             });
+}
+
+TEST(SelfAttentionTest, MatchesTheFormula) {
+  ExpectSame({at::randn({2, 33, 192}), at::randn({32}), at::randn({32})}, 1,
+             [](const Tensors& t) { return Tensors{SelfAttention({t[0], true, t[1], t[2]}, 2)}; },
+             [](const Tensors& t) {
+               const Tensors a = t[0].split(64, 2);
+               return Tensors{Textbook(Heads(a[0], t[1]), Heads(a[1], t[2]), Heads(a[2], {}))};
+             });
+}
+
+// x, then A and B of an adapter on the first and the third of three layers fused into one.
+TEST(LinearTest, TrainsAFoldedAdapterAsOneBesideTheBase) {
+  const at::Tensor weight = at::randn({48, 32}) * 0.2;
+  const at::Tensor bias = at::randn({48});
+  const auto linear_of = [&](at::ScalarType dtype) {
+    const at::Tensor w = weight.to(dtype);
+    return FrozenLinear{{"q", "k", "v"}, {16, 16, 16}, w, bias.to(dtype), TransposeIfSmall(w)};
+  };
+  const Tensors inputs{at::randn({2, 7, 32}), at::randn({6, 32}), at::randn({32, 3})};
+  const auto composed = [&](const Tensors& t) {
+    const FrozenLinear linear = linear_of(at::kDouble);
+    const at::Tensor h = at::matmul(t[0], t[1].t());
+    const at::Tensor q = at::matmul(h.narrow(2, 0, 3), t[2].narrow(0, 0, 16).t());
+    const at::Tensor v = at::matmul(h.narrow(2, 3, 3), t[2].narrow(0, 16, 16).t());
+    return Tensors{at::linear(t[0], linear.weight, linear.bias) + 0.5 * at::cat({q, at::zeros_like(q), v}, 2)};
+  };
+  for (const bool folds : {true, false}) {
+    ExpectSame(inputs, 3,
+               [&](const Tensors& t) {
+                 const FrozenLinear linear = linear_of(at::kFloat);
+                 LinearLora lora{.A = t[1], .B = t[2], .parts = {{0, 16}, {32, 16}}, .scale = 0.5};
+                 if (folds) FoldLora(linear, lora);
+                 return Tensors{Linear(linear, t[0], &lora)};
+               },
+               composed);
+  }
+}
+
+TEST(LinearTest, RowsHaveTheSameBitsInAnyBatch) {
+  at::set_num_threads(1);
+  const at::Tensor weight = at::randn({80, 24});
+  const FrozenLinear linear{{"l"}, {80}, weight, at::randn({80}), TransposeIfSmall(weight)};
+  ASSERT_TRUE(linear.transposed_weight.defined());
+  const at::Tensor x = at::randn({11, 24});
+  const at::Tensor all = Linear(linear, x);
+  for (int64_t i = 0; i < 11; ++i) EXPECT_TRUE(Linear(linear, x.narrow(0, i, 1)).equal(all.narrow(0, i, 1)));
+}
+
+}  // namespace
+}  // namespace flowawr
