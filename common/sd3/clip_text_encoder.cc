@@ -1,0 +1,111 @@
+#include "common/sd3/clip_text_encoder.h"
+
+#include <torch/types.h>
+
+#include "absl/strings/str_cat.h"
+#include "common/base/status.h"
+#include "common/nn/weight_binder.h"
+#include "common/sd3/config_fields.h"
+#include "common/sd3/text_activation.h"
+#include "common/tensor/safetensors.h"
+
+namespace flowawr {
+namespace {
+
+absl::StatusOr<ClipTextConfig> LoadConfig(const std::string& folder) {
+  FLOWAWR_ASSIGN_OR_RETURN(ConfigFields fields, ConfigFields::Load(absl::StrCat(folder, "/config.json")));
+  ClipTextConfig config;
+  config.vocab_size = fields.Int("vocab_size", config.vocab_size);
+  config.hidden_size = fields.Int("hidden_size", config.hidden_size);
+  config.intermediate_size = fields.Int("intermediate_size", config.intermediate_size);
+  config.projection_dim = fields.Int("projection_dim", config.projection_dim);
+  config.num_hidden_layers = fields.Int("num_hidden_layers", config.num_hidden_layers, 1, 1024);
+  config.num_attention_heads = fields.Int("num_attention_heads", config.num_attention_heads);
+  config.max_position_embeddings = fields.Int("max_position_embeddings", config.max_position_embeddings);
+  config.layer_norm_eps = fields.Number("layer_norm_eps", config.layer_norm_eps, 0);
+  config.hidden_act = fields.String("hidden_act", config.hidden_act);
+  config.eos_token_id = fields.Int("eos_token_id", config.eos_token_id, 0);
+  fields.Require(config.hidden_size % config.num_attention_heads == 0,
+                 "hidden_size must be a multiple of num_attention_heads");
+  fields.Require(TextActivationByName(config.hidden_act) != nullptr,
+                 absl::StrCat("hidden_act \"", config.hidden_act, "\" is not known"));
+  FLOWAWR_RETURN_IF_ERROR(fields.Finish());
+  return config;
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<const ClipTextEncoder>> ClipTextEncoder::Load(const std::string& folder,
+                                                                             at::ScalarType dtype) {
+  const at::NoGradGuard no_grad;
+  auto encoder = std::make_unique<ClipTextEncoder>();
+  FLOWAWR_ASSIGN_OR_RETURN(encoder->config_, LoadConfig(folder));
+  const ClipTextConfig& config = encoder->config_;
+  encoder->activation_ = TextActivationByName(config.hidden_act);
+  FLOWAWR_ASSIGN_OR_RETURN(auto tensors, LoadCheckpointTensors(folder, "model"));
+  tensors.erase("text_model.embeddings.position_ids");  // a constant that old files hold
+  WeightBinder binder(std::move(tensors), dtype, absl::StrCat(folder, "/model.safetensors"));
+  const int64_t width = config.hidden_size, inner = config.intermediate_size;
+  auto linear = [&](const std::string& name, int64_t out, int64_t in) {
+    return Linear{binder.Take(name + ".weight", {out, in}), binder.Take(name + ".bias", {out})};
+  };
+  auto norm = [&](const std::string& name) {
+    return Linear{binder.Take(name + ".weight", {width}), binder.Take(name + ".bias", {width})};
+  };
+  encoder->token_embedding_ = binder.Take("text_model.embeddings.token_embedding.weight", {config.vocab_size, width});
+  encoder->position_embedding_ =
+      binder.Take("text_model.embeddings.position_embedding.weight", {config.max_position_embeddings, width});
+  for (int64_t i = 0; i < config.num_hidden_layers; ++i) {
+    const std::string prefix = absl::StrCat("text_model.encoder.layers.", i, ".");
+    encoder->layers_.push_back({norm(prefix + "layer_norm1"), norm(prefix + "layer_norm2"),
+                                linear(prefix + "self_attn.q_proj", width, width),
+                                linear(prefix + "self_attn.k_proj", width, width),
+                                linear(prefix + "self_attn.v_proj", width, width),
+                                linear(prefix + "self_attn.out_proj", width, width),
+                                linear(prefix + "mlp.fc1", inner, width), linear(prefix + "mlp.fc2", width, inner)});
+  }
+  encoder->final_norm_ = norm("text_model.final_layer_norm");
+  encoder->text_projection_ = binder.Take("text_projection.weight", {config.projection_dim, width});
+  FLOWAWR_RETURN_IF_ERROR(binder.Finish());
+  return encoder;
+}
+
+at::Tensor ClipTextEncoder::Normed(const Linear& norm, const at::Tensor& hidden) const {
+  return at::layer_norm(hidden, {config_.hidden_size}, norm.weight, norm.bias, config_.layer_norm_eps);
+}
+
+at::Tensor ClipTextEncoder::ForwardLayer(const Layer& layer, const at::Tensor& hidden) const {
+  const int64_t batch = hidden.size(0), length = hidden.size(1);
+  auto heads = [&](const Linear& projection, const at::Tensor& x) {
+    return at::linear(x, projection.weight, projection.bias)
+        .view({batch, length, config_.num_attention_heads, -1})
+        .transpose(1, 2);
+  };
+  const at::Tensor x = Normed(layer.norm1, hidden);
+  const at::Tensor attended = at::scaled_dot_product_attention(heads(layer.q, x), heads(layer.k, x), heads(layer.v, x),
+                                                               std::nullopt, 0.0, /*is_causal=*/true);
+  const at::Tensor joined = attended.transpose(1, 2).reshape({batch, length, config_.hidden_size});
+  const at::Tensor middle = hidden + at::linear(joined, layer.out.weight, layer.out.bias);
+  const at::Tensor inner = activation_(at::linear(Normed(layer.norm2, middle), layer.fc1.weight, layer.fc1.bias));
+  return middle + at::linear(inner, layer.fc2.weight, layer.fc2.bias);
+}
+
+ClipTextEncoder::Output ClipTextEncoder::Forward(const at::Tensor& ids) const {
+  const at::NoGradGuard no_grad;
+  const int64_t batch = ids.size(0), length = ids.size(1);
+  TORCH_CHECK(length <= config_.max_position_embeddings, "a sequence of ", length, " tokens; this encoder takes ",
+              config_.max_position_embeddings);
+  at::Tensor hidden = at::embedding(token_embedding_, ids) + position_embedding_.narrow(0, 0, length);
+  Output output;
+  for (const Layer& layer : layers_) {
+    output.hidden = hidden;
+    hidden = ForwardLayer(layer, hidden);
+  }
+  // argmax takes the first of equal values.
+  const at::Tensor score = config_.eos_token_id == 2 ? ids.to(at::kInt) : (ids == config_.eos_token_id).to(at::kInt);
+  const at::Tensor state = Normed(final_norm_, hidden).index({at::arange(batch), score.argmax(-1)});
+  output.pooled = at::linear(state, text_projection_);
+  return output;
+}
+
+}  // namespace flowawr

@@ -1,0 +1,60 @@
+// CLIP's text tower: transformers' CLIPTextModelWithProjection.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+
+namespace flowawr {
+
+struct ClipTextConfig {
+  int64_t vocab_size = 49408;
+  int64_t hidden_size = 512;
+  int64_t intermediate_size = 2048;
+  int64_t projection_dim = 512;
+  int64_t num_hidden_layers = 12;
+  int64_t num_attention_heads = 8;
+  int64_t max_position_embeddings = 77;
+  double layer_norm_eps = 1e-5;
+  std::string hidden_act = "quick_gelu";
+  int64_t eos_token_id = 49407;  // 2: an old file; the pooled token is then the one with the highest id
+};
+
+// Frozen, immutable, thread-safe. No gradients.
+class ClipTextEncoder {
+ public:
+  // Reads config.json and model.safetensors (or its shards) of `folder`. InvalidArgument lists all that does not fit.
+  static absl::StatusOr<std::unique_ptr<const ClipTextEncoder>> Load(const std::string& folder, at::ScalarType dtype);
+
+  struct Output {
+    at::Tensor hidden;  // [B, T, hidden_size]: hidden_states[-2], before the last layer
+    at::Tensor pooled;  // [B, projection_dim]: the projected final state at the first end-of-text token
+  };
+  // `ids` is [B, T] int64 with T <= max_position_embeddings, each below vocab_size.
+  Output Forward(const at::Tensor& ids) const;
+
+  const ClipTextConfig& config() const { return config_; }
+
+ private:
+  struct Linear {
+    at::Tensor weight, bias;
+  };
+  struct Layer {
+    Linear norm1, norm2, q, k, v, out, fc1, fc2;
+  };
+  at::Tensor ForwardLayer(const Layer& layer, const at::Tensor& hidden) const;
+  at::Tensor Normed(const Linear& norm, const at::Tensor& hidden) const;
+
+  ClipTextConfig config_;
+  at::Tensor (*activation_)(const at::Tensor&) = nullptr;
+  at::Tensor token_embedding_, position_embedding_, text_projection_;
+  std::vector<Layer> layers_;
+  Linear final_norm_;
+};
+
+}  // namespace flowawr

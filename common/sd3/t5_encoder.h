@@ -1,0 +1,59 @@
+// The encoder half of T5 1.1: transformers' T5EncoderModel.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+
+namespace flowawr {
+
+struct T5Config {
+  int64_t vocab_size = 32128;
+  int64_t d_model = 512;
+  int64_t d_kv = 64;
+  int64_t d_ff = 2048;
+  int64_t num_layers = 6;
+  int64_t num_heads = 8;
+  int64_t relative_attention_num_buckets = 32;
+  int64_t relative_attention_max_distance = 128;
+  double layer_norm_epsilon = 1e-6;
+  std::string activation = "relu";
+  bool is_gated = false;
+};
+
+// The bucket of each relative position, [length, length] int64: row = query, column = key. Half of the buckets are for
+// keys after the query; within each half small distances have their own bucket and large ones share, logarithmically.
+at::Tensor T5RelativeBuckets(int64_t length, int64_t num_buckets, int64_t max_distance);
+
+// Frozen, immutable, thread-safe. No gradients.
+class T5Encoder {
+ public:
+  // Reads config.json and model.safetensors (or its shards) of `folder`; the embedding may be called shared.weight or
+  // encoder.embed_tokens.weight. InvalidArgument lists all that does not fit.
+  static absl::StatusOr<std::unique_ptr<const T5Encoder>> Load(const std::string& folder, at::ScalarType dtype);
+
+  // `ids` [B, T] int64, each below vocab_size, to the last hidden state [B, T, d_model]. Padding is attended to, as
+  // StableDiffusion3Pipeline does.
+  at::Tensor Forward(const at::Tensor& ids) const;
+
+  const T5Config& config() const { return config_; }
+
+ private:
+  struct Layer {
+    at::Tensor norm1, q, k, v, o, norm2, wi_0, wi_1, wo;  // wi_1 only when gated
+  };
+  at::Tensor Normed(const at::Tensor& weight, const at::Tensor& hidden) const;
+  at::Tensor ForwardLayer(const Layer& layer, const at::Tensor& hidden, const at::Tensor& bias) const;
+
+  T5Config config_;
+  at::Tensor (*activation_)(const at::Tensor&) = nullptr;
+  at::Tensor embedding_, relative_bias_, final_norm_;
+  std::vector<Layer> layers_;
+};
+
+}  // namespace flowawr

@@ -1,0 +1,58 @@
+#include "common/sd3/tokenizer.h"
+
+#include "absl/strings/str_cat.h"
+#include "common/base/file.h"
+#include "common/base/status.h"
+#include "common/sd3/clip_tokenizer.h"
+#include "common/sd3/t5_tokenizer.h"
+#include "common/sd3/unicode.h"
+
+namespace flowawr {
+
+absl::StatusOr<std::unique_ptr<const Tokenizer>> Tokenizer::Load(const std::string& folder) {
+  const std::string path = absl::StrCat(folder, "/tokenizer_config.json");
+  FLOWAWR_ASSIGN_OR_RETURN(const std::string text, ReadFile(path, size_t{16} << 20));
+  FLOWAWR_ASSIGN_OR_RETURN(TokenizerConfig config, ParseTokenizerConfig(text, path));
+  if (config.tokenizer_class == "CLIPTokenizer") {
+    FLOWAWR_ASSIGN_OR_RETURN(const std::string vocab, ReadFile(absl::StrCat(folder, "/vocab.json"), size_t{64} << 20));
+    FLOWAWR_ASSIGN_OR_RETURN(const std::string merges, ReadFile(absl::StrCat(folder, "/merges.txt"), size_t{64} << 20));
+    return ClipTokenizer::Parse(std::move(config), vocab, merges, folder);
+  }
+  if (config.tokenizer_class == "T5Tokenizer") {
+    FLOWAWR_ASSIGN_OR_RETURN(const std::string model, ReadFile(absl::StrCat(folder, "/spiece.model"), size_t{64} << 20));
+    return T5Tokenizer::Parse(std::move(config), model, folder);
+  }
+  return absl::InvalidArgumentError(absl::StrCat(path, ": tokenizer_class \"", config.tokenizer_class,
+                                                 "\" is not known; CLIPTokenizer and T5Tokenizer are"));
+}
+
+absl::StatusOr<std::vector<int64_t>> Tokenizer::Encode(absl::string_view text, int max_length) const {
+  const size_t frame = frame_.before.size() + frame_.after.size();
+  if (max_length < static_cast<int>(frame))
+    return absl::InvalidArgumentError(absl::StrCat("a sequence of ", max_length, " tokens has no room for the ", frame,
+                                                   " that every text begins and ends with"));
+  if (!IsValidUtf8(text)) return absl::InvalidArgumentError("the text is not valid UTF-8");
+  std::vector<int64_t> body;
+  for (const TextPiece& raw : SplitAtTokens(text, config_.added_tokens, false)) {
+    if (raw.token_id) {
+      body.push_back(*raw.token_id);
+      continue;
+    }
+    const std::string normalized = Normalize(raw.text);
+    for (const TextPiece& piece : SplitAtTokens(normalized, config_.added_tokens, true)) {
+      if (piece.token_id) {
+        body.push_back(*piece.token_id);
+      } else {
+        EncodeNormalized(piece.text, body);
+      }
+    }
+  }
+  body.resize(std::min(body.size(), max_length - frame));
+  std::vector<int64_t> ids = frame_.before;
+  ids.insert(ids.end(), body.begin(), body.end());
+  ids.insert(ids.end(), frame_.after.begin(), frame_.after.end());
+  ids.resize(max_length, frame_.pad);
+  return ids;
+}
+
+}  // namespace flowawr

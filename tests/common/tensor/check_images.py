@@ -1,0 +1,30 @@
+"""Checks a.png and a.jpg against a.rgb with Pillow, and writes PNGs of other kinds beside their RGB bytes. usage: FOLDER"""
+import sys
+
+import numpy
+from PIL import Image
+
+folder = sys.argv[1]
+png = Image.open(f"{folder}/a.png")
+expected = open(f"{folder}/a.rgb", "rb").read()
+assert png.mode == "RGB" and png.size == (40, 24), (png.mode, png.size)
+assert png.tobytes() == expected
+assert png.text == {"prompt": 'caf\u00e9 "CAT"', "reward": "0.5"}, png.text
+
+jpeg = Image.open(f"{folder}/a.jpg")
+assert jpeg.format == "JPEG" and jpeg.mode == "RGB" and jpeg.size == (40, 24), (jpeg.format, jpeg.mode, jpeg.size)
+
+
+def save(name, image, rgb):
+    image.save(f"{folder}/{name}.png")
+    open(f"{folder}/{name}.png.rgb", "wb").write(rgb)
+
+
+palette = png.quantize(16)
+save("palette", palette, palette.convert("RGB").tobytes())
+opaque = numpy.asarray(png)
+visible = (numpy.arange(24)[:, None] + numpy.arange(40)) % 2 == 0
+rgba = numpy.dstack([opaque, numpy.where(visible, 255, 0).astype("uint8")])
+save("alpha", Image.fromarray(rgba, "RGBA"), numpy.where(visible[..., None], opaque, 255).astype("uint8").tobytes())
+black_and_white = (visible * 65535).astype("uint16")
+save("gray16", Image.fromarray(black_and_white), numpy.repeat((visible * 255).astype("uint8")[..., None], 3, 2).tobytes())
