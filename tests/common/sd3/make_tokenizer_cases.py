@@ -92,13 +92,14 @@ add("learnt CLIP", CLIPTokenizer.from_pretrained(folder), folder, [77, 400])
 
 # T5 with a learnt Unigram model and the usual hundred sentinels.
 folder = os.path.join(out, "t5")
+t5_corpus = [text for text in corpus if text not in texts] + texts[: len(HAND_MADE) + 60]
 os.makedirs(folder)
 with open(f"{folder}/corpus.txt", "w", encoding="utf-8") as file:
-    file.write("\n".join(" ".join(text.replace("\x00", "").split()) for text in corpus if text.strip()))
+    file.write("\n".join(" ".join(text.replace("\x00", "").split()) for text in t5_corpus if text.strip()))
 sentencepiece.SentencePieceTrainer.train(
-    input=f"{folder}/corpus.txt", model_prefix=f"{folder}/spiece", vocab_size=1500, model_type="unigram", pad_id=0, eos_id=1,
+    input=f"{folder}/corpus.txt", model_prefix=f"{folder}/spiece", vocab_size=2500, model_type="unigram", pad_id=0, eos_id=1,
     unk_id=2, bos_id=-1, pad_piece="<pad>", eos_piece="</s>", unk_piece="<unk>", hard_vocab_limit=False,
-    character_coverage=0.985, normalization_rule_name="nmt_nfkc", minloglevel=2, num_threads=1)
+    character_coverage=0.98, normalization_rule_name="nmt_nfkc", minloglevel=2, num_threads=1)
 with open(f"{folder}/tokenizer_config.json", "w", encoding="utf-8") as file:
     json.dump({"tokenizer_class": "T5Tokenizer", "model_max_length": 512, "extra_ids": 100, "eos_token": "</s>",
                "unk_token": "<unk>", "pad_token": "<pad>"}, file)

@@ -93,15 +93,15 @@ TEST(ClipTokenizerTest, RefusesAnIdThatContradictsTheVocabulary) {
   EXPECT_THAT(ClipTokenizer::Parse(config, R"({"a": 0})", "", "folder").status().message(), HasSubstr("\"a\""));
 }
 
-TEST(SentencePieceModelTest, RefusesEveryTruncationOrReportsFewerPieces) {
+TEST(SentencePieceModelTest, RefusesAFileCutInsideAField) {
   const std::string bytes = *ReadFile(std::string(kModel) + "/tokenizer_3/spiece.model");
   const size_t pieces = ParseSentencePieceModel(bytes, "model")->pieces.size();
   ASSERT_GT(pieces, 50);
-  for (size_t size = 0; size < 1500; ++size) {
-    const auto model = ParseSentencePieceModel(absl::string_view(bytes).substr(0, size), "model");
-    EXPECT_TRUE(!model.ok() || model->pieces.size() < pieces) << size;
-  }
-  EXPECT_FALSE(ParseSentencePieceModel(bytes.substr(0, bytes.size() - 1), "model").ok());
+  size_t accepted = 0;  // cut between two fields it is a shorter message
+  for (size_t size = 0; size < bytes.size(); size += size < 1500 ? 1 : 997)
+    accepted += ParseSentencePieceModel(absl::string_view(bytes).substr(0, size), "model").ok();
+  EXPECT_LE(accepted, pieces + 5);
+  EXPECT_FALSE(ParseSentencePieceModel(absl::string_view(bytes).substr(0, bytes.size() - 1), "model").ok());
   EXPECT_FALSE(ParseSentencePieceModel("", "model").ok());
 }
 
