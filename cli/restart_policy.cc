@@ -1,0 +1,32 @@
+#include "cli/restart_policy.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+
+namespace flowawr {
+namespace {
+
+constexpr absl::Duration kFirstDelay = absl::Milliseconds(250);
+constexpr absl::Duration kLongestDelay = absl::Seconds(10);
+constexpr int kMostDoublings = 10;
+
+}  // namespace
+
+RestartDecision DecideRestart(const ProcessExit& exit) {
+  using Action = RestartDecision::Action;
+  if (exit.run_is_ending) return {};
+  if (exit.role == ProcessRole::kLearner) {
+    if (exit.succeeded) return {.action = Action::kEndRun};
+    return {.action = Action::kEndRun, .reason = "the learner failed"};
+  }
+  if (exit.restarts_in_run >= exit.max_restarts) {
+    return {.action = Action::kEndRun,
+            .reason = absl::StrCat(exit.role == ProcessRole::kActor ? "an actor" : "the reward server",
+                                   " ended and local.max_restarts (", exit.max_restarts, ") is used up")};
+  }
+  const int doublings = std::clamp(exit.restarts, 0, kMostDoublings);
+  return {.action = Action::kRestart, .delay = std::min(kFirstDelay * (1 << doublings), kLongestDelay)};
+}
+
+}  // namespace flowawr

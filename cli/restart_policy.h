@@ -1,0 +1,38 @@
+// What the supervisor does about a process that ended. Pure: a snapshot in, an action out.
+//
+// Actors and reward servers hold nothing durable: they are started again after a pause that doubles, until the run's
+// restarts are used up. The learner is not started again by itself: what broke it (a full disk, a bad model) would break
+// it again, and `flowawr run --resume` continues from its last checkpoint without loss.
+#pragma once
+
+#include <string>
+
+#include "absl/time/time.h"
+
+namespace flowawr {
+
+enum class ProcessRole { kLearner, kActor, kRewardServer };
+
+struct ProcessExit {
+  ProcessRole role = ProcessRole::kActor;
+  bool succeeded = false;      // exit status 0
+  bool run_is_ending = false;  // the learner finished or the user asked to stop
+  int restarts = 0;            // of this process, in a row: a process that lived for kStableLife starts from 0
+  int restarts_in_run = 0;     // of all processes
+  int max_restarts = 0;        // local.max_restarts, for all processes together
+};
+
+struct RestartDecision {
+  enum class Action { kNothing, kRestart, kEndRun };
+  Action action = Action::kNothing;
+  absl::Duration delay;  // before the restart
+  std::string reason;    // why the run ends
+
+  bool operator==(const RestartDecision&) const = default;
+};
+
+inline constexpr absl::Duration kStableLife = absl::Minutes(1);
+
+RestartDecision DecideRestart(const ProcessExit& exit);
+
+}  // namespace flowawr

@@ -1,0 +1,51 @@
+#include "cli/restart_policy.h"
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace flowawr {
+namespace {
+
+using Action = RestartDecision::Action;
+
+TEST(RestartPolicyTest, StartsWorkersAgainAfterAPauseThatDoublesUpToTenSeconds) {
+  const absl::Duration delays[] = {absl::Milliseconds(250), absl::Milliseconds(500), absl::Seconds(1),
+                                   absl::Seconds(2),        absl::Seconds(4),        absl::Seconds(8),
+                                   absl::Seconds(10),       absl::Seconds(10)};
+  for (const ProcessRole role : {ProcessRole::kActor, ProcessRole::kRewardServer}) {
+    for (int i = 0; i < 8; ++i) {
+      const RestartDecision decision = DecideRestart({.role = role, .restarts = i, .max_restarts = 1});
+      EXPECT_EQ(decision.action, Action::kRestart) << i;
+      EXPECT_EQ(decision.delay, delays[i]) << i;
+    }
+  }
+  EXPECT_EQ(DecideRestart({.restarts = 1000000, .max_restarts = 1}).delay, absl::Seconds(10));
+}
+
+TEST(RestartPolicyTest, StartsAgainAWorkerThatLeftWithoutAnError) {
+  EXPECT_EQ(DecideRestart({.succeeded = true, .max_restarts = 1}).action, Action::kRestart);
+}
+
+TEST(RestartPolicyTest, EndsTheRunWhenRestartsAreUsedUp) {
+  const RestartDecision decision = DecideRestart({.restarts_in_run = 3, .max_restarts = 3});
+  EXPECT_EQ(decision.action, Action::kEndRun);
+  EXPECT_THAT(decision.reason, testing::HasSubstr("local.max_restarts (3)"));
+}
+
+TEST(RestartPolicyTest, EndsTheRunWithTheLearner) {
+  const RestartDecision finished = DecideRestart({.role = ProcessRole::kLearner, .succeeded = true, .max_restarts = 9});
+  EXPECT_EQ(finished.action, Action::kEndRun);
+  EXPECT_EQ(finished.reason, "");
+  const RestartDecision failed = DecideRestart({.role = ProcessRole::kLearner, .max_restarts = 9});
+  EXPECT_EQ(failed.action, Action::kEndRun);
+  EXPECT_NE(failed.reason, "");
+}
+
+TEST(RestartPolicyTest, LeavesEveryProcessAloneOnceTheRunEnds) {
+  for (const ProcessRole role : {ProcessRole::kLearner, ProcessRole::kActor, ProcessRole::kRewardServer}) {
+    EXPECT_EQ(DecideRestart({.role = role, .run_is_ending = true, .restarts_in_run = 5}).action, Action::kNothing);
+  }
+}
+
+}  // namespace
+}  // namespace flowawr
