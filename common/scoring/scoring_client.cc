@@ -1,0 +1,69 @@
+#include "common/scoring/scoring_client.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/base/status.h"
+#include "common/rpc/channel.h"
+#include "common/scoring/scoring_round.h"
+
+namespace flowawr {
+
+ScoringClient::ScoringClient(v1::NetworkConfig network, const ScoringOptions& options)
+    : network_(std::move(network)), options_(options) {}
+
+ScoringClient::~ScoringClient() = default;
+
+absl::StatusOr<std::vector<v1::SampleScores>> ScoringClient::Score(const v1::RewardSpec& spec, const v1::Prompt& prompt,
+                                                                   const std::vector<Image>& images,
+                                                                   absl::FunctionRef<bool()> is_wanted) {
+  ScoringRound round(*this, spec, prompt, images);
+  return round.Run(is_wanted);
+}
+
+CircuitBreaker::State ScoringClient::breaker_state(const std::string& endpoint) const {
+  Endpoint* found = nullptr;
+  {
+    absl::MutexLock lock(&mutex_);
+    const auto it = endpoints_.find(endpoint);
+    if (it == endpoints_.end()) return CircuitBreaker::State::kClosed;
+    found = it->second.get();
+  }
+  absl::MutexLock lock(&found->mutex);
+  return found->breaker.state();
+}
+
+absl::StatusOr<ScoringClient::Endpoint*> ScoringClient::EndpointFor(const std::string& address) {
+  absl::MutexLock lock(&mutex_);
+  std::unique_ptr<Endpoint>& endpoint = endpoints_[address];
+  if (endpoint == nullptr) {
+    const auto channel = MakeChannel(address, network_);
+    if (!channel.ok()) {
+      endpoints_.erase(address);
+      return Annotate(channel.status(), absl::StrCat("reward server ", address));
+    }
+    endpoint = std::make_unique<Endpoint>(options_.breaker);
+    endpoint->stub = v1::RewardService::NewStub(*channel);
+  }
+  return endpoint.get();
+}
+
+absl::Status CheckRequiredTerms(const v1::RewardSpec& spec, const std::vector<v1::SampleScores>& scores) {
+  for (int term = 0; term < spec.terms_size(); ++term) {
+    if (!spec.terms(term).is_required()) continue;
+    for (size_t sample = 0; sample < scores.size(); ++sample) {
+      const v1::TermScore& score = scores[sample].terms(term);
+      if (score.has_reward()) continue;
+      const std::string message = absl::StrCat("sample ", sample, ", required scorer ", spec.terms(term).scorer(), " at ",
+                                               spec.terms(term).endpoint(), ": ", score.error().message());
+      switch (score.error().kind()) {
+        case v1::ScoreError::BAD_INPUT: return absl::InvalidArgumentError(message);
+        case v1::ScoreError::OVERLOADED: return absl::ResourceExhaustedError(message);
+        default: return absl::UnavailableError(message);
+      }
+    }
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace flowawr

@@ -1,0 +1,75 @@
+// Rewards for the images of one prompt, from every reward server that a reward spec names.
+//
+// The images of each term are split into calls of a few; all calls are under way at once, each retries by itself:
+// - an image that the server answers with OVERLOADED, and a call whose server is away, go again after a growing,
+//   jittered pause, until `retry` or the term's `timeout_s` is used up;
+// - BAD_INPUT and BROKEN are final, as is a scorer that the server does not have (NOT_FOUND);
+// - an endpoint that fails again and again is left alone by its circuit breaker, which all groups share.
+// A failure is never a reward: every image and term ends as a finite reward or a typed ScoreError.
+//
+// Thread-safe: several groups may be scored at once. Needs no LibTorch.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/synchronization/mutex.h"
+#include "common/rpc/retry.h"
+#include "common/scoring/circuit_breaker.h"
+#include "common/tensor/image.h"
+#include "flowawr/v1/config.pb.h"
+#include "flowawr/v1/reward.grpc.pb.h"
+#include "flowawr/v1/rollout.pb.h"
+
+namespace flowawr {
+
+struct ScoringOptions {
+  int images_per_call = 8;
+  size_t bytes_per_call = size_t{4} << 20;  // of pixels; one image always fits
+  RetryPolicy retry = {.max_attempts = 30, .initial = absl::Milliseconds(50), .max = absl::Seconds(2)};
+  CircuitBreaker::Options breaker;
+};
+
+class ScoringClient {
+ public:
+  explicit ScoringClient(v1::NetworkConfig network, const ScoringOptions& options = {});
+  ~ScoringClient();
+
+  // One SampleScores an image, with one TermScore a term of `spec`, both in order.
+  //
+  // Whether a failed term matters is the caller's: see CheckRequiredTerms(). Cancelled soon after `is_wanted` says no;
+  // InvalidArgument for images whose size does not fit their bytes, an unusable endpoint or a spec without terms.
+  absl::StatusOr<std::vector<v1::SampleScores>> Score(const v1::RewardSpec& spec, const v1::Prompt& prompt,
+                                                      const std::vector<Image>& images,
+                                                      absl::FunctionRef<bool()> is_wanted = [] { return true; });
+
+  // What the breaker of an endpoint thinks; for metrics and tests.
+  CircuitBreaker::State breaker_state(const std::string& endpoint) const;
+
+ private:
+  friend class ScoringRound;
+  struct Endpoint {
+    std::unique_ptr<v1::RewardService::Stub> stub;
+    absl::Mutex mutex;
+    CircuitBreaker breaker ABSL_GUARDED_BY(mutex);
+    explicit Endpoint(const CircuitBreaker::Options& options) : breaker(options) {}
+  };
+
+  absl::StatusOr<Endpoint*> EndpointFor(const std::string& address);
+
+  const v1::NetworkConfig network_;
+  const ScoringOptions options_;
+  mutable absl::Mutex mutex_;
+  std::map<std::string, std::unique_ptr<Endpoint>> endpoints_ ABSL_GUARDED_BY(mutex_);  // never removed
+};
+
+// OK when every required term of every sample has a reward. Otherwise what the first failure was: InvalidArgument for
+// BAD_INPUT (another attempt cannot help), ResourceExhausted for OVERLOADED, Unavailable for BROKEN.
+absl::Status CheckRequiredTerms(const v1::RewardSpec& spec, const std::vector<v1::SampleScores>& scores);
+
+}  // namespace flowawr
