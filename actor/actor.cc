@@ -1,0 +1,227 @@
+#include "actor/actor.h"
+
+#include <ATen/Parallel.h>
+#include <c10/core/InferenceMode.h>
+#include <c10/util/Exception.h>
+#include <google/protobuf/util/message_differencer.h>
+#include <pthread.h>
+#include <spdlog/spdlog.h>
+
+#include <thread>
+#include <utility>
+
+#include "absl/cleanup/cleanup.h"
+#include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "actor/recovery.h"
+#include "common/base/status.h"
+#include "common/rpc/retry.h"
+#include "common/scoring/scoring_client.h"
+#include "common/sd3/pipeline.h"
+
+namespace flowawr {
+namespace {
+
+constexpr absl::Duration kLongPoll = absl::Seconds(10);
+constexpr absl::Duration kRoomCheck = absl::Milliseconds(500);  // how soon a stop is noticed while the pipeline is full
+// Attempts are bounded by time, not by number.
+constexpr RetryPolicy kReconnect = {
+    .max_attempts = 1 << 30, .initial = absl::Milliseconds(100), .max = absl::Seconds(3)};
+// Safetensors header and alignment, beside four bytes a parameter.
+constexpr uint64_t kAdapterOverheadBytes = uint64_t{4} << 20;
+
+absl::StatusOr<std::unique_ptr<Pipeline>> LoadModel(const v1::ModelConfig& config) {
+  try {
+    return Pipeline::Load(config.path(), {.dtype = config.dtype() == v1::BFLOAT16 ? at::kBFloat16 : at::kFloat,
+                                          .max_sequence_length = config.max_sequence_length()});
+  } catch (const c10::Error& error) {
+    return absl::InternalError(error.what_without_backtrace());
+  }
+}
+
+// What was set up for one configuration serves another if these agree.
+bool HasSameSetup(const v1::RunConfig& a, const v1::RunConfig& b) {
+  using google::protobuf::util::MessageDifferencer;
+  return MessageDifferencer::Equals(a.model(), b.model()) && MessageDifferencer::Equals(a.lora(), b.lora());
+}
+
+}  // namespace
+
+Actor::Actor(const ActorOptions& options, std::unique_ptr<LearnerClient> learner, ActorMetrics& metrics)
+    : options_(options),
+      learner_(std::move(learner)),
+      metrics_(metrics),
+      prefetch_{.evaluation_rows = options.evaluation_rows},
+      leases_(prefetch_) {}
+
+void Actor::Stop() {
+  absl::MutexLock lock(&stop_mutex_);
+  if (IsStopping()) return;
+  stopping_.Notify();
+  learner_->CancelWaits();
+}
+
+absl::Status Actor::Run() {
+  at::set_num_threads(options_.threads);
+  auto registered = Register("");
+  if (!registered.ok()) return IsStopping() ? absl::OkStatus() : registered.status();
+  const v1::RunConfig config = registered->config();
+  spdlog::info("run {} ({}); loading {}", config.name(), registered->run_id(), config.model().path());
+  FLOWAWR_ASSIGN_OR_RETURN(const std::unique_ptr<Pipeline> model, LoadModel(config.model()));
+  FLOWAWR_ASSIGN_OR_RETURN(const LatentShape shape,
+                           LatentShapeFor(model->transformer().config(), model->vae().downscale(),
+                                          config.model().height(), config.model().width()));
+  FLOWAWR_ASSIGN_OR_RETURN(
+      const std::shared_ptr<const LoraLayout> layout,
+      model->transformer().MakeLoraLayout({config.lora().target_modules().begin(), config.lora().target_modules().end()},
+                                          config.lora().rank(), config.lora().alpha()));
+  const std::string fingerprint = model->transformer().fingerprint();
+  registered = Register(fingerprint);
+  if (!registered.ok()) return IsStopping() ? absl::OkStatus() : registered.status();
+  session_.Begin();
+  metrics_.CountSession();
+  spdlog::info("registered as {}", options_.id);
+
+  const uint64_t max_adapter_bytes = 4 * static_cast<uint64_t>(layout->size()) + kAdapterOverheadBytes;
+  PolicyBuffer policies(
+      model->transformer(), layout,
+      [this, max_adapter_bytes](uint64_t version) { return learner_->FetchPolicy(version, max_adapter_bytes); },
+      [this](const v1::PolicyVersion& policy, int64_t modules) { return learner_->ReportAdoption(policy, modules); });
+  policies_ = &policies;
+  ScoringClient scorer(options_.network);
+  RolloutPipeline pipeline({.model = *model,
+                            .shape = shape,
+                            .learner = *learner_,
+                            .policies = policies,
+                            .scorer = scorer,
+                            .leases = leases_,
+                            .stages = stages_,
+                            .metrics = metrics_},
+                           {.threads = options_.threads,
+                            .score_workers = options_.score_workers,
+                            .prefetch = prefetch_});
+  std::thread heartbeat([this, interval = absl::Seconds(registered->heartbeat_s())] { Heartbeat(interval); });
+  std::thread watch([this, &policies] { Watch(policies); });
+  const absl::Status ended = Lease(pipeline, fingerprint, config);
+  Stop();
+  pipeline.Stop();
+  watch.join();
+  heartbeat.join();
+  return ended;
+}
+
+absl::StatusOr<v1::RegisterResponse> Actor::Register(const std::string& model_fingerprint) {
+  const absl::Time give_up_at = absl::Now() + options_.give_up_after;
+  Backoff backoff(kReconnect);
+  for (int attempt = 1;; ++attempt) {
+    absl::StatusOr<v1::RegisterResponse> response = learner_->Register(model_fingerprint);
+    switch (AfterRegister(response.status())) {
+      case RegisterAction::kProceed: return response;
+      case RegisterAction::kGiveUp:
+        return Annotate(response.status(), absl::StrCat("the learner at ", options_.learner, " refused this actor"));
+      case RegisterAction::kRetry: break;
+    }
+    if (IsStopping()) return absl::CancelledError("stopped");
+    if (absl::Now() >= give_up_at)
+      return absl::UnavailableError(absl::StrCat("no learner at ", options_.learner, " for ",
+                                                 absl::FormatDuration(options_.give_up_after),
+                                                 "; last answer: ", response.status().message()));
+    if (attempt == 1) spdlog::info("waiting for the learner at {}: {}", options_.learner, response.status().ToString());
+    stopping_.WaitForNotificationWithTimeout(backoff.Next().value_or(kReconnect.max));
+  }
+}
+
+absl::Status Actor::RegisterAgain(const std::string& model_fingerprint, const v1::RunConfig& config) {
+  leases_.Clear();
+  policies_->Clear();
+  FLOWAWR_ASSIGN_OR_RETURN(const v1::RegisterResponse response, Register(model_fingerprint));
+  if (!HasSameSetup(config, response.config()))
+    return absl::FailedPreconditionError(
+        "the learner came back with another model or LoRA configuration; start this actor anew");
+  session_.Begin();
+  metrics_.CountSession();
+  spdlog::info("registered again");
+  return absl::OkStatus();
+}
+
+absl::Status Actor::Lease(RolloutPipeline& pipeline, const std::string& model_fingerprint,
+                          const v1::RunConfig& config) {
+  while (!IsStopping()) {
+    if (!session_.is_live()) {
+      const absl::Status again = RegisterAgain(model_fingerprint, config);
+      if (IsStopping()) break;
+      FLOWAWR_RETURN_IF_ERROR(again);
+    }
+    if (!leases_.WaitForRoom(kRoomCheck)) continue;
+    absl::StatusOr<v1::AcquireLeaseResponse> answer = learner_->AcquireLease(kLongPoll);
+    if (IsStopping()) {
+      // A lease that arrived together with the stop is handed back at once by Accept().
+      if (answer.ok() && answer->has_lease()) pipeline.Accept(std::move(*answer->mutable_lease()));
+      break;
+    }
+    switch (AfterAcquire(answer.status())) {
+      case LeaseAction::kProceed:
+        if (answer->has_lease()) pipeline.Accept(std::move(*answer->mutable_lease()));
+        if (answer->run_finished()) {
+          spdlog::info("the run has finished");
+          return absl::OkStatus();
+        }
+        break;
+      case LeaseAction::kAskAgain: break;
+      case LeaseAction::kReregister:
+        spdlog::warn("lost the learner: {}", answer.status().ToString());
+        session_.Lose(session_.number());
+        break;
+      case LeaseAction::kGiveUp: return answer.status();
+    }
+  }
+  return absl::OkStatus();
+}
+
+void Actor::Heartbeat(absl::Duration interval) {
+  pthread_setname_np(pthread_self(), "heartbeat");
+  while (!stopping_.WaitForNotificationWithTimeout(interval)) {
+    const auto seconds = stages_.Seconds();
+    metrics_.SetStageSeconds(seconds);
+    metrics_.SetHeldLeases(leases_.size());
+    metrics_.SetAdoptedVersion(policies_->newest_version());
+    if (!session_.is_live()) continue;
+    const auto answer = learner_->RenewLeases(leases_.Refs(), seconds);
+    if (!answer.ok()) {
+      spdlog::debug("heartbeat: {}", answer.status().ToString());
+      continue;  // Lease() and Watch() notice when the learner is gone
+    }
+    if (const int dropped = leases_.Drop({answer->dropped().begin(), answer->dropped().end()}); dropped > 0)
+      spdlog::info("the learner dropped {} leases", dropped);
+    if (answer->run_finished()) {
+      spdlog::info("the run has finished");
+      Stop();
+    }
+  }
+}
+
+void Actor::Watch(PolicyBuffer& policies) {
+  pthread_setname_np(pthread_self(), "watch");
+  at::set_num_threads(options_.threads);
+  const c10::InferenceMode guard;
+  while (!IsStopping()) {
+    if (!session_.AwaitLive(kRoomCheck)) continue;
+    const uint64_t session = session_.number();
+    const absl::Status ended = learner_->WatchPolicy([&](const v1::PolicyVersion& version) {
+      const auto adopted = policies.Get(version.version());
+      if (!adopted.ok()) {
+        spdlog::warn("not adopted: {}", adopted.status().ToString());
+      } else {
+        spdlog::info("adopted policy version {}, sha256 {}, {} modules", version.version(),
+                     absl::BytesToHexString(version.sha256()).substr(0, 12), (*adopted)->adapter.modules());
+      }
+    });
+    if (IsStopping() || absl::IsDeadlineExceeded(ended)) continue;
+    if (!ended.ok()) session_.Lose(session);
+    // The server closed the stream in good order, or Lease() is about to register again.
+    stopping_.WaitForNotificationWithTimeout(kRoomCheck);
+  }
+}
+
+}  // namespace flowawr

@@ -1,0 +1,62 @@
+// An actor: registers with the learner, loads the model that the run names, and feeds leases to the rollout pipeline
+// until the run ends or somebody stops it.
+//
+// Run()'s thread owns the session: it registers, asks for leases, and registers again after the learner went away, when
+// every lease and every policy version of the old session is forgotten. Two more threads live beside the pipeline's:
+// the heartbeat, which renews leases and learns which are no longer wanted, and the watch, which adopts a new behaviour
+// version as soon as it is published, before the first lease that needs it.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/synchronization/notification.h"
+#include "actor/actor_metrics.h"
+#include "actor/learner_client.h"
+#include "actor/held_leases.h"
+#include "actor/options.h"
+#include "actor/policy_buffer.h"
+#include "actor/rollout_pipeline.h"
+#include "actor/session.h"
+#include "actor/stage_clock.h"
+
+namespace flowawr {
+
+class Actor {
+ public:
+  Actor(const ActorOptions& options, std::unique_ptr<LearnerClient> learner, ActorMetrics& metrics);
+
+  // Call once. OK when the run has finished or Stop() was called. FailedPrecondition when this actor does not fit the
+  // run, Unauthenticated or PermissionDenied when it is not let in, Unavailable when the learner stayed away for
+  // `give_up_after`; or why the model could not be loaded.
+  absl::Status Run();
+
+  // From any thread, any number of times: Run() hands its leases back and returns.
+  void Stop();
+
+ private:
+  // Registers, again and again with growing pauses. Cancelled when stopped.
+  absl::StatusOr<v1::RegisterResponse> Register(const std::string& model_fingerprint);
+  // After the connection was lost.
+  absl::Status RegisterAgain(const std::string& model_fingerprint, const v1::RunConfig& config);
+  // Asks for leases until the run has finished.
+  absl::Status Lease(RolloutPipeline& pipeline, const std::string& model_fingerprint, const v1::RunConfig& config);
+  void Heartbeat(absl::Duration interval);
+  void Watch(PolicyBuffer& policies);
+  bool IsStopping() const { return stopping_.HasBeenNotified(); }
+
+  const ActorOptions options_;
+  const std::unique_ptr<LearnerClient> learner_;
+  ActorMetrics& metrics_;
+  const PrefetchLimits prefetch_;
+  HeldLeases leases_;
+  StageClock stages_;
+  Session session_;
+  PolicyBuffer* policies_ = nullptr;  // Run()'s; set before any thread starts
+  absl::Mutex stop_mutex_;
+  absl::Notification stopping_;
+};
+
+}  // namespace flowawr

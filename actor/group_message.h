@@ -1,0 +1,20 @@
+// A finished group as it travels to the learner: header and blob. Pure.
+#pragma once
+
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "actor/group_job.h"
+#include "flowawr/v1/rollout.pb.h"
+
+namespace flowawr {
+
+struct GroupMessage {
+  v1::GroupHeader header;
+  std::string blob;  // safetensors: x0, prompt_embeds, pooled_prompt_embeds and, when the lease wants them, images
+};
+
+// `job` has been through sample, decode and score. The same job gives the same blob.
+absl::StatusOr<GroupMessage> MakeGroupMessage(const GroupJob& job, const std::string& actor_id);
+
+}  // namespace flowawr

@@ -1,0 +1,25 @@
+// From leases to latents to pictures: the arithmetic of the sample and decode stages. No thread, no network.
+#pragma once
+
+#include <vector>
+
+#include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
+#include "absl/types/span.h"
+#include "actor/group_job.h"
+#include "common/sd3/pipeline.h"
+
+namespace flowawr {
+
+// Draws x0 of every job by one batch of all their rows, each from its own noise, keyed by (noise_seed, group_id,
+// sample). All jobs share policy version and sampler settings (GroupsToMerge); a single job is the usual case.
+//
+// `is_wanted` is asked before every step; Cancelled once it says no. InvalidArgument for a lease whose sampler settings
+// are not usable, Internal for a result that is not finite.
+absl::Status SampleGroups(const Pipeline& pipeline, const LatentShape& shape, absl::Span<GroupJob* const> jobs,
+                          absl::FunctionRef<bool()> is_wanted);
+
+// Fills in the images of every job from its x0, a bounded number of pixels at a time.
+void DecodeGroups(const Vae& vae, absl::Span<GroupJob* const> jobs);
+
+}  // namespace flowawr

@@ -1,0 +1,178 @@
+#include "actor/learner_client.h"
+
+#include <optional>
+#include <utility>
+
+#include "common/base/status.h"
+#include "common/base/version.h"
+#include "common/rpc/blob_stream.h"
+#include "common/rpc/channel.h"
+#include "common/rpc/status.h"
+
+namespace flowawr {
+namespace {
+
+constexpr absl::Duration kShortCall = absl::Seconds(10);
+constexpr absl::Duration kTransfer = absl::Minutes(5);
+constexpr absl::Duration kWatch = absl::Hours(1);  // then the stream is opened anew
+
+}  // namespace
+
+class LearnerClient::CancellableContext {
+ public:
+  CancellableContext(LearnerClient& client, absl::Duration deadline)
+      : client_(client), context_(MakeContext(deadline, client.network_)) {
+    absl::MutexLock lock(&client_.mutex_);
+    client_.waiting_.insert(context_.get());
+    if (client_.is_cancelled_) context_->TryCancel();
+  }
+  ~CancellableContext() {
+    absl::MutexLock lock(&client_.mutex_);
+    client_.waiting_.erase(context_.get());
+  }
+  CancellableContext(const CancellableContext&) = delete;
+  CancellableContext& operator=(const CancellableContext&) = delete;
+
+  grpc::ClientContext* get() { return context_.get(); }
+
+ private:
+  LearnerClient& client_;
+  const std::unique_ptr<grpc::ClientContext> context_;
+};
+
+absl::StatusOr<std::unique_ptr<LearnerClient>> LearnerClient::Create(const std::string& endpoint,
+                                                                     const v1::NetworkConfig& network,
+                                                                     const std::string& actor_id) {
+  FLOWAWR_ASSIGN_OR_RETURN(auto channel, MakeChannel(endpoint, network));
+  return std::unique_ptr<LearnerClient>(new LearnerClient(std::move(channel), network, actor_id));
+}
+
+LearnerClient::LearnerClient(std::shared_ptr<grpc::Channel> channel, v1::NetworkConfig network, std::string actor_id)
+    : network_(std::move(network)),
+      actor_id_(std::move(actor_id)),
+      rollout_(v1::Rollout::NewStub(channel)),
+      policies_(v1::PolicyStore::NewStub(channel)) {}
+
+absl::StatusOr<v1::RegisterResponse> LearnerClient::Register(const std::string& model_fingerprint) {
+  v1::RegisterRequest request;
+  request.set_actor_id(actor_id_);
+  request.set_model_fingerprint(model_fingerprint);
+  request.set_software_version(Version());
+  v1::RegisterResponse response;
+  CancellableContext context(*this, kShortCall);
+  FLOWAWR_RETURN_IF_ERROR(FromGrpc(rollout_->Register(context.get(), request, &response)));
+  return response;
+}
+
+absl::StatusOr<v1::AcquireLeaseResponse> LearnerClient::AcquireLease(absl::Duration wait) {
+  v1::AcquireLeaseRequest request;
+  request.set_actor_id(actor_id_);
+  request.set_wait_s(absl::ToDoubleSeconds(wait));
+  v1::AcquireLeaseResponse response;
+  CancellableContext context(*this, wait + kShortCall);
+  FLOWAWR_RETURN_IF_ERROR(FromGrpc(rollout_->AcquireLease(context.get(), request, &response)));
+  return response;
+}
+
+absl::StatusOr<v1::RenewLeasesResponse> LearnerClient::RenewLeases(const std::vector<v1::LeaseRef>& leases,
+                                                                   const std::map<std::string, double>& stage_seconds) {
+  v1::RenewLeasesRequest request;
+  request.set_actor_id(actor_id_);
+  request.mutable_leases()->Add(leases.begin(), leases.end());
+  request.mutable_stage_seconds()->insert(stage_seconds.begin(), stage_seconds.end());
+  v1::RenewLeasesResponse response;
+  const auto context = MakeContext(kShortCall, network_);
+  FLOWAWR_RETURN_IF_ERROR(FromGrpc(rollout_->RenewLeases(context.get(), request, &response)));
+  return response;
+}
+
+absl::Status LearnerClient::FailLease(const v1::LeaseRef& lease, const std::string& cause, const std::string& message) {
+  v1::FailLeaseRequest request;
+  request.set_actor_id(actor_id_);
+  *request.mutable_lease() = lease;
+  request.set_cause(cause);
+  request.set_message(message);
+  v1::FailLeaseResponse response;
+  const auto context = MakeContext(kShortCall, network_);
+  return FromGrpc(rollout_->FailLease(context.get(), request, &response));
+}
+
+absl::Status LearnerClient::SubmitGroup(const v1::GroupHeader& header, absl::string_view blob) {
+  v1::SubmitGroupResponse response;
+  const auto context = MakeContext(kTransfer, network_);
+  const auto stream = rollout_->SubmitGroup(context.get(), &response);
+  v1::SubmitGroupRequest first;
+  *first.mutable_header() = header;
+  if (stream->Write(first)) {
+    // A refused write means that the learner ended the call: Finish() says why, better than the write's own error.
+    SendBlob(blob, [&stream](v1::BlobChunk&& chunk) {
+      v1::SubmitGroupRequest request;
+      *request.mutable_chunk() = std::move(chunk);
+      return stream->Write(request);
+    }).IgnoreError();
+    stream->WritesDone();
+  }
+  return FromGrpc(stream->Finish());
+}
+
+absl::StatusOr<FetchedPolicy> LearnerClient::FetchPolicy(uint64_t version, uint64_t max_bytes) {
+  v1::FetchPolicyRequest request;
+  request.set_actor_id(actor_id_);
+  request.set_version(version);
+  CancellableContext context(*this, kTransfer);
+  const auto stream = policies_->FetchPolicy(context.get(), request);
+  FetchedPolicy fetched;
+  std::optional<BlobAssembler> blob;
+  // Reads to the end or to the first violation; a stream that is left early is cancelled so that Finish() can return.
+  auto read = [&]() -> absl::Status {
+    v1::FetchPolicyResponse part;
+    while (stream->Read(&part)) {
+      if (part.has_header() == blob.has_value())
+        return absl::DataLossError(blob ? "a second header in the stream" : "the stream does not begin with a header");
+      if (part.has_header()) {
+        fetched.header = part.header();
+        FLOWAWR_ASSIGN_OR_RETURN(blob, BlobAssembler::Create(part.header().blob(), max_bytes));
+      } else {
+        FLOWAWR_RETURN_IF_ERROR(blob->Add(part.chunk()));
+      }
+    }
+    return absl::OkStatus();
+  };
+  const absl::Status received = read();
+  if (!received.ok()) context.get()->TryCancel();
+  const grpc::Status finished = stream->Finish();
+  FLOWAWR_RETURN_IF_ERROR(received);
+  FLOWAWR_RETURN_IF_ERROR(FromGrpc(finished));
+  if (!blob) return absl::DataLossError("the stream ended before its header");
+  FLOWAWR_ASSIGN_OR_RETURN(fetched.bytes, blob->Finish());
+  return fetched;
+}
+
+absl::Status LearnerClient::ReportAdoption(const v1::PolicyVersion& policy, int64_t bound_modules) {
+  v1::ReportAdoptionRequest request;
+  request.set_actor_id(actor_id_);
+  request.set_version(policy.version());
+  request.set_sha256(policy.sha256());
+  request.set_bound_modules(bound_modules);
+  v1::ReportAdoptionResponse response;
+  const auto context = MakeContext(kShortCall, network_);
+  return FromGrpc(policies_->ReportAdoption(context.get(), request, &response));
+}
+
+absl::Status LearnerClient::WatchPolicy(absl::FunctionRef<void(const v1::PolicyVersion&)> on_version) {
+  v1::WatchPolicyRequest request;
+  request.set_actor_id(actor_id_);
+  CancellableContext context(*this, kWatch);
+  const auto stream = policies_->WatchPolicy(context.get(), request);
+  v1::PolicyVersion policy;
+  while (stream->Read(&policy)) on_version(policy);
+  return FromGrpc(stream->Finish());
+}
+
+void LearnerClient::CancelWaits() {
+  absl::MutexLock lock(&mutex_);
+  is_cancelled_ = true;
+  for (grpc::ClientContext* context : waiting_) context->TryCancel();
+}
+
+}  // namespace flowawr

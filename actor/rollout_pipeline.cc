@@ -1,0 +1,304 @@
+#include "actor/rollout_pipeline.h"
+
+#include <pthread.h>
+
+#include <ATen/Parallel.h>
+#include <c10/core/InferenceMode.h>
+#include <c10/util/Exception.h>
+#include <spdlog/spdlog.h>
+
+#include <exception>
+#include <optional>
+#include <utility>
+
+#include "actor/group_message.h"
+#include "actor/group_sampler.h"
+#include "actor/prompt_encoder.h"
+#include "actor/recovery.h"
+#include "common/rpc/retry.h"
+
+namespace flowawr {
+namespace {
+
+constexpr size_t kPromptsKept = 256;
+constexpr size_t kBatchesToDecode = 2;
+constexpr RetryPolicy kSubmitRetry = {.max_attempts = 10, .initial = absl::Milliseconds(200), .max = absl::Seconds(5)};
+
+// LibTorch and the standard library report errors by exceptions; they end here.
+absl::Status Guarded(absl::FunctionRef<absl::Status()> work) {
+  try {
+    return work();
+  } catch (const c10::Error& error) {
+    return absl::InternalError(error.what_without_backtrace());
+  } catch (const std::exception& error) {
+    return absl::InternalError(error.what());
+  }
+}
+
+v1::LeaseRef RefOf(const v1::Lease& lease) {
+  v1::LeaseRef ref;
+  ref.set_group_id(lease.group_id());
+  ref.set_attempt(lease.attempt());
+  return ref;
+}
+
+void NameThread(const char* name) { pthread_setname_np(pthread_self(), name); }
+
+}  // namespace
+
+RolloutPipeline::RolloutPipeline(const Parts& parts, const Options& options)
+    : parts_(parts),
+      options_(options),
+      to_encode_(options.prefetch.training_groups + options.prefetch.evaluation_rows),
+      to_sample_(options.prefetch.training_groups + options.prefetch.evaluation_rows),
+      to_decode_(kBatchesToDecode),
+      to_score_(options.score_workers + options.prefetch.evaluation_rows),
+      to_submit_(options.score_workers + options.prefetch.evaluation_rows) {
+  threads_.emplace_back([this] { Encode(); });
+  threads_.emplace_back([this] { Sample(); });
+  threads_.emplace_back([this] { Decode(); });
+  for (int i = 0; i < options_.score_workers; ++i) threads_.emplace_back([this] { Score(); });
+  submit_thread_ = std::thread([this] { Submit(); });
+}
+
+RolloutPipeline::~RolloutPipeline() { Stop(); }
+
+void RolloutPipeline::Accept(v1::Lease lease) {
+  auto job = std::make_unique<GroupJob>();
+  job->ticket = parts_.leases.Add(lease);
+  job->lease = std::move(lease);
+  if (!to_encode_.Push(std::move(job))) Fail(*job, "actor_stopping", absl::CancelledError("the actor stops"));
+}
+
+void RolloutPipeline::Stop() {
+  if (IsStopping()) return;
+  stopping_.Notify();
+  to_encode_.Close();
+  to_sample_.Close();
+  to_decode_.Close();
+  to_score_.Close();
+  for (std::thread& thread : threads_) thread.join();
+  to_submit_.Close();  // after the last that may feed it
+  submit_thread_.join();
+}
+
+bool RolloutPipeline::IsWanted(const GroupJob& job) {
+  if (!parts_.leases.IsHeld(job.ticket)) {
+    parts_.metrics.CountLostGroup("dropped");
+    return false;
+  }
+  if (!IsStopping()) return true;
+  Fail(job, "actor_stopping", absl::CancelledError("the actor stops"));
+  return false;
+}
+
+void RolloutPipeline::Fail(const GroupJob& job, const std::string& cause, const absl::Status& why) {
+  if (!parts_.leases.Release(job.ticket)) return;
+  parts_.metrics.CountLostGroup(cause);
+  spdlog::warn("group {} attempt {} handed back, {}: {}", job.lease.group_id(), job.lease.attempt(), cause,
+               why.ToString());
+  // If even this fails the lease expires for want of a heartbeat.
+  const absl::Status told = parts_.learner.FailLease(RefOf(job.lease), cause, std::string(why.message()));
+  if (!told.ok()) spdlog::debug("handing back group {}: {}", job.lease.group_id(), told.ToString());
+}
+
+// --- encode: prompt embeddings, and the policy version, so that both are there when the sampler is
+
+void RolloutPipeline::Encode() {
+  NameThread("encode");
+  at::set_num_threads(options_.threads);
+  const c10::InferenceMode guard;
+  PromptEncoder encoder([this](const std::string& prompt) { return parts_.model.EncodePrompts({prompt}); },
+                        kPromptsKept);
+  while (auto job = to_encode_.Pop()) {
+    if (IsWanted(**job)) EncodeOne(*std::move(job), encoder);
+  }
+}
+
+void RolloutPipeline::EncodeOne(Job job, PromptEncoder& encoder) {
+  std::string cause = "policy_failed";
+  const absl::Status status = Guarded([&]() -> absl::Status {
+    auto policy = parts_.policies.Get(job->lease.policy_version());
+    if (!policy.ok()) return policy.status();
+    job->policy = *std::move(policy);
+    cause = "encode_failed";
+    StageTimer timer(parts_.stages, "encode");
+    auto embeds = encoder.Get(job->lease.prompt().text());
+    if (!embeds.ok()) return embeds.status();
+    job->embeds = *std::move(embeds);
+    job->stage_seconds["encode"] = timer.Stop();
+    return absl::OkStatus();
+  });
+  parts_.metrics.SetAdoptedVersion(parts_.policies.newest_version());
+  if (!status.ok()) return Fail(*job, cause, status);
+  if (!to_sample_.Push(std::move(job))) IsWanted(*job);
+}
+
+// --- sample
+
+void RolloutPipeline::Sample() {
+  NameThread("sample");
+  at::set_num_threads(options_.threads);
+  const c10::InferenceMode guard;
+  std::deque<Job> waiting;
+  while (true) {
+    Batch batch = NextBatch(waiting);
+    if (batch.empty()) break;
+    SampleBatch(std::move(batch));
+  }
+}
+
+// Waits for work, then takes what may be sampled together. Empty once stopped, with every job settled.
+RolloutPipeline::Batch RolloutPipeline::NextBatch(std::deque<Job>& waiting) {
+  while (true) {
+    if (waiting.empty()) {
+      StageTimer idle(parts_.stages, "idle");
+      auto job = to_sample_.Pop();
+      if (!job) return {};
+      waiting.push_back(*std::move(job));
+    }
+    while (auto job = to_sample_.PopWithTimeout(absl::ZeroDuration())) waiting.push_back(*std::move(job));
+    std::erase_if(waiting, [this](const Job& job) { return !IsWanted(*job); });
+    std::vector<const v1::Lease*> leases;
+    for (const Job& job : waiting) leases.push_back(&job->lease);
+    Batch batch;
+    for (size_t left = GroupsToMerge(leases, options_.prefetch); left > 0; --left) {
+      batch.push_back(std::move(waiting.front()));
+      waiting.pop_front();
+    }
+    if (batch.empty()) continue;  // all that waited was dropped
+    for (const Job& job : batch) parts_.leases.BeginSampling(job->ticket);
+    parts_.metrics.SetQueueDepth("sample", waiting.size() + to_sample_.size());
+    return batch;
+  }
+}
+
+void RolloutPipeline::SampleBatch(Batch batch) {
+  std::vector<GroupJob*> jobs;
+  int64_t rows = 0;
+  for (const Job& job : batch) {
+    jobs.push_back(job.get());
+    rows += job->lease.samples();
+  }
+  StageTimer timer(parts_.stages, "sample");
+  const absl::Status status = Guarded([&] {
+    return SampleGroups(parts_.model, parts_.shape, jobs, [&] {
+      bool any_held = false;
+      for (const GroupJob* job : jobs) any_held |= parts_.leases.IsHeld(job->ticket);
+      return any_held && !IsStopping();
+    });
+  });
+  const double seconds = timer.Stop();
+  for (GroupJob* job : jobs) {
+    job->stage_seconds["sample"] = seconds * job->lease.samples() / rows;
+    if (!status.ok()) {
+      if (IsWanted(*job)) Fail(*job, "sample_failed", status);
+    }
+  }
+  if (!status.ok()) return;
+  if (to_decode_.Push(std::move(batch))) return;
+  for (const GroupJob* job : jobs) IsWanted(*job);
+}
+
+// --- decode
+
+void RolloutPipeline::Decode() {
+  NameThread("decode");
+  at::set_num_threads(options_.threads);
+  const c10::InferenceMode guard;
+  while (auto batch = to_decode_.Pop()) DecodeBatch(*std::move(batch));
+}
+
+void RolloutPipeline::DecodeBatch(Batch batch) {
+  std::erase_if(batch, [this](const Job& job) { return !IsWanted(*job); });
+  if (batch.empty()) return;
+  std::vector<GroupJob*> jobs;
+  int64_t rows = 0;
+  for (const Job& job : batch) {
+    jobs.push_back(job.get());
+    rows += job->lease.samples();
+  }
+  StageTimer timer(parts_.stages, "decode");
+  const absl::Status status = Guarded([&] {
+    DecodeGroups(parts_.model.vae(), jobs);
+    return absl::OkStatus();
+  });
+  const double seconds = timer.Stop();
+  for (Job& job : batch) {
+    job->stage_seconds["decode"] = seconds * job->lease.samples() / rows;
+    if (!status.ok()) {
+      Fail(*job, "decode_failed", status);
+    } else if (!to_score_.Push(std::move(job))) {
+      IsWanted(*job);
+    }
+  }
+  parts_.metrics.SetQueueDepth("score", to_score_.size());
+}
+
+// --- score: several groups at a time, because most of this is waiting
+
+void RolloutPipeline::Score() {
+  NameThread("score");
+  while (auto job = to_score_.Pop()) {
+    if (IsWanted(**job)) ScoreOne(*std::move(job));
+  }
+}
+
+void RolloutPipeline::ScoreOne(Job job) {
+  StageTimer timer(parts_.stages, "score");
+  const auto is_wanted = [&] { return parts_.leases.IsHeld(job->ticket) && !IsStopping(); };
+  auto scores = parts_.scorer.Score(job->lease.reward_spec(), job->lease.prompt(), job->images, is_wanted);
+  job->stage_seconds["score"] = timer.Stop();
+  const absl::Status status =
+      scores.ok() ? CheckRequiredTerms(job->lease.reward_spec(), *scores) : scores.status();
+  if (!status.ok()) {
+    const bool is_hopeless = absl::IsInvalidArgument(status);
+    if (IsWanted(*job)) Fail(*job, is_hopeless ? "reward_bad_input" : "reward_failed", status);
+    return;
+  }
+  job->scores = *std::move(scores);
+  to_submit_.Push(std::move(job));  // closed only after this thread has ended
+}
+
+// --- submit
+
+void RolloutPipeline::Submit() {
+  NameThread("submit");
+  const c10::InferenceMode guard;
+  while (auto job = to_submit_.Pop()) SubmitOne(*std::move(job));
+}
+
+void RolloutPipeline::SubmitOne(Job job) {
+  StageTimer timer(parts_.stages, "submit");
+  absl::StatusOr<GroupMessage> message = absl::InternalError("not made");
+  const absl::Status made = Guarded([&] {
+    message = MakeGroupMessage(*job, parts_.learner.actor_id());
+    return message.status();
+  });
+  if (!made.ok()) return Fail(*job, "submit_failed", made);
+  Backoff backoff(kSubmitRetry);
+  while (parts_.leases.IsHeld(job->ticket)) {
+    const absl::Status status = parts_.learner.SubmitGroup(message->header, message->blob);
+    switch (AfterSubmit(status)) {
+      case SubmitAction::kDone:
+        if (parts_.leases.Release(job->ticket))
+          parts_.metrics.CountGroup(job->lease.purpose() == v1::EVALUATION, job->lease.samples());
+        return;
+      case SubmitAction::kForget:
+        parts_.leases.Release(job->ticket);
+        parts_.metrics.CountLostGroup("late");
+        spdlog::info("group {} attempt {} came too late: {}", job->lease.group_id(), job->lease.attempt(),
+                     status.ToString());
+        return;
+      case SubmitAction::kFail: return Fail(*job, "submit_refused", status);
+      case SubmitAction::kRetry: break;
+    }
+    const std::optional<absl::Duration> wait = backoff.Next();
+    if (!wait || IsStopping()) return Fail(*job, "submit_failed", status);
+    spdlog::info("group {} not delivered yet: {}", job->lease.group_id(), status.ToString());
+    stopping_.WaitForNotificationWithTimeout(*wait);
+  }
+  parts_.metrics.CountLostGroup("dropped");
+}
+
+}  // namespace flowawr

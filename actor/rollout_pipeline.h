@@ -1,0 +1,99 @@
+// The stages that turn a lease into a delivered group, each a thread of its own, with a bounded queue before it:
+//
+//   Accept() -> encode -> sample -> decode -> score (several at a time) -> submit
+//               text      ODE       VAE       reward servers               learner
+//
+// So the next group is sampled while the last is decoded, scored and sent, and neither rewards nor the network hold up
+// the sampler. A full queue holds up the stage before it, in the end Accept()'s caller. A job whose lease is no longer
+// held is put down wherever it is; a job that fails hands its lease back with the cause. Training groups are sampled
+// alone, evaluation groups in batches (prefetch.h).
+#pragma once
+
+#include <deque>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
+#include "absl/synchronization/notification.h"
+#include "actor/actor_metrics.h"
+#include "actor/group_job.h"
+#include "actor/learner_client.h"
+#include "actor/held_leases.h"
+#include "actor/policy_buffer.h"
+#include "actor/prefetch.h"
+#include "actor/stage_clock.h"
+#include "common/base/bounded_queue.h"
+#include "common/scoring/scoring_client.h"
+#include "common/sd3/pipeline.h"
+
+namespace flowawr {
+
+class RolloutPipeline {
+ public:
+  // All outlive the pipeline.
+  struct Parts {
+    const Pipeline& model;
+    LatentShape shape;
+    LearnerClient& learner;
+    PolicyBuffer& policies;
+    ScoringClient& scorer;
+    HeldLeases& leases;
+    StageClock& stages;
+    ActorMetrics& metrics;
+  };
+  struct Options {
+    int threads = 1;  // of LibTorch, in each stage that computes
+    int score_workers = 4;
+    PrefetchLimits prefetch;
+  };
+
+  // Starts the threads.
+  RolloutPipeline(const Parts& parts, const Options& options);
+  // Stop().
+  ~RolloutPipeline();
+
+  // Takes on a lease that HeldLeases::WaitForRoom() had room for. From one thread.
+  void Accept(v1::Lease lease);
+
+  // Begins nothing new, delivers what is scored, hands all other leases back, joins the threads. Harmless if repeated.
+  void Stop();
+
+ private:
+  using Job = std::unique_ptr<GroupJob>;
+  using Batch = std::vector<Job>;
+
+  void Encode();
+  void Sample();
+  void Decode();
+  void Score();
+  void Submit();
+
+  void EncodeOne(Job job, class PromptEncoder& encoder);
+  Batch NextBatch(std::deque<Job>& waiting);
+  void SampleBatch(Batch batch);
+  void DecodeBatch(Batch batch);
+  void ScoreOne(Job job);
+  void SubmitOne(Job job);
+
+  // False, and the job settled, when the lease was dropped or the actor stops.
+  bool IsWanted(const GroupJob& job);
+  bool IsStopping() const { return stopping_.HasBeenNotified(); }
+  void Fail(const GroupJob& job, const std::string& cause, const absl::Status& why);
+
+  const Parts parts_;
+  const Options options_;
+  absl::Notification stopping_;
+
+  BoundedQueue<Job> to_encode_;
+  BoundedQueue<Job> to_sample_;
+  BoundedQueue<Batch> to_decode_;
+  BoundedQueue<Job> to_score_;
+  BoundedQueue<Job> to_submit_;
+  std::vector<std::thread> threads_;  // all but submit's
+  std::thread submit_thread_;
+};
+
+}  // namespace flowawr
