@@ -1,0 +1,84 @@
+// Who may produce which group. Pure decisions: no thread, no clock read, no I/O; the caller passes the time and locks.
+//
+// A lease is offered once and then moves: waiting -> granted -> (expired or failed) waiting -> ... -> completed. Every
+// grant of a lease has the same prompt, seeds, policy version and reward spec, only `attempt` grows, so whichever attempt
+// arrives first carries the same samples: an older attempt's group is accepted as long as the lease is open.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "flowawr/v1/rollout.pb.h"
+
+namespace flowawr {
+
+// Not thread-safe.
+class LeaseBook {
+ public:
+  struct Options {
+    absl::Duration timeout;
+    uint32_t max_attempts = 1;
+  };
+  // What a submitted group is, by its lease.
+  enum class Standing { kOpen, kCompleted, kUnknown };
+
+  explicit LeaseBook(const Options& options) : options_(options) {}
+
+  // `lease.group_id` must not be open. Forgets that an earlier lease of that id was completed.
+  void Offer(v1::Lease lease);
+  // Takes a lease back whatever its state; its holders learn of it with their next heartbeat.
+  void Withdraw(uint64_t group_id);
+
+  // The waiting lease with the smallest id of the preferred purpose, else of the other. Nullopt when none waits or a
+  // lease has used up its attempts.
+  std::optional<v1::Lease> Grant(const std::string& actor_id, v1::LeasePurpose preferred, absl::Time now);
+  // Prolongs what `actor_id` still holds; returns the references that are no longer worth finishing.
+  std::vector<v1::LeaseRef> Renew(const std::string& actor_id, const std::vector<v1::LeaseRef>& refs, absl::Time now);
+  // The holder gives up: the lease waits again. NotFound when that attempt is not the one granted.
+  absl::Status Fail(const std::string& actor_id, const v1::LeaseRef& ref, const std::string& why);
+  // Everything whose time is over waits again; returns how many.
+  int Expire(absl::Time now);
+  // An actor that registers anew holds nothing.
+  int ReleaseActor(const std::string& actor_id);
+
+  const v1::Lease* Find(uint64_t group_id) const;  // open leases only
+  Standing StandingOf(uint64_t group_id) const;
+  void Complete(uint64_t group_id);
+  // The group came but cannot be used (e.g. too old): the same prompt and seeds again under the given version.
+  void OfferAgain(v1::Lease lease);
+  // Completed ids below `group_id` of training leases are forgotten: they answer kCompleted by being below it.
+  void ForgetTrainingBelow(uint64_t group_id);
+
+  // Set when a lease failed `max_attempts` times; nothing is granted until ResetAttempts().
+  const std::optional<std::string>& exhausted() const { return exhausted_; }
+  void ResetAttempts();
+
+  bool HasWaiting() const { return !waiting_.empty() && !exhausted_; }
+  size_t granted() const;
+  std::optional<absl::Time> NextExpiry() const;
+
+ private:
+  struct Entry {
+    v1::Lease lease;
+    std::string holder;  // empty: waiting
+    absl::Time expires;
+    uint32_t failures = 0;
+    std::string last_failure;
+  };
+  void Return(Entry& entry, const std::string& why);
+
+  const Options options_;
+  std::map<uint64_t, Entry> open_;
+  std::set<uint64_t> waiting_;  // ids of open_ without a holder
+  std::set<uint64_t> completed_;
+  uint64_t training_floor_ = 0;
+  std::optional<std::string> exhausted_;
+};
+
+}  // namespace flowawr
