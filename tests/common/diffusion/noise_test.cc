@@ -1,0 +1,129 @@
+#include "common/diffusion/noise.h"
+
+#include <gtest/gtest.h>
+#include <torch/types.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <vector>
+
+namespace flowawr {
+namespace {
+
+TEST(InitialNoiseTest, IsAFunctionOfItsArgumentsAndOfEachOfThem) {
+  const at::Tensor noise = InitialNoise(1, 2, 3, {4, 8, 8});
+  EXPECT_EQ(noise.sizes(), (at::IntArrayRef{4, 8, 8}));
+  EXPECT_EQ(noise.scalar_type(), at::kFloat);
+  EXPECT_TRUE(at::equal(noise, InitialNoise(1, 2, 3, {4, 8, 8})));
+  constexpr uint64_t kHighBit = uint64_t{1} << 40;
+  EXPECT_FALSE(at::equal(noise, InitialNoise(9, 2, 3, {4, 8, 8})));
+  EXPECT_FALSE(at::equal(noise, InitialNoise(1 + kHighBit, 2, 3, {4, 8, 8})));
+  EXPECT_FALSE(at::equal(noise, InitialNoise(1, 9, 3, {4, 8, 8})));
+  EXPECT_FALSE(at::equal(noise, InitialNoise(1, 2 + kHighBit, 3, {4, 8, 8})));
+  EXPECT_FALSE(at::equal(noise, InitialNoise(1, 2, 9, {4, 8, 8})));
+}
+
+TEST(InitialNoiseTest, ASmallerShapeIsThePrefixOfALargerOne) {
+  const at::Tensor longest = InitialNoise(1, 2, 3, {4097});
+  for (const int64_t count : {0, 1, 2, 3, 4, 5, 6, 7, 4096})
+    EXPECT_TRUE(at::equal(InitialNoise(1, 2, 3, {count}), longest.slice(0, 0, count))) << count;
+  EXPECT_TRUE(at::equal(InitialNoise(1, 2, 3, {2, 3, 5}).flatten(), longest.slice(0, 0, 30)));
+}
+
+TEST(InitialNoiseTest, HasTheMomentsAndTailsOfTheStandardNormal) {
+  constexpr int64_t kCount = 1 << 20;
+  const at::Tensor noise = InitialNoise(7, 0, 0, {kCount}).to(at::kDouble);
+  // Bounds of five standard deviations: Var(x^n) / kCount with Var = 1, 2, 15, 96.
+  EXPECT_NEAR(noise.mean().item<double>(), 0, 5 * std::sqrt(1.0 / kCount));
+  EXPECT_NEAR(noise.square().mean().item<double>(), 1, 5 * std::sqrt(2.0 / kCount));
+  EXPECT_NEAR(noise.pow(3).mean().item<double>(), 0, 5 * std::sqrt(15.0 / kCount));
+  EXPECT_NEAR(noise.pow(4).mean().item<double>(), 3, 5 * std::sqrt(96.0 / kCount));
+  // Kolmogorov-Smirnov at a false alarm in a million.
+  const at::Tensor sorted = std::get<0>(noise.sort());
+  const at::Tensor normal = (at::erf(sorted / std::sqrt(2.0)) + 1) / 2;
+  const at::Tensor empirical = (at::arange(kCount, at::kDouble) + 0.5) / double(kCount);
+  EXPECT_LT((normal - empirical).abs().max().item<double>(), 2.7 / std::sqrt(double(kCount)));
+}
+
+TEST(InitialNoiseTest, SamplesGroupsSeedsAndPositionsAreUncorrelated) {
+  constexpr int64_t kCount = 1 << 16;
+  const double bound = 5 / std::sqrt(double(kCount));
+  const at::Tensor noise = InitialNoise(1, 1, 1, {kCount});
+  const auto correlation = [&](const at::Tensor& other) { return (noise * other).mean().item<double>(); };
+  EXPECT_NEAR(correlation(InitialNoise(1, 1, 2, {kCount})), 0, bound);
+  EXPECT_NEAR(correlation(InitialNoise(1, 2, 1, {kCount})), 0, bound);
+  EXPECT_NEAR(correlation(InitialNoise(2, 1, 1, {kCount})), 0, bound);
+  for (int64_t lag = 1; lag <= 8; ++lag) EXPECT_NEAR(correlation(noise.roll(lag)), 0, bound) << lag;
+  const at::Tensor squares = noise.square() - 1;  // a pair of Box-Muller shares its radius with nobody
+  for (int64_t lag = 1; lag <= 4; ++lag)
+    EXPECT_NEAR((squares * squares.roll(lag)).mean().item<double>(), 0, 2 * bound) << lag;
+}
+
+TEST(CounterRngTest, IsFoundAgainByItsSeedAndStream) {
+  CounterRng first(3, 5), again(3, 5), other_stream(3, 6), other_seed(4, 5);
+  for (int i = 0; i < 100; ++i) {
+    const uint64_t value = first.Next();
+    EXPECT_EQ(value, again.Next());
+    EXPECT_NE(value, other_stream.Next());
+    EXPECT_NE(value, other_seed.Next());
+  }
+}
+
+TEST(CounterRngTest, UniformFillsTheUnitIntervalEvenly) {
+  constexpr int kBins = 64, kDraws = 1 << 17;
+  std::vector<int> bins(kBins);
+  CounterRng rng(1, 2);
+  for (int i = 0; i < kDraws; ++i) {
+    const double value = rng.Uniform();
+    ASSERT_GE(value, 0);
+    ASSERT_LT(value, 1);
+    ++bins[static_cast<int>(value * kBins)];
+  }
+  double chi_square = 0;
+  for (const int count : bins)
+    chi_square += (count - kDraws / kBins) * (count - kDraws / kBins) / double(kDraws / kBins);
+  EXPECT_NEAR(chi_square, kBins - 1, 5 * std::sqrt(2.0 * (kBins - 1)));
+}
+
+TEST(CounterRngTest, BelowStaysBelowAndReachesEveryValueEquallyOften) {
+  CounterRng rng(1, 3);
+  EXPECT_EQ(rng.Below(1), 0u);
+  for (const uint64_t n : {2, 3, 7, 10}) {
+    constexpr int kDraws = 20000;
+    std::vector<int> counts(n);
+    for (int i = 0; i < kDraws; ++i) {
+      const uint64_t value = rng.Below(n);
+      ASSERT_LT(value, n);
+      ++counts[value];
+    }
+    const double expected = double(kDraws) / double(n);
+    for (const int count : counts) EXPECT_NEAR(count, expected, 5 * std::sqrt(expected)) << n;
+  }
+}
+
+// A plain remainder would give the lower half of this range twice as often.
+TEST(CounterRngTest, BelowHasNoModuloBias) {
+  constexpr uint64_t kRange = (std::numeric_limits<uint64_t>::max() / 3) * 2;
+  constexpr int kDraws = 20000;
+  CounterRng rng(1, 4);
+  int low = 0;
+  for (int i = 0; i < kDraws; ++i) {
+    const uint64_t value = rng.Below(kRange);
+    ASSERT_LT(value, kRange);
+    low += value < kRange / 2;
+  }
+  EXPECT_NEAR(low, kDraws / 2, 5 * std::sqrt(kDraws) / 2);
+}
+
+TEST(CounterRngTest, IsIndependentOfTheNoiseWithTheSameSeed) {
+  constexpr int64_t kCount = 1 << 14;
+  const at::Tensor noise = InitialNoise(1, 0, 0, {kCount});
+  at::Tensor uniform = at::empty({kCount});
+  CounterRng rng(1, 0);
+  for (int64_t i = 0; i < kCount; ++i) uniform.data_ptr<float>()[i] = static_cast<float>(rng.Uniform() - 0.5);
+  EXPECT_NEAR((noise * uniform).mean().item<double>(), 0, 5 * std::sqrt(1.0 / 12 / kCount));
+}
+
+}  // namespace
+}  // namespace flowawr

@@ -1,0 +1,118 @@
+#include "common/diffusion/solver.h"
+
+#include <gtest/gtest.h>
+#include <torch/types.h>
+
+#include <cmath>
+
+#include "common/diffusion/noise.h"
+#include "common/diffusion/sigmas.h"
+#include "common/tensor/safetensors.h"
+#include "tests/testing/python.h"
+#include "tests/testing/temp_folder.h"
+
+namespace flowawr {
+namespace {
+
+struct Schedule {
+  std::string name;
+  int steps;
+  double shift;
+  int train_steps;
+};
+
+std::vector<Schedule> Schedules() {
+  std::vector<Schedule> schedules;
+  for (const int steps : {1, 2, 3, 8, 10, 14, 15, 40}) {
+    for (const double shift : {0.5, 1.0, 3.0, 5.5}) {
+      const int train_steps = steps == 8 ? 250 : 1000;
+      schedules.push_back({absl::StrCat("case", schedules.size()), steps, shift, train_steps});
+    }
+  }
+  return schedules;
+}
+
+TEST(SolverTest, SigmasAndEveryStepAgreeWithDiffusers) {
+  const TempFolder folder;
+  std::map<std::string, at::Tensor> cases;
+  for (const Schedule& schedule : Schedules()) {
+    cases[schedule.name + ".noise"] = InitialNoise(1, 0, 0, {1, 4, 3, 5});
+    cases[schedule.name + ".velocities"] = InitialNoise(2, 0, 0, {schedule.steps, 4, 3, 5});
+    cases[schedule.name + ".schedule"] =
+        torch::tensor({double(schedule.steps), schedule.shift, double(schedule.train_steps)}, at::kDouble);
+  }
+  ASSERT_TRUE(WriteSafetensors(folder / "cases", cases).ok());
+  ASSERT_TRUE(RunPython("tests/common/diffusion/diffusers_solvers.py", {folder / "cases", folder / "out"}));
+  const auto expected = SafetensorsFile::Open(folder / "out");
+  ASSERT_TRUE(expected.ok()) << expected.status();
+
+  for (const Schedule& schedule : Schedules()) {
+    SCOPED_TRACE(absl::StrCat(schedule.steps, " steps, shift ", schedule.shift));
+    const std::vector<float> sigmas = FlowMatchSigmas(schedule.steps, schedule.shift, schedule.train_steps);
+    const at::Tensor theirs = expected->tensors().at(schedule.name + ".sigmas");
+    ASSERT_EQ(static_cast<int64_t>(sigmas.size()), theirs.numel());
+    for (size_t i = 0; i < sigmas.size(); ++i) EXPECT_FLOAT_EQ(sigmas[i], theirs[i].item<float>()) << i;
+
+    const at::Tensor velocities = cases[schedule.name + ".velocities"];
+    for (const auto& [kind, key] : {std::pair{v1::EULER, ".euler"}, std::pair{v1::DPM_SOLVER_PP_2M, ".dpm"}}) {
+      const auto solver = MakeSolver(kind, sigmas);
+      at::Tensor latents = cases[schedule.name + ".noise"];
+      const at::Tensor states = expected->tensors().at(schedule.name + key);
+      for (int i = 0; i < schedule.steps; ++i) {
+        latents = solver->Step(i, velocities[i], latents);
+        EXPECT_LT((latents[0] - states[i]).abs().max().item<double>(), 2e-5) << key << " step " << i;
+      }
+    }
+  }
+}
+
+TEST(SolverTest, FindsTheOnlyPictureOfAPointExactly) {
+  const at::Tensor picture = InitialNoise(3, 0, 0, {2, 3});
+  const auto velocity = [&](const at::Tensor& latents, float sigma) { return (latents - picture) / sigma; };
+  for (const v1::Solver kind : {v1::EULER, v1::DPM_SOLVER_PP_2M}) {
+    const at::Tensor found = SampleLatents(velocity, kind, FlowMatchSigmas(7, 3), InitialNoise(4, 0, 0, {2, 3}));
+    EXPECT_LT((found - picture).abs().max().item<double>(), 1e-5);
+  }
+}
+
+// Data N(0, spread^2): the exact velocity is linear and the exact flow keeps x / deviation(sigma). The levels are even
+// in log((1 - sigma) / sigma), where the order of DPM-Solver++ shows.
+double ErrorOnAGaussian(v1::Solver kind, int steps) {
+  constexpr double kSpread = 1, kFirst = -3, kLast = 3;
+  const auto variance = [](double sigma) { return (1 - sigma) * (1 - sigma) * kSpread * kSpread + sigma * sigma; };
+  const auto velocity = [&](const at::Tensor& latents, float sigma) {
+    return latents * ((sigma - (1.0 - sigma) * kSpread * kSpread) / variance(sigma));
+  };
+  std::vector<float> sigmas;
+  for (int i = 0; i <= steps; ++i)
+    sigmas.push_back(static_cast<float>(1 / (1 + std::exp(kFirst + (kLast - kFirst) * i / steps))));
+  const at::Tensor start = InitialNoise(5, 0, 0, {64});
+  const at::Tensor exact = start * std::sqrt(variance(sigmas.back()) / variance(sigmas.front()));
+  return ((SampleLatents(velocity, kind, sigmas, start) - exact).norm() / exact.norm()).item<double>();
+}
+
+TEST(SolverTest, SecondOrderErrorsFallFasterThanFirstOrderOnes) {
+  const double euler = ErrorOnAGaussian(v1::EULER, 40), euler_halved = ErrorOnAGaussian(v1::EULER, 80);
+  const double dpm = ErrorOnAGaussian(v1::DPM_SOLVER_PP_2M, 40);
+  const double dpm_halved = ErrorOnAGaussian(v1::DPM_SOLVER_PP_2M, 80);
+  EXPECT_NEAR(euler / euler_halved, 2, 0.5);
+  EXPECT_NEAR(dpm / dpm_halved, 4, 0.8);
+  EXPECT_LT(dpm, euler / 2);
+}
+
+TEST(SolverTest, ComputesInSinglePrecisionWhateverTheModelReturns) {
+  const at::Tensor latents = InitialNoise(6, 0, 0, {5}), velocity = InitialNoise(7, 0, 0, {5}).to(at::kBFloat16);
+  for (const v1::Solver kind : {v1::EULER, v1::DPM_SOLVER_PP_2M}) {
+    const at::Tensor next = MakeSolver(kind, {0.75f, 0.5f, 0})->Step(0, velocity, latents);
+    EXPECT_EQ(next.scalar_type(), at::kFloat);
+    EXPECT_TRUE(at::allclose(next, latents - velocity.to(at::kFloat) * 0.25, 1e-6, 1e-6));  // one step of either
+  }
+}
+
+TEST(SolverTest, RefusesAnUnnamedSolver) {
+  EXPECT_THROW(MakeSolver(v1::SOLVER_UNSPECIFIED, {1, 0}), c10::Error);
+  EXPECT_THROW(MakeSolver(v1::EULER, {0}), c10::Error);
+}
+
+}  // namespace
+}  // namespace flowawr
