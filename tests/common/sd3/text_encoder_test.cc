@@ -1,0 +1,137 @@
+#include <gmock/gmock.h>
+#include <torch/types.h>
+
+#include <filesystem>
+
+#include "absl/strings/str_replace.h"
+#include "common/base/file.h"
+#include "common/sd3/clip_text_encoder.h"
+#include "common/sd3/t5_encoder.h"
+#include "common/tensor/safetensors.h"
+#include "tests/testing/python.h"
+#include "tests/testing/temp_folder.h"
+
+namespace flowawr {
+namespace {
+
+using testing::HasSubstr;
+
+double LargestError(const at::Tensor& actual, const at::Tensor& expected) {
+  if (actual.sizes() != expected.sizes()) return std::numeric_limits<double>::infinity();
+  return (actual - expected).abs().max().item<double>() / expected.abs().max().item<double>();
+}
+
+// Random encoders by transformers, made once.
+class TextEncoderTest : public testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    models_ = new TempFolder;
+    ASSERT_TRUE(RunPython("tests/common/sd3/text_encoder_reference.py", {models_->path()}));
+  }
+  static void TearDownTestSuite() {
+    delete models_;
+    models_ = nullptr;
+  }
+
+  static std::map<std::string, at::Tensor> Expected(const std::string& name) {
+    const auto file = SafetensorsFile::Open(*models_ / name + "/expected.safetensors");
+    EXPECT_TRUE(file.ok()) << file.status();
+    return file.ok() ? file->tensors() : std::map<std::string, at::Tensor>();
+  }
+
+  // A copy of the model with one change in its config.json.
+  static std::string Changed(const std::string& name, const std::string& from, const std::string& to) {
+    const std::string copy = *models_ / "changed";
+    std::filesystem::remove_all(copy);
+    std::filesystem::copy(*models_ / name, copy);
+    const std::string config = *ReadFile(copy + "/config.json");
+    EXPECT_THAT(config, HasSubstr(from));
+    models_->Write("changed/config.json", absl::StrReplaceAll(config, {{from, to}}));
+    return copy;
+  }
+
+  static TempFolder* models_;
+};
+TempFolder* TextEncoderTest::models_ = nullptr;
+
+TEST_F(TextEncoderTest, ClipAgreesWithTransformers) {
+  for (const char* name :
+       {"clip_quick_gelu", "clip_gelu", "clip_short", "clip_one_layer", "clip_legacy_eos", "clip_low_eos"}) {
+    SCOPED_TRACE(name);
+    const auto encoder = ClipTextEncoder::Load(*models_ / name, at::kFloat);
+    ASSERT_TRUE(encoder.ok()) << encoder.status();
+    auto expected = Expected(name);
+    const ClipTextEncoder::Output output = (*encoder)->Forward(expected.at("ids"));
+    EXPECT_LT(LargestError(output.hidden, expected.at("hidden")), 1e-5);
+    EXPECT_LT(LargestError(output.pooled, expected.at("pooled")), 1e-5);
+    EXPECT_FALSE(output.pooled.requires_grad());
+  }
+}
+
+TEST_F(TextEncoderTest, T5AgreesWithTransformers) {
+  for (const char* name : {"t5_plain", "t5_gated", "t5_gated_silu", "t5_few_buckets", "t5_far"}) {
+    SCOPED_TRACE(name);
+    const auto encoder = T5Encoder::Load(*models_ / name, at::kFloat);
+    ASSERT_TRUE(encoder.ok()) << encoder.status();
+    auto expected = Expected(name);
+    EXPECT_LT(LargestError((*encoder)->Forward(expected.at("ids")), expected.at("hidden")), 1e-5);
+  }
+}
+
+TEST_F(TextEncoderTest, LowPrecisionStaysNearTheExactResult) {
+  const auto clip = ClipTextEncoder::Load(*models_ / "clip_gelu", at::kBFloat16);
+  ASSERT_TRUE(clip.ok()) << clip.status();
+  auto expected = Expected("clip_gelu");
+  const at::Tensor hidden = (*clip)->Forward(expected.at("ids")).hidden;
+  EXPECT_EQ(hidden.scalar_type(), at::kBFloat16);
+  EXPECT_LT(LargestError(hidden.to(at::kFloat), expected.at("hidden")), 0.05);
+
+  const auto t5 = T5Encoder::Load(*models_ / "t5_gated", at::kBFloat16);
+  ASSERT_TRUE(t5.ok()) << t5.status();
+  expected = Expected("t5_gated");
+  const at::Tensor states = (*t5)->Forward(expected.at("ids"));
+  EXPECT_EQ(states.scalar_type(), at::kBFloat16);
+  EXPECT_LT((states.to(at::kFloat) - expected.at("hidden")).norm().item<double>(),
+            0.05 * expected.at("hidden").norm().item<double>());
+}
+
+TEST_F(TextEncoderTest, ConfigurationsThatDoNotFitAreRefusedWithTheReason) {
+  const auto clip_error = [](const std::string& folder) {
+    return std::string(ClipTextEncoder::Load(folder, at::kFloat).status().message());
+  };
+  EXPECT_THAT(clip_error(Changed("clip_gelu", "\"hidden_act\": \"gelu\"", "\"hidden_act\": \"mish\"")),
+              HasSubstr("hidden_act \"mish\" is not known"));
+  EXPECT_THAT(clip_error(Changed("clip_gelu", "\"num_attention_heads\": 3", "\"num_attention_heads\": 5")),
+              HasSubstr("multiple of num_attention_heads"));
+  EXPECT_THAT(clip_error(Changed("clip_gelu", "\"num_hidden_layers\": 3", "\"num_hidden_layers\": 4")),
+              HasSubstr("text_model.encoder.layers.3.layer_norm1.weight"));
+  EXPECT_THAT(clip_error(Changed("clip_gelu", "\"vocab_size\": 40", "\"vocab_size\": 41")),
+              HasSubstr("text_model.embeddings.token_embedding.weight"));
+  EXPECT_THAT(clip_error(*models_ / "nothing"), HasSubstr("config.json"));
+
+  const auto t5_error = [](const std::string& folder) {
+    return std::string(T5Encoder::Load(folder, at::kFloat).status().message());
+  };
+  EXPECT_THAT(t5_error(Changed("t5_plain", "\"feed_forward_proj\": \"relu\"", "\"feed_forward_proj\": \"mish\"")),
+              HasSubstr("feed_forward_proj \"mish\" is not known"));
+  EXPECT_THAT(t5_error(Changed("t5_plain", "\"feed_forward_proj\": \"relu\"", "\"feed_forward_proj\": \"gated-gelu\"")),
+              HasSubstr("encoder.block.0.layer.1.DenseReluDense.wi_0.weight"));
+  EXPECT_THAT(t5_error(Changed("t5_plain", "\"relative_attention_max_distance\": 128",
+                               "\"relative_attention_max_distance\": 8")),
+              HasSubstr("relative_attention_max_distance must exceed"));
+}
+
+// Queries down, keys across; written down from T5's rule for 8 buckets up to distance 8: 4 a direction, 2 of them
+// exact.
+TEST(T5RelativeBucketsTest, AreExactNearbyAndLogarithmicFarAway) {
+  const at::Tensor buckets = T5RelativeBuckets(10, 8, 8);
+  const std::vector<int64_t> after = {0, 5, 6, 6, 7, 7, 7, 7, 7, 7}, before = {0, 1, 2, 2, 3, 3, 3, 3, 3, 3};
+  for (int64_t distance = 0; distance < 10; ++distance) {
+    EXPECT_EQ(buckets[0][distance].item<int64_t>(), after[distance]) << distance;
+    EXPECT_EQ(buckets[distance][0].item<int64_t>(), before[distance]) << distance;
+  }
+  EXPECT_EQ(buckets[4][6].item<int64_t>(), buckets[0][2].item<int64_t>());
+}
+
+}  // namespace
+}  // namespace flowawr
