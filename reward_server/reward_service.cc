@@ -1,0 +1,65 @@
+#include "reward_server/reward_service.h"
+
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
+#include "common/base/status.h"
+#include "common/rpc/status.h"
+#include "spdlog/spdlog.h"
+
+namespace flowawr {
+namespace {
+
+constexpr int kMaxItems = 4096;
+
+absl::Status ScoreWith(ScorerHost& host, grpc::ServerContext& context, const v1::ScoreRequest& request,
+                       v1::ScoreResponse& response) {
+  FLOWAWR_ASSIGN_OR_RETURN(const std::shared_ptr<ScorerRunner> runner, host.Find(request.scorer()));
+  if (request.items().empty() || request.items_size() > kMaxItems)
+    return absl::InvalidArgumentError(
+        absl::StrCat("a request holds 1 to ", kMaxItems, " images, not ", request.items_size()));
+  std::vector<const v1::ScoreItem*> items;
+  for (const v1::ScoreItem& item : request.items()) items.push_back(&item);
+  auto results =
+      runner->Score(items, absl::FromChrono(context.deadline()), [&context] { return context.IsCancelled(); });
+  // Unloaded between Find() and Score(): for the caller it is simply not there.
+  if (absl::IsFailedPrecondition(results.status()))
+    return absl::NotFoundError(absl::StrCat("scorer \"", request.scorer(), "\" has been unloaded"));
+  if (!results.ok()) return results.status();
+  for (v1::ScoreResult& result : *results) *response.add_results() = std::move(result);
+  response.set_scorer_version(runner->version());
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+grpc::Status RewardService::Score(grpc::ServerContext* context, const v1::ScoreRequest* request,
+                                  v1::ScoreResponse* response) {
+  return ToGrpc(ScoreWith(host_, *context, *request, *response));
+}
+
+grpc::Status RewardService::ListScorers(grpc::ServerContext*, const v1::ListScorersRequest*,
+                                        v1::ListScorersResponse* response) {
+  *response = host_.List();
+  return grpc::Status::OK;
+}
+
+grpc::Status RewardService::LoadScorer(grpc::ServerContext*, const v1::LoadScorerRequest* request,
+                                       v1::LoadScorerResponse* response) {
+  auto info = host_.Load(*request);
+  if (!info.ok()) return ToGrpc(info.status());
+  spdlog::info("loaded scorer {} ({})", info->name(), info->version());
+  *response->mutable_scorer() = *std::move(info);
+  return grpc::Status::OK;
+}
+
+grpc::Status RewardService::UnloadScorer(grpc::ServerContext*, const v1::UnloadScorerRequest* request,
+                                         v1::UnloadScorerResponse*) {
+  const absl::Status status = host_.Unload(request->name());
+  if (status.ok()) spdlog::info("unloaded scorer {}", request->name());
+  return ToGrpc(status);
+}
+
+}  // namespace flowawr

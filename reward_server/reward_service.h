@@ -1,0 +1,29 @@
+// The RewardService of reward.proto over a ScorerHost.
+#pragma once
+
+#include "flowawr/v1/reward.grpc.pb.h"
+#include "reward_server/scorer_host.h"
+
+namespace flowawr {
+
+// Thread-safe. The host must outlive it.
+class RewardService final : public v1::RewardService::Service {
+ public:
+  explicit RewardService(ScorerHost& host) : host_(host) {}
+
+  // NOT_FOUND: no such scorer. INVALID_ARGUMENT: no items or too many. DEADLINE_EXCEEDED, CANCELLED: what was not begun
+  // has been dropped. Errors of single images are in the response.
+  grpc::Status Score(grpc::ServerContext* context, const v1::ScoreRequest* request,
+                     v1::ScoreResponse* response) override;
+  grpc::Status ListScorers(grpc::ServerContext* context, const v1::ListScorersRequest* request,
+                           v1::ListScorersResponse* response) override;
+  grpc::Status LoadScorer(grpc::ServerContext* context, const v1::LoadScorerRequest* request,
+                          v1::LoadScorerResponse* response) override;
+  grpc::Status UnloadScorer(grpc::ServerContext* context, const v1::UnloadScorerRequest* request,
+                            v1::UnloadScorerResponse* response) override;
+
+ private:
+  ScorerHost& host_;
+};
+
+}  // namespace flowawr

@@ -1,0 +1,119 @@
+#include "reward_server/scorer_host.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/cleanup/cleanup.h"
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "common/base/status.h"
+
+namespace flowawr {
+namespace {
+
+constexpr size_t kMaxScorers = 64;  // names are metric labels
+
+absl::Status CheckName(const std::string& name) {
+  const bool is_good = !name.empty() && name.size() <= 64 && std::all_of(name.begin(), name.end(), [](char c) {
+    return absl::ascii_isalnum(c) || c == '_' || c == '-' || c == '.';
+  });
+  if (is_good) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("a scorer's name is 1 to 64 letters, digits, '_', '-' or '.', not \"", name.substr(0, 64), "\""));
+}
+
+}  // namespace
+
+ScorerHost::ScorerHost(const ScorerRegistry& registry, prometheus::Registry& metrics, const RunnerOptions& options)
+    : registry_(registry), metrics_(metrics), options_(options) {}
+
+ScorerHost::~ScorerHost() { UnloadAll(); }
+
+absl::StatusOr<v1::ScorerInfo> ScorerHost::Load(const v1::LoadScorerRequest& request) {
+  const std::string name = request.name().empty() ? request.kind() : request.name();
+  FLOWAWR_RETURN_IF_ERROR(CheckName(name));
+  {
+    absl::MutexLock lock(&mutex_);
+    if (in_transition_.count(name) > 0)
+      return absl::AlreadyExistsError(absl::StrCat("scorer ", name, " is being loaded or unloaded; ask again later"));
+    if (scorers_.count(name) > 0)
+      return absl::AlreadyExistsError(absl::StrCat("scorer ", name, " is loaded; unload it first, or use another name"));
+    if (scorers_.size() + in_transition_.size() >= kMaxScorers)
+      return absl::ResourceExhaustedError(absl::StrCat(kMaxScorers, " scorers are loaded; unload one first"));
+    in_transition_.insert(name);
+  }
+  absl::Cleanup end_transition = [this, &name] {
+    absl::MutexLock lock(&mutex_);
+    in_transition_.erase(name);
+  };
+  FLOWAWR_ASSIGN_OR_RETURN(
+      std::shared_ptr<Scorer> scorer,
+      registry_.Make(request.kind(), {request.options().begin(), request.options().end()}, options_.threads));
+  Loaded loaded{request.kind(), metrics_.Add(name), nullptr};
+  loaded.runner = std::make_shared<ScorerRunner>(std::move(scorer), loaded.series, options_);
+  v1::ScorerInfo info;
+  info.set_name(name);
+  info.set_kind(request.kind());
+  info.set_version(loaded.runner->version());
+  absl::MutexLock lock(&mutex_);
+  scorers_[name] = std::move(loaded);
+  in_transition_.erase(name);
+  std::move(end_transition).Cancel();
+  return info;
+}
+
+absl::Status ScorerHost::Unload(const std::string& name) {
+  Loaded loaded;
+  {
+    absl::MutexLock lock(&mutex_);
+    const auto it = scorers_.find(name);
+    if (it == scorers_.end()) return absl::NotFoundError(absl::StrCat("no scorer ", name, " is loaded"));
+    loaded = std::move(it->second);
+    scorers_.erase(it);
+    in_transition_.insert(name);
+  }
+  loaded.runner->Stop();
+  // Requests may still hold the stopped runner; it no longer touches its series.
+  metrics_.Remove(loaded.series);
+  absl::MutexLock lock(&mutex_);
+  in_transition_.erase(name);
+  return absl::OkStatus();
+}
+
+void ScorerHost::UnloadAll() {
+  std::vector<std::string> names;
+  {
+    absl::MutexLock lock(&mutex_);
+    for (const auto& [name, loaded] : scorers_) names.push_back(name);
+  }
+  for (const std::string& name : names) Unload(name).IgnoreError();
+}
+
+absl::StatusOr<std::shared_ptr<ScorerRunner>> ScorerHost::Find(const std::string& name) const {
+  absl::MutexLock lock(&mutex_);
+  const auto it = scorers_.find(name);
+  if (it != scorers_.end()) return it->second.runner;
+  const std::string loaded =
+      absl::StrJoin(scorers_, ", ", [](std::string* out, const auto& entry) { out->append(entry.first); });
+  return absl::NotFoundError(absl::StrCat("no scorer \"", name, "\" is loaded here; there ",
+                                          loaded.empty() ? "is none" : absl::StrCat("are: ", loaded)));
+}
+
+v1::ListScorersResponse ScorerHost::List() const {
+  v1::ListScorersResponse response;
+  for (const std::string& kind : registry_.kinds()) response.add_available_kinds(kind);
+  absl::MutexLock lock(&mutex_);
+  for (const auto& [name, loaded] : scorers_) {
+    v1::ScorerInfo& info = *response.add_scorers();
+    info.set_name(name);
+    info.set_kind(loaded.kind);
+    info.set_version(loaded.runner->version());
+    info.set_images_scored(loaded.runner->images_scored());
+    info.set_errors(loaded.runner->errors());
+    info.set_queued_images(static_cast<uint32_t>(loaded.runner->queued_images()));
+  }
+  return response;
+}
+
+}  // namespace flowawr

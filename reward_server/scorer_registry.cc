@@ -1,0 +1,47 @@
+#include "reward_server/scorer_registry.h"
+
+#include <exception>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "common/base/status.h"
+#include "reward_server/scorers/jpeg_scorer.h"
+#include "reward_server/scorers/ocr_scorer.h"
+
+namespace flowawr {
+
+const ScorerRegistry& ScorerRegistry::Default() {
+  static const ScorerRegistry* const registry = [] {
+    auto* registry = new ScorerRegistry;
+    registry->Register("jpeg_compressibility", JpegScorer::Load);
+    registry->Register("ocr", OcrScorer::Load);
+    return registry;
+  }();
+  return *registry;
+}
+
+absl::StatusOr<std::shared_ptr<Scorer>> ScorerRegistry::Make(const std::string& kind,
+                                                             std::map<std::string, std::string> options,
+                                                             int threads) const {
+  const auto it = factories_.find(kind);
+  if (it == factories_.end())
+    return absl::NotFoundError(
+        absl::StrCat("unknown scorer kind \"", kind, "\"; this server has ", absl::StrJoin(kinds(), ", ")));
+  ScorerOptions scorer_options(std::move(options));
+  try {
+    auto scorer = it->second(scorer_options, threads);
+    if (!scorer.ok()) return Annotate(scorer.status(), absl::StrCat("scorer kind ", kind));
+    return scorer;
+  } catch (const std::exception& error) {
+    return absl::InternalError(absl::StrCat("scorer kind ", kind, " could not be loaded: ", error.what()));
+  }
+}
+
+std::vector<std::string> ScorerRegistry::kinds() const {
+  std::vector<std::string> kinds;
+  for (const auto& [kind, factory] : factories_) kinds.push_back(kind);
+  return kinds;
+}
+
+}  // namespace flowawr
