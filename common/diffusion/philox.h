@@ -1,4 +1,5 @@
-// Philox4x32-10: a counter-based random generator (Salmon et al., SC'11; the known answers of Random123 are in the test).
+// Philox4x32-10: a counter-based random generator (Salmon et al., SC'11; the known answers of Random123 are in the
+// test).
 #pragma once
 
 #include <array>

@@ -20,8 +20,8 @@ class EulerSolver : public Solver {
   const std::vector<float> sigmas_;
 };
 
-// Lu et al., arXiv 2211.01095, algorithm 2, with alpha = 1 - sigma and lambda = log(alpha / sigma). Every step is linear
-// in x, m0 and m1 (the data predictions here and one step back), so only three coefficients are computed.
+// Lu et al., arXiv 2211.01095, algorithm 2, with alpha = 1 - sigma and lambda = log(alpha / sigma). Every step is
+// linear in x, m0 and m1 (the data predictions here and one step back), so only three coefficients are computed.
 class DpmSolverPp2M : public Solver {
  public:
   explicit DpmSolverPp2M(std::vector<float> sigmas) : sigmas_(std::move(sigmas)) {}
@@ -55,14 +55,17 @@ class DpmSolverPp2M : public Solver {
 std::unique_ptr<Solver> MakeSolver(v1::Solver kind, std::vector<float> sigmas) {
   TORCH_CHECK(sigmas.size() >= 2, "a solver needs at least one step");
   switch (kind) {
-    case v1::EULER: return std::make_unique<EulerSolver>(std::move(sigmas));
-    case v1::DPM_SOLVER_PP_2M: return std::make_unique<DpmSolverPp2M>(std::move(sigmas));
-    default: TORCH_CHECK(false, "no solver number ", static_cast<int>(kind));
+    case v1::EULER:
+      return std::make_unique<EulerSolver>(std::move(sigmas));
+    case v1::DPM_SOLVER_PP_2M:
+      return std::make_unique<DpmSolverPp2M>(std::move(sigmas));
+    default:
+      TORCH_CHECK(false, "no solver number ", static_cast<int>(kind));
   }
 }
 
-at::Tensor SampleLatents(absl::FunctionRef<at::Tensor(const at::Tensor& latents, float sigma)> velocity, v1::Solver kind,
-                         const std::vector<float>& sigmas, at::Tensor noise) {
+at::Tensor SampleLatents(absl::FunctionRef<at::Tensor(const at::Tensor& latents, float sigma)> velocity,
+                         v1::Solver kind, const std::vector<float>& sigmas, at::Tensor noise) {
   const std::unique_ptr<Solver> solver = MakeSolver(kind, sigmas);
   at::Tensor latents = noise.to(at::kFloat);
   for (int i = 0; i + 1 < static_cast<int>(sigmas.size()); ++i)

@@ -28,7 +28,7 @@ class Solver {
 std::unique_ptr<Solver> MakeSolver(v1::Solver kind, std::vector<float> sigmas);
 
 // The whole run: `noise` [B, C, H, W] at sigmas[0] to the final latents, float32. `velocity` is the model.
-at::Tensor SampleLatents(absl::FunctionRef<at::Tensor(const at::Tensor& latents, float sigma)> velocity, v1::Solver kind,
-                         const std::vector<float>& sigmas, at::Tensor noise);
+at::Tensor SampleLatents(absl::FunctionRef<at::Tensor(const at::Tensor& latents, float sigma)> velocity,
+                         v1::Solver kind, const std::vector<float>& sigmas, at::Tensor noise);
 
 }  // namespace flowawr

@@ -27,7 +27,8 @@ size_t WhiteSpaceBefore(absl::string_view text, size_t from, size_t to) {
 
 }  // namespace
 
-std::vector<TextPiece> SplitAtTokens(absl::string_view text, const std::vector<AddedToken>& tokens, bool is_normalized) {
+std::vector<TextPiece> SplitAtTokens(absl::string_view text, const std::vector<AddedToken>& tokens,
+                                     bool is_normalized) {
   std::vector<const AddedToken*> candidates;
   for (const AddedToken& token : tokens)
     if (token.is_normalized == is_normalized && !token.content.empty()) candidates.push_back(&token);

@@ -57,12 +57,11 @@ absl::StatusOr<std::unique_ptr<const ClipTextEncoder>> ClipTextEncoder::Load(con
       binder.Take("text_model.embeddings.position_embedding.weight", {config.max_position_embeddings, width});
   for (int64_t i = 0; i < config.num_hidden_layers; ++i) {
     const std::string prefix = absl::StrCat("text_model.encoder.layers.", i, ".");
-    encoder->layers_.push_back({norm(prefix + "layer_norm1"), norm(prefix + "layer_norm2"),
-                                linear(prefix + "self_attn.q_proj", width, width),
-                                linear(prefix + "self_attn.k_proj", width, width),
-                                linear(prefix + "self_attn.v_proj", width, width),
-                                linear(prefix + "self_attn.out_proj", width, width),
-                                linear(prefix + "mlp.fc1", inner, width), linear(prefix + "mlp.fc2", width, inner)});
+    encoder->layers_.push_back(
+        {norm(prefix + "layer_norm1"), norm(prefix + "layer_norm2"), linear(prefix + "self_attn.q_proj", width, width),
+         linear(prefix + "self_attn.k_proj", width, width), linear(prefix + "self_attn.v_proj", width, width),
+         linear(prefix + "self_attn.out_proj", width, width), linear(prefix + "mlp.fc1", inner, width),
+         linear(prefix + "mlp.fc2", width, inner)});
   }
   encoder->final_norm_ = norm("text_model.final_layer_norm");
   encoder->text_projection_ = binder.Take("text_projection.weight", {config.projection_dim, width});

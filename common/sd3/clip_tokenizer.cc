@@ -18,8 +18,6 @@
 namespace flowawr {
 namespace {
 
-constexpr int64_t kMaxVocabulary = int64_t{1} << 22;
-
 // GPT-2's table: printable Latin-1 stands for itself, the other bytes for U+0100 and on.
 std::string CharacterOfByte(int byte) {
   auto is_printable = [](int b) { return (b >= 0x21 && b <= 0x7e) || (b >= 0xa1 && b <= 0xac) || b >= 0xae; };
@@ -67,7 +65,8 @@ size_t NextWord(absl::string_view text, bool& is_word) {
 
 }  // namespace
 
-absl::StatusOr<ClipTokenizer::Vocabulary> ClipTokenizer::ParseVocabulary(absl::string_view text, absl::string_view name) {
+absl::StatusOr<ClipTokenizer::Vocabulary> ClipTokenizer::ParseVocabulary(absl::string_view text,
+                                                                         absl::string_view name) {
   FLOWAWR_ASSIGN_OR_RETURN(const nlohmann::json document, ParseStrictJson(text, name));
   if (!document.is_object() || document.empty())
     return absl::InvalidArgumentError(absl::StrCat(name, ": expected an object of tokens and their ids"));
@@ -203,15 +202,15 @@ void ClipTokenizer::EncodeWord(absl::string_view word, std::vector<int64_t>& ids
   auto consider = [&](int left) {
     if (left < 0 || symbols[left].next < 0) return;
     const auto merge = merges_.find({symbols[left].id, symbols[symbols[left].next].id});
-    if (merge != merges_.end())
-      candidates.emplace(merge->second.rank, left, merge->first.first, merge->first.second);
+    if (merge != merges_.end()) candidates.emplace(merge->second.rank, left, merge->first.first, merge->first.second);
   };
   for (int i = 0; i + 1 < size; ++i) consider(i);
   while (!candidates.empty()) {
     const auto [rank, left, left_id, right_id] = candidates.top();
     candidates.pop();
     const int right = symbols[left].next;
-    if (symbols[left].id != left_id || right < 0 || symbols[right].id != right_id) continue;  // merged otherwise meanwhile
+    if (symbols[left].id != left_id || right < 0 || symbols[right].id != right_id)
+      continue;  // merged otherwise meanwhile
     symbols[left].id = merges_.find({left_id, right_id})->second.id;
     symbols[left].next = symbols[right].next;
     if (symbols[right].next >= 0) symbols[symbols[right].next].previous = left;

@@ -33,10 +33,12 @@ class ClipTokenizer : public Tokenizer {
   };
   using Merges = absl::flat_hash_map<std::pair<int64_t, int64_t>, Merge>;
 
-  ClipTokenizer(TokenizerConfig config, Frame frame, int64_t size, Vocabulary vocabulary, Merges merges, int64_t unknown);
+  ClipTokenizer(TokenizerConfig config, Frame frame, int64_t size, Vocabulary vocabulary, Merges merges,
+                int64_t unknown);
 
   static absl::StatusOr<Vocabulary> ParseVocabulary(absl::string_view json, absl::string_view name);
-  static absl::StatusOr<Merges> ParseMerges(absl::string_view text, const Vocabulary& vocabulary, absl::string_view name);
+  static absl::StatusOr<Merges> ParseMerges(absl::string_view text, const Vocabulary& vocabulary,
+                                            absl::string_view name);
 
   std::string Normalize(absl::string_view text) const override;
   void EncodeNormalized(absl::string_view text, std::vector<int64_t>& ids) const override;

@@ -23,7 +23,8 @@ const nlohmann::json* ConfigFields::Find(const char* field) const {
 int64_t ConfigFields::Int(const char* field, int64_t fallback, int64_t min, int64_t max) {
   const nlohmann::json* value = Find(field);
   if (value == nullptr) return fallback;
-  const bool is_int = value->is_number_integer() && !(value->is_number_unsigned() && value->get<uint64_t>() > INT64_MAX);
+  const bool is_int =
+      value->is_number_integer() && !(value->is_number_unsigned() && value->get<uint64_t>() > INT64_MAX);
   if (is_int && value->get<int64_t>() >= min && value->get<int64_t>() <= max) return value->get<int64_t>();
   complaints_.push_back(absl::StrCat(field, " must be a whole number from ", min, " to ", max));
   return fallback;

@@ -19,9 +19,9 @@ absl::StatusOr<LatentShape> LatentShapeFor(const TransformerConfig& transformer,
   const int64_t largest = step * transformer.pos_embed_max_size;
   for (const int side : {height, width})
     if (side <= 0 || side % step != 0 || side > largest)
-      return absl::InvalidArgumentError(absl::StrCat("an image of ", height, "x", width, " pixels (height x width): with ",
-                                                     "this model each side must be a multiple of ", step, " up to ",
-                                                     largest));
+      return absl::InvalidArgumentError(
+          absl::StrCat("an image of ", height, "x", width, " pixels (height x width): with ",
+                       "this model each side must be a multiple of ", step, " up to ", largest));
   return LatentShape{transformer.in_channels, height / vae_downscale, width / vae_downscale};
 }
 
@@ -60,8 +60,8 @@ class Pipeline::Loader {
 
   absl::Status Finish() const {
     if (complaints_.empty()) return absl::OkStatus();
-    return absl::InvalidArgumentError(absl::StrCat(folder_, " is not a usable Stable Diffusion 3 pipeline:\n  ",
-                                                   absl::StrJoin(complaints_, "\n  ")));
+    return absl::InvalidArgumentError(
+        absl::StrCat(folder_, " is not a usable Stable Diffusion 3 pipeline:\n  ", absl::StrJoin(complaints_, "\n  ")));
   }
 
  private:
@@ -124,8 +124,8 @@ std::vector<std::string> Pipeline::Disagreements() const {
                          suffix, " embeds ", clip.vocab_size));
   }
   require(pooled_width == transformer.pooled_projection_dim,
-          absl::StrCat("the two CLIP projections give ", pooled_width, " values, the transformer's pooled_projection_dim is ",
-                       transformer.pooled_projection_dim));
+          absl::StrCat("the two CLIP projections give ", pooled_width,
+                       " values, the transformer's pooled_projection_dim is ", transformer.pooled_projection_dim));
   require(clip_width <= transformer.joint_attention_dim,
           absl::StrCat("the two CLIP encoders give ", clip_width,
                        " values a token, more than the transformer's joint_attention_dim ",
@@ -139,10 +139,10 @@ std::vector<std::string> Pipeline::Disagreements() const {
             absl::StrCat("tokenizer_3 has ", t5_tokenizer_->vocabulary_size(), " tokens, text_encoder_3 embeds ",
                          t5.vocab_size));
   }
-  require(vae_->config().latent_channels == transformer.in_channels &&
-              transformer.in_channels == transformer.out_channels,
-          absl::StrCat("the VAE has ", vae_->config().latent_channels, " latent channels, the transformer takes ",
-                       transformer.in_channels, " and gives ", transformer.out_channels));
+  require(
+      vae_->config().latent_channels == transformer.in_channels && transformer.in_channels == transformer.out_channels,
+      absl::StrCat("the VAE has ", vae_->config().latent_channels, " latent channels, the transformer takes ",
+                   transformer.in_channels, " and gives ", transformer.out_channels));
   return lines;
 }
 

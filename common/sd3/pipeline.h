@@ -1,4 +1,5 @@
-// A Stable Diffusion 3 pipeline read from a diffusers folder: everything that an actor needs to turn prompts into images.
+// A Stable Diffusion 3 pipeline read from a diffusers folder: everything that an actor needs to turn prompts into
+// images.
 //
 //   prompts --EncodePrompts--> PromptEmbeds --+
 //   InitialNoise -------------------------> SampleLatents(Transformer::Forward) --> Vae::Decode --> images
@@ -34,7 +35,8 @@ struct LatentShape {
 
 // The latents of a height x width image. InvalidArgument, saying what is accepted, when the sides do not divide into
 // patches or exceed the position table.
-absl::StatusOr<LatentShape> LatentShapeFor(const TransformerConfig& transformer, int vae_downscale, int height, int width);
+absl::StatusOr<LatentShape> LatentShapeFor(const TransformerConfig& transformer, int vae_downscale, int height,
+                                           int width);
 
 // Frozen, immutable, thread-safe.
 class Pipeline {
@@ -44,8 +46,8 @@ class Pipeline {
     int max_sequence_length = 128;      // T5 tokens a prompt is padded or cut to, 1 to 512
   };
 
-  // Reads model_index.json of `folder` and what it names. InvalidArgument lists, one a line, everything that is missing,
-  // malformed or does not fit together. Without text_encoder_3 its part of the prompt embeddings is zeros.
+  // Reads model_index.json of `folder` and what it names. InvalidArgument lists, one a line, everything that is
+  // missing, malformed or does not fit together. Without text_encoder_3 its part of the prompt embeddings is zeros.
   static absl::StatusOr<std::unique_ptr<Pipeline>> Load(const std::string& folder, Options options);
 
   // What StableDiffusion3Pipeline.encode_prompt returns for each prompt, in the pipeline's dtype. No gradients.

@@ -11,8 +11,8 @@ struct SchedulerConfig {
   double shift = 1;
   int num_train_timesteps = 1000;
 
-  // Reads scheduler_config.json of `folder` (a pipeline's .../scheduler), which must be a FlowMatchEulerDiscreteScheduler
-  // with a static shift and nothing else switched on.
+  // Reads scheduler_config.json of `folder` (a pipeline's .../scheduler), which must be a
+  // FlowMatchEulerDiscreteScheduler with a static shift and nothing else switched on.
   static absl::StatusOr<SchedulerConfig> Load(const std::string& folder);
 };
 

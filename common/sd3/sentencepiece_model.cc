@@ -29,11 +29,16 @@ class FieldReader {
     if (rest_.empty() || !Varint(tag)) return false;
     field = {.number = tag >> 3};
     switch (tag & 7) {
-      case 0: return Varint(field.value);
-      case 1: return Fixed(8, field.value);
-      case 2: return Delimited(field.bytes);
-      case 5: return Fixed(4, field.value);
-      default: return Fail();
+      case 0:
+        return Varint(field.value);
+      case 1:
+        return Fixed(8, field.value);
+      case 2:
+        return Delimited(field.bytes);
+      case 5:
+        return Fixed(4, field.value);
+      default:
+        return Fail();
     }
   }
   bool failed() const { return failed_; }
@@ -89,8 +94,8 @@ absl::StatusOr<SentencePieceModel> ParseSentencePieceModel(absl::string_view byt
         if (part.number == 2) piece.score = std::bit_cast<float>(static_cast<uint32_t>(part.value));
       }
       if (piece.text.empty() || !IsValidUtf8(piece.text) || !std::isfinite(piece.score))
-        return absl::InvalidArgumentError(absl::StrCat(name, ": piece ", model.pieces.size(),
-                                                       " is empty, not UTF-8 or without a finite score"));
+        return absl::InvalidArgumentError(
+            absl::StrCat(name, ": piece ", model.pieces.size(), " is empty, not UTF-8 or without a finite score"));
       model.pieces.push_back(std::move(piece));
     } else if (field.number == 2) {  // TrainerSpec: model_type = 3
       while (inner.Next(part))

@@ -115,8 +115,8 @@ at::Tensor T5Encoder::ForwardLayer(const Layer& layer, const at::Tensor& hidden,
 
 at::Tensor T5Encoder::Forward(const at::Tensor& ids) const {
   const at::NoGradGuard no_grad;
-  const at::Tensor buckets = T5RelativeBuckets(ids.size(1), config_.relative_attention_num_buckets,
-                                               config_.relative_attention_max_distance);
+  const at::Tensor buckets =
+      T5RelativeBuckets(ids.size(1), config_.relative_attention_num_buckets, config_.relative_attention_max_distance);
   const at::Tensor bias = at::embedding(relative_bias_, buckets).permute({2, 0, 1}).unsqueeze(0);
   at::Tensor hidden = at::embedding(embedding_, ids);
   for (const Layer& layer : layers_) hidden = ForwardLayer(layer, hidden, bias);

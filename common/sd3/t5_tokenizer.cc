@@ -36,7 +36,8 @@ absl::StatusOr<std::unique_ptr<const Tokenizer>> T5Tokenizer::Parse(TokenizerCon
   const std::string name = absl::StrCat(folder, "/spiece.model");
   FLOWAWR_ASSIGN_OR_RETURN(SentencePieceModel model, ParseSentencePieceModel(bytes, name));
   if (model.model_type != 1)
-    return absl::InvalidArgumentError(absl::StrCat(name, ": model type ", model.model_type, "; only Unigram (1) is read"));
+    return absl::InvalidArgumentError(
+        absl::StrCat(name, ": model type ", model.model_type, "; only Unigram (1) is read"));
   FLOWAWR_ASSIGN_OR_RETURN(PrecompiledCharsmap charsmap, PrecompiledCharsmap::Parse(model.precompiled_charsmap, name));
   // The sentinels follow the model's pieces, the last one first, and are pieces of score 0 themselves.
   auto is_there = [&](const std::string& text) {

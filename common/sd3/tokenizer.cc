@@ -19,7 +19,8 @@ absl::StatusOr<std::unique_ptr<const Tokenizer>> Tokenizer::Load(const std::stri
     return ClipTokenizer::Parse(std::move(config), vocab, merges, folder);
   }
   if (config.tokenizer_class == "T5Tokenizer") {
-    FLOWAWR_ASSIGN_OR_RETURN(const std::string model, ReadFile(absl::StrCat(folder, "/spiece.model"), size_t{64} << 20));
+    FLOWAWR_ASSIGN_OR_RETURN(const std::string model,
+                             ReadFile(absl::StrCat(folder, "/spiece.model"), size_t{64} << 20));
     return T5Tokenizer::Parse(std::move(config), model, folder);
   }
   return absl::InvalidArgumentError(absl::StrCat(path, ": tokenizer_class \"", config.tokenizer_class,

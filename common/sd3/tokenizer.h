@@ -18,8 +18,8 @@ namespace flowawr {
 
 class Tokenizer {
  public:
-  // Reads a tokenizer folder; tokenizer_class in its configuration picks the kind. NotFound or InvalidArgument that names
-  // the file.
+  // Reads a tokenizer folder; tokenizer_class in its configuration picks the kind. NotFound or InvalidArgument that
+  // names the file.
   static absl::StatusOr<std::unique_ptr<const Tokenizer>> Load(const std::string& folder);
   virtual ~Tokenizer() = default;
 

@@ -113,8 +113,9 @@ absl::StatusOr<int64_t> TokenizerConfig::ResolveIds(
     const std::optional<int64_t> known = find(token.content);
     const int64_t id = known ? *known : next_id++;
     if (token.id != -1 && token.id != id)
-      return absl::InvalidArgumentError(absl::StrCat(folder, ": tokenizer_config.json gives the token \"", token.content,
-                                                     "\" the id ", token.id, ", but by the vocabulary it is ", id));
+      return absl::InvalidArgumentError(absl::StrCat(folder, ": tokenizer_config.json gives the token \"",
+                                                     token.content, "\" the id ", token.id,
+                                                     ", but by the vocabulary it is ", id));
     token.id = id;
   }
   return next_id;

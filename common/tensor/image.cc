@@ -89,7 +89,8 @@ absl::Status ValidateImage(const Image& image) {
   const int64_t pixels = int64_t{image.height} * image.width;
   if (image.height <= 0 || image.width <= 0 || pixels > kMaxPixels)
     return absl::InvalidArgumentError(absl::StrCat("an image of ", image.height, "x", image.width,
-                                                   " pixels; sides must be positive and the area at most ", kMaxPixels));
+                                                   " pixels; sides must be positive and the area at most ",
+                                                   kMaxPixels));
   if (image.rgb.size() != static_cast<size_t>(3 * pixels))
     return absl::InvalidArgumentError(absl::StrCat("an image of ", image.height, "x", image.width, " pixels with ",
                                                    image.rgb.size(), " bytes, expected ", 3 * pixels));
@@ -131,7 +132,8 @@ absl::StatusOr<Image> DecodePng(absl::string_view bytes) {
     return absl::InvalidArgumentError(
         absl::StrCat("a PNG of ", reader.height, "x", reader.width, " pixels; at most ", kMaxPixels, " are read"));
   reader.format = PNG_FORMAT_RGB;
-  Image image{static_cast<int>(reader.height), static_cast<int>(reader.width), std::string(PNG_IMAGE_SIZE(reader), '\0')};
+  Image image{static_cast<int>(reader.height), static_cast<int>(reader.width),
+              std::string(PNG_IMAGE_SIZE(reader), '\0')};
   const png_color white = {255, 255, 255};
   if (!png_image_finish_read(&reader, &white, image.rgb.data(), 0, nullptr))
     return absl::InvalidArgumentError(absl::StrCat("a damaged PNG: ", reader.message));

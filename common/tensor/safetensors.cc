@@ -30,10 +30,21 @@ namespace {
 
 using nlohmann::json;
 
-constexpr std::pair<absl::string_view, at::ScalarType> kTypes[] = {
-    {"F64", at::kDouble},  {"F32", at::kFloat},  {"F16", at::kHalf},   {"BF16", at::kBFloat16}, {"F8_E4M3", at::kFloat8_e4m3fn},
-    {"F8_E5M2", at::kFloat8_e5m2}, {"I64", at::kLong},   {"I32", at::kInt},    {"I16", at::kShort},     {"I8", at::kChar},
-    {"U64", at::kUInt64},  {"U32", at::kUInt32}, {"U16", at::kUInt16}, {"U8", at::kByte},       {"BOOL", at::kBool}};
+constexpr std::pair<absl::string_view, at::ScalarType> kTypes[] = {{"F64", at::kDouble},
+                                                                   {"F32", at::kFloat},
+                                                                   {"F16", at::kHalf},
+                                                                   {"BF16", at::kBFloat16},
+                                                                   {"F8_E4M3", at::kFloat8_e4m3fn},
+                                                                   {"F8_E5M2", at::kFloat8_e5m2},
+                                                                   {"I64", at::kLong},
+                                                                   {"I32", at::kInt},
+                                                                   {"I16", at::kShort},
+                                                                   {"I8", at::kChar},
+                                                                   {"U64", at::kUInt64},
+                                                                   {"U32", at::kUInt32},
+                                                                   {"U16", at::kUInt16},
+                                                                   {"U8", at::kByte},
+                                                                   {"BOOL", at::kBool}};
 
 at::ScalarType TypeOf(absl::string_view dtype) {
   for (const auto& [name, type] : kTypes)
@@ -94,14 +105,16 @@ absl::StatusOr<std::map<std::string, at::Tensor>> MakeTensors(const std::shared_
     const absl::string_view content(data, entry.end - entry.begin);
     const at::ScalarType type = TypeOf(entry.dtype);
     if (type == at::kBool && content.find_first_not_of(absl::string_view("\0\1", 2)) != content.npos)
-      return absl::InvalidArgumentError(absl::StrCat(name, ": tensor \"", key, "\" is BOOL with a byte other than 0 and 1"));
+      return absl::InvalidArgumentError(
+          absl::StrCat(name, ": tensor \"", key, "\" is BOOL with a byte other than 0 and 1"));
     if (content.empty()) {
       tensors[key] = at::empty(entry.shape, type);
       continue;
     }
     at::Tensor tensor;
     if (reinterpret_cast<uintptr_t>(data) % c10::elementSize(type) == 0) {
-      tensor = at::from_blob(data, entry.shape, [bytes](void*) {}, type);
+      tensor = at::from_blob(
+          data, entry.shape, [bytes](void*) {}, type);
     } else {  // a writer that did not pad its header
       tensor = at::empty(entry.shape, type);
       std::memcpy(tensor.data_ptr(), data, content.size());
@@ -153,7 +166,8 @@ absl::StatusOr<at::Tensor> SafetensorsFile::Get(const std::string& name, at::Sca
 
 absl::StatusOr<std::map<std::string, at::Tensor>> LoadCheckpointTensors(const std::string& folder,
                                                                         const std::string& stem) {
-  const std::string base = absl::StrCat(folder, "/", stem, ".safetensors"), index_path = absl::StrCat(base, ".index.json");
+  const std::string base = absl::StrCat(folder, "/", stem, ".safetensors"),
+                    index_path = absl::StrCat(base, ".index.json");
   std::error_code ignored;
   if (!std::filesystem::exists(index_path, ignored)) {
     FLOWAWR_ASSIGN_OR_RETURN(const SafetensorsFile file, SafetensorsFile::Open(base));
@@ -168,8 +182,8 @@ absl::StatusOr<std::map<std::string, at::Tensor>> LoadCheckpointTensors(const st
     const std::string shard = value.is_string() ? value.get<std::string>() : "";
     if (shard.empty() || absl::StrContains(shard, "/") || absl::StrContains(shard, "..") ||
         !absl::EndsWith(shard, ".safetensors"))
-      return absl::InvalidArgumentError(absl::StrCat(index_path, ": weight_map \"", name,
-                                                     "\" must name a .safetensors file beside the index"));
+      return absl::InvalidArgumentError(
+          absl::StrCat(index_path, ": weight_map \"", name, "\" must name a .safetensors file beside the index"));
     auto found = shards.find(shard);
     if (found == shards.end()) {
       FLOWAWR_ASSIGN_OR_RETURN(SafetensorsFile file, SafetensorsFile::Open(absl::StrCat(folder, "/", shard)));
@@ -188,9 +202,8 @@ absl::StatusOr<std::string> SerializeSafetensors(const std::map<std::string, at:
   // Widest elements first, then by name, so that every tensor is aligned for its type.
   std::vector<std::pair<const std::string*, at::Tensor>> ordered;
   for (const auto& [name, tensor] : tensors) ordered.push_back({&name, tensor.detach().to(at::kCPU).contiguous()});
-  std::stable_sort(ordered.begin(), ordered.end(), [](const auto& a, const auto& b) {
-    return a.second.element_size() > b.second.element_size();
-  });
+  std::stable_sort(ordered.begin(), ordered.end(),
+                   [](const auto& a, const auto& b) { return a.second.element_size() > b.second.element_size(); });
   nlohmann::ordered_json header;
   header["__metadata__"] = {{"format", "pt"}};
   for (const auto& [key, value] : metadata) header["__metadata__"][key] = value;

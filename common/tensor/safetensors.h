@@ -25,8 +25,8 @@ class SafetensorsFile {
   const std::map<std::string, at::Tensor>& tensors() const { return tensors_; }
   const std::map<std::string, std::string>& metadata() const { return metadata_; }
 
-  // The tensor with exactly this type and shape; NotFound or InvalidArgument that names the file, the tensor, what it is
-  // and what was expected.
+  // The tensor with exactly this type and shape; NotFound or InvalidArgument that names the file, the tensor, what it
+  // is and what was expected.
   absl::StatusOr<at::Tensor> Get(const std::string& name, at::ScalarType dtype, at::IntArrayRef shape) const;
 
  private:
@@ -37,7 +37,8 @@ class SafetensorsFile {
 
 // All tensors of one model of a diffusers or transformers folder: `stem`.safetensors, or the shards that
 // `stem`.safetensors.index.json lists. The index may only name files beside it.
-absl::StatusOr<std::map<std::string, at::Tensor>> LoadCheckpointTensors(const std::string& folder, const std::string& stem);
+absl::StatusOr<std::map<std::string, at::Tensor>> LoadCheckpointTensors(const std::string& folder,
+                                                                        const std::string& stem);
 
 // The same tensors and metadata give the same bytes on every machine. Tensors are copied to contiguous CPU memory as
 // needed; "format": "pt" is added to the metadata, as transformers expects. InvalidArgument for a dtype that the format

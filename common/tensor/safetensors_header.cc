@@ -51,7 +51,8 @@ absl::StatusOr<SafetensorsEntry> ParseEntry(const json& value, absl::string_view
       return Invalid(file, tensor, "has a shape whose product overflows");
     entry.shape.push_back(extent);
   }
-  if (!offsets.is_array() || offsets.size() != 2 || !offsets[0].is_number_unsigned() || !offsets[1].is_number_unsigned())
+  if (!offsets.is_array() || offsets.size() != 2 || !offsets[0].is_number_unsigned() ||
+      !offsets[1].is_number_unsigned())
     return Invalid(file, tensor, "has data_offsets that are not two whole numbers from 0");
   entry.begin = offsets[0].get<uint64_t>();
   entry.end = offsets[1].get<uint64_t>();
@@ -101,7 +102,8 @@ int SafetensorsDtypeBytes(absl::string_view dtype) {
 
 absl::StatusOr<SafetensorsHeader> ParseSafetensorsHeader(absl::string_view file, absl::string_view name) {
   if (file.size() < 8)
-    return absl::InvalidArgumentError(absl::StrCat(name, ": ", file.size(), " bytes are too few for a safetensors file"));
+    return absl::InvalidArgumentError(
+        absl::StrCat(name, ": ", file.size(), " bytes are too few for a safetensors file"));
   const uint64_t header_bytes = absl::little_endian::Load64(file.data());
   if (header_bytes > kMaxHeaderBytes)
     return absl::InvalidArgumentError(
@@ -122,7 +124,8 @@ absl::StatusOr<SafetensorsHeader> ParseSafetensorsHeader(absl::string_view file,
       continue;
     }
     if (key.size() > kMaxNameBytes)
-      return Invalid(name, key.substr(0, 64), absl::StrCat("... has a name of ", key.size(), " bytes; at most ", kMaxNameBytes));
+      return Invalid(name, key.substr(0, 64),
+                     absl::StrCat("... has a name of ", key.size(), " bytes; at most ", kMaxNameBytes));
     FLOWAWR_ASSIGN_OR_RETURN(header.tensors[key], ParseEntry(value, name, key));
   }
   FLOWAWR_RETURN_IF_ERROR(CheckTiling(header, file.size() - header.data_begin, name));

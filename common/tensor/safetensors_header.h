@@ -1,7 +1,8 @@
 // The header of a safetensors file: where each tensor lies. Needs no LibTorch, allocates in proportion to the header.
 //
 // Layout: u64 little-endian N, N bytes of JSON, then the data. Refused, with InvalidArgument that names the tensor:
-// - N above 100,000,000 or beyond the end of the file; anything but one JSON object in UTF-8; a key twice; deep nesting;
+// - N above 100,000,000 or beyond the end of the file; anything but one JSON object in UTF-8; a key twice; deep
+// nesting;
 // - an unknown dtype; a negative, fractional or overflowing number; more than 8 dimensions; a name above 1,024 bytes;
 // - a size that is not elements * bytes of the dtype; tensors that overlap, leave a hole or do not end with the file.
 #pragma once

@@ -11,7 +11,7 @@ namespace {
 TEST(ImageTensorTest, RoundsClampsAndInterleaves) {
   at::Tensor images = at::zeros({2, 3, 1, 2});
   images[0][0][0][0] = 1.0;
-  images[0][1][0][0] = 0.5;            // 127.5 rounds to even, as numpy does
+  images[0][1][0][0] = 0.5;  // 127.5 rounds to even, as numpy does
   images[0][2][0][0] = 1.4 / 255;
   images[0][0][0][1] = 7.0;
   images[0][1][0][1] = -3.0;

@@ -50,7 +50,11 @@ const BadFile kBadFiles[] = {
     {"TextAfterTheObject", File("{} {}", 0), "not JSON"},
     {"NulAfterTheObject", File(absl::string_view("{}\0garbage", 10), 0), "NUL"},
     {"NotUtf8", File("{\"\xff\":1}", 0), "not JSON"},
-    {"DuplicateTensor", File(R"({"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}})", 1), "twice"},
+    {"DuplicateTensor",
+     File(
+         R"({"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}})",
+         1),
+     "twice"},
     {"DuplicateField", File(R"({"a":{"dtype":"U8","dtype":"U8","shape":[1],"data_offsets":[0,1]}})", 1), "twice"},
     {"DuplicateMetadata", File(R"({"__metadata__":{"k":"1","k":"2"}})", 0), "twice"},
     {"MetadataNotText", File(R"({"__metadata__":{"k":1}})", 0), "\"k\" is not a string"},
@@ -58,26 +62,46 @@ const BadFile kBadFiles[] = {
     {"DeepNesting", File(R"({"a":{"shape":[[[[[[[[1]]]]]]]]}})", 0), "nested deeper"},
     {"EntryNotObject", File(R"({"a":1})", 0), "\"a\" must have exactly"},
     {"FieldMissing", File(R"({"a":{"dtype":"U8","shape":[1]}})", 1), "\"a\" must have exactly"},
-    {"FieldUnknown", File(R"({"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1],"x":1}})", 1), "\"a\" must have exactly"},
+    {"FieldUnknown", File(R"({"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1],"x":1}})", 1),
+     "\"a\" must have exactly"},
     {"UnknownDtype", File(R"({"a":{"dtype":"F31","shape":[1],"data_offsets":[0,4]}})", 4), "unknown dtype \"F31\""},
     {"DtypeNotText", File(R"({"a":{"dtype":1,"shape":[1],"data_offsets":[0,4]}})", 4), "dtype that is not a string"},
     {"NegativeSize", File(R"({"a":{"dtype":"U8","shape":[-1],"data_offsets":[0,1]}})", 1), "whole number"},
     {"FractionalSize", File(R"({"a":{"dtype":"U8","shape":[1.0],"data_offsets":[0,1]}})", 1), "whole number"},
-    {"SizeAbove64Bits", File(R"({"a":{"dtype":"U8","shape":[18446744073709551616],"data_offsets":[0,1]}})", 1), "whole number"},
+    {"SizeAbove64Bits", File(R"({"a":{"dtype":"U8","shape":[18446744073709551616],"data_offsets":[0,1]}})", 1),
+     "whole number"},
     {"NegativeOffset", File(R"({"a":{"dtype":"U8","shape":[1],"data_offsets":[-1,0]}})", 1), "data_offsets"},
     {"ThreeOffsets", File(R"({"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1,2]}})", 1), "data_offsets"},
     {"OffsetsBackwards", File(R"({"a":{"dtype":"U8","shape":[1],"data_offsets":[1,0]}})", 1), "takes 1 bytes"},
-    {"ProductWrapsToZero", File(R"({"a":{"dtype":"F32","shape":[4611686018427387904,4],"data_offsets":[0,0]}})", 0), "overflows"},
-    {"ProductWithDtypeWraps", File(R"({"a":{"dtype":"F32","shape":[4611686018427387904],"data_offsets":[0,0]}})", 0), "overflows"},
-    {"TooManyDimensions", File(R"({"a":{"dtype":"U8","shape":[1,1,1,1,1,1,1,1,1],"data_offsets":[0,1]}})", 1), "at most 8"},
-    {"NameTooLong", File(absl::StrCat("{\"", std::string(1025, 'n'), R"(":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}})"), 1), "name of 1025"},
+    {"ProductWrapsToZero", File(R"({"a":{"dtype":"F32","shape":[4611686018427387904,4],"data_offsets":[0,0]}})", 0),
+     "overflows"},
+    {"ProductWithDtypeWraps", File(R"({"a":{"dtype":"F32","shape":[4611686018427387904],"data_offsets":[0,0]}})", 0),
+     "overflows"},
+    {"TooManyDimensions", File(R"({"a":{"dtype":"U8","shape":[1,1,1,1,1,1,1,1,1],"data_offsets":[0,1]}})", 1),
+     "at most 8"},
+    {"NameTooLong",
+     File(absl::StrCat("{\"", std::string(1025, 'n'), R"(":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}})"), 1),
+     "name of 1025"},
     {"SizeTooSmallForShape", File(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,4]}})", 4), "takes 8 bytes"},
-    {"Overlap", File(R"({"a":{"dtype":"U8","shape":[2],"data_offsets":[0,2]},"b":{"dtype":"U8","shape":[2],"data_offsets":[1,3]}})", 3), "overlaps"},
-    {"SameBytesTwice", File(R"({"a":{"dtype":"U8","shape":[2],"data_offsets":[0,2]},"b":{"dtype":"U8","shape":[2],"data_offsets":[0,2]}})", 2), "overlaps"},
+    {"Overlap",
+     File(
+         R"({"a":{"dtype":"U8","shape":[2],"data_offsets":[0,2]},"b":{"dtype":"U8","shape":[2],"data_offsets":[1,3]}})",
+         3),
+     "overlaps"},
+    {"SameBytesTwice",
+     File(
+         R"({"a":{"dtype":"U8","shape":[2],"data_offsets":[0,2]},"b":{"dtype":"U8","shape":[2],"data_offsets":[0,2]}})",
+         2),
+     "overlaps"},
     {"HoleAtTheStart", File(R"({"a":{"dtype":"U8","shape":[1],"data_offsets":[1,2]}})", 2), "hole"},
-    {"HoleInside", File(R"({"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"b":{"dtype":"U8","shape":[1],"data_offsets":[2,3]}})", 3), "hole"},
+    {"HoleInside",
+     File(
+         R"({"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"b":{"dtype":"U8","shape":[1],"data_offsets":[2,3]}})",
+         3),
+     "hole"},
     {"Truncated", File(R"({"a":{"dtype":"U8","shape":[4],"data_offsets":[0,4]}})", 3), "cut short"},
-    {"TrailingBytes", File(R"({"a":{"dtype":"U8","shape":[4],"data_offsets":[0,4]}})", 5), "take 4 bytes of data but the file has 5"},
+    {"TrailingBytes", File(R"({"a":{"dtype":"U8","shape":[4],"data_offsets":[0,4]}})", 5),
+     "take 4 bytes of data but the file has 5"},
     {"NoTensorsButData", File("{}", 1), "take 0 bytes"},
 };
 
@@ -215,7 +239,8 @@ TEST_F(ShardsTest, AreReadAsOneModel) {
 }
 
 TEST_F(ShardsTest, MayNotLieOutsideTheFolder) {
-  for (const char* shard : {"../model-1.safetensors", "/model-1.safetensors", "x/model-1.safetensors", "..", "", "model-1.bin"})
+  for (const char* shard :
+       {"../model-1.safetensors", "/model-1.safetensors", "x/model-1.safetensors", "..", "", "model-1.bin"})
     EXPECT_EQ(LoadWithIndex(absl::StrCat(R"({"weight_map":{"a":")", shard, R"("}})")).status().code(),
               absl::StatusCode::kInvalidArgument)
         << shard;
