@@ -1,6 +1,7 @@
 // flowawr: the one command that people type. Each subcommand is a file pair that adds itself here.
 #include <CLI/CLI.hpp>
 
+#include "cli/report_command.h"
 #include "common/base/version.h"
 
 namespace flowawr {
@@ -23,6 +24,7 @@ int Main(int argc, char** argv) {
   app.set_version_flag("--version", Version());
   app.require_subcommand(1);
   int exit_code = 0;  // Add...Command(app, &exit_code) for each subcommand
+  AddReportCommand(app, &exit_code);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -1,0 +1,251 @@
+#include "cli/report.h"
+
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "cli/report_style.h"
+#include "cli/summary.h"
+#include "cli/svg_chart.h"
+#include "common/base/file.h"
+#include "common/base/status.h"
+#include "common/base/version.h"
+
+namespace flowawr {
+namespace {
+
+constexpr size_t kPairsShown = 48;
+constexpr int kSmallPicture = 160;  // narrower ones are enlarged without blurring
+
+std::string Duration(double seconds) {
+  if (seconds < 60) return absl::StrFormat("%.3g s", seconds);
+  const int64_t whole = std::llround(seconds);
+  if (whole < 3600) return absl::StrFormat("%d min %02d s", whole / 60, whole % 60);
+  return absl::StrFormat("%d h %02d min", whole / 3600, whole / 60 % 60);
+}
+
+std::string Grouped(uint64_t count) {
+  std::string digits = absl::StrCat(count);
+  for (int at = static_cast<int>(digits.size()) - 3; at > 0; at -= 3) digits.insert(at, "\u202f");
+  return digits;
+}
+
+std::string Figure(const std::optional<double>& value) {
+  return value.has_value() ? absl::StrFormat("%.3f", *value) : "–";
+}
+
+std::string Percent(const std::optional<double>& value) {
+  return value.has_value() ? absl::StrFormat("%.1f %%", 100 * *value) : "–";
+}
+
+std::string Tile(absl::string_view name, absl::string_view value, absl::string_view more) {
+  return absl::StrCat(R"(<div class="card tile"><div class="name">)", name, R"(</div><div class="value">)", value,
+                      R"(</div><div class="more">)", more, "</div></div>");
+}
+
+// "0.521 → 0.953", the base's figure smaller.
+std::string BeforeAndAfter(const std::string& base, const std::string& final) {
+  return absl::StrCat("<small>", base, " →</small> ", final);
+}
+
+std::string Headline(const RunHistory& history) {
+  const EvaluationRecord *base = history.base_evaluation(), *last = history.final_evaluation();
+  const auto of = [](const EvaluationRecord* record, std::optional<double> EvaluationRecord::* field) {
+    return record == nullptr ? std::nullopt : record->*field;
+  };
+  const auto error = [&](const EvaluationRecord* record) {
+    const std::optional<double> value = of(record, &EvaluationRecord::reward_stderr);
+    return value.has_value() ? absl::StrFormat("± %.3f", *value) : std::string("–");
+  };
+  std::string html = R"(<div class="tiles">)";
+  absl::StrAppend(&html,
+                  Tile("Held-out reward",
+                       BeforeAndAfter(Figure(of(base, &EvaluationRecord::reward_mean)),
+                                      Figure(of(last, &EvaluationRecord::reward_mean))),
+                       absl::StrCat("base → trained; standard errors ", error(base), " and ", error(last))),
+                  Tile("Held-out images exactly right",
+                       BeforeAndAfter(Percent(of(base, &EvaluationRecord::exact_share)),
+                                      Percent(of(last, &EvaluationRecord::exact_share))),
+                       absl::StrCat("of ", Grouped(last != nullptr ? last->images : base != nullptr ? base->images : 0),
+                                    " images each")));
+  if (!history.updates.empty()) {
+    const UpdateRecord& update = history.updates.back();
+    const auto skipped = std::count_if(history.updates.begin(), history.updates.end(),
+                                       [](const UpdateRecord& one) { return one.is_skipped; });
+    absl::StrAppend(&html, Tile("Updates", Grouped(update.update), absl::StrCat(skipped, " skipped: no group had a best sample")),
+                    Tile("Images trained on", Grouped(update.samples_trained),
+                         update.elapsed_s.value_or(0) > 0
+                             ? absl::StrFormat("%.3g images a second", update.samples_trained / *update.elapsed_s)
+                             : std::string()),
+                    Tile("Training time", update.elapsed_s.has_value() ? Duration(*update.elapsed_s) : "–",
+                         "evaluations included, over all resumes"));
+  }
+  return absl::StrCat(html, "</div>");
+}
+
+std::string Notes(const RunHistory& history) {
+  std::string paragraphs;
+  if (history.final_evaluation() == nullptr)
+    absl::StrAppend(&paragraphs, "<p>The run has not been evaluated after its training yet: this is its state so far.</p>");
+  for (const std::string& note : history.notes) absl::StrAppend(&paragraphs, "<p>", HtmlEscape(note), "</p>");
+  if (paragraphs.empty()) return "";
+  return absl::StrCat(R"(<div class="card notes">)", paragraphs, "</div>");
+}
+
+std::string PictureFigure(const Picture& picture, absl::string_view when) {
+  std::string title, caption = absl::StrCat(when);
+  for (const auto& [key, value] : picture.details) absl::StrAppend(&title, title.empty() ? "" : "\n", key, ": ", value);
+  if (picture.reward.has_value()) absl::StrAppendFormat(&caption, " · reward %.2f", *picture.reward);
+  if (const auto text = picture.details.find("text"); text != picture.details.end()) {
+    const bool is_match = TextMatches(text->second, QuotedTarget(picture.prompt));
+    absl::StrAppend(&caption, R"(<br><span class="read mono )", is_match ? "match" : "mismatch", R"(">)",
+                    is_match ? "✓ " : "✗ ", text->second.empty() ? "nothing" : HtmlEscape(text->second), "</span>");
+  }
+  return absl::StrCat(R"(<figure title=")", HtmlEscape(title), R"("><img)",
+                      picture.width < kSmallPicture ? R"( class="small")" : "", " width=\"", picture.width,
+                      "\" height=\"", picture.height, "\" alt=\"", when, ": ", HtmlEscape(picture.prompt),
+                      R"(" src="data:image/png;base64,)", absl::Base64Escape(picture.png), R"("><figcaption>)", caption,
+                      "</figcaption></figure>");
+}
+
+std::string Pictures(const RunHistory& history) {
+  std::set<std::string> names;
+  for (const auto& [name, picture] : history.base_pictures) names.insert(name);
+  for (const auto& [name, picture] : history.final_pictures) names.insert(name);
+  std::string html = "<h2>Before and after</h2>";
+  if (names.empty()) return absl::StrCat(html, R"(<p class="sub">No pictures yet.</p>)");
+  absl::StrAppend(&html, R"(<p class="sub">Held-out prompts, each pair from the same initial noise; below, what the scorer read. )",
+                  names.size() > kPairsShown ? absl::StrCat("The first ", kPairsShown, " of ", names.size(), ", not chosen.")
+                                             : absl::StrCat("All ", names.size(), " that were kept."),
+                  R"(</p><div class="pairs">)");
+  size_t shown = 0;
+  for (const std::string& name : names) {
+    if (shown++ == kPairsShown) break;
+    const auto base = history.base_pictures.find(name), final = history.final_pictures.find(name);
+    const bool has_base = base != history.base_pictures.end(), has_final = final != history.final_pictures.end();
+    const std::string prompt = HtmlEscape((has_base ? base : final)->second.prompt);
+    absl::StrAppend(&html, R"(<div class="card pair"><h3 title=")", prompt, R"(">)", prompt, "</h3><div>",
+                    has_base ? PictureFigure(base->second, "before") : "<figure></figure>",
+                    has_final ? PictureFigure(final->second, "after") : "", "</div></div>");
+  }
+  return absl::StrCat(html, "</div>");
+}
+
+ChartSeries UpdateSeries(const RunHistory& history, absl::string_view name, int colour,
+                         std::optional<double> UpdateRecord::* field) {
+  ChartSeries series{std::string(name), colour, false, {}};
+  for (const UpdateRecord& update : history.updates)
+    if ((update.*field).has_value())
+      series.points.push_back({static_cast<double>(update.update), *(update.*field), std::nullopt});
+  return series;
+}
+
+std::string ChartCard(absl::string_view title, const std::string& chart) {
+  return absl::StrCat(R"(<div class="card"><h3>)", title, "</h3>", chart, "</div>");
+}
+
+std::string Curves(const RunHistory& history) {
+  ChartSeries heldout{"held-out mean, with its standard error", 2, true, {}};
+  for (const EvaluationRecord& record : history.evaluations)
+    if (record.reward_mean.has_value())
+      heldout.points.push_back({static_cast<double>(record.update), *record.reward_mean, record.reward_stderr});
+  const ChartSeries training = UpdateSeries(history, "mean of the update's batch", 1, &UpdateRecord::reward_mean);
+  ChartAxes reward{"Reward by update", "update", 320, std::nullopt, std::nullopt};
+  const auto in_unit = [](const ChartPoint& point) { return point.y >= 0 && point.y <= 1; };
+  if (std::all_of(heldout.points.begin(), heldout.points.end(), in_unit) &&
+      std::all_of(training.points.begin(), training.points.end(), in_unit)) {
+    reward.y_low = 0;
+    reward.y_high = 1;
+  }
+  const auto small = [&](absl::string_view title, int colour, std::optional<double> UpdateRecord::* field) {
+    return ChartCard(title, LineChart({absl::StrCat(title, " by update"), "update", 260, std::nullopt, std::nullopt},
+                                      {UpdateSeries(history, title, colour, field)}));
+  };
+  return absl::StrCat("<h2>Reward</h2><div class=\"card\">", LineChart(reward, {training, heldout}),
+                      "</div><h2>Optimisation</h2><div class=\"columns\">", small("Loss", 3, &UpdateRecord::loss),
+                      small("KL to the reference", 4, &UpdateRecord::kl),
+                      small("Gradient norm before clipping", 5, &UpdateRecord::grad_norm), "</div>");
+}
+
+std::string StageCard(absl::string_view title, int colour, const SecondsByStage& seconds) {
+  if (seconds.empty()) return "";
+  double total = 0;
+  std::vector<std::pair<std::string, double>> stages;
+  for (const auto& [stage, spent] : seconds) {
+    if (!(spent >= 0)) continue;
+    stages.emplace_back(stage, spent);
+    total += spent;
+  }
+  std::stable_sort(stages.begin(), stages.end(), [](const auto& a, const auto& b) { return a.second > b.second; });
+  std::vector<ChartBar> bars;
+  for (const auto& [stage, spent] : stages)
+    bars.push_back({stage, spent, absl::StrFormat("%s · %.0f %%", Duration(spent), total > 0 ? 100 * spent / total : 0)});
+  return ChartCard(title, BarChart(title, colour, bars));
+}
+
+std::string Stages(const RunHistory& history) {
+  const std::string cards = absl::StrCat(StageCard("Learner", 1, history.learner_seconds),
+                                         StageCard("Actors, added up", 4, history.actor_seconds));
+  if (cards.empty()) return "";
+  return absl::StrCat("<h2>Where the time went</h2><div class=\"columns\">", cards, "</div>");
+}
+
+std::string Evaluations(const RunHistory& history) {
+  std::set<std::string> scorers;
+  for (const EvaluationRecord& record : history.evaluations)
+    for (const auto& [scorer, mean] : record.by_scorer) scorers.insert(scorer);
+  std::string html =
+      "<h2>Held-out evaluations</h2><div class=\"card scroll\"><table><tr><th>Update</th><th>Reward</th><th>Standard "
+      "error</th><th>Exact</th>";
+  for (const std::string& scorer : scorers) absl::StrAppend(&html, "<th>", HtmlEscape(scorer), "</th>");
+  absl::StrAppend(&html, "<th>Images</th><th>After</th></tr>");
+  for (const EvaluationRecord& record : history.evaluations) {
+    absl::StrAppend(&html, "<tr><td>", record.update == 0 ? std::string("base") : Grouped(record.update), "</td><td>",
+                    Figure(record.reward_mean), "</td><td>", Figure(record.reward_stderr), "</td><td>",
+                    Percent(record.exact_share), "</td>");
+    for (const std::string& scorer : scorers) {
+      const auto mean = record.by_scorer.find(scorer);
+      absl::StrAppend(&html, "<td>", mean == record.by_scorer.end() ? "–" : Figure(mean->second), "</td>");
+    }
+    absl::StrAppend(&html, "<td>", Grouped(record.images), "</td><td>",
+                    record.elapsed_s.has_value() ? Duration(*record.elapsed_s) : "–", "</td></tr>");
+  }
+  return absl::StrCat(html, "</table></div>");
+}
+
+std::string Collapsed(absl::string_view title, absl::string_view text) {
+  return absl::StrCat("<details class=\"card\"><summary>", title, "</summary><pre>", HtmlEscape(text), "</pre></details>");
+}
+
+}  // namespace
+
+std::string RenderReport(const RunHistory& history, const std::string& name, const std::string& summary_json) {
+  const std::string title = HtmlEscape(name);
+  return absl::StrCat(
+      "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" "
+      "content=\"width=device-width,initial-scale=1\"><title>",
+      title, " – flowawr report</title><style>", kReportStyle, "</style></head>\n<body><main><h1>", title,
+      "</h1><p class=\"sub\">FlowAWR training run",
+      history.run_id.empty() ? "" : absl::StrCat(" <code>", HtmlEscape(history.run_id), "</code>"), " · flowawr ",
+      HtmlEscape(Version()), "</p>\n", Headline(history), Notes(history), "\n", Pictures(history), "\n", Curves(history),
+      "\n", Stages(history), "\n", Evaluations(history), "\n<h2>Details</h2>",
+      Collapsed("Configuration (config.yaml)", history.config_yaml), Collapsed("Figures (summary.json)", summary_json),
+      "</main></body></html>\n");
+}
+
+absl::Status WriteReport(const std::string& run_dir) {
+  FLOWAWR_ASSIGN_OR_RETURN(const RunHistory history, ReadRunHistory(run_dir));
+  const std::string summary =
+      Summarise(history, run_dir).dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+  FLOWAWR_RETURN_IF_ERROR(WriteFileAtomically(run_dir + "/summary.json", summary));
+  const std::filesystem::path folder = std::filesystem::absolute(run_dir).lexically_normal();
+  const std::string name = (folder.has_filename() ? folder : folder.parent_path()).filename().string();
+  return WriteFileAtomically(run_dir + "/report.html", RenderReport(history, name, summary));
+}
+
+}  // namespace flowawr

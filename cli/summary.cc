@@ -1,0 +1,52 @@
+#include "cli/summary.h"
+
+#include <nlohmann/json.hpp>
+
+#include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
+#include "common/base/file.h"
+#include "common/base/sha256.h"
+
+namespace flowawr {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+Json OrNull(const std::optional<double>& value) { return value.has_value() ? Json(*value) : Json(); }
+
+Json Evaluation(const EvaluationRecord* record) {
+  if (record == nullptr) return Json();
+  return {{"update", record->update},
+          {"reward_mean", OrNull(record->reward_mean)},
+          {"reward_stderr", OrNull(record->reward_stderr)},
+          {"exact_share", OrNull(record->exact_share)},
+          {"images", record->images},
+          {"elapsed_s", OrNull(record->elapsed_s)},
+          {"by_scorer", record->by_scorer}};
+}
+
+Json FileDigest(const std::string& path) {
+  const absl::StatusOr<std::string> bytes = ReadFile(path);
+  return bytes.ok() ? Json(absl::BytesToHexString(Sha256(*bytes))) : Json();
+}
+
+}  // namespace
+
+Json Summarise(const RunHistory& history, const std::string& run_dir) {
+  uint64_t skipped = 0;
+  for (const UpdateRecord& update : history.updates) skipped += update.is_skipped ? 1 : 0;
+  const UpdateRecord* last = history.updates.empty() ? nullptr : &history.updates.back();
+  return {{"run_id", history.run_id.empty() ? Json() : Json(history.run_id)},
+          {"heldout", {{"base", Evaluation(history.base_evaluation())}, {"final", Evaluation(history.final_evaluation())}}},
+          {"updates", last == nullptr ? 0 : last->update},
+          {"updates_skipped", skipped},
+          {"images_trained", last == nullptr ? 0 : last->samples_trained},
+          {"training_s", last == nullptr ? Json() : OrNull(last->elapsed_s)},
+          {"seconds_by_stage", {{"learner", history.learner_seconds}, {"actor", history.actor_seconds}}},
+          {"adapter_sha256",
+           {{"peft", FileDigest(run_dir + "/export/peft/adapter_model.safetensors")},
+            {"diffusers", FileDigest(run_dir + "/export/pytorch_lora_weights.safetensors")}}},
+          {"notes", history.notes}};
+}
+
+}  // namespace flowawr

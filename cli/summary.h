@@ -1,0 +1,15 @@
+// summary.json: the figures of a run for programs.
+#pragma once
+
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+
+#include "cli/run_history.h"
+
+namespace flowawr {
+
+// Figures that are not known, such as the final ones of a run that goes on, are null. Digests are those of the exported
+// adapter files in `run_dir`, null where there is none.
+nlohmann::ordered_json Summarise(const RunHistory& history, const std::string& run_dir);
+
+}  // namespace flowawr

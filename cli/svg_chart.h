@@ -1,0 +1,52 @@
+// Charts as inline SVG for the report. Pure; thread-safe.
+//
+// Colours are CSS variables of the page (--ink, --muted, --grid, --series-1 ...), so one picture serves light and dark.
+// Every mark has a <title>: its values on hover, and for screen readers. Names are escaped here.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/strings/string_view.h"
+
+namespace flowawr {
+
+// & < > " ' as entities: safe in text and in quoted attributes. Control characters other than tab and line ends go.
+std::string HtmlEscape(absl::string_view text);
+
+// At most about `count` round numbers (1, 2, 2.5 or 5 times a power of ten apart) that cover [low, high].
+std::vector<double> NiceTicks(double low, double high, int count);
+
+struct ChartPoint {
+  double x = 0, y = 0;
+  std::optional<double> error;  // half the length of the error bar
+};
+
+struct ChartSeries {
+  std::string name;
+  int colour = 1;  // --series-N
+  bool has_markers = false;
+  std::vector<ChartPoint> points;  // by x
+};
+
+struct ChartAxes {
+  std::string title;    // for screen readers
+  std::string x_label;
+  int height = 260;     // of a width of 640 units; the chart scales with the page
+  std::optional<double> y_low, y_high;  // fixed ends; the data's otherwise
+};
+
+// Non-finite points are left out. Without any point: a chart that says so.
+std::string LineChart(const ChartAxes& axes, const std::vector<ChartSeries>& series);
+
+struct ChartBar {
+  std::string label;
+  double value = 0;   // >= 0
+  std::string text;   // written at the bar's end
+};
+
+// Horizontal bars in the given order.
+std::string BarChart(absl::string_view title, int colour, const std::vector<ChartBar>& bars);
+
+}  // namespace flowawr
