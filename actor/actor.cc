@@ -74,8 +74,9 @@ absl::Status Actor::Run() {
                                           config.model().height(), config.model().width()));
   FLOWAWR_ASSIGN_OR_RETURN(
       const std::shared_ptr<const LoraLayout> layout,
-      model->transformer().MakeLoraLayout({config.lora().target_modules().begin(), config.lora().target_modules().end()},
-                                          config.lora().rank(), config.lora().alpha()));
+      model->transformer().MakeLoraLayout(
+          {config.lora().target_modules().begin(), config.lora().target_modules().end()}, config.lora().rank(),
+          config.lora().alpha()));
   const std::string fingerprint = model->transformer().fingerprint();
   registered = Register(fingerprint);
   if (!registered.ok()) return IsStopping() ? absl::OkStatus() : registered.status();

@@ -1,0 +1,129 @@
+#include "actor/group_sampler.h"
+
+#include <ATen/ops/allclose.h>
+#include <ATen/ops/full.h>
+#include <c10/core/InferenceMode.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "common/diffusion/noise.h"
+#include "common/diffusion/sigmas.h"
+#include "common/diffusion/solver.h"
+
+namespace flowawr {
+namespace {
+
+constexpr LatentShape kShape = {.channels = 8, .height = 8, .width = 16};
+
+const Pipeline& Model() {
+  static const std::unique_ptr<Pipeline> model =
+      Pipeline::Load("models/tiny-sd3", {.dtype = at::kFloat, .max_sequence_length = 32}).value();
+  return *model;
+}
+
+std::shared_ptr<const AdoptedPolicy> Policy() {
+  static const std::shared_ptr<const AdoptedPolicy> policy = [] {
+    const auto layout = Model().transformer().MakeLoraLayout({"attn.to_q"}, 4, 8).value();
+    LoraAdapter adapter = LoraAdapter::Initialise(layout, 1);
+    adapter.flat().narrow(0, layout->OffsetOfB(0), layout->size() - layout->OffsetOfB(0)).fill_(0.02);
+    return std::make_shared<const AdoptedPolicy>(
+        AdoptedPolicy{v1::PolicyVersion(), Model().transformer().BindMerged(adapter).value()});
+  }();
+  return policy;
+}
+
+GroupJob MakeJob(uint64_t group, const std::string& prompt, uint32_t samples, int steps = 3) {
+  GroupJob job;
+  job.lease.set_group_id(group);
+  job.lease.set_noise_seed(11);
+  job.lease.set_samples(samples);
+  job.lease.mutable_sampler()->set_solver(v1::EULER);
+  job.lease.mutable_sampler()->set_steps(steps);
+  job.embeds = Model().EncodePrompts({prompt}).value();
+  job.policy = Policy();
+  return job;
+}
+
+absl::Status Sample(std::vector<GroupJob*> jobs) {
+  return SampleGroups(Model(), kShape, jobs, [] { return true; });
+}
+
+class GroupSamplerTest : public ::testing::Test {
+  const c10::InferenceMode guard_;
+};
+
+TEST_F(GroupSamplerTest, FollowsTheSolverFromTheNoiseOfEachSample) {
+  GroupJob job = MakeJob(4, "a sign that says \"CAT\"", 2);
+  ASSERT_TRUE(Sample({&job}).ok());
+  const std::vector<float> sigmas =
+      FlowMatchSigmas(3, Model().scheduler_shift(), Model().num_train_timesteps());
+  for (uint32_t sample = 0; sample < 2; ++sample) {
+    const at::Tensor noise = InitialNoise(11, 4, sample, {8, 8, 16}).unsqueeze(0);
+    const at::Tensor expected = SampleLatents(
+        [&](const at::Tensor& latents, float sigma) {
+          return Model().transformer().Forward(
+              {latents, at::full({1}, sigma), job.embeds.prompt_embeds, job.embeds.pooled}, &job.policy->adapter);
+        },
+        v1::EULER, sigmas, noise);
+    EXPECT_TRUE(at::allclose(job.x0[sample], expected[0], 1e-4, 1e-4)) << sample;
+  }
+}
+
+TEST_F(GroupSamplerTest, UsesThePolicyAndThePrompt) {
+  GroupJob job = MakeJob(4, "a sign that says \"CAT\"", 1);
+  ASSERT_TRUE(Sample({&job}).ok());
+  GroupJob other_prompt = MakeJob(4, "a sign that says \"OWL\"", 1);
+  ASSERT_TRUE(Sample({&other_prompt}).ok());
+  EXPECT_FALSE(at::allclose(job.x0, other_prompt.x0, 1e-3, 1e-3));
+  const auto layout = Model().transformer().MakeLoraLayout({"attn.to_q"}, 4, 8).value();
+  GroupJob base_policy = MakeJob(4, "a sign that says \"CAT\"", 1);
+  base_policy.policy = std::make_shared<const AdoptedPolicy>(AdoptedPolicy{
+      v1::PolicyVersion(), Model().transformer().BindMerged(LoraAdapter::Initialise(layout, 1)).value()});
+  ASSERT_TRUE(Sample({&base_policy}).ok());
+  EXPECT_FALSE(at::allclose(job.x0, base_policy.x0, 1e-3, 1e-3));
+}
+
+TEST_F(GroupSamplerTest, KeepsMergedGroupsApart) {
+  GroupJob a = MakeJob(1, "a sign that says \"CAT\"", 1);
+  GroupJob b = MakeJob(2, "a sign that says \"MOON\"", 3);
+  ASSERT_TRUE(Sample({&a, &b}).ok());
+  GroupJob a_alone = MakeJob(1, "a sign that says \"CAT\"", 1);
+  GroupJob b_alone = MakeJob(2, "a sign that says \"MOON\"", 3);
+  ASSERT_TRUE(Sample({&a_alone}).ok());
+  ASSERT_TRUE(Sample({&b_alone}).ok());
+  EXPECT_TRUE(at::allclose(a.x0, a_alone.x0, 1e-4, 1e-4));
+  EXPECT_TRUE(at::allclose(b.x0, b_alone.x0, 1e-4, 1e-4));
+  DecodeGroups(Model().vae(), std::vector<GroupJob*>{&a, &b});
+  DecodeGroups(Model().vae(), std::vector<GroupJob*>{&b_alone});
+  ASSERT_EQ(a.images.size(), 1);
+  ASSERT_EQ(b.images.size(), 3);
+  EXPECT_EQ(b.images[2].height, 32);
+  EXPECT_EQ(b.images[2].width, 64);
+  int largest_difference = 0;
+  for (size_t i = 0; i < b.images[2].rgb.size(); ++i)
+    largest_difference = std::max(largest_difference, std::abs(static_cast<unsigned char>(b.images[2].rgb[i]) -
+                                                               static_cast<unsigned char>(b_alone.images[2].rgb[i])));
+  EXPECT_LE(largest_difference, 1);
+}
+
+TEST_F(GroupSamplerTest, StopsBetweenStepsWhenNobodyWantsTheGroup) {
+  GroupJob job = MakeJob(1, "a sign that says \"CAT\"", 1);
+  int asked = 0;
+  const std::vector<GroupJob*> jobs = {&job};
+  const absl::Status status = SampleGroups(Model(), kShape, jobs, [&asked] { return ++asked < 2; });
+  EXPECT_TRUE(absl::IsCancelled(status)) << status;
+  EXPECT_EQ(asked, 2);
+}
+
+TEST_F(GroupSamplerTest, RefusesSamplerSettingsThatItCannotFollow) {
+  GroupJob no_steps = MakeJob(1, "x", 1, /*steps=*/0);
+  EXPECT_TRUE(absl::IsInvalidArgument(Sample({&no_steps})));
+  GroupJob no_samples = MakeJob(1, "x", 0);
+  EXPECT_TRUE(absl::IsInvalidArgument(Sample({&no_samples})));
+  GroupJob no_solver = MakeJob(1, "x", 1);
+  no_solver.lease.mutable_sampler()->set_solver(v1::SOLVER_UNSPECIFIED);
+  EXPECT_TRUE(absl::IsInvalidArgument(Sample({&no_solver})));
+}
+
+}  // namespace
+}  // namespace flowawr
