@@ -65,7 +65,7 @@ class ActorTest : public ::testing::Test {
  protected:
   ActorTest() : learner_(std::make_unique<ScriptedLearner>(TinyConfig())) {}
   ~ActorTest() override {
-    StopActor();
+    StopActor().IgnoreError();
     learner_->Shutdown();
   }
 

@@ -104,6 +104,7 @@ grpc::Status ScriptedLearner::Register(grpc::ServerContext*, const v1::RegisterR
 grpc::Status ScriptedLearner::AcquireLease(grpc::ServerContext* context, const v1::AcquireLeaseRequest* request,
                                            v1::AcquireLeaseResponse* response) {
   absl::MutexLock lock(&mutex_);
+  if (log_.fingerprints.empty()) return ToGrpc(absl::NotFoundError("register first"));
   for (absl::Duration left = absl::Seconds(request->wait_s()); left > absl::ZeroDuration(); left -= kHangUpCheck) {
     if (mutex_.AwaitWithTimeout(absl::Condition(this, &ScriptedLearner::HasAnswer), kHangUpCheck)) break;
     if (context->IsCancelled()) return grpc::Status::CANCELLED;
