@@ -1,0 +1,37 @@
+#include "learner/policy_roles.h"
+
+#include <torch/types.h>
+
+#include <cmath>
+#include <utility>
+
+#include "learner/random_streams.h"
+#include "learner/schedules.h"
+
+namespace flowawr {
+
+PolicyRoles PolicyRoles::Initialise(std::shared_ptr<const LoraLayout> layout, uint64_t seed) {
+  LoraAdapter adapter = LoraAdapter::Initialise(layout, RandomStream(RandomUse::kLoraInit, seed));
+  LoraAdapter behaviour = adapter.Clone(), average = adapter.Clone();
+  return {std::move(adapter), std::move(behaviour), std::move(average), AdamWState::Zero(layout->size()), 0};
+}
+
+double PolicyRoles::Apply(at::Tensor gradient, const v1::OptimizerConfig& optimizer_config,
+                          const v1::AlgorithmConfig& algorithm) {
+  const at::NoGradGuard no_grad;
+  const double norm = ClipGradient(gradient, optimizer_config.max_grad_norm());
+  if (!std::isfinite(norm)) return norm;
+  at::Tensor parameters = current.flat();
+  AdamWStep(optimizer_config, gradient, parameters, optimizer);
+
+  const double behaviour_decay = BehaviourDecay(algorithm.behaviour(), optimizer.steps);
+  if (behaviour_decay == 0) {
+    behaviour.flat().copy_(parameters);  // bit for bit, so that v_old need not be computed
+  } else {
+    behaviour.flat().lerp_(parameters, 1 - behaviour_decay);
+  }
+  average.flat().lerp_(parameters, 1 - AverageDecay(average_steps++, algorithm.average_decay_cap()));
+  return norm;
+}
+
+}  // namespace flowawr
