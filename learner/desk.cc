@@ -1,0 +1,342 @@
+#include "learner/desk.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/base/status.h"
+
+namespace flowawr {
+namespace {
+
+// Waits look up this often for expired leases and cancelled calls.
+constexpr absl::Duration kGlance = absl::Milliseconds(200);
+// An actor not heard of for this long is gone.
+constexpr absl::Duration kGone = absl::Seconds(10);
+
+}  // namespace
+
+Desk::Desk(Options options)
+    : options_(std::move(options)),
+      leases_(options_.leases),
+      batches_(options_.batches, options_.next_group, options_.consumed_groups),
+      policies_(options_.next_version, static_cast<size_t>(options_.batches.max_staleness) + 2) {
+  leases_.ForgetTrainingBelow(options_.next_group);
+}
+
+void Desk::Changed() {
+  ++generation_;
+  changed_.SignalAll();
+}
+
+void Desk::Drop(const std::string& cause) {
+  ++(*status_.mutable_dropped())[cause];
+  Changed();
+}
+
+bool Desk::CanGrant() const { return !is_paused_ && !is_stopped_ && leases_.HasWaiting(); }
+
+void Desk::SeeActor(const std::string& actor_id, bool is_new) {
+  absl::MutexLock lock(&mutex_);
+  actors_[actor_id].seen = Now();
+  if (is_new) leases_.ReleaseActor(actor_id);
+  Changed();
+}
+
+v1::AcquireLeaseResponse Desk::Acquire(const std::string& actor_id, absl::Duration wait,
+                                       const std::function<bool()>& is_cancelled) {
+  const absl::Time until = absl::Now() + wait;
+  v1::AcquireLeaseResponse response;
+  absl::MutexLock lock(&mutex_);
+  while (true) {
+    Actor& actor = actors_[actor_id];
+    actor.seen = Now();
+    if (leases_.Expire(Now()) > 0) Changed();
+    if (is_run_finished_) {
+      actor.was_told_finished = true;
+      response.set_run_finished(true);
+      Changed();
+      return response;
+    }
+    if (is_cancelled()) return response;
+    if (CanGrant()) {
+      if (std::optional<v1::Lease> lease = leases_.Grant(actor_id, v1::EVALUATION, Now())) {
+        for (v1::RewardSpecTerm& term : *lease->mutable_reward_spec()->mutable_terms())
+          if (term.endpoint().empty()) term.set_endpoint(options_.default_reward_endpoint);
+        *response.mutable_lease() = *std::move(lease);
+        Changed();
+        return response;
+      }
+    }
+    const absl::Duration left = until - absl::Now();
+    if (left <= absl::ZeroDuration() || is_stopped_) return response;
+    changed_.WaitWithTimeout(&mutex_, std::min(left, kGlance));
+  }
+}
+
+v1::RenewLeasesResponse Desk::Renew(const v1::RenewLeasesRequest& request) {
+  absl::MutexLock lock(&mutex_);
+  Actor& actor = actors_[request.actor_id()];
+  actor.seen = Now();
+  actor.stage_seconds = {request.stage_seconds().begin(), request.stage_seconds().end()};
+  v1::RenewLeasesResponse response;
+  for (const v1::LeaseRef& ref :
+       leases_.Renew(request.actor_id(), {request.leases().begin(), request.leases().end()}, Now()))
+    *response.add_dropped() = ref;
+  response.set_run_finished(is_run_finished_);
+  if (is_run_finished_) actor.was_told_finished = true;
+  Changed();
+  return response;
+}
+
+absl::Status Desk::Fail(const v1::FailLeaseRequest& request) {
+  absl::MutexLock lock(&mutex_);
+  FLOWAWR_RETURN_IF_ERROR(
+      leases_.Fail(request.actor_id(), request.lease(), absl::StrCat(request.cause(), ": ", request.message())));
+  Drop(request.cause().empty() ? "failed" : request.cause());
+  return absl::OkStatus();
+}
+
+absl::StatusOr<uint64_t> Desk::CheckSubmission(const v1::GroupHeader& header) {
+  absl::MutexLock lock(&mutex_);
+  const uint64_t id = header.lease().group_id();
+  switch (leases_.StandingOf(id)) {
+    case LeaseBook::Standing::kCompleted:
+      Drop("duplicate");
+      return absl::AlreadyExistsError(absl::StrCat("group ", id, " was accepted before"));
+    case LeaseBook::Standing::kUnknown:
+      Drop("unknown_lease");
+      return absl::NotFoundError(absl::StrCat("group ", id, " was never leased, or its lease was withdrawn"));
+    case LeaseBook::Standing::kOpen: break;
+  }
+  const v1::Lease& lease = *leases_.Find(id);
+  const std::shared_ptr<const StoredPolicy> policy = policies_.Find(lease.policy_version());
+  if (policy == nullptr)
+    return absl::InternalError(absl::StrCat("policy version ", lease.policy_version(), " of group ", id, " is gone"));
+  const Refusal refusal = CheckHeader(header, lease, policy->header.policy(), options_.shape);
+  if (!refusal.status.ok()) {
+    Drop(refusal.cause);
+    return refusal.status;
+  }
+  return options_.shape.MaxBlobBytes(lease.samples(), lease.wants_images());
+}
+
+absl::Status Desk::Accept(const v1::GroupHeader& header, std::string blob) {
+  const uint64_t id = header.lease().group_id();
+  v1::Lease lease;
+  {
+    absl::MutexLock lock(&mutex_);
+    const v1::Lease* open = leases_.Find(id);
+    if (open == nullptr) {
+      Drop("duplicate");
+      return absl::AlreadyExistsError(absl::StrCat("group ", id, " was accepted before"));
+    }
+    lease = *open;
+  }
+  std::string cause;
+  absl::StatusOr<Group> group = DecodeGroup(header, std::move(blob), lease, options_.shape, &cause);
+  absl::MutexLock lock(&mutex_);
+  if (!group.ok()) {
+    Drop(cause);
+    return group.status();
+  }
+  const v1::Lease* open = leases_.Find(id);
+  if (open == nullptr || open->policy_version() != lease.policy_version()) {
+    Drop("duplicate");
+    return absl::AlreadyExistsError(absl::StrCat("group ", id, " was accepted before"));
+  }
+  leases_.Complete(id);
+  Actor& actor = actors_[header.actor_id()];
+  actor.seen = Now();
+  ++actor.groups;
+  if (IsEvaluationGroup(id)) {
+    evaluation_.insert_or_assign(id, *std::move(group));
+  } else {
+    status_.set_groups_accepted(status_.groups_accepted() + 1);
+    status_.set_samples_accepted(status_.samples_accepted() + lease.samples());
+    batches_.Add(*std::move(group));
+  }
+  Changed();
+  return absl::OkStatus();
+}
+
+void Desk::CountDrop(const std::string& cause) {
+  absl::MutexLock lock(&mutex_);
+  Drop(cause);
+}
+
+std::shared_ptr<const StoredPolicy> Desk::WaitForBehaviour(uint64_t after, absl::Duration wait) {
+  const absl::Time until = absl::Now() + wait;
+  absl::MutexLock lock(&mutex_);
+  while (true) {
+    const std::shared_ptr<const StoredPolicy> newest = policies_.newest_behaviour();
+    if (newest != nullptr && newest->header.policy().version() > after) return newest;
+    const absl::Duration left = until - absl::Now();
+    if (left <= absl::ZeroDuration() || is_stopped_) return nullptr;
+    changed_.WaitWithTimeout(&mutex_, left);
+  }
+}
+
+std::shared_ptr<const StoredPolicy> Desk::FindPolicy(uint64_t version) const {
+  absl::MutexLock lock(&mutex_);
+  return policies_.Find(version);
+}
+
+absl::Status Desk::ReportAdoption(const v1::ReportAdoptionRequest& request) {
+  absl::MutexLock lock(&mutex_);
+  const std::shared_ptr<const StoredPolicy> stored = policies_.Find(request.version());
+  if (stored == nullptr) return absl::NotFoundError(absl::StrCat("policy version ", request.version(), " is not kept"));
+  const v1::PolicyVersion& policy = stored->header.policy();
+  if (request.sha256() != policy.sha256() || request.bound_modules() != policy.modules() || policy.modules() == 0) {
+    Drop("adoption_refused");
+    return absl::FailedPreconditionError(absl::StrCat(
+        "actor ", request.actor_id(), " bound ", request.bound_modules(), " of ", policy.modules(), " modules of version ",
+        request.version(), request.sha256() == policy.sha256() ? "" : " and its digest differs",
+        ": it must not sample with it"));
+  }
+  actors_[request.actor_id()].adopted_version = request.version();
+  Changed();
+  return absl::OkStatus();
+}
+
+v1::Status Desk::Snapshot() const {
+  v1::Status status = status_;
+  for (const auto& [id, actor] : actors_) {
+    if (Now() - actor.seen > kGone) continue;
+    v1::ActorStatus& out = *status.add_actors();
+    out.set_actor_id(id);
+    out.set_groups(actor.groups);
+    out.set_seconds_since_seen(absl::ToDoubleSeconds(Now() - actor.seen));
+    out.set_adopted_version(actor.adopted_version);
+    out.mutable_stage_seconds()->insert(actor.stage_seconds.begin(), actor.stage_seconds.end());
+  }
+  status.set_open_leases(static_cast<uint32_t>(leases_.granted()));
+  status.set_batch_groups(static_cast<uint32_t>(batches_.ready()));
+  return status;
+}
+
+v1::Status Desk::status() const {
+  absl::MutexLock lock(&mutex_);
+  return Snapshot();
+}
+
+v1::Status Desk::WaitForStatus(uint64_t* seen, absl::Duration wait) const {
+  const absl::Time until = absl::Now() + wait;
+  absl::MutexLock lock(&mutex_);
+  while (*seen == generation_ && !is_stopped_ && absl::Now() < until)
+    changed_.WaitWithTimeout(&mutex_, until - absl::Now());
+  *seen = generation_;
+  return Snapshot();
+}
+
+void Desk::UpdateStatus(const std::function<void(v1::Status&)>& change) {
+  absl::MutexLock lock(&mutex_);
+  change(status_);
+  Changed();
+}
+
+absl::StatusOr<std::shared_ptr<const StoredPolicy>> Desk::Publish(const LoraAdapter& adapter, v1::PolicyRole role,
+                                                                  uint64_t update) {
+  absl::MutexLock lock(&mutex_);
+  absl::StatusOr<std::shared_ptr<const StoredPolicy>> stored = policies_.Publish(adapter, role, update);
+  Changed();
+  return stored;
+}
+
+uint64_t Desk::next_version() const {
+  absl::MutexLock lock(&mutex_);
+  return policies_.next_version();
+}
+
+void Desk::Offer(std::vector<v1::Lease> leases) {
+  absl::MutexLock lock(&mutex_);
+  for (v1::Lease& lease : leases) leases_.Offer(std::move(lease));
+  Changed();
+}
+
+std::optional<std::vector<Group>> Desk::WaitForBatch(uint64_t oldest_version) {
+  absl::MutexLock lock(&mutex_);
+  while (true) {
+    for (Group& stale : batches_.TakeStale(oldest_version)) {
+      Drop("stale");
+      stale.lease.set_policy_version(policies_.newest_behaviour()->header.policy().version());
+      leases_.OfferAgain(std::move(stale.lease));
+    }
+    if (is_stopped_ || std::exchange(is_interrupted_, false)) return std::nullopt;
+    if (std::optional<std::vector<Group>> batch = batches_.Take()) {
+      leases_.ForgetTrainingBelow(batches_.next_group());
+      Changed();
+      return batch;
+    }
+    if (leases_.Expire(Now()) > 0) Changed();
+    if (leases_.exhausted()) return std::nullopt;
+    changed_.WaitWithTimeout(&mutex_, kGlance);
+  }
+}
+
+std::optional<std::vector<Group>> Desk::WaitForEvaluation(size_t count) {
+  absl::MutexLock lock(&mutex_);
+  while (evaluation_.size() < count) {
+    if (is_stopped_ || std::exchange(is_interrupted_, false) || leases_.exhausted()) return std::nullopt;
+    if (leases_.Expire(Now()) > 0) Changed();
+    changed_.WaitWithTimeout(&mutex_, kGlance);
+  }
+  std::vector<Group> groups;
+  for (auto& [id, group] : evaluation_) groups.push_back(std::move(group));
+  evaluation_.clear();
+  return groups;
+}
+
+uint64_t Desk::next_group() const {
+  absl::MutexLock lock(&mutex_);
+  return batches_.next_group();
+}
+
+std::set<uint64_t> Desk::consumed_groups() const {
+  absl::MutexLock lock(&mutex_);
+  return batches_.consumed_above();
+}
+
+void Desk::SetPaused(bool is_paused) {
+  absl::MutexLock lock(&mutex_);
+  is_paused_ = is_paused;
+  if (!is_paused) leases_.ResetAttempts();
+  is_interrupted_ = true;
+  Changed();
+}
+
+bool Desk::is_paused() const {
+  absl::MutexLock lock(&mutex_);
+  return is_paused_;
+}
+
+std::optional<std::string> Desk::exhausted() const {
+  absl::MutexLock lock(&mutex_);
+  return leases_.exhausted();
+}
+
+void Desk::Interrupt() {
+  absl::MutexLock lock(&mutex_);
+  is_interrupted_ = true;
+  Changed();
+}
+
+void Desk::Stop(bool is_run_finished) {
+  absl::MutexLock lock(&mutex_);
+  is_stopped_ = true;
+  is_run_finished_ = is_run_finished;
+  Changed();
+}
+
+void Desk::WaitForActorsToLeave(absl::Duration at_most) {
+  const absl::Time until = absl::Now() + at_most;
+  absl::MutexLock lock(&mutex_);
+  const auto is_waiting = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    return std::any_of(actors_.begin(), actors_.end(), [this](const auto& entry) {
+      return !entry.second.was_told_finished && Now() - entry.second.seen < kGone;
+    });
+  };
+  while (is_waiting() && absl::Now() < until) changed_.WaitWithTimeout(&mutex_, std::min(until - absl::Now(), kGlance));
+}
+
+}  // namespace flowawr

@@ -1,0 +1,118 @@
+// Where the learner's services and its run loop meet: leases, groups that came in, policy versions, the status.
+//
+//   actors ── services ──> Desk <── RunLoop (the only one that trains and decides what comes next)
+//
+// One mutex guards everything; waits are bounded or end with Stop(). Thread-safe. Decisions are the LeaseBook's, the
+// BatchAssembler's and the group validator's; this class adds the lock, the clock and the waiting.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
+#include "common/base/clock.h"
+#include "flowawr/v1/control.pb.h"
+#include "learner/batch_assembler.h"
+#include "learner/group_validator.h"
+#include "learner/lease_book.h"
+#include "learner/policy_store.h"
+
+namespace flowawr {
+
+class Desk {
+ public:
+  struct Options {
+    LeaseBook::Options leases;
+    BatchAssembler::Options batches;
+    uint64_t next_group = 0;
+    std::set<uint64_t> consumed_groups;
+    uint64_t next_version = 1;
+    GroupShape shape;
+    std::string default_reward_endpoint;  // for reward-spec terms that name none
+    const Clock* clock = &Clock::Real();
+  };
+  explicit Desk(Options options);
+
+  // ---- for the services ----
+  void SeeActor(const std::string& actor_id, bool is_new);
+  // Waits up to `wait` for a lease that may be granted; ends early when `is_cancelled` (asked now and then) says so.
+  v1::AcquireLeaseResponse Acquire(const std::string& actor_id, absl::Duration wait,
+                                   const std::function<bool()>& is_cancelled);
+  v1::RenewLeasesResponse Renew(const v1::RenewLeasesRequest& request);
+  absl::Status Fail(const v1::FailLeaseRequest& request);
+  // Checks a group by its header and returns the largest blob it may have. AlreadyExists when it was accepted before,
+  // NotFound for an unknown lease, else as CheckHeader(). Refusals are counted by cause.
+  absl::StatusOr<uint64_t> CheckSubmission(const v1::GroupHeader& header);
+  absl::Status Accept(const v1::GroupHeader& header, std::string blob);
+  // Counts a refusal that happened between the two calls above, e.g. a stream with a wrong digest.
+  void CountDrop(const std::string& cause);
+  // The newest behaviour version once it is above `after`; null when `wait` passes or the desk stops.
+  std::shared_ptr<const StoredPolicy> WaitForBehaviour(uint64_t after, absl::Duration wait);
+  std::shared_ptr<const StoredPolicy> FindPolicy(uint64_t version) const;
+  absl::Status ReportAdoption(const v1::ReportAdoptionRequest& request);
+
+  // ---- the status, for Control and for the run loop ----
+  v1::Status status() const;
+  // Waits up to `wait` until the status has changed since `seen` (0: at once) and sets `seen`.
+  v1::Status WaitForStatus(uint64_t* seen, absl::Duration wait) const;
+  void UpdateStatus(const std::function<void(v1::Status&)>& change);
+
+  // ---- for the run loop ----
+  absl::StatusOr<std::shared_ptr<const StoredPolicy>> Publish(const LoraAdapter& adapter, v1::PolicyRole role,
+                                                              uint64_t update);
+  uint64_t next_version() const;
+  void Offer(std::vector<v1::Lease> leases);
+  // The next batch; nullopt when the desk stops or is interrupted. Groups of versions below `oldest_version` are leased
+  // anew on the way.
+  std::optional<std::vector<Group>> WaitForBatch(uint64_t oldest_version);
+  // Evaluation groups as they come in, until `count` are there; nullopt as above. Withdraws what is missing then.
+  std::optional<std::vector<Group>> WaitForEvaluation(size_t count);
+  uint64_t next_group() const;
+  std::set<uint64_t> consumed_groups() const;
+
+  void SetPaused(bool is_paused);  // no lease is granted while paused
+  bool is_paused() const;
+  // Why leases ran out of attempts, if they did; SetPaused(false) tries again.
+  std::optional<std::string> exhausted() const;
+  // Wakes the run loop's waits once, so that it looks at requests (pause, checkpoint).
+  void Interrupt();
+  // Ends every wait for good; actors are told `run_finished` if so.
+  void Stop(bool is_run_finished);
+  // Waits until every actor seen lately has been told that the run is finished.
+  void WaitForActorsToLeave(absl::Duration at_most);
+
+ private:
+  struct Actor {
+    absl::Time seen;
+    uint64_t groups = 0, adopted_version = 0;
+    bool was_told_finished = false;
+    std::map<std::string, double> stage_seconds;
+  };
+  bool CanGrant() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Changed() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Drop(const std::string& cause) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  v1::Status Snapshot() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Time Now() const { return options_.clock->Now(); }
+
+  const Options options_;
+  mutable absl::Mutex mutex_;
+  mutable absl::CondVar changed_;
+  LeaseBook leases_ ABSL_GUARDED_BY(mutex_);
+  BatchAssembler batches_ ABSL_GUARDED_BY(mutex_);
+  std::map<uint64_t, Group> evaluation_ ABSL_GUARDED_BY(mutex_);  // by group id, so that their order does not depend on arrival
+  PolicyStore policies_ ABSL_GUARDED_BY(mutex_);
+  std::map<std::string, Actor> actors_ ABSL_GUARDED_BY(mutex_);
+  v1::Status status_ ABSL_GUARDED_BY(mutex_);
+  uint64_t generation_ ABSL_GUARDED_BY(mutex_) = 1;  // grows with every change
+  bool is_paused_ ABSL_GUARDED_BY(mutex_) = false;
+  bool is_stopped_ ABSL_GUARDED_BY(mutex_) = false;
+  bool is_run_finished_ ABSL_GUARDED_BY(mutex_) = false;
+  bool is_interrupted_ ABSL_GUARDED_BY(mutex_) = false;
+};
+
+}  // namespace flowawr
