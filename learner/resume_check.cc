@@ -1,0 +1,44 @@
+#include "learner/resume_check.h"
+
+#include <google/protobuf/util/message_differencer.h>
+
+#include <string>
+
+#include "absl/strings/str_cat.h"
+
+namespace flowawr {
+namespace {
+
+v1::RunConfig WithoutWhatMayDiffer(v1::RunConfig config) {
+  config.clear_name();
+  config.clear_run_dir();
+  config.clear_local();
+  config.clear_network();
+  config.clear_checkpoint();
+  config.clear_evaluation();
+  config.mutable_model()->clear_path();
+  config.mutable_train()->clear_updates();
+  config.mutable_train()->clear_target_reward();
+  config.mutable_train()->clear_threads();
+  config.mutable_rollout()->clear_lease_timeout_s();
+  config.mutable_rollout()->clear_max_attempts();
+  for (v1::RewardTerm& term : *config.mutable_rewards()->mutable_terms()) {
+    term.clear_endpoint();
+    term.clear_timeout_s();
+  }
+  return config;
+}
+
+}  // namespace
+
+absl::Status CheckResumable(const v1::RunConfig& saved, const v1::RunConfig& now) {
+  std::string differences;
+  google::protobuf::util::MessageDifferencer differencer;
+  differencer.ReportDifferencesToString(&differences);
+  if (differencer.Compare(WithoutWhatMayDiffer(saved), WithoutWhatMayDiffer(now))) return absl::OkStatus();
+  return absl::FailedPreconditionError(absl::StrCat(
+      "the configuration would change the run, so it cannot be resumed with it (saved -> given):\n", differences,
+      "give the saved values, or start a new run in another --run-dir"));
+}
+
+}  // namespace flowawr

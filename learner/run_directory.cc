@@ -1,0 +1,91 @@
+#include "learner/run_directory.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <system_error>
+#include <utility>
+
+#include <nlohmann/json.hpp>
+
+#include "absl/cleanup/cleanup.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_split.h"
+#include "absl/strings/strip.h"
+#include "common/base/file.h"
+#include "common/base/status.h"
+#include "common/nn/lora_files.h"
+
+namespace flowawr {
+
+absl::StatusOr<std::unique_ptr<RunDirectory>> RunDirectory::Open(const std::string& path) {
+  FLOWAWR_RETURN_IF_ERROR(MakeDirectories(path));
+  const std::string lock_path = path + "/lock";
+  const int lock = open(lock_path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+  if (lock < 0)
+    return absl::PermissionDeniedError(
+        absl::StrCat("opening ", lock_path, ": ", std::generic_category().message(errno)));
+  if (flock(lock, LOCK_EX | LOCK_NB) != 0) {
+    close(lock);
+    const absl::StatusOr<std::string> holder = ReadFile(lock_path, 64);
+    return absl::FailedPreconditionError(absl::StrCat(
+        "the run directory ", path, " is in use by process ",
+        holder.ok() ? std::string(absl::StripAsciiWhitespace(*holder)) : "unknown",
+        "; stop that run first, or give this one another --run-dir"));
+  }
+  auto directory = std::unique_ptr<RunDirectory>(new RunDirectory(path, lock));
+  const std::string pid = absl::StrCat(getpid(), "\n");
+  if (ftruncate(lock, 0) != 0 || pwrite(lock, pid.data(), pid.size(), 0) < 0)
+    return absl::ResourceExhaustedError(absl::StrCat("writing ", lock_path, ": ", std::generic_category().message(errno)));
+  return directory;
+}
+
+RunDirectory::~RunDirectory() { close(lock_); }
+
+absl::Status RunDirectory::AppendMetrics(const std::string& json) {
+  const std::string path = MetricsPath(), line = json + "\n";
+  const int fd = open(path.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0644);
+  if (fd < 0) return absl::InternalError(absl::StrCat("opening ", path, ": ", std::generic_category().message(errno)));
+  absl::Cleanup close_fd = [fd] { close(fd); };
+  if (write(fd, line.data(), line.size()) != static_cast<ssize_t>(line.size()))
+    return absl::ResourceExhaustedError(
+        absl::StrCat("writing ", path, ": ", std::generic_category().message(errno), "; free some room and try again"));
+  return absl::OkStatus();
+}
+
+absl::Status RunDirectory::TruncateMetrics(uint64_t update) {
+  const absl::StatusOr<std::string> text = ReadFile(MetricsPath());
+  if (absl::IsNotFound(text.status())) return absl::OkStatus();
+  FLOWAWR_RETURN_IF_ERROR(text.status());
+  std::string kept;
+  for (absl::string_view line : absl::StrSplit(*text, '\n', absl::SkipEmpty())) {
+    const nlohmann::json parsed = nlohmann::json::parse(line, nullptr, false);
+    if (!parsed.is_object() || !parsed.contains("update") || !parsed["update"].is_number_unsigned()) continue;
+    if (parsed["update"].get<uint64_t>() <= update) absl::StrAppend(&kept, line, "\n");
+  }
+  return WriteFileAtomically(MetricsPath(), kept);
+}
+
+absl::Status RunDirectory::SavePicture(const std::string& set, int index, const Image& image, const std::string& json) {
+  const std::string folder = absl::StrCat(path_, "/images/", set);
+  FLOWAWR_RETURN_IF_ERROR(MakeDirectories(folder));
+  FLOWAWR_ASSIGN_OR_RETURN(const std::string png, EncodePng(image));
+  const std::string stem = absl::StrFormat("%s/%03d", folder, index);
+  FLOWAWR_RETURN_IF_ERROR(WriteFileAtomically(stem + ".png", png));
+  return WriteFileAtomically(stem + ".json", json);
+}
+
+absl::StatusOr<RunDirectory::Exported> RunDirectory::Export(const LoraAdapter& adapter, const std::string& base_model,
+                                                            std::string folder) {
+  if (folder.empty()) folder = path_ + "/export";
+  Exported exported{folder + "/peft", folder + "/pytorch_lora_weights.safetensors"};
+  FLOWAWR_RETURN_IF_ERROR(MakeDirectories(folder));
+  FLOWAWR_RETURN_IF_ERROR(WritePeftFolder(adapter, base_model, exported.peft_folder));
+  FLOWAWR_RETURN_IF_ERROR(WriteDiffusersLora(adapter, exported.diffusers_file));
+  return exported;
+}
+
+}  // namespace flowawr

@@ -1,0 +1,46 @@
+// The directory of one run: its lock, its history, its pictures, its exported adapter. Not thread-safe.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "common/nn/lora_adapter.h"
+#include "common/tensor/image.h"
+
+namespace flowawr {
+
+class RunDirectory {
+ public:
+  // Makes the directory if need be and holds an exclusive lock on its file `lock` as long as this object lives.
+  // FailedPrecondition when another process has it, naming that process.
+  static absl::StatusOr<std::unique_ptr<RunDirectory>> Open(const std::string& path);
+  ~RunDirectory();
+  RunDirectory(const RunDirectory&) = delete;
+  RunDirectory& operator=(const RunDirectory&) = delete;
+
+  const std::string& path() const { return path_; }
+
+  // One JSON object as a line of metrics.jsonl.
+  absl::Status AppendMetrics(const std::string& json);
+  // Drops lines about updates above `update`, and a last line that a kill cut short: a resumed run writes them again.
+  absl::Status TruncateMetrics(uint64_t update);
+  // images/<set>/<index>.png and .json; `set` is base, latest or final.
+  absl::Status SavePicture(const std::string& set, int index, const Image& image, const std::string& json);
+
+  struct Exported {
+    std::string peft_folder, diffusers_file;
+  };
+  // For peft a folder, for diffusers one file. `folder` empty: <path>/export.
+  absl::StatusOr<Exported> Export(const LoraAdapter& adapter, const std::string& base_model, std::string folder);
+
+ private:
+  RunDirectory(std::string path, int lock) : path_(std::move(path)), lock_(lock) {}
+  std::string MetricsPath() const { return path_ + "/metrics.jsonl"; }
+
+  const std::string path_;
+  const int lock_;  // file descriptor
+};
+
+}  // namespace flowawr
