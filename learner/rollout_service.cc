@@ -1,0 +1,81 @@
+#include "learner/rollout_service.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "common/base/status.h"
+#include "common/rpc/blob_stream.h"
+#include "common/rpc/status.h"
+
+namespace flowawr {
+namespace {
+
+constexpr double kLongestWaitSeconds = 30;
+
+// The blob of a SubmitGroup call whose header was read already.
+absl::StatusOr<std::string> ReceiveBlob(const v1::BlobHeader& header, uint64_t max_bytes,
+                                        grpc::ServerReader<v1::SubmitGroupRequest>& reader) {
+  FLOWAWR_ASSIGN_OR_RETURN(BlobAssembler blob, BlobAssembler::Create(header, max_bytes));
+  v1::SubmitGroupRequest request;
+  while (reader.Read(&request)) {
+    if (!request.has_chunk()) return absl::InvalidArgumentError("a group is one header, then chunks only");
+    FLOWAWR_RETURN_IF_ERROR(blob.Add(request.chunk()));
+  }
+  return blob.Finish();
+}
+
+}  // namespace
+
+grpc::Status RolloutService::Register(grpc::ServerContext*, const v1::RegisterRequest* request,
+                                      v1::RegisterResponse* response) {
+  if (request->actor_id().empty()) return ToGrpc(absl::InvalidArgumentError("actor_id is empty"));
+  if (!request->model_fingerprint().empty() && request->model_fingerprint() != options_.model_fingerprint)
+    return ToGrpc(absl::FailedPreconditionError(
+        absl::StrCat("actor ", request->actor_id(), " has another model than the learner (fingerprint ",
+                     request->model_fingerprint().substr(0, 12), ", expected ",
+                     options_.model_fingerprint.substr(0, 12), "): point both to the same checkpoint folder")));
+  desk_.SeeActor(request->actor_id(), /*is_new=*/true);
+  response->set_run_id(options_.run_id);
+  *response->mutable_config() = options_.config;
+  response->set_heartbeat_s(absl::ToDoubleSeconds(options_.heartbeat));
+  return grpc::Status::OK;
+}
+
+grpc::Status RolloutService::AcquireLease(grpc::ServerContext* context, const v1::AcquireLeaseRequest* request,
+                                          v1::AcquireLeaseResponse* response) {
+  if (request->actor_id().empty()) return ToGrpc(absl::InvalidArgumentError("actor_id is empty"));
+  const double wait_s = std::clamp(request->wait_s(), 0.0, kLongestWaitSeconds);
+  *response = desk_.Acquire(request->actor_id(), absl::Seconds(wait_s), [context] { return context->IsCancelled(); });
+  return grpc::Status::OK;
+}
+
+grpc::Status RolloutService::RenewLeases(grpc::ServerContext*, const v1::RenewLeasesRequest* request,
+                                         v1::RenewLeasesResponse* response) {
+  *response = desk_.Renew(*request);
+  return grpc::Status::OK;
+}
+
+grpc::Status RolloutService::FailLease(grpc::ServerContext*, const v1::FailLeaseRequest* request,
+                                       v1::FailLeaseResponse*) {
+  return ToGrpc(desk_.Fail(*request));
+}
+
+grpc::Status RolloutService::SubmitGroup(grpc::ServerContext*, grpc::ServerReader<v1::SubmitGroupRequest>* reader,
+                                         v1::SubmitGroupResponse* response) {
+  v1::SubmitGroupRequest first;
+  if (!reader->Read(&first) || !first.has_header()) {
+    desk_.CountDrop("malformed");
+    return ToGrpc(absl::InvalidArgumentError("a group begins with its header"));
+  }
+  const absl::StatusOr<uint64_t> max_bytes = desk_.CheckSubmission(first.header());
+  if (absl::IsAlreadyExists(max_bytes.status())) response->set_is_duplicate(true);
+  if (!max_bytes.ok()) return ToGrpc(max_bytes.status());
+  absl::StatusOr<std::string> blob = ReceiveBlob(first.header().blob(), *max_bytes, *reader);
+  if (!blob.ok()) {
+    desk_.CountDrop("broken_stream");
+    return ToGrpc(Annotate(blob.status(), absl::StrCat("group ", first.header().lease().group_id())));
+  }
+  return ToGrpc(desk_.Accept(first.header(), *std::move(blob)));
+}
+
+}  // namespace flowawr
