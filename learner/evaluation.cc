@@ -1,0 +1,93 @@
+#include "learner/evaluation.h"
+
+#include <torch/types.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include <nlohmann/json.hpp>
+
+namespace flowawr {
+namespace {
+
+// The weighted reward of one sample; NaN when a term is missing.
+double WeightedReward(const Group& group, int64_t sample) {
+  double sum = 0;
+  for (int term = 0; term < group.lease.reward_spec().terms_size(); ++term)
+    sum += group.lease.reward_spec().terms(term).weight() * group.rewards[term][sample].item<double>();
+  return sum;
+}
+
+struct Mean {
+  double sum = 0, squares = 0;
+  int64_t count = 0;
+
+  void Add(double value) {
+    if (!std::isfinite(value)) return;
+    sum += value, squares += value * value, ++count;
+  }
+  double mean() const { return count == 0 ? 0 : sum / static_cast<double>(count); }
+  double standard_error() const {
+    if (count < 2) return 0;
+    const double n = static_cast<double>(count);
+    return std::sqrt(std::max(0.0, (squares - sum * sum / n) / (n - 1)) / n);
+  }
+};
+
+}  // namespace
+
+std::vector<v1::Lease> EvaluationLeases(const v1::RunConfig& config, const std::vector<v1::Prompt>& heldout, int count,
+                                        int pictures, uint64_t policy_version, const v1::RewardSpec& reward_spec) {
+  const size_t prompts = count == 0 ? heldout.size() : std::min<size_t>(count, heldout.size());
+  std::vector<v1::Lease> leases(prompts);
+  for (size_t i = 0; i < prompts; ++i) {
+    v1::Lease& lease = leases[i];
+    lease.set_group_id(kEvaluationGroupBit | i);
+    lease.set_purpose(v1::EVALUATION);
+    *lease.mutable_prompt() = heldout[i];
+    lease.set_samples(config.evaluation().samples_per_prompt());
+    lease.set_noise_seed(config.seed());
+    lease.set_policy_version(policy_version);
+    *lease.mutable_reward_spec() = reward_spec;
+    lease.mutable_sampler()->set_solver(config.evaluation().solver());
+    lease.mutable_sampler()->set_steps(config.evaluation().steps());
+    lease.set_wants_images(static_cast<int>(i) < pictures);
+  }
+  return leases;
+}
+
+v1::EvaluationSummary Summarise(const std::vector<Group>& groups, uint64_t update) {
+  Mean reward, exact;
+  std::map<std::string, Mean> by_scorer;
+  v1::EvaluationSummary summary;
+  for (const Group& group : groups) {
+    for (int64_t sample = 0; sample < group.rewards.size(1); ++sample) {
+      reward.Add(WeightedReward(group, sample));
+      for (int term = 0; term < group.lease.reward_spec().terms_size(); ++term) {
+        const double score = group.rewards[term][sample].item<double>();
+        by_scorer[group.lease.reward_spec().terms(term).scorer()].Add(score);
+        if (term == 0 && std::isfinite(score)) exact.Add(score >= 1 - 1e-9 ? 1 : 0);
+      }
+    }
+    summary.set_images(summary.images() + static_cast<uint32_t>(group.rewards.size(1)));
+  }
+  summary.set_update(update);
+  summary.set_reward_mean(reward.mean());
+  summary.set_reward_stderr(reward.standard_error());
+  summary.set_exact_share(exact.mean());
+  for (const auto& [scorer, mean] : by_scorer) (*summary.mutable_by_scorer())[scorer] = mean.mean();
+  return summary;
+}
+
+std::string PictureJson(const Group& group, int sample) {
+  nlohmann::json details = nlohmann::json::object();
+  if (sample < group.header.samples_size() && group.header.samples(sample).terms_size() > 0)
+    for (const auto& [key, value] : group.header.samples(sample).terms(0).details()) details[key] = value;
+  const double reward = WeightedReward(group, sample);
+  const nlohmann::json json = {{"prompt", group.lease.prompt().text()},
+                               {"reward", std::isfinite(reward) ? nlohmann::json(reward) : nlohmann::json()},
+                               {"details", details}};
+  return json.dump(1, ' ', false, nlohmann::json::error_handler_t::replace);
+}
+
+}  // namespace flowawr

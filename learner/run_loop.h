@@ -1,0 +1,94 @@
+// The learner's loop: evaluate the base, then update after update, then evaluate and export the result.
+//
+//   offer leases -> wait for a batch -> energies -> gradient -> optimiser step -> publish -> checkpoint and evaluate when due
+//
+// Run() is called once, by one thread. The other members may be called by any thread meanwhile: they take effect between
+// two updates.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/statusor.h"
+#include "absl/synchronization/mutex.h"
+#include "common/sd3/transformer.h"
+#include "common/telemetry/event_writer.h"
+#include "flowawr/v1/checkpoint.pb.h"
+#include "flowawr/v1/control.pb.h"
+#include "learner/checkpoint.h"
+#include "learner/desk.h"
+#include "learner/gradient_workers.h"
+#include "learner/policy_roles.h"
+#include "learner/prompt_order.h"
+#include "learner/run_directory.h"
+
+namespace flowawr {
+
+class RunLoop {
+ public:
+  struct Parts {
+    v1::RunConfig config;
+    std::vector<v1::Prompt> train_prompts, heldout_prompts;
+    PolicyRoles roles;
+    v1::CheckpointManifest manifest;  // where the run stands: of a checkpoint, or fresh with run_id and reward_spec
+    std::unique_ptr<GradientWorkers> workers;
+    std::unique_ptr<EventWriter> events;
+    RunDirectory* directory;  // outlives the loop, as does `desk`
+    Desk* desk;
+  };
+  explicit RunLoop(Parts parts);
+
+  // Returns OK when the run is finished or was stopped with everything saved. What it cannot go on with (full disk, a
+  // group that keeps failing) pauses the run with a message in the status instead of ending it.
+  absl::Status Run();
+  void RequestStop();
+
+  absl::StatusOr<std::string> Checkpoint();
+  absl::StatusOr<RunDirectory::Exported> Export(v1::PolicyRole role, const std::string& folder);
+  // For batches not offered yet. InvalidArgument for terms that make no spec.
+  absl::StatusOr<v1::RewardSpec> SetRewardSpec(std::vector<v1::RewardSpecTerm> terms);
+  void SetPaused(bool is_paused);
+
+ private:
+  class StageTimer;
+
+  absl::Status RunUpdates();
+  absl::Status Update(std::vector<Group> batch);
+  void OfferTraining();
+  absl::Status PublishBehaviour();
+  absl::Status Evaluate(const std::string& set, v1::RunPhase phase);
+  absl::Status WriteUpdate(double loss, double kl, double norm, double reward, bool is_skipped);
+  absl::Status WriteEvaluation(const v1::EvaluationSummary& summary);
+  absl::StatusOr<std::string> CheckpointLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Pauses with `why` and waits until somebody resumes or stops the run.
+  void Hold(const std::string& why);
+  void WaitWhilePaused();
+  void SetPhase(v1::RunPhase phase, const std::string& message = "");
+  bool is_stopping() const { return is_stopping_; }
+  double Elapsed() const;
+  uint64_t updates() const;
+
+  const v1::RunConfig config_;
+  const std::vector<v1::Prompt> train_prompts_, heldout_prompts_;
+  const std::unique_ptr<GradientWorkers> workers_;
+  const std::unique_ptr<EventWriter> events_;
+  RunDirectory& directory_;
+  Desk& desk_;
+  PromptOrder order_;
+  uint64_t offered_end_;                    // training groups below it were offered
+  std::vector<uint64_t> recent_versions_;   // behaviour version by update, the newest last
+  const double elapsed_before_;
+  const absl::Time started_;
+  std::atomic<bool> is_stopping_ = false;
+
+  mutable absl::Mutex mutex_;  // held while an update is applied, a checkpoint written, an adapter exported
+  PolicyRoles roles_ ABSL_GUARDED_BY(mutex_);
+  v1::CheckpointManifest manifest_ ABSL_GUARDED_BY(mutex_);
+  uint64_t saved_update_ ABSL_GUARDED_BY(mutex_);
+};
+
+}  // namespace flowawr
