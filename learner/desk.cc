@@ -220,11 +220,14 @@ v1::Status Desk::status() const {
   return Snapshot();
 }
 
-v1::Status Desk::WaitForStatus(uint64_t* seen, absl::Duration wait) const {
+v1::Status Desk::WaitForStatus(uint64_t* seen, absl::Time not_before, absl::Duration wait) const {
   const absl::Time until = absl::Now() + wait;
   absl::MutexLock lock(&mutex_);
-  while (*seen == generation_ && !is_stopped_ && absl::Now() < until)
-    changed_.WaitWithTimeout(&mutex_, until - absl::Now());
+  while (!is_stopped_ && absl::Now() < until) {
+    const bool is_early = absl::Now() < not_before;
+    if (!is_early && *seen != generation_) break;
+    changed_.WaitWithTimeout(&mutex_, (is_early ? std::min(until, not_before) : until) - absl::Now());
+  }
   *seen = generation_;
   return Snapshot();
 }

@@ -58,8 +58,8 @@ class Desk {
 
   // ---- the status, for Control and for the run loop ----
   v1::Status status() const;
-  // Waits up to `wait` until the status has changed since `seen` (0: at once) and sets `seen`.
-  v1::Status WaitForStatus(uint64_t* seen, absl::Duration wait) const;
+  // Waits up to `wait` until the status has changed since `seen` (0: at once) and it is `not_before`; sets `seen`.
+  v1::Status WaitForStatus(uint64_t* seen, absl::Time not_before, absl::Duration wait) const;
   void UpdateStatus(const std::function<void(v1::Status&)>& change);
 
   // ---- for the run loop ----

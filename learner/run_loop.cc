@@ -271,10 +271,12 @@ absl::Status RunLoop::WriteUpdate(double loss, double kl, double norm, double re
     status.set_groups_per_s(static_cast<double>(status.groups_accepted()) / elapsed);
   });
   const v1::Status status = desk_.status();
-  const std::map<std::string, double> seconds(status.learner_seconds().begin(), status.learner_seconds().end());
+  std::map<std::string, double> seconds;
+  for (const auto& [stage, total] : status.learner_seconds())
+    seconds[stage] = total - std::exchange(seconds_written_[stage], total);
   const nlohmann::json line = {{"kind", "update"}, {"update", update}, {"reward_mean", reward}, {"loss", loss}, {"kl", kl},
                                {"grad_norm", norm}, {"elapsed_s", elapsed}, {"samples_trained", trained},
-                               {"skipped", is_skipped}, {"seconds_total", seconds}};
+                               {"skipped", is_skipped}, {"seconds", seconds}};
   FLOWAWR_RETURN_IF_ERROR(directory_.AppendMetrics(line.dump()));
   const int64_t step = static_cast<int64_t>(update);
   FLOWAWR_RETURN_IF_ERROR(events_->AddScalar("train/reward", step, reward));
@@ -395,7 +397,7 @@ void RunLoop::Hold(const std::string& why) {
 
 void RunLoop::WaitWhilePaused() {
   uint64_t seen = 0;
-  while (desk_.is_paused() && !is_stopping()) desk_.WaitForStatus(&seen, absl::Seconds(1));
+  while (desk_.is_paused() && !is_stopping()) desk_.WaitForStatus(&seen, absl::InfinitePast(), absl::Seconds(1));
 }
 
 void RunLoop::RequestStop() {

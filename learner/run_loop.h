@@ -7,6 +7,7 @@
 #pragma once
 
 #include <atomic>
+#include <map>
 #include <memory>
 #include <set>
 #include <string>
@@ -81,6 +82,7 @@ class RunLoop {
   PromptOrder order_;
   uint64_t offered_end_;                    // training groups below it were offered
   std::vector<uint64_t> recent_versions_;   // behaviour version by update, the newest last
+  std::map<std::string, double> seconds_written_;  // by stage, up to the last line of metrics.jsonl
   const double elapsed_before_;
   const absl::Time started_;
   std::atomic<bool> is_stopping_ = false;

@@ -1,0 +1,178 @@
+#include "learner/learner.h"
+
+#include <ATen/Parallel.h>
+#include <prometheus/gauge.h>
+#include <prometheus/registry.h>
+#include <spdlog/spdlog.h>
+
+#include <memory>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/synchronization/notification.h"
+#include "common/base/ids.h"
+#include "common/base/status.h"
+#include "common/config/prompts.h"
+#include "common/config/run_config.h"
+#include "common/diffusion/sigmas.h"
+#include "common/rpc/endpoint_file.h"
+#include "common/rpc/server.h"
+#include "common/sd3/scheduler.h"
+#include "common/telemetry/metrics.h"
+#include "learner/control_service.h"
+#include "learner/learner_metrics.h"
+#include "learner/policy_service.h"
+#include "learner/resume_check.h"
+#include "learner/rollout_service.h"
+#include "learner/run_loop.h"
+
+namespace flowawr {
+namespace {
+
+v1::RewardSpec SpecOf(const v1::RewardsConfig& rewards) {
+  v1::RewardSpec spec;
+  spec.set_version(1);
+  for (const v1::RewardTerm& term : rewards.terms()) {
+    v1::RewardSpecTerm& out = *spec.add_terms();
+    out.set_scorer(term.scorer());
+    out.set_endpoint(term.endpoint());
+    out.set_weight(term.weight());
+    out.set_is_required(term.is_required());
+    out.set_timeout_s(term.timeout_s());
+  }
+  return spec;
+}
+
+absl::StatusOr<GroupShape> ShapeOf(const v1::RunConfig& config, const Transformer& transformer) {
+  FLOWAWR_ASSIGN_OR_RETURN(const int64_t downscale, VaeDownscale(config.model().path()));
+  GroupShape shape;
+  shape.channels = transformer.config().in_channels;
+  shape.latent_height = config.model().height() / downscale;
+  shape.latent_width = config.model().width() / downscale;
+  shape.embed_dim = transformer.config().joint_attention_dim;
+  shape.pooled_dim = transformer.config().pooled_projection_dim;
+  shape.max_tokens = 77 + config.model().max_sequence_length();
+  shape.image_height = config.model().height();
+  shape.image_width = config.model().width();
+  return shape;
+}
+
+// Where the run stands: its newest checkpoint, or the beginning.
+struct Standing {
+  PolicyRoles roles;
+  v1::CheckpointManifest manifest;
+};
+absl::StatusOr<Standing> FindStanding(const LearnerOptions& options, const v1::RunConfig& config,
+                                      const Transformer& transformer, const std::shared_ptr<const LoraLayout>& layout,
+                                      RunDirectory& directory) {
+  std::vector<std::string> warnings;
+  FLOWAWR_ASSIGN_OR_RETURN(const std::optional<FoundCheckpoint> found, FindCheckpoint(directory.path(), &warnings));
+  for (const std::string& warning : warnings) spdlog::warn("{}", warning);
+  if (found && !options.is_resume)
+    return absl::AlreadyExistsError(absl::StrCat("the run directory ", directory.path(), " holds a run at update ",
+                                                 found->manifest.update(),
+                                                 "; give --resume to go on with it, or another --run-dir"));
+  if (!found) {
+    FLOWAWR_RETURN_IF_ERROR(directory.TruncateMetrics(0));
+    Standing fresh{PolicyRoles::Initialise(layout, config.seed()), {}};
+    fresh.manifest.set_run_id(RandomId());
+    fresh.manifest.set_next_version(1);
+    fresh.manifest.set_model_fingerprint(transformer.fingerprint());
+    *fresh.manifest.mutable_reward_spec() = SpecOf(config.rewards());
+    return fresh;
+  }
+  FLOWAWR_RETURN_IF_ERROR(CheckResumable(found->manifest.config(), config));
+  if (found->manifest.model_fingerprint() != transformer.fingerprint())
+    return absl::FailedPreconditionError(absl::StrCat("the model in ", config.model().path(),
+                                                      " is not the one that this run was started with"));
+  FLOWAWR_ASSIGN_OR_RETURN(PolicyRoles roles, LoadCheckpoint(*found, layout));
+  FLOWAWR_RETURN_IF_ERROR(directory.TruncateMetrics(found->manifest.update()));
+  spdlog::info("resumed {} at update {}", found->folder, found->manifest.update());
+  return Standing{std::move(roles), found->manifest};
+}
+
+Desk::Options DeskOptions(const LearnerOptions& options, const v1::RunConfig& config, const GroupShape& shape,
+                          const v1::CheckpointManifest& manifest) {
+  Desk::Options desk;
+  desk.leases.timeout = absl::Seconds(config.rollout().lease_timeout_s());
+  desk.leases.max_attempts = config.rollout().max_attempts();
+  desk.batches.groups_per_batch = config.rollout().groups_per_batch();
+  desk.batches.max_staleness = config.rollout().max_staleness();
+  desk.next_group = manifest.next_group();
+  desk.consumed_groups = {manifest.consumed_groups().begin(), manifest.consumed_groups().end()};
+  desk.next_version = manifest.next_version();
+  desk.shape = shape;
+  desk.default_reward_endpoint = options.reward_endpoint;
+  return desk;
+}
+
+}  // namespace
+
+absl::Status RunLearner(const LearnerOptions& options, const std::function<bool()>& wait_for_stop) {
+  at::set_num_threads(1);  // the gradient workers are the threads
+  FLOWAWR_ASSIGN_OR_RETURN(const v1::RunConfig config, LoadRunConfig(options.config, {}));
+  FLOWAWR_ASSIGN_OR_RETURN(auto directory, RunDirectory::Open(config.run_dir()));
+  FLOWAWR_ASSIGN_OR_RETURN(std::vector<v1::Prompt> train, LoadPrompts(config.prompts().train()));
+  std::vector<v1::Prompt> heldout;
+  if (!config.prompts().heldout().empty()) {
+    FLOWAWR_ASSIGN_OR_RETURN(heldout, LoadPrompts(config.prompts().heldout()));
+  }
+  const std::string& model = config.model().path();
+  FLOWAWR_ASSIGN_OR_RETURN(const SchedulerConfig scheduler, SchedulerConfig::Load(model + "/scheduler"));
+  const at::ScalarType dtype = config.model().dtype() == v1::BFLOAT16 ? at::kBFloat16 : at::kFloat;
+  FLOWAWR_ASSIGN_OR_RETURN(const auto transformer, Transformer::Load(model + "/transformer", dtype));
+  const v1::LoraConfig& lora = config.lora();
+  FLOWAWR_ASSIGN_OR_RETURN(
+      const auto layout, transformer->MakeLoraLayout({lora.target_modules().begin(), lora.target_modules().end()},
+                                                     lora.rank(), lora.alpha()));
+  FLOWAWR_ASSIGN_OR_RETURN(Standing standing, FindStanding(options, config, *transformer, layout, *directory));
+  FLOWAWR_ASSIGN_OR_RETURN(const GroupShape shape, ShapeOf(config, *transformer));
+  FLOWAWR_ASSIGN_OR_RETURN(auto events, EventWriter::Create(config.run_dir() + "/events"));
+  FLOWAWR_ASSIGN_OR_RETURN(auto metrics_server,
+                           MetricsServer::Start(options.metrics, "learner", config.network().insecure()));
+
+  Desk desk(DeskOptions(options, config, shape, standing.manifest));
+  const LearnerMetrics metrics(metrics_server->registry(), desk);
+  RolloutService rollout({standing.manifest.run_id(), config, transformer->fingerprint(),
+                          absl::Seconds(config.rollout().lease_timeout_s() / 4)},
+                         &desk);
+  const std::vector<float> sigmas =
+      FlowMatchSigmas(config.sampler().steps(), scheduler.shift, scheduler.num_train_timesteps);
+  RunLoop loop({config, std::move(train), std::move(heldout), std::move(standing.roles), std::move(standing.manifest),
+                std::make_unique<GradientWorkers>(transformer, config, sigmas), std::move(events), directory.get(), &desk});
+  PolicyService policies(&desk);
+  ControlService control(&desk, &loop, [&loop] { loop.RequestStop(); });
+  ServerOptions server_options;
+  server_options.listen = options.listen.empty() ? config.network().learner_listen() : options.listen;
+  server_options.network = config.network();
+  FLOWAWR_ASSIGN_OR_RETURN(auto server, RpcServer::Start(server_options, {&rollout, &policies, &control}));
+  if (!options.endpoint_file.empty())
+    FLOWAWR_RETURN_IF_ERROR(WriteEndpointFile(options.endpoint_file, server->endpoint()));
+  if (!options.metrics_endpoint_file.empty())
+    FLOWAWR_RETURN_IF_ERROR(WriteEndpointFile(options.metrics_endpoint_file, metrics_server->endpoint()));
+  spdlog::info("serving on {}, metrics on {}", server->endpoint(), metrics_server->endpoint());
+
+  absl::Status status;
+  absl::Notification is_done;
+  std::thread runner([&] {
+    status = loop.Run();
+    is_done.Notify();
+  });
+  while (!is_done.HasBeenNotified()) {
+    if (!wait_for_stop()) continue;
+    spdlog::info("stopping: writing a checkpoint");
+    loop.RequestStop();
+  }
+  runner.join();
+  const bool is_finished = desk.status().phase() == v1::FINISHED;
+  desk.Stop(is_finished);
+  if (is_finished) desk.WaitForActorsToLeave(absl::Seconds(5));
+  control.Stop();
+  policies.Stop();
+  server->Shutdown(absl::Seconds(2));
+  return status;
+}
+
+}  // namespace flowawr
