@@ -1,5 +1,6 @@
 #include "learner/gradient_workers.h"
 
+#include <ATen/Parallel.h>
 #include <torch/types.h>
 
 #include <algorithm>

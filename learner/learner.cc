@@ -12,6 +12,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/notification.h"
+#include "common/base/file.h"
 #include "common/base/ids.h"
 #include "common/base/status.h"
 #include "common/config/prompts.h"
@@ -20,6 +21,7 @@
 #include "common/rpc/endpoint_file.h"
 #include "common/rpc/server.h"
 #include "common/sd3/scheduler.h"
+#include "common/sd3/vae.h"
 #include "common/telemetry/metrics.h"
 #include "learner/control_service.h"
 #include "learner/learner_metrics.h"
@@ -46,7 +48,10 @@ v1::RewardSpec SpecOf(const v1::RewardsConfig& rewards) {
 }
 
 absl::StatusOr<GroupShape> ShapeOf(const v1::RunConfig& config, const Transformer& transformer) {
-  FLOWAWR_ASSIGN_OR_RETURN(const int64_t downscale, VaeDownscale(config.model().path()));
+  const std::string vae_path = config.model().path() + "/vae/config.json";
+  FLOWAWR_ASSIGN_OR_RETURN(const std::string vae_json, ReadFile(vae_path));
+  FLOWAWR_ASSIGN_OR_RETURN(const VaeConfig vae, ParseVaeConfig(vae_json, vae_path));
+  const int64_t downscale = vae.downscale();
   GroupShape shape;
   shape.channels = transformer.config().in_channels;
   shape.latent_height = config.model().height() / downscale;

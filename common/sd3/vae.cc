@@ -280,7 +280,7 @@ absl::StatusOr<std::shared_ptr<const Vae>> Vae::Load(const std::string& folder, 
 
 const VaeConfig& Vae::config() const { return weights_->config; }
 
-int Vae::downscale() const { return 1 << (weights_->config.block_out_channels.size() - 1); }
+int Vae::downscale() const { return weights_->config.downscale(); }
 
 at::Tensor Vae::Decode(const at::Tensor& latents) const {
   const at::NoGradGuard no_grad;

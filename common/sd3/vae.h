@@ -25,6 +25,9 @@ struct VaeConfig {
   bool use_quant_conv = true;
   bool use_post_quant_conv = true;
   bool mid_block_add_attention = true;
+
+  // Pixels to one latent, on each side.
+  int downscale() const { return 1 << (block_out_channels.size() - 1); }
 };
 
 // As ParseTransformerConfig: unknown fields are refused.
