@@ -2,6 +2,7 @@
 #include <CLI/CLI.hpp>
 
 #include "cli/report_command.h"
+#include "cli/run_command.h"
 #include "common/base/version.h"
 
 namespace flowawr {
@@ -23,7 +24,8 @@ int Main(int argc, char** argv) {
   app.footer(kFooter);
   app.set_version_flag("--version", Version());
   app.require_subcommand(1);
-  int exit_code = 0;  // Add...Command(app, &exit_code) for each subcommand
+  int exit_code = 0;
+  AddRunCommand(app, &exit_code);
   AddReportCommand(app, &exit_code);
   try {
     app.parse(argc, argv);

@@ -11,12 +11,15 @@ namespace {
 
 constexpr int kLeastWidth = 20;
 constexpr int kWidestBar = 40;
-constexpr size_t kMostActors = 8;  // lines of the panel
+constexpr size_t kMostActors = 8;    // lines of the panel
+constexpr double kSilenceSeconds = 5;  // of an actor, worth telling
 
 bool StartsCharacter(char byte) { return (static_cast<unsigned char>(byte) & 0xC0) != 0x80; }
 
 // Text of one column a character is assumed, which holds for what the panel writes itself.
-int Columns(absl::string_view text) { return static_cast<int>(std::count_if(text.begin(), text.end(), StartsCharacter)); }
+int Columns(absl::string_view text) {
+  return static_cast<int>(std::count_if(text.begin(), text.end(), StartsCharacter));
+}
 
 std::string Fit(absl::string_view text, int width) {
   int columns = 0;
@@ -118,7 +121,8 @@ std::vector<std::string> RenderPanel(const v1::Status& status, int width) {
     const v1::ActorStatus& actor = status.actors(i);
     std::string line = absl::StrFormat("  %-8s %d groups, version %d", actor.actor_id(), actor.groups(),
                                        actor.adopted_version());
-    if (actor.seconds_since_seen() >= 5) absl::StrAppendFormat(&line, ", silent for %.0f s", actor.seconds_since_seen());
+    if (actor.seconds_since_seen() >= kSilenceSeconds)
+      absl::StrAppendFormat(&line, ", silent for %.0f s", actor.seconds_since_seen());
     lines.push_back(std::move(line));
   }
   if (const int more = status.actors_size() - static_cast<int>(kMostActors); more > 0)

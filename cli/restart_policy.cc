@@ -10,6 +10,8 @@ namespace {
 constexpr absl::Duration kFirstDelay = absl::Milliseconds(250);
 constexpr absl::Duration kLongestDelay = absl::Seconds(10);
 constexpr int kMostDoublings = 10;
+// An actor that ends without error was told that the run is over, moments before the learner ends, or was asked to stop.
+constexpr absl::Duration kDelayAfterSuccess = absl::Seconds(5);
 
 }  // namespace
 
@@ -20,6 +22,7 @@ RestartDecision DecideRestart(const ProcessExit& exit) {
     if (exit.succeeded) return {.action = Action::kEndRun};
     return {.action = Action::kEndRun, .reason = "the learner failed"};
   }
+  if (exit.succeeded) return {.action = Action::kRestart, .delay = kDelayAfterSuccess};
   if (exit.restarts_in_run >= exit.max_restarts) {
     return {.action = Action::kEndRun,
             .reason = absl::StrCat(exit.role == ProcessRole::kActor ? "an actor" : "the reward server",

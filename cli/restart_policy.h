@@ -1,8 +1,9 @@
 // What the supervisor does about a process that ended. Pure: a snapshot in, an action out.
 //
 // Actors and reward servers hold nothing durable: they are started again after a pause that doubles, until the run's
-// restarts are used up. The learner is not started again by itself: what broke it (a full disk, a bad model) would break
-// it again, and `flowawr run --resume` continues from its last checkpoint without loss.
+// restarts are used up; an end without error is not counted. The learner is not started again by itself: what broke it
+// (a full disk, a bad model) would break it again, and `flowawr run --resume` continues from its last checkpoint
+// without loss.
 #pragma once
 
 #include <string>

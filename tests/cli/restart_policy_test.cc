@@ -23,7 +23,9 @@ TEST(RestartPolicyTest, StartsWorkersAgainAfterAPauseThatDoublesUpToTenSeconds) 
 }
 
 TEST(RestartPolicyTest, StartsAgainAWorkerThatLeftWithoutAnError) {
-  EXPECT_EQ(DecideRestart({.succeeded = true, .max_restarts = 1}).action, Action::kRestart);
+  const RestartDecision decision = DecideRestart({.succeeded = true, .restarts_in_run = 1, .max_restarts = 1});
+  EXPECT_EQ(decision.action, Action::kRestart);
+  EXPECT_GE(decision.delay, absl::Seconds(1));  // the learner may be about to end, too
 }
 
 TEST(RestartPolicyTest, EndsTheRunWhenRestartsAreUsedUp) {

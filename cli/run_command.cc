@@ -1,0 +1,121 @@
+#include "cli/run_command.h"
+
+#include <sched.h>
+
+#include <CLI/CLI.hpp>
+
+#include <cstdio>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <system_error>
+
+#include "absl/strings/str_cat.h"
+#include "cli/exit_code.h"
+#include "cli/panel.h"
+#include "cli/report.h"
+#include "cli/run_plan.h"
+#include "cli/run_session.h"
+#include "common/base/shutdown_signal.h"
+#include "common/base/status.h"
+
+namespace flowawr {
+namespace {
+
+constexpr char kDescription[] =
+    R"(Trains: starts a reward server, the learner and actors on this machine, shows the progress, writes a report.
+
+  flowawr run configs/tiny-ocr.yaml
+  flowawr run configs/tiny-ocr.yaml --run-dir runs/second --set optimizer.learning_rate=5e-4 --set seed=2
+  flowawr run runs/second/config.yaml --resume
+
+Everything of a run is in its folder: config.yaml, checkpoints/, logs/, events/ (TensorBoard), metrics.jsonl, images/,
+export/ (the adapter for peft and diffusers), report.html and summary.json.)";
+
+constexpr char kFooter[] =
+    R"(Ctrl-C saves the run and ends it; --resume goes on from there. A second Ctrl-C kills it, which loses what came after
+the last checkpoint. Actors and the reward server are started again when they die (local.max_restarts).)";
+
+// The cores this process may use, which a container can make fewer than the machine has.
+int Cores() {
+  cpu_set_t set;
+  return sched_getaffinity(0, sizeof(set), &set) == 0 ? CPU_COUNT(&set) : 1;
+}
+
+// The folder of this very program.
+std::string FolderOfPrograms() {
+  std::error_code error;
+  return std::filesystem::read_symlink("/proc/self/exe", error).parent_path().string();
+}
+
+std::string ResumeHint(const RunPlan& plan) {
+  return absl::StrCat("go on with: flowawr run ", plan.ConfigFile(), " --resume");
+}
+
+void PrintPlan(const RunPlan& plan) {
+  const ThreadBudget& budget = plan.budget;
+  std::printf("%s in %s: learner x%d threads, %d actor%s x%d, %s\n", plan.continues ? "continuing" : "starting",
+              plan.run_dir().c_str(), budget.learner_threads, budget.actors, budget.actors == 1 ? "" : "s",
+              budget.actor_threads,
+              plan.scorers.empty() ? "reward servers elsewhere"
+                                   : absl::StrCat("reward server x", budget.reward_threads).c_str());
+  std::fflush(stdout);
+}
+
+void PrintResult(const RunPlan& plan, const v1::Status& last, bool has_report) {
+  const std::string& folder = plan.run_dir();
+  std::printf("\n%llu of %llu updates in %s\n", static_cast<unsigned long long>(last.update()),
+              static_cast<unsigned long long>(last.updates_total()), FormatDuration(last.elapsed_s()).c_str());
+  if (last.has_base()) std::printf("  base   held-out %s\n", DescribeEvaluation(last.base()).c_str());
+  if (last.has_latest() && last.latest().update() > 0)
+    std::printf("  final  held-out %s\n", DescribeEvaluation(last.latest()).c_str());
+  if (has_report) std::printf("  report   %s/report.html\n", folder.c_str());
+  if (std::filesystem::exists(folder + "/export/peft"))
+    std::printf("  adapter  %s/export/peft, for diffusers %s/export/pytorch_lora_weights.safetensors\n", folder.c_str(),
+                folder.c_str());
+}
+
+absl::Status Run(const RunRequest& request, ShutdownSignal& signal) {
+  FLOWAWR_ASSIGN_OR_RETURN(const RunPlan plan, PlanRun(request));
+  FLOWAWR_RETURN_IF_ERROR(PrepareRunFolder(plan));
+  PrintPlan(plan);
+  const RunOutcome outcome = RunProcesses(plan, signal);
+  // A run that never told a status has no history to report.
+  const bool was_running = outcome.last.phase() != v1::RUN_PHASE_UNSPECIFIED;
+  if (was_running) {
+    const absl::Status report = WriteReport(plan.run_dir());
+    PrintResult(plan, outcome.last, report.ok());
+    if (!report.ok() && outcome.status.ok()) return Annotate(report, "the run is complete, its report failed");
+  }
+  if (!outcome.status.ok())
+    return absl::Status(outcome.status.code(), absl::StrCat(outcome.status.message(), "\n", ResumeHint(plan)));
+  std::printf("next:\n  flowawr sample --run-dir %s --prompt '...'\n  flowawr run %s --resume --set train.updates=%d\n",
+              plan.run_dir().c_str(), plan.ConfigFile().c_str(), 2 * plan.config.train().updates());
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+void AddRunCommand(CLI::App& app, int* exit_code) {
+  const auto request = std::make_shared<RunRequest>();
+  CLI::App* command = app.add_subcommand("run", kDescription);
+  command->footer(kFooter);
+  command->add_option("config", request->config, "the run's configuration (docs/configuration.md)")
+      ->type_name("CONFIG.yaml")
+      ->required();
+  command->add_option("--run-dir", request->run_dir, "folder of the run; default: run_dir of the configuration")
+      ->type_name("DIR");
+  command->add_option("--set", request->overrides, "changes one field of the configuration; may be repeated")
+      ->type_name("PATH=VALUE")
+      ->expected(1)
+      ->take_all();
+  command->add_flag("--resume", request->resume, "go on with the run that the folder holds");
+  command->callback([request, exit_code] {
+    ShutdownSignal signal;  // before any thread starts
+    request->cores = Cores();
+    request->binaries = FolderOfPrograms();
+    *exit_code = ReportAndExitCodeOf(Run(*request, signal));
+  });
+}
+
+}  // namespace flowawr

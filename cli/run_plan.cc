@@ -1,0 +1,129 @@
+#include "cli/run_plan.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <system_error>
+
+#include "absl/strings/str_cat.h"
+#include "common/base/file.h"
+#include "common/base/status.h"
+#include "common/config/prompts.h"
+#include "common/config/run_config.h"
+
+namespace flowawr {
+namespace {
+
+namespace fs = std::filesystem;
+
+bool Exists(const std::string& path) {
+  std::error_code error;
+  return fs::exists(path, error);
+}
+
+absl::Status CheckModel(const std::string& folder) {
+  if (Exists(folder + "/model_index.json")) return absl::OkStatus();
+  const char* const what = Exists(folder) ? " is not a diffusers folder: it has no model_index.json" : " does not exist";
+  return absl::NotFoundError(absl::StrCat(
+      "model.path: ", folder, what,
+      "; it is relative to the working directory. The embedded model is models/tiny-sd3, from the repository's root; "
+      "docs/operations.md says how to get Stable Diffusion 3.5"));
+}
+
+absl::Status CheckPrompts(const v1::PromptsConfig& prompts) {
+  absl::Status status = LoadPrompts(prompts.train()).status();
+  if (!status.ok()) return Annotate(status, "prompts.train");
+  if (prompts.heldout().empty()) return absl::OkStatus();
+  return Annotate(LoadPrompts(prompts.heldout()).status(), "prompts.heldout");
+}
+
+absl::Status CheckPrograms(const std::string& folder) {
+  for (const char* program : {"flowawr-learner", "flowawr-actor", "flowawr-reward-server"}) {
+    if (!Exists(absl::StrCat(folder, "/", program)))
+      return absl::NotFoundError(absl::StrCat(folder, "/", program, " is missing; build it with scripts/build"));
+  }
+  return absl::OkStatus();
+}
+
+// Whether the run continues from a checkpoint.
+absl::StatusOr<bool> CheckRunFolder(const std::string& folder, bool resume) {
+  const bool holds_run = Exists(folder + "/config.yaml") || Exists(folder + "/checkpoints");
+  if (holds_run && !resume) {
+    return absl::AlreadyExistsError(absl::StrCat(
+        folder, " already holds a run. Continue it with --resume, or choose another folder with --run-dir"));
+  }
+  if (!holds_run && resume)
+    return absl::NotFoundError(absl::StrCat(folder, " holds no run to resume; start one without --resume"));
+  return Exists(folder + "/checkpoints/latest");
+}
+
+void AddMetricsOptions(const RunPlan& plan, const std::string& process, std::vector<std::string>& command) {
+  command.insert(command.end(), {"--metrics", absl::StrCat(plan.config.network().metrics_host(), ":0"),
+                                 "--metrics-endpoint-file", plan.EndpointFile(process + ".metrics")});
+}
+
+}  // namespace
+
+absl::StatusOr<RunPlan> PlanRun(const RunRequest& request) {
+  RunPlan plan;
+  plan.binaries = request.binaries;
+  FLOWAWR_ASSIGN_OR_RETURN(plan.config, LoadRunConfig(request.config, request.overrides));
+  if (!request.run_dir.empty()) plan.config.set_run_dir(request.run_dir);
+  FLOWAWR_ASSIGN_OR_RETURN(plan.continues, CheckRunFolder(plan.run_dir(), request.resume));
+  FLOWAWR_RETURN_IF_ERROR(CheckModel(plan.config.model().path()));
+  FLOWAWR_RETURN_IF_ERROR(CheckPrompts(plan.config.prompts()));
+  FLOWAWR_RETURN_IF_ERROR(CheckPrograms(plan.binaries));
+
+  plan.budget = BudgetThreads(request.cores, plan.config);
+  plan.config.mutable_train()->set_threads(plan.budget.learner_threads);
+  v1::LocalConfig& local = *plan.config.mutable_local();
+  local.set_actors(plan.budget.actors);
+  local.set_actor_threads(plan.budget.actor_threads);
+  local.set_reward_threads(plan.budget.reward_threads);
+  for (const v1::RewardTerm& term : plan.config.rewards().terms()) {
+    const bool is_new = std::find(plan.scorers.begin(), plan.scorers.end(), term.scorer()) == plan.scorers.end();
+    if (term.endpoint().empty() && is_new) plan.scorers.push_back(term.scorer());
+  }
+  return plan;
+}
+
+absl::Status PrepareRunFolder(const RunPlan& plan) {
+  std::error_code ignored;  // a file that stays is written over
+  fs::remove_all(plan.run_dir() + "/endpoints", ignored);
+  FLOWAWR_RETURN_IF_ERROR(MakeDirectories(plan.run_dir() + "/endpoints"));
+  FLOWAWR_RETURN_IF_ERROR(MakeDirectories(plan.run_dir() + "/logs"));
+  FLOWAWR_ASSIGN_OR_RETURN(const std::string yaml, RunConfigToYaml(plan.config));
+  return WriteFileAtomically(plan.ConfigFile(), yaml);
+}
+
+std::vector<std::string> RewardServerCommand(const RunPlan& plan, const std::string& listen) {
+  std::vector<std::string> command = {plan.binaries + "/flowawr-reward-server",
+                                      "--listen", listen,
+                                      "--threads", absl::StrCat(plan.budget.reward_threads),
+                                      "--endpoint-file", plan.EndpointFile("reward-server"),
+                                      "--network-config", plan.ConfigFile()};
+  for (const std::string& scorer : plan.scorers) command.insert(command.end(), {"--scorer", scorer});
+  AddMetricsOptions(plan, "reward-server", command);
+  return command;
+}
+
+std::vector<std::string> LearnerCommand(const RunPlan& plan, const std::string& reward_endpoint) {
+  std::vector<std::string> command = {plan.binaries + "/flowawr-learner", "--config", plan.ConfigFile(),
+                                      "--endpoint-file", plan.EndpointFile("learner")};
+  if (!reward_endpoint.empty()) command.insert(command.end(), {"--reward-endpoint", reward_endpoint});
+  if (plan.continues) command.push_back("--resume");
+  AddMetricsOptions(plan, "learner", command);
+  return command;
+}
+
+std::vector<std::string> ActorCommand(const RunPlan& plan, int index, const std::string& learner_endpoint) {
+  const std::string name = absl::StrCat("actor-", index);
+  std::vector<std::string> command = {plan.binaries + "/flowawr-actor",
+                                      "--learner", learner_endpoint,
+                                      "--id", name,
+                                      "--threads", absl::StrCat(plan.budget.actor_threads),
+                                      "--network-config", plan.ConfigFile()};
+  AddMetricsOptions(plan, name, command);
+  return command;
+}
+
+}  // namespace flowawr

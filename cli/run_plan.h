@@ -1,0 +1,47 @@
+// What `flowawr run` is about to do, checked before anything starts: the configuration, the folder, the command lines.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "cli/thread_budget.h"
+#include "flowawr/v1/config.pb.h"
+
+namespace flowawr {
+
+struct RunRequest {
+  std::string config;                  // file
+  std::vector<std::string> overrides;  // as of --set
+  std::string run_dir;                 // empty: the configuration's
+  bool resume = false;
+  int cores = 1;
+  std::string binaries;  // folder of flowawr-learner, flowawr-actor and flowawr-reward-server
+};
+
+struct RunPlan {
+  v1::RunConfig config;  // with the run's folder and the thread budget filled in
+  ThreadBudget budget;
+  std::string binaries;
+  bool continues = false;            // from a checkpoint
+  std::vector<std::string> scorers;  // that the run's own reward server loads; empty: there is none
+
+  const std::string& run_dir() const { return config.run_dir(); }
+  std::string ConfigFile() const { return run_dir() + "/config.yaml"; }
+  std::string LogFile(const std::string& process) const { return run_dir() + "/logs/" + process + ".log"; }
+  std::string EndpointFile(const std::string& process) const { return run_dir() + "/endpoints/" + process; }
+};
+
+// Errors name the file or folder and what to do: NotFound for a missing model, prompt set, program or, with `resume`,
+// run; AlreadyExists for a folder that holds a run when `resume` is not set; InvalidArgument from the configuration.
+absl::StatusOr<RunPlan> PlanRun(const RunRequest& request);
+
+// Makes the run's folders, writes config.yaml, and removes the addresses of earlier processes.
+absl::Status PrepareRunFolder(const RunPlan& plan);
+
+// The command lines. An empty `reward_endpoint` leaves the option out.
+std::vector<std::string> RewardServerCommand(const RunPlan& plan, const std::string& listen);
+std::vector<std::string> LearnerCommand(const RunPlan& plan, const std::string& reward_endpoint);
+std::vector<std::string> ActorCommand(const RunPlan& plan, int index, const std::string& learner_endpoint);
+
+}  // namespace flowawr

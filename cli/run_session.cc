@@ -1,0 +1,143 @@
+#include "cli/run_session.h"
+
+#include <signal.h>
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
+#include "cli/learner_watch.h"
+#include "cli/progress_display.h"
+#include "cli/supervisor.h"
+#include "common/base/status.h"
+#include "common/rpc/endpoint_file.h"
+
+namespace flowawr {
+namespace {
+
+constexpr absl::Duration kTick = absl::Milliseconds(100);
+constexpr absl::Duration kStopGrace = absl::Seconds(20);  // for actors and the reward server, after the learner
+constexpr char kRewardServer[] = "reward-server";
+constexpr char kLearner[] = "learner";
+
+class RunSession {
+ public:
+  RunSession(const RunPlan& plan, ShutdownSignal& signal)
+      : plan_(plan),
+        signal_(signal),
+        supervisor_(plan.config.local().max_restarts(), Clock::Real()) {}
+
+  RunOutcome Run() {
+    absl::Status status = StartAll();
+    while (status.ok() && !supervisor_.is_ending() && !is_killed_) Tick();
+    if (status.ok()) status = supervisor_.failure();
+    FinishLearner();
+    StopOthers();
+    if (status.ok()) status = supervisor_.failure();
+    display_.Finish();
+    RunOutcome outcome;
+    if (watch_) outcome.last = watch_->Latest();
+    if (is_killed_) {
+      outcome.status = absl::CancelledError("killed; what came after the last checkpoint is lost");
+    } else if (!status.ok()) {
+      outcome.status = std::move(status);
+    } else if (is_stopping_ && outcome.last.update() < outcome.last.updates_total()) {
+      outcome.status = absl::CancelledError("stopped; the run is saved");
+    }
+    return outcome;
+  }
+
+ private:
+  absl::Status StartAll() {
+    std::string reward_endpoint;
+    if (!plan_.scorers.empty()) {
+      FLOWAWR_RETURN_IF_ERROR(Start(ProcessRole::kRewardServer, kRewardServer,
+                                    RewardServerCommand(plan_, plan_.config.network().reward_listen())));
+      FLOWAWR_ASSIGN_OR_RETURN(reward_endpoint, WaitForEndpoint(kRewardServer));
+      // The learner and the actors know this address: a new server must be found there too.
+      supervisor_.SetArguments(kRewardServer, RewardServerCommand(plan_, reward_endpoint));
+    }
+    FLOWAWR_RETURN_IF_ERROR(Start(ProcessRole::kLearner, kLearner, LearnerCommand(plan_, reward_endpoint)));
+    FLOWAWR_ASSIGN_OR_RETURN(const std::string learner, WaitForEndpoint(kLearner));
+    FLOWAWR_ASSIGN_OR_RETURN(watch_, LearnerWatch::Start(learner, plan_.config.network()));
+    for (int i = 0; i < plan_.budget.actors; ++i)
+      FLOWAWR_RETURN_IF_ERROR(Start(ProcessRole::kActor, absl::StrCat("actor-", i), ActorCommand(plan_, i, learner)));
+    return absl::OkStatus();
+  }
+
+  absl::Status Start(ProcessRole role, const std::string& name, std::vector<std::string> arguments) {
+    return supervisor_.Start(
+        {.role = role, .name = name, .arguments = std::move(arguments), .log_file = plan_.LogFile(name)});
+  }
+
+  // Until the process `name` has told its address.
+  absl::StatusOr<std::string> WaitForEndpoint(const std::string& name) {
+    while (true) {
+      absl::StatusOr<std::string> endpoint = ReadEndpointFile(plan_.EndpointFile(name));
+      if (!absl::IsNotFound(endpoint.status())) return endpoint;
+      Tick();
+      if (!supervisor_.failure().ok()) return supervisor_.failure();
+      if (is_stopping_ || supervisor_.is_ending())
+        return absl::CancelledError("stopped before training began; nothing was lost");
+    }
+  }
+
+  // Waits a moment for a signal, then looks at the processes and the learner's news.
+  void Tick() {
+    if (signal_.Wait(kTick)) HandleSignal();
+    for (const std::string& event : supervisor_.Poll()) display_.Say(event);
+    if (!watch_) return;
+    if (const std::optional<v1::Status> status = watch_->Take()) display_.Show(*status);
+    if (watch_->ShutdownFailed()) supervisor_.Signal(ProcessRole::kLearner, SIGTERM);
+  }
+
+  void HandleSignal() {
+    if (is_stopping_) {
+      is_killed_ = true;
+      supervisor_.EndRun();
+      for (ProcessRole role : {ProcessRole::kLearner, ProcessRole::kActor, ProcessRole::kRewardServer})
+        supervisor_.Signal(role, SIGKILL);
+      return;
+    }
+    is_stopping_ = true;
+    if (watch_) {
+      display_.Say("stopping: the learner saves the run (Ctrl-C again kills it)");
+      watch_->RequestShutdown();
+    } else {
+      supervisor_.EndRun();
+    }
+  }
+
+  // A learner that lives on after the run's end (another process failed for good) saves and ends.
+  void FinishLearner() {
+    supervisor_.EndRun();
+    supervisor_.Signal(ProcessRole::kLearner, SIGTERM);
+    while (supervisor_.IsRunning(ProcessRole::kLearner)) Tick();
+  }
+
+  void StopOthers() {
+    const absl::Time deadline = absl::Now() + kStopGrace;
+    for (ProcessRole role : {ProcessRole::kActor, ProcessRole::kRewardServer}) supervisor_.Signal(role, SIGTERM);
+    const auto is_running = [this] {
+      return supervisor_.IsRunning(ProcessRole::kActor) || supervisor_.IsRunning(ProcessRole::kRewardServer);
+    };
+    while (is_running() && absl::Now() < deadline) Tick();  // the supervisor's destructor kills the rest
+  }
+
+  const RunPlan& plan_;
+  ShutdownSignal& signal_;
+  ProgressDisplay display_;
+  Supervisor supervisor_;
+  std::unique_ptr<LearnerWatch> watch_;  // after the learner told its address
+  bool is_stopping_ = false;             // by the user
+  bool is_killed_ = false;
+};
+
+}  // namespace
+
+RunOutcome RunProcesses(const RunPlan& plan, ShutdownSignal& signal) { return RunSession(plan, signal).Run(); }
+
+}  // namespace flowawr

@@ -1,0 +1,109 @@
+#include "cli/supervisor.h"
+
+#include <signal.h>
+#include <sys/wait.h>
+
+#include "common/base/file.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/testing/temp_folder.h"
+
+namespace flowawr {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+
+class SupervisorTest : public testing::Test {
+ protected:
+  ProcessSpec Shell(ProcessRole role, const std::string& name, const std::string& script) {
+    return {.role = role, .name = name, .arguments = {"/bin/sh", "-c", script}, .log_file = folder_ / name};
+  }
+  // Until a child of this process has ended; it stays to be reaped.
+  static void AwaitAnyExit() {
+    siginfo_t info;
+    ASSERT_EQ(waitid(P_ALL, 0, &info, WEXITED | WNOWAIT), 0);
+  }
+  std::string Log(const std::string& name) { return ReadFile(folder_ / name).value_or(""); }
+
+  TempFolder folder_;
+  ManualClock clock_;
+};
+
+TEST_F(SupervisorTest, StartsAnActorAgainAfterItsPauseWithItsNewArguments) {
+  Supervisor supervisor(3, clock_);
+  ASSERT_TRUE(supervisor.Start(Shell(ProcessRole::kActor, "actor-0", "echo first; exit 3")).ok());
+  supervisor.SetArguments("actor-0", {"/bin/sh", "-c", "echo second"});
+  AwaitAnyExit();
+  EXPECT_THAT(supervisor.Poll(), IsEmpty());
+  EXPECT_FALSE(supervisor.IsRunning(ProcessRole::kActor));
+  clock_.Advance(absl::Seconds(1));
+  EXPECT_THAT(supervisor.Poll(), ElementsAre(HasSubstr("actor-0 ended with exit status 3 and was started again")));
+  EXPECT_TRUE(supervisor.IsRunning(ProcessRole::kActor));
+  AwaitAnyExit();
+  EXPECT_EQ(Log("actor-0"), "first\nsecond\n");
+  EXPECT_FALSE(supervisor.is_ending());
+}
+
+TEST_F(SupervisorTest, EndsTheRunWithTheEndOfTheLogWhenTheLearnerFails) {
+  Supervisor supervisor(3, clock_);
+  ASSERT_TRUE(supervisor.Start(Shell(ProcessRole::kLearner, "learner", "echo disk full >&2; exit 73")).ok());
+  AwaitAnyExit();
+  supervisor.Poll();
+  EXPECT_TRUE(supervisor.is_ending());
+  EXPECT_THAT(supervisor.failure().message(), HasSubstr("learner ended with exit status 73"));
+  EXPECT_THAT(supervisor.failure().message(), HasSubstr("disk full"));
+}
+
+TEST_F(SupervisorTest, EndsTheRunWithoutFailureWhenTheLearnerIsDone) {
+  Supervisor supervisor(3, clock_);
+  ASSERT_TRUE(supervisor.Start(Shell(ProcessRole::kLearner, "learner", "exit 0")).ok());
+  AwaitAnyExit();
+  supervisor.Poll();
+  EXPECT_TRUE(supervisor.is_ending());
+  EXPECT_TRUE(supervisor.failure().ok()) << supervisor.failure();
+}
+
+TEST_F(SupervisorTest, GivesUpWhenTheRestartsOfTheRunAreUsedUp) {
+  Supervisor supervisor(1, clock_);
+  ASSERT_TRUE(supervisor.Start(Shell(ProcessRole::kRewardServer, "reward-server", "exit 1")).ok());
+  AwaitAnyExit();
+  supervisor.Poll();
+  clock_.Advance(absl::Seconds(1));
+  supervisor.Poll();
+  ASSERT_TRUE(supervisor.IsRunning(ProcessRole::kRewardServer));
+  AwaitAnyExit();
+  supervisor.Poll();
+  EXPECT_TRUE(supervisor.is_ending());
+  EXPECT_THAT(supervisor.failure().message(), HasSubstr("local.max_restarts"));
+}
+
+TEST_F(SupervisorTest, StartsNothingAgainOnceTheRunEnds) {
+  Supervisor supervisor(3, clock_);
+  ASSERT_TRUE(supervisor.Start(Shell(ProcessRole::kActor, "actor-0", "exec cat /dev/zero > /dev/null")).ok());
+  supervisor.EndRun();
+  supervisor.Signal(ProcessRole::kActor, SIGTERM);
+  AwaitAnyExit();
+  supervisor.Poll();
+  clock_.Advance(absl::Minutes(1));
+  EXPECT_THAT(supervisor.Poll(), IsEmpty());
+  EXPECT_FALSE(supervisor.IsRunning(ProcessRole::kActor));
+  EXPECT_TRUE(supervisor.failure().ok()) << supervisor.failure();
+}
+
+TEST_F(SupervisorTest, KillsWhatRunsWhenItGoes) {
+  {
+    Supervisor supervisor(3, clock_);
+    ASSERT_TRUE(supervisor.Start(Shell(ProcessRole::kActor, "actor-0", "exec cat /dev/zero > /dev/null")).ok());
+  }
+  EXPECT_EQ(waitpid(-1, nullptr, WNOHANG), -1);  // no child is left
+}
+
+TEST_F(SupervisorTest, ShowsTheLastLinesOfALog) {
+  EXPECT_EQ(TailOfLog(folder_.Write("log", "a\nb\nc\n"), 2), "b\nc");
+  EXPECT_EQ(TailOfLog(folder_ / "none", 2), "");
+}
+
+}  // namespace
+}  // namespace flowawr
