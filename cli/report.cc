@@ -43,8 +43,9 @@ std::string Percent(const std::optional<double>& value) {
   return value.has_value() ? absl::StrFormat("%.1f %%", 100 * *value) : "–";
 }
 
-std::string Tile(absl::string_view name, absl::string_view value, absl::string_view more) {
-  return absl::StrCat(R"(<div class="card tile"><div class="name">)", name, R"(</div><div class="value">)", value,
+// `size`: large or small.
+std::string Tile(absl::string_view size, absl::string_view name, absl::string_view value, absl::string_view more) {
+  return absl::StrCat(R"(<div class="card tile )", size, R"("><div class="name">)", name, R"(</div><div class="value">)", value,
                       R"(</div><div class="more">)", more, "</div></div>");
 }
 
@@ -64,11 +65,11 @@ std::string Headline(const RunHistory& history) {
   };
   std::string html = R"(<div class="tiles">)";
   absl::StrAppend(&html,
-                  Tile("Held-out reward",
+                  Tile("large", "Held-out reward",
                        BeforeAndAfter(Figure(of(base, &EvaluationRecord::reward_mean)),
                                       Figure(of(last, &EvaluationRecord::reward_mean))),
                        absl::StrCat("base → trained; standard errors ", error(base), " and ", error(last))),
-                  Tile("Held-out images exactly right",
+                  Tile("large", "Held-out images exactly right",
                        BeforeAndAfter(Percent(of(base, &EvaluationRecord::exact_share)),
                                       Percent(of(last, &EvaluationRecord::exact_share))),
                        absl::StrCat("of ", Grouped(last != nullptr ? last->images : base != nullptr ? base->images : 0),
@@ -77,12 +78,14 @@ std::string Headline(const RunHistory& history) {
     const UpdateRecord& update = history.updates.back();
     const auto skipped = std::count_if(history.updates.begin(), history.updates.end(),
                                        [](const UpdateRecord& one) { return one.is_skipped; });
-    absl::StrAppend(&html, Tile("Updates", Grouped(update.update), absl::StrCat(skipped, " skipped: no group had a best sample")),
-                    Tile("Images trained on", Grouped(update.samples_trained),
+    absl::StrAppend(&html,
+                    Tile("small", "Updates", Grouped(update.update),
+                         skipped == 0 ? "none skipped" : absl::StrCat(skipped, " skipped: all-equal groups")),
+                    Tile("small", "Images trained on", Grouped(update.samples_trained),
                          update.elapsed_s.value_or(0) > 0
-                             ? absl::StrFormat("%.3g images a second", update.samples_trained / *update.elapsed_s)
+                             ? absl::StrFormat("%.0f a second", update.samples_trained / *update.elapsed_s)
                              : std::string()),
-                    Tile("Training time", update.elapsed_s.has_value() ? Duration(*update.elapsed_s) : "–",
+                    Tile("small", "Training time", update.elapsed_s.has_value() ? Duration(*update.elapsed_s) : "–",
                          "evaluations included, over all resumes"));
   }
   return absl::StrCat(html, "</div>");
@@ -91,21 +94,24 @@ std::string Headline(const RunHistory& history) {
 std::string Notes(const RunHistory& history) {
   std::string paragraphs;
   if (history.final_evaluation() == nullptr)
-    absl::StrAppend(&paragraphs, "<p>The run has not been evaluated after its training yet: this is its state so far.</p>");
+    absl::StrAppend(&paragraphs,
+                    "<p>The run has not been evaluated after its training yet: this is its state so far.</p>");
   for (const std::string& note : history.notes) absl::StrAppend(&paragraphs, "<p>", HtmlEscape(note), "</p>");
   if (paragraphs.empty()) return "";
   return absl::StrCat(R"(<div class="card notes">)", paragraphs, "</div>");
 }
 
 std::string PictureFigure(const Picture& picture, absl::string_view when) {
-  std::string title, caption = absl::StrCat(when);
+  std::string title, caption;
   for (const auto& [key, value] : picture.details) absl::StrAppend(&title, title.empty() ? "" : "\n", key, ": ", value);
-  if (picture.reward.has_value()) absl::StrAppendFormat(&caption, " · reward %.2f", *picture.reward);
   if (const auto text = picture.details.find("text"); text != picture.details.end()) {
     const bool is_match = TextMatches(text->second, QuotedTarget(picture.prompt));
-    absl::StrAppend(&caption, R"(<br><span class="read mono )", is_match ? "match" : "mismatch", R"(">)",
-                    is_match ? "✓ " : "✗ ", text->second.empty() ? "nothing" : HtmlEscape(text->second), "</span>");
+    absl::StrAppend(&caption, R"(<span class="read mono )", is_match ? "match" : "mismatch", R"(">)",
+                    is_match ? "✓ " : "✗ ", text->second.empty() ? "nothing" : HtmlEscape(text->second),
+                    "</span><br>");
   }
+  absl::StrAppend(&caption, when);
+  if (picture.reward.has_value()) absl::StrAppendFormat(&caption, " · %.2f", *picture.reward);
   return absl::StrCat(R"(<figure title=")", HtmlEscape(title), R"("><img)",
                       picture.width < kSmallPicture ? R"( class="small")" : "", " width=\"", picture.width,
                       "\" height=\"", picture.height, "\" alt=\"", when, ": ", HtmlEscape(picture.prompt),
@@ -119,7 +125,8 @@ std::string Pictures(const RunHistory& history) {
   for (const auto& [name, picture] : history.final_pictures) names.insert(name);
   std::string html = "<h2>Before and after</h2>";
   if (names.empty()) return absl::StrCat(html, R"(<p class="sub">No pictures yet.</p>)");
-  absl::StrAppend(&html, R"(<p class="sub">Held-out prompts, each pair from the same initial noise; below, what the scorer read. )",
+  absl::StrAppend(&html, "<p class=\"sub\">Held-out prompts, each pair from the same initial noise. Below each: what the scorer read, and "
+                  "the reward. ",
                   names.size() > kPairsShown ? absl::StrCat("The first ", kPairsShown, " of ", names.size(), ", not chosen.")
                                              : absl::StrCat("All ", names.size(), " that were kept."),
                   R"(</p><div class="pairs">)");
@@ -155,21 +162,24 @@ std::string Curves(const RunHistory& history) {
     if (record.reward_mean.has_value())
       heldout.points.push_back({static_cast<double>(record.update), *record.reward_mean, record.reward_stderr});
   const ChartSeries training = UpdateSeries(history, "mean of the update's batch", 1, &UpdateRecord::reward_mean);
-  ChartAxes reward{"Reward by update", "update", 320, std::nullopt, std::nullopt};
+  ChartAxes reward{"Reward by update", "update", 1060, 340, std::nullopt, std::nullopt};
   const auto in_unit = [](const ChartPoint& point) { return point.y >= 0 && point.y <= 1; };
   if (std::all_of(heldout.points.begin(), heldout.points.end(), in_unit) &&
-      std::all_of(training.points.begin(), training.points.end(), in_unit)) {
-    reward.y_low = 0;
-    reward.y_high = 1;
-  }
+      std::all_of(training.points.begin(), training.points.end(), in_unit))
+    reward.y_high = 1;  // an error bar may reach above the largest reward there is
   const auto small = [&](absl::string_view title, int colour, std::optional<double> UpdateRecord::* field) {
-    return ChartCard(title, LineChart({absl::StrCat(title, " by update"), "update", 260, std::nullopt, std::nullopt},
+    return ChartCard(title, LineChart({absl::StrCat(title, " by update"), "update", 360, 230, std::nullopt, std::nullopt},
                                       {UpdateSeries(history, title, colour, field)}));
   };
   return absl::StrCat("<h2>Reward</h2><div class=\"card\">", LineChart(reward, {training, heldout}),
                       "</div><h2>Optimisation</h2><div class=\"columns\">", small("Loss", 3, &UpdateRecord::loss),
                       small("KL to the reference", 4, &UpdateRecord::kl),
                       small("Gradient norm before clipping", 5, &UpdateRecord::grad_norm), "</div>");
+}
+
+std::string Share(double part, double total) {
+  const double percent = total > 0 ? 100 * part / total : 0;
+  return percent > 0 && percent < 1 ? "< 1 %" : absl::StrFormat("%.0f %%", percent);
 }
 
 std::string StageCard(absl::string_view title, int colour, const SecondsByStage& seconds) {
@@ -184,7 +194,7 @@ std::string StageCard(absl::string_view title, int colour, const SecondsByStage&
   std::stable_sort(stages.begin(), stages.end(), [](const auto& a, const auto& b) { return a.second > b.second; });
   std::vector<ChartBar> bars;
   for (const auto& [stage, spent] : stages)
-    bars.push_back({stage, spent, absl::StrFormat("%s · %.0f %%", Duration(spent), total > 0 ? 100 * spent / total : 0)});
+    bars.push_back({stage, spent, absl::StrCat(Duration(spent), " · ", Share(spent, total))});
   return ChartCard(title, BarChart(title, colour, bars));
 }
 

@@ -22,12 +22,16 @@ p{margin:0 0 10px}
 code,pre,.mono{font-family:ui-monospace,SFMono-Regular,Menlo,Consolas,"Liberation Mono",monospace}
 .card{background:var(--card);border:1px solid var(--grid);border-radius:10px;padding:16px 18px;min-width:0}
 .tiles,.columns,.pairs{display:grid;gap:14px}
-.tiles{grid-template-columns:repeat(auto-fit,minmax(200px,1fr));margin-top:22px}
+.tiles{grid-template-columns:repeat(6,1fr);margin-top:22px}
+.tile.large{grid-column:span 3}
+.tile.small{grid-column:span 2}
+@media(max-width:640px){.tile.large,.tile.small{grid-column:span 6}}
 .columns{grid-template-columns:repeat(auto-fit,minmax(min(100%,320px),1fr))}
 .pairs{grid-template-columns:repeat(auto-fill,minmax(min(100%,250px),1fr))}
 .tile .name{color:var(--muted);font-size:.85rem}
-.tile .value{font-size:1.9rem;font-weight:650;line-height:1.25;font-variant-numeric:tabular-nums}
-.tile .value small{font-size:1.05rem;font-weight:500;color:var(--muted)}
+.tile .value{white-space:nowrap;font-size:1.7rem;font-weight:650;line-height:1.25;font-variant-numeric:tabular-nums}
+.tile.large .value{font-size:2.3rem}
+.tile .value small{font-size:1.2rem;font-weight:500;color:var(--muted)}
 .tile .more{color:var(--muted);font-size:.85rem}
 .pair{padding:12px}
 .pair h3{overflow:hidden;text-overflow:ellipsis;white-space:nowrap}
@@ -42,8 +46,8 @@ figcaption{font-size:.78rem;color:var(--muted);margin-top:5px;line-height:1.45}
 .notes{border-left:4px solid var(--series-2);margin-top:18px}
 .notes p:last-child{margin:0}
 svg.chart{display:block;width:100%;height:auto;overflow:visible}
-.chart text{font-size:12.5px;fill:var(--muted);font-variant-numeric:tabular-nums}
-.chart text.label{fill:var(--ink);font-size:14px}
+.chart text{font-size:12px;fill:var(--muted);font-variant-numeric:tabular-nums}
+.chart text.label{fill:var(--ink);font-size:13px}
 .chart .grid{stroke:var(--grid)}
 .chart .axis{stroke:var(--axis)}
 .chart .line{fill:none;stroke:var(--c);stroke-width:2;stroke-linejoin:round}

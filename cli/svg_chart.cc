@@ -10,12 +10,12 @@
 namespace flowawr {
 namespace {
 
-constexpr double kWidth = 640, kLeft = 56, kRight = 14, kTop = 12, kBottom = 40;
+constexpr double kLeft = 50, kRight = 12, kTop = 10, kBottom = 38;
 
 // Where the data lies, and where it lands on the picture.
 struct Frame {
-  double x_low, x_high, y_low, y_high, height;
-  double X(double x) const { return kLeft + (x - x_low) / (x_high - x_low) * (kWidth - kLeft - kRight); }
+  double x_low, x_high, y_low, y_high, width, height;
+  double X(double x) const { return kLeft + (x - x_low) / (x_high - x_low) * (width - kLeft - kRight); }
   double Y(double y) const { return height - kBottom - (y - y_low) / (y_high - y_low) * (height - kBottom - kTop); }
 };
 
@@ -25,29 +25,29 @@ double ErrorOf(const ChartPoint& point) {
   return point.error.has_value() && std::isfinite(*point.error) ? *point.error : 0;
 }
 
-std::string Open(absl::string_view title, double height) {
-  return absl::StrFormat(R"(<svg class="chart" viewBox="0 0 %g %g" role="img" aria-label="%s">)", kWidth, height,
+std::string Open(absl::string_view title, double width, double height) {
+  return absl::StrFormat(R"(<svg class="chart" viewBox="0 0 %g %g" role="img" aria-label="%s">)", width, height,
                          HtmlEscape(title));
 }
 
-void AppendAxes(const ChartAxes& axes, const Frame& frame, std::string* svg) {
+void AppendAxes(const ChartAxes& axes, const std::vector<double>& y_ticks, const Frame& frame, std::string* svg) {
   const double slack = 1e-9 * (frame.y_high - frame.y_low);
-  for (const double tick : NiceTicks(frame.y_low, frame.y_high, 5)) {
+  for (const double tick : y_ticks) {
     if (tick < frame.y_low - slack || tick > frame.y_high + slack) continue;
     const double y = frame.Y(tick);
-    absl::StrAppendFormat(svg, R"(<line class="grid" x1="%g" x2="%g" y1="%.1f" y2="%.1f"/>)", kLeft, kWidth - kRight, y,
-                          y);
+    absl::StrAppendFormat(svg, R"(<line class="grid" x1="%g" x2="%g" y1="%.1f" y2="%.1f"/>)", kLeft,
+                          frame.width - kRight, y, y);
     absl::StrAppendFormat(svg, R"(<text class="tick" x="%g" y="%.1f" text-anchor="end">%g</text>)", kLeft - 8, y + 4,
                           tick);
   }
-  for (const double tick : NiceTicks(frame.x_low, frame.x_high, 7)) {
+  for (const double tick : NiceTicks(frame.x_low, frame.x_high, frame.width > 600 ? 10 : 5)) {
     if (tick < frame.x_low || tick > frame.x_high) continue;
     absl::StrAppendFormat(svg, R"(<text class="tick" x="%.1f" y="%g" text-anchor="middle">%g</text>)", frame.X(tick),
                           frame.height - kBottom + 18, tick);
   }
-  absl::StrAppendFormat(svg, R"(<line class="axis" x1="%g" x2="%g" y1="%g" y2="%g"/>)", kLeft, kWidth - kRight,
-                        frame.height - kBottom, frame.height - kBottom);
-  absl::StrAppendFormat(svg, R"(<text class="tick" x="%g" y="%g" text-anchor="end">%s</text>)", kWidth - kRight,
+  absl::StrAppendFormat(svg, R"(<line class="axis" x1="%g" x2="%g" y1="%g" y2="%g"/>)", kLeft,
+                        frame.width - kRight, frame.height - kBottom, frame.height - kBottom);
+  absl::StrAppendFormat(svg, R"(<text class="tick" x="%g" y="%g" text-anchor="end">%s</text>)", frame.width - kRight,
                         frame.height - 6, HtmlEscape(axes.x_label));
 }
 
@@ -68,8 +68,9 @@ void AppendSeries(const ChartSeries& series, const Frame& frame, std::string* sv
                             x - 4, top, x - 4, bottom);
     }
     // Without markers the circle is only there to be pointed at.
-    absl::StrAppendFormat(svg, R"(<circle class="%s" cx="%.1f" cy="%.1f" r="%g"><title>%s, %g: %.4g%s</title></circle>)",
-                          series.has_markers ? "marker" : "hover", x, y, series.has_markers ? 4.5 : 6.0,
+    absl::StrAppendFormat(svg, R"(<circle class="%s" cx="%.1f" cy="%.1f" r="%g"><title>%s, %g: %.4g%s</title>)"
+                          "</circle>",
+                          series.has_markers ? "marker" : "hover", x, y, series.has_markers ? 3.5 : 6.0,
                           HtmlEscape(series.name), point.x, point.y,
                           error > 0 ? absl::StrFormat(" ± %.2g", error) : std::string());
   }
@@ -127,7 +128,7 @@ std::vector<double> NiceTicks(double low, double high, int count) {
 
 std::string LineChart(const ChartAxes& axes, const std::vector<ChartSeries>& series) {
   constexpr double kInfinity = std::numeric_limits<double>::infinity();
-  Frame frame{kInfinity, -kInfinity, kInfinity, -kInfinity, static_cast<double>(axes.height)};
+  Frame frame{kInfinity, -kInfinity, kInfinity, -kInfinity, axes.width * 1.0, axes.height * 1.0};
   for (const ChartSeries& one : series) {
     for (const ChartPoint& point : one.points) {
       if (!IsDrawable(point)) continue;
@@ -137,11 +138,11 @@ std::string LineChart(const ChartAxes& axes, const std::vector<ChartSeries>& ser
       frame.y_high = std::max(frame.y_high, point.y + ErrorOf(point));
     }
   }
-  std::string svg = Open(axes.title, axes.height);
+  std::string svg = Open(axes.title, axes.width, axes.height);
   if (frame.x_low > frame.x_high) {
-    absl::StrAppendFormat(&svg, R"(<text class="tick" x="%g" y="%g" text-anchor="middle">nothing recorded yet</text></svg>)",
-                          kWidth / 2, frame.height / 2);
-    return svg;
+    absl::StrAppendFormat(&svg, R"(<text class="tick" x="%g" y="%g" text-anchor="middle">nothing recorded yet</text>)",
+                          frame.width / 2, frame.height / 2);
+    return svg + "</svg>";
   }
   if (frame.x_high == frame.x_low) frame.x_high += 1;
   if (frame.y_high == frame.y_low) {
@@ -149,19 +150,19 @@ std::string LineChart(const ChartAxes& axes, const std::vector<ChartSeries>& ser
     frame.y_low -= margin;
     frame.y_high += margin;
   }
-  const std::vector<double> ticks = NiceTicks(frame.y_low, frame.y_high, 5);
-  frame.y_low = axes.y_low.value_or(ticks.front());
-  frame.y_high = axes.y_high.value_or(ticks.back());
-  AppendAxes(axes, frame, &svg);
+  const std::vector<double> y_ticks = NiceTicks(frame.y_low, frame.y_high, 5);
+  frame.y_low = axes.y_low.value_or(y_ticks.front());
+  frame.y_high = axes.y_high.value_or(y_ticks.back());
+  AppendAxes(axes, y_ticks, frame, &svg);
   for (const ChartSeries& one : series) AppendSeries(one, frame, &svg);
   return absl::StrCat(svg, "</svg>", series.size() > 1 ? Legend(series) : "");
 }
 
 std::string BarChart(absl::string_view title, int colour, const std::vector<ChartBar>& bars) {
-  constexpr double kRow = 30, kLabel = 110, kText = 130;
+  constexpr double kWidth = 500, kRow = 28, kLabel = 92, kText = 132;
   double largest = 0;
   for (const ChartBar& bar : bars) largest = std::max(largest, bar.value);
-  std::string svg = Open(title, std::max<double>(kRow, kRow * bars.size()));
+  std::string svg = Open(title, kWidth, std::max<double>(kRow, kRow * bars.size()));
   absl::StrAppendFormat(&svg, R"svg(<g style="--c:var(--series-%d)">)svg", colour);
   for (size_t i = 0; i < bars.size(); ++i) {
     const double y = kRow * i;

@@ -31,9 +31,9 @@ struct ChartSeries {
 };
 
 struct ChartAxes {
-  std::string title;    // for screen readers
+  std::string title;  // for screen readers
   std::string x_label;
-  int height = 260;     // of a width of 640 units; the chart scales with the page
+  int width = 360, height = 230;  // in pixels of the page where it has the room; the chart scales with its place
   std::optional<double> y_low, y_high;  // fixed ends; the data's otherwise
 };
 
@@ -46,7 +46,7 @@ struct ChartBar {
   std::string text;   // written at the bar's end
 };
 
-// Horizontal bars in the given order.
+// Horizontal bars in the given order, for a place about 500 pixels wide.
 std::string BarChart(absl::string_view title, int colour, const std::vector<ChartBar>& bars);
 
 }  // namespace flowawr
