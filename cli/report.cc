@@ -171,7 +171,7 @@ std::string Curves(const RunHistory& history) {
     return ChartCard(title, LineChart({absl::StrCat(title, " by update"), "update", 360, 230, std::nullopt, std::nullopt},
                                       {UpdateSeries(history, title, colour, field)}));
   };
-  return absl::StrCat("<h2>Reward</h2><div class=\"card\">", LineChart(reward, {training, heldout}),
+  return absl::StrCat("<h2>Reward</h2><div class=\"card scroll\">", LineChart(reward, {training, heldout}),
                       "</div><h2>Optimisation</h2><div class=\"columns\">", small("Loss", 3, &UpdateRecord::loss),
                       small("KL to the reference", 4, &UpdateRecord::kl),
                       small("Gradient norm before clipping", 5, &UpdateRecord::grad_norm), "</div>");

@@ -60,6 +60,7 @@ svg.chart{display:block;width:100%;height:auto;overflow:visible}
 .legend span{margin-right:18px;white-space:nowrap}
 .legend i{display:inline-block;width:11px;height:11px;border-radius:3px;margin-right:6px}
 .scroll{overflow-x:auto}
+.scroll>svg.chart{min-width:640px}
 table{border-collapse:collapse;width:100%;font-size:.88rem;font-variant-numeric:tabular-nums}
 th,td{text-align:right;padding:5px 10px;border-bottom:1px solid var(--grid);white-space:nowrap}
 th:first-child,td:first-child{text-align:left}

@@ -57,12 +57,14 @@ UpdateLine ReadUpdate(const Json& line) {
   UpdateRecord record;
   record.update = Count(line, "update");
   record.reward_mean = Number(line, "reward_mean");
-  record.loss = Number(line, "loss");
-  record.kl = Number(line, "kl");
-  record.grad_norm = Number(line, "grad_norm");
   record.elapsed_s = Number(line, "elapsed_s");
   record.samples_trained = Count(line, "samples_trained");
   record.is_skipped = line.contains("skipped") && line["skipped"].is_boolean() && line["skipped"].get<bool>();
+  if (!record.is_skipped) {  // otherwise nothing was computed
+    record.loss = Number(line, "loss");
+    record.kl = Number(line, "kl");
+    record.grad_norm = Number(line, "grad_norm");
+  }
   return {record, Numbers(line, "seconds"), Numbers(line, "actor_seconds")};
 }
 
@@ -180,6 +182,7 @@ absl::StatusOr<RunHistory> ReadRunHistory(const std::string& run_dir) {
   if (history.run_id.empty()) history.run_id = RunIdOfCheckpoint(run_dir);
   history.base_pictures = ReadPictures(run_dir, "base", history);
   history.final_pictures = ReadPictures(run_dir, "final", history);
+  if (history.final_pictures.empty()) history.final_pictures = ReadPictures(run_dir, "latest", history);
   absl::StatusOr<std::string> config = ReadFile(run_dir + "/config.yaml", size_t{4} << 20);
   if (config.ok())
     history.config_yaml = *std::move(config);

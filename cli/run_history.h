@@ -44,7 +44,9 @@ struct RunHistory {
   std::vector<UpdateRecord> updates;          // by update; of a repeated one the last line counts
   std::vector<EvaluationRecord> evaluations;  // likewise
   SecondsByStage learner_seconds, actor_seconds;  // sums over the updates; the actors' over all actors
-  std::map<std::string, Picture> base_pictures, final_pictures;  // by file name without ending: the same seeds
+  // By file name without ending: the same prompt and seed have the same name. The final ones of a run that has not come
+  // to its end are those of its latest evaluation.
+  std::map<std::string, Picture> base_pictures, final_pictures;
   std::string config_yaml;
   std::vector<std::string> notes;  // sentences for the reader of the report
 

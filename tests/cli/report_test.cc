@@ -1,0 +1,100 @@
+#include "cli/report.h"
+
+#include <gmock/gmock.h>
+
+#include "absl/strings/escaping.h"
+#include "tests/cli/run_directory_fixture.h"
+
+namespace flowawr {
+namespace {
+
+using nlohmann::json;
+using testing::HasSubstr;
+using testing::Not;
+
+class ReportTest : public RunDirectoryFixture {
+ protected:
+  ReportTest() {
+    Write("config.yaml", "name: tiny\n");
+    Write("metrics.jsonl",
+          EvaluationLine(0, 0.52, 0.125) + UpdateLine(1, 0.55) + UpdateLine(2, 0.6) + EvaluationLine(2, 0.95, 0.875));
+    WritePicture("base", "000", "a sign that says \"CAT\"", 0.67, "cot");
+    WritePicture("final", "000", "a sign that says \"CAT\"", 1, "cat");
+  }
+
+  std::string Page() const {
+    const absl::Status status = WriteReport(run_dir_);
+    EXPECT_TRUE(status.ok()) << status;
+    return Read("report.html");
+  }
+};
+
+TEST_F(ReportTest, SummarisesTheRunForPrograms) {
+  Write("export/peft/adapter_model.safetensors", "abc");
+  Page();
+  const json summary = json::parse(Read("summary.json"));
+  EXPECT_EQ(summary["heldout"]["base"]["reward_mean"], 0.52);
+  EXPECT_EQ(summary["heldout"]["base"]["exact_share"], 0.125);
+  EXPECT_EQ(summary["heldout"]["final"]["reward_mean"], 0.95);
+  EXPECT_EQ(summary["heldout"]["final"]["exact_share"], 0.875);
+  EXPECT_EQ(summary["updates"], 2);
+  EXPECT_EQ(summary["images_trained"], 256);
+  EXPECT_EQ(summary["seconds_by_stage"]["learner"]["train"], 6);
+  // FIPS 180-2, appendix B.1.
+  EXPECT_EQ(summary["adapter_sha256"]["peft"], "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+  EXPECT_TRUE(summary["adapter_sha256"]["diffusers"].is_null());
+}
+
+TEST_F(ReportTest, LeavesTheFinalFiguresOpenWhileTheRunGoesOn) {
+  Write("metrics.jsonl", EvaluationLine(0, 0.52, 0.125) + UpdateLine(1, 0.55));
+  EXPECT_THAT(Page(), HasSubstr("not been evaluated after its training yet"));
+  EXPECT_TRUE(json::parse(Read("summary.json"))["heldout"]["final"].is_null());
+}
+
+TEST_F(ReportTest, ShowsBothPicturesWithWhatWasRead) {
+  const std::string page = Page();
+  EXPECT_THAT(page, HasSubstr("data:image/png;base64," + absl::Base64Escape(Read("images/base/000.png"))));
+  EXPECT_THAT(page, HasSubstr(R"(mismatch">✗ cot</span>)"));
+  EXPECT_THAT(page, HasSubstr(R"( match">✓ cat</span>)"));
+  EXPECT_THAT(page, HasSubstr("0.520 →</small> 0.950"));
+  EXPECT_THAT(page, HasSubstr("12.5 % →</small> 87.5 %"));
+}
+
+TEST_F(ReportTest, NeedsNothingFromOutside) {
+  const std::string page = Page();
+  for (const char* outside : {"http:", "https:", "<script", "<link", "@import", "url("})
+    EXPECT_THAT(page, Not(HasSubstr(outside)));
+  EXPECT_THAT(page, HasSubstr("prefers-color-scheme:dark"));
+}
+
+TEST_F(ReportTest, EscapesEverythingFromTheRunDirectory) {
+  const std::string evil = "<img src=x onerror=\"alert('1')\">";
+  Write("config.yaml", "name: " + evil);
+  WritePicture("final", "000", evil, 1, evil);
+  json line = json::parse(EvaluationLine(2, 0.95, 0.875));
+  line["run_id"] = evil;
+  line["by_scorer"] = {{evil, 1.0}};
+  json update = json::parse(UpdateLine(1, 0.5));
+  update["seconds"] = {{evil, 1.0}};
+  Write("metrics.jsonl", update.dump() + "\n" + line.dump() + "\n");
+  const std::string page = Page();
+  EXPECT_THAT(page, Not(HasSubstr("<img src=x")));
+  EXPECT_THAT(page, Not(HasSubstr("onerror=\"")));
+  EXPECT_THAT(page, HasSubstr("&lt;img src=x onerror=&quot;alert(&#39;1&#39;)&quot;&gt;"));
+}
+
+TEST_F(ReportTest, TellsWhatItLeftOut) {
+  Write("metrics.jsonl", Read("metrics.jsonl") + "{\"kind\":");
+  EXPECT_THAT(Page(), HasSubstr("The last line of metrics.jsonl is cut short"));
+  EXPECT_THAT(json::parse(Read("summary.json"))["notes"].dump(), HasSubstr("cut short"));
+}
+
+TEST_F(ReportTest, WritesNothingWhereThereIsNoRun) {
+  std::filesystem::remove(run_dir_ + "/metrics.jsonl");
+  EXPECT_TRUE(absl::IsNotFound(WriteReport(run_dir_)));
+  EXPECT_FALSE(std::filesystem::exists(run_dir_ + "/report.html"));
+  EXPECT_FALSE(std::filesystem::exists(run_dir_ + "/summary.json"));
+}
+
+}  // namespace
+}  // namespace flowawr
