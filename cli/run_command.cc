@@ -22,19 +22,21 @@
 namespace flowawr {
 namespace {
 
-constexpr char kDescription[] =
-    R"(Trains: starts a reward server, the learner and actors on this machine, shows the progress, writes a report.
+constexpr char kDescription[] = "Train: start every process of a run on this machine, watch it, report it.";
 
+constexpr char kFooter[] =
+    R"(Examples:
   flowawr run configs/tiny-ocr.yaml
   flowawr run configs/tiny-ocr.yaml --run-dir runs/second --set optimizer.learning_rate=5e-4 --set seed=2
   flowawr run runs/second/config.yaml --resume
 
-Everything of a run is in its folder: config.yaml, checkpoints/, logs/, events/ (TensorBoard), metrics.jsonl, images/,
-export/ (the adapter for peft and diffusers), report.html and summary.json.)";
+A reward server (when a reward term names no endpoint), the learner and the actors are started; actors and the reward
+server are started again when they die (local.max_restarts). Everything of a run is in its folder: config.yaml,
+checkpoints/, logs/, events/ (TensorBoard), metrics.jsonl, images/, export/ (the adapter for peft and diffusers),
+report.html and summary.json.
 
-constexpr char kFooter[] =
-    R"(Ctrl-C saves the run and ends it; --resume goes on from there. A second Ctrl-C kills it, which loses what came after
-the last checkpoint. Actors and the reward server are started again when they die (local.max_restarts).)";
+Ctrl-C saves the run and ends it; --resume goes on from there. A second Ctrl-C kills it, which loses what came after
+the last checkpoint.)";
 
 // The cores this process may use, which a container can make fewer than the machine has.
 int Cores() {
