@@ -1,8 +1,10 @@
 // flowawr: the one command that people type. Each subcommand is a file pair that adds itself here.
 #include <CLI/CLI.hpp>
 
+#include "cli/config_command.h"
 #include "cli/report_command.h"
 #include "cli/run_command.h"
+#include "cli/sample_command.h"
 #include "common/base/version.h"
 
 namespace flowawr {
@@ -27,6 +29,8 @@ int Main(int argc, char** argv) {
   int exit_code = 0;
   AddRunCommand(app, &exit_code);
   AddReportCommand(app, &exit_code);
+  AddSampleCommand(app, &exit_code);
+  AddConfigCommand(app, &exit_code);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

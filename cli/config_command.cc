@@ -1,0 +1,57 @@
+#include "cli/config_command.h"
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "cli/exit_code.h"
+#include "common/base/status.h"
+#include "common/config/run_config.h"
+
+namespace flowawr {
+namespace {
+
+constexpr char kDescription[] = "Check a configuration and print it with every default filled in";
+
+constexpr char kFooter[] = R"(Examples:
+  flowawr config configs/tiny-ocr.yaml
+  flowawr config configs/tiny-ocr.yaml --set optimizer.learning_rate=1e-4 > mine.yaml
+  flowawr config --reference                  every field: type, default, accepted values, meaning
+
+What is printed is itself a configuration. Mistakes are listed all at once, with file and line.)";
+
+struct Arguments {
+  std::string config;
+  std::vector<std::string> overrides;
+  bool reference = false;
+};
+
+absl::StatusOr<std::string> Text(const Arguments& arguments) {
+  if (arguments.reference) return RunConfigReference();
+  if (arguments.config.empty())
+    return absl::InvalidArgumentError("name a configuration file, e.g. `flowawr config configs/tiny-ocr.yaml`");
+  FLOWAWR_ASSIGN_OR_RETURN(const v1::RunConfig config, LoadRunConfig(arguments.config, arguments.overrides));
+  return RunConfigToYaml(config);
+}
+
+}  // namespace
+
+void AddConfigCommand(CLI::App& app, int* exit_code) {
+  auto arguments = std::make_shared<Arguments>();
+  CLI::App* command = app.add_subcommand("config", kDescription);
+  command->footer(kFooter);
+  command->add_option("CONFIG", arguments->config, "the YAML file of a run");
+  command->add_option("--set", arguments->overrides, "PATH=VALUE, changes one field; may be repeated")
+      ->allow_extra_args(false);
+  command->add_flag("--reference", arguments->reference, "print the description of all fields (Markdown) instead");
+  command->callback([arguments, exit_code] {
+    const absl::StatusOr<std::string> text = Text(*arguments);
+    if (text.ok()) std::fputs(text->c_str(), stdout);
+    *exit_code = ReportAndExitCodeOf(text.status());
+  });
+}
+
+}  // namespace flowawr

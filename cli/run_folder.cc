@@ -1,0 +1,101 @@
+#include "cli/run_folder.h"
+
+#include <google/protobuf/util/json_util.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <functional>
+#include <system_error>
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "common/base/file.h"
+#include "common/config/run_config.h"
+#include "common/rpc/endpoint_file.h"
+
+namespace flowawr {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr size_t kMostManifestBytes = size_t{64} << 20;
+
+// Names hold the update in a fixed width at least, so that longer is newer, and of equal length the greater.
+bool IsNewer(const std::string& a, const std::string& b) { return a.size() != b.size() ? a.size() > b.size() : a > b; }
+
+std::vector<std::string> CheckpointNames(const std::string& folder) {
+  std::vector<std::string> names;
+  std::error_code error;
+  for (fs::directory_iterator entry(folder, error), end; !error && entry != end; entry.increment(error)) {
+    std::string name = entry->path().filename().string();
+    if (absl::StartsWith(name, "update-")) names.push_back(std::move(name));
+  }
+  std::sort(names.begin(), names.end(), IsNewer);
+  return names;
+}
+
+}  // namespace
+
+absl::StatusOr<v1::RunConfig> ReadRunFolderConfig(const std::string& run_dir) {
+  const std::string file = run_dir + "/config.yaml";
+  std::error_code ignored;
+  if (!fs::exists(file, ignored)) {
+    return absl::NotFoundError(absl::StrCat(run_dir,
+                                            " is not a run directory (it has no config.yaml): name the run_dir ",
+                                            "of a configuration that `flowawr run` was started with"));
+  }
+  return LoadRunConfig(file);
+}
+
+absl::StatusOr<CheckpointFolder> NewestCheckpoint(const std::string& run_dir) {
+  const std::string folder = run_dir + "/checkpoints";
+  for (const std::string& name : CheckpointNames(folder)) {
+    CheckpointFolder checkpoint{absl::StrCat(folder, "/", name), {}};
+    const absl::StatusOr<std::string> json = ReadFile(checkpoint.path + "/checkpoint.json", kMostManifestBytes);
+    google::protobuf::util::JsonParseOptions options;
+    options.ignore_unknown_fields = true;
+    if (json.ok() && google::protobuf::util::JsonStringToMessage(*json, &checkpoint.manifest, options).ok())
+      return checkpoint;
+  }
+  return absl::NotFoundError(absl::StrCat(folder, " holds no checkpoint: the run stopped before its first one"));
+}
+
+v1::Status StatusOfCheckpoint(const CheckpointFolder& checkpoint, const std::string& run_dir) {
+  const v1::CheckpointManifest& manifest = checkpoint.manifest;
+  v1::Status status;
+  status.set_run_id(manifest.run_id());
+  status.set_name(manifest.config().name());
+  status.set_run_dir(run_dir);
+  status.set_update(manifest.update());
+  status.set_updates_total(static_cast<uint64_t>(manifest.config().train().updates()));
+  const bool is_finished = status.update() >= status.updates_total();
+  status.set_phase(is_finished ? v1::FINISHED : v1::PAUSED);
+  if (!is_finished)
+    status.set_message(absl::StrCat("stopped; `flowawr run ", run_dir, "/config.yaml --resume` goes on"));
+  status.set_policy_version(manifest.behaviour_version());
+  status.set_groups_accepted(manifest.groups_accepted());
+  status.set_samples_accepted(manifest.samples_trained());
+  status.set_samples_trained(manifest.samples_trained());
+  status.set_updates_skipped(manifest.updates_skipped());
+  status.set_elapsed_s(manifest.elapsed_s());
+  *status.mutable_dropped() = manifest.dropped();
+  if (manifest.has_base()) *status.mutable_base() = manifest.base();
+  if (manifest.has_latest()) *status.mutable_latest() = manifest.latest();
+  *status.mutable_reward_spec() = manifest.reward_spec();
+  status.set_last_checkpoint(checkpoint.path);
+  return status;
+}
+
+std::string ExportedPeftFolder(const std::string& run_dir) { return run_dir + "/export/peft"; }
+
+absl::StatusOr<std::string> LearnerEndpointOf(const std::string& run_dir) {
+  const absl::StatusOr<std::string> endpoint = ReadEndpointFile(run_dir + "/endpoints/learner");
+  if (absl::IsNotFound(endpoint.status())) {
+    return absl::NotFoundError(absl::StrCat("no learner runs for ", run_dir,
+                                            " (no endpoints/learner there): start it, or name --learner HOST:PORT"));
+  }
+  return endpoint;
+}
+
+}  // namespace flowawr

@@ -1,0 +1,33 @@
+// What a run directory tells without its learner: its configuration, its newest checkpoint, where its learner answers.
+#pragma once
+
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "flowawr/v1/checkpoint.pb.h"
+#include "flowawr/v1/config.pb.h"
+
+namespace flowawr {
+
+// RUN_DIR/config.yaml. NotFound, saying what a run directory is, when `run_dir` is none.
+absl::StatusOr<v1::RunConfig> ReadRunFolderConfig(const std::string& run_dir);
+
+struct CheckpointFolder {
+  std::string path;
+  v1::CheckpointManifest manifest;
+};
+
+// The checkpoint of the highest update whose manifest can be read. NotFound when there is none. The tensor files are
+// not looked at.
+absl::StatusOr<CheckpointFolder> NewestCheckpoint(const std::string& run_dir);
+
+// A stopped run's state as the learner would have told it at that checkpoint. Pure.
+v1::Status StatusOfCheckpoint(const CheckpointFolder& checkpoint, const std::string& run_dir);
+
+// The folder of the adapter for peft that a finished run, or `flowawr export`, left; it need not be there.
+std::string ExportedPeftFolder(const std::string& run_dir);
+
+// RUN_DIR/endpoints/learner: host:port while the run's processes run. NotFound for a run that is stopped.
+absl::StatusOr<std::string> LearnerEndpointOf(const std::string& run_dir);
+
+}  // namespace flowawr
