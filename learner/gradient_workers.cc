@@ -1,185 +1,292 @@
 #include "learner/gradient_workers.h"
 
-#include <ATen/Parallel.h>
+#include <torch/csrc/autograd/autograd.h>
 #include <torch/types.h>
 
+#include <ATen/Parallel.h>
+
 #include <algorithm>
+#include <exception>
 #include <map>
 #include <optional>
 #include <thread>
 #include <utility>
 
+#include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
-#include "common/base/status.h"
 #include "common/diffusion/noise.h"
 #include "learner/random_streams.h"
 
 namespace flowawr {
-
-// Rows of one group: `sample` and `sigma` (an index into sigmas_) side by side.
-struct GradientWorkers::Chunk {
-  size_t group = 0;  // position in the batch
-  std::vector<int64_t> samples;
-  std::vector<int> sigmas;
-};
-
 namespace {
 
-int ThreadsOf(const v1::TrainConfig& train) {
-  return train.threads() > 0 ? train.threads() : static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+// Rows [begin, end) of one group, numbered sample by sample.
+struct Chunk {
+  int group = 0;
+  int64_t begin = 0, end = 0;
+};
+
+struct ChunkResult {
+  at::Tensor gradient;  // of the sum of the rows' losses
+  double loss = 0, policy_loss = 0, kl = 0;
+};
+
+std::vector<float> TrainingSigmas(const v1::RunConfig& config, std::vector<float> sigmas) {
+  const int steps = static_cast<int>(sigmas.size()) - 1;
+  sigmas.resize(std::max(1, static_cast<int>(steps * config.train().timestep_fraction())));
+  return sigmas;
 }
 
-// The noise that training mixes into one row.
-at::Tensor TrainingNoise(uint64_t seed, uint64_t update, uint64_t group, int64_t sample, int sigma, at::IntArrayRef shape) {
-  const uint64_t stream = RandomStream(RandomUse::kTrainingNoise, update, group, static_cast<uint64_t>(sigma));
-  return InitialNoise(TrainingNoiseSeed(seed), stream, static_cast<uint32_t>(sample), shape);
+int ThreadsOf(const v1::RunConfig& config) {
+  const int threads = config.train().threads();
+  return threads > 0 ? threads : std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
 }
 
-// Adds chunk gradients in chunk order, whatever order they are finished in. Thread-safe.
-class OrderedSum {
+}  // namespace
+
+// Threads that live as long as the pool and run one piece of work all at once.
+class GradientWorkers::Pool {
  public:
-  explicit OrderedSum(int64_t size) { total_.gradient = at::zeros({size}); }
-
-  void Add(size_t chunk, BatchGradient part) {
-    absl::MutexLock lock(&mutex_);
-    waiting_.emplace(chunk, std::move(part));
-    for (auto next = waiting_.find(next_); next != waiting_.end(); next = waiting_.find(++next_)) {
-      total_.gradient.add_(next->second.gradient);
-      total_.loss += next->second.loss;
-      total_.kl += next->second.kl;
-      total_.rows += next->second.rows;
-      waiting_.erase(next);
+  explicit Pool(int threads) {
+    for (int i = 0; i < threads; ++i) threads_.emplace_back([this] { Loop(); });
+  }
+  ~Pool() {
+    {
+      const absl::MutexLock lock(&mutex_);
+      is_closed_ = true;
     }
+    for (std::thread& thread : threads_) thread.join();
   }
-  void Fail(absl::Status status) {
-    absl::MutexLock lock(&mutex_);
-    if (status_.ok()) status_ = std::move(status);
-  }
-  bool has_failed() const {
-    absl::MutexLock lock(&mutex_);
-    return !status_.ok();
-  }
-  absl::StatusOr<BatchGradient> Take() {
-    absl::MutexLock lock(&mutex_);
-    if (!status_.ok()) return status_;
-    return std::move(total_);
+
+  int size() const { return static_cast<int>(threads_.size()); }
+
+  // Returns when every thread has run `work` once. It must not throw.
+  void Run(const std::function<void()>& work) {
+    const absl::MutexLock lock(&mutex_);
+    work_ = &work;
+    ++round_;
+    running_ = size();
+    mutex_.Await(absl::Condition(+[](int* running) { return *running == 0; }, &running_));
+    work_ = nullptr;
   }
 
  private:
-  mutable absl::Mutex mutex_;
-  size_t next_ ABSL_GUARDED_BY(mutex_) = 0;
-  std::map<size_t, BatchGradient> waiting_ ABSL_GUARDED_BY(mutex_);
-  BatchGradient total_ ABSL_GUARDED_BY(mutex_);
-  absl::Status status_ ABSL_GUARDED_BY(mutex_);
+  void Loop() {
+    // Parallel by chunks, not inside them: that scales better and adds up in one order.
+    at::set_num_threads(1);
+    uint64_t seen = 0;
+    while (true) {
+      const std::function<void()>* work = nullptr;
+      {
+        const absl::MutexLock lock(&mutex_);
+        const auto has_news = [&]() ABSL_NO_THREAD_SAFETY_ANALYSIS { return is_closed_ || round_ != seen; };
+        mutex_.Await(absl::Condition(&has_news));
+        if (is_closed_) return;
+        seen = round_;
+        work = work_;
+      }
+      (*work)();
+      const absl::MutexLock lock(&mutex_);
+      --running_;
+    }
+  }
+
+  absl::Mutex mutex_;
+  const std::function<void()>* work_ ABSL_GUARDED_BY(mutex_) = nullptr;
+  uint64_t round_ ABSL_GUARDED_BY(mutex_) = 0;
+  int running_ ABSL_GUARDED_BY(mutex_) = 0;
+  bool is_closed_ ABSL_GUARDED_BY(mutex_) = false;
+  std::vector<std::thread> threads_;
 };
 
-}  // namespace
+// One Compute(): what its chunks read, and their sum.
+struct GradientWorkers::Job {
+  const Transformer& transformer;
+  const v1::RunConfig& config;
+  const std::vector<float>& sigmas;
+  const int64_t draws;  // sigmas a sample
+  const uint64_t update;
+  const std::vector<Group>& batch;
+  const at::Tensor energies;   // [groups, samples] f32
+  const at::Tensor leaf;       // the adapter's vector, requiring grad
+  const BoundAdapter current;  // bound to `leaf`
+  const std::map<uint64_t, std::optional<BoundAdapter>> old_by_version;  // nullopt: v_old is v_theta
+  const std::vector<Chunk> chunks;
+  const std::atomic<bool>& is_cancelled;
+  const size_t window;  // how far ahead of the sum chunks may be claimed: bounds the memory of `finished`
+
+  absl::Mutex mutex;
+  size_t next_claim ABSL_GUARDED_BY(mutex) = 0;
+  size_t next_sum ABSL_GUARDED_BY(mutex) = 0;
+  std::map<size_t, ChunkResult> finished ABSL_GUARDED_BY(mutex) = {};  // at or after next_sum
+  ChunkResult sum ABSL_GUARDED_BY(mutex) = {};
+  absl::Status status ABSL_GUARDED_BY(mutex) = absl::OkStatus();
+
+  void Work() {
+    while (const std::optional<size_t> index = Claim()) {
+      absl::StatusOr<ChunkResult> result;
+      try {
+        result = Compute(chunks[*index]);
+      } catch (const c10::Error& error) {
+        result = absl::InternalError(absl::StrCat("computing the gradient of group ", batch[chunks[*index].group].id(),
+                                                  " failed: ", error.what_without_backtrace()));
+      } catch (const std::exception& error) {
+        result = absl::InternalError(absl::StrCat("computing the gradient of group ", batch[chunks[*index].group].id(),
+                                                  " failed: ", error.what()));
+      }
+      Deliver(*index, std::move(result));
+    }
+  }
+
+  // The next chunk, or nullopt when there is nothing more to do.
+  std::optional<size_t> Claim() {
+    const absl::MutexLock lock(&mutex);
+    const auto may_claim = [this]() ABSL_NO_THREAD_SAFETY_ANALYSIS {
+      return !status.ok() || next_claim >= chunks.size() || next_claim < next_sum + window;
+    };
+    mutex.Await(absl::Condition(&may_claim));
+    if (status.ok() && is_cancelled && next_claim < chunks.size()) {
+      status = absl::CancelledError("the update was cancelled while its gradient was computed");
+    }
+    if (!status.ok() || next_claim >= chunks.size()) return std::nullopt;
+    return next_claim++;
+  }
+
+  void Deliver(size_t index, absl::StatusOr<ChunkResult> result) {
+    const absl::MutexLock lock(&mutex);
+    if (!result.ok()) {
+      status.Update(result.status());
+      return;
+    }
+    finished.emplace(index, *std::move(result));
+    for (auto next = finished.find(next_sum); next != finished.end(); next = finished.find(next_sum)) {
+      const ChunkResult& chunk = next->second;
+      if (sum.gradient.defined()) {
+        sum.gradient.add_(chunk.gradient);
+      } else {
+        sum.gradient = chunk.gradient;
+      }
+      sum.loss += chunk.loss;
+      sum.policy_loss += chunk.policy_loss;
+      sum.kl += chunk.kl;
+      finished.erase(next);
+      ++next_sum;
+    }
+  }
+
+  ChunkResult Compute(const Chunk& chunk) const {
+    const Group& group = batch[chunk.group];
+    const int64_t rows = chunk.end - chunk.begin;
+    LossInput input;
+
+    // What each row trains on.
+    const uint64_t noise_seed = TrainingNoiseSeed(config.seed()) + update;
+    std::vector<int64_t> samples;
+    std::vector<float> row_sigmas;
+    std::vector<at::Tensor> noises;
+    for (int64_t row = chunk.begin; row < chunk.end; ++row) {
+      const int64_t sample = row / draws;
+      const std::vector<int> drawn = DrawSigmas(config.seed(), update, group.id(), sample,
+                                                static_cast<int>(sigmas.size()), static_cast<int>(draws));
+      samples.push_back(sample);
+      row_sigmas.push_back(sigmas[drawn[row % draws]]);
+      noises.push_back(InitialNoise(noise_seed, group.id(), static_cast<uint32_t>(row), group.x0.sizes().slice(1)));
+    }
+    const at::Tensor sample_index = at::tensor(samples, at::kLong);
+    input.sigma = at::tensor(row_sigmas, at::kFloat);
+    input.x0 = group.x0.index_select(0, sample_index);
+    input.energy = energies[chunk.group].index_select(0, sample_index);
+    input.x_t = at::lerp(input.x0, at::stack(noises), input.sigma.view({rows, 1, 1, 1}));
+
+    // The three velocities.
+    const TransformerInput model_input{.latents = input.x_t,
+                                       .sigma = input.sigma,
+                                       .prompt_embeds = group.prompt_embeds.unsqueeze(0),
+                                       .pooled_prompt_embeds = group.pooled_prompt_embeds.unsqueeze(0)};
+    const double kl_beta = config.algorithm().kl_beta();
+    const std::optional<BoundAdapter>& old = old_by_version.at(group.lease.policy_version());
+    {
+      const at::NoGradGuard no_grad;
+      if (old) input.v_old = transformer.Forward(model_input, &*old);
+      if (kl_beta > 0) input.v_ref = transformer.Forward(model_input, nullptr);
+    }
+    input.v_theta = transformer.Forward(model_input, &current);
+    if (!old) input.v_old = input.v_theta.detach();
+
+    const LossOutput output = FlowAwrLoss(input, kl_beta);
+    const at::Tensor loss = output.loss.sum();
+    ChunkResult result;
+    result.gradient = torch::autograd::grad({loss}, {leaf})[0];
+    result.loss = output.loss.detach().sum(at::kDouble).item<double>();
+    result.policy_loss = output.policy.sum(at::kDouble).item<double>();
+    result.kl = output.kl.sum(at::kDouble).item<double>();
+    return result;
+  }
+};
 
 GradientWorkers::GradientWorkers(std::shared_ptr<const Transformer> transformer, const v1::RunConfig& config,
                                  std::vector<float> sigmas)
     : transformer_(std::move(transformer)),
-      seed_(config.seed()),
-      train_(config.train()),
-      kl_beta_(config.algorithm().kl_beta()),
-      sigmas_(sigmas.begin(),
-              sigmas.begin() + static_cast<int64_t>(static_cast<double>(sigmas.size() - 1) * train_.timestep_fraction())) {}
+      config_(config),
+      sigmas_(TrainingSigmas(config, std::move(sigmas))),
+      pool_(std::make_unique<Pool>(ThreadsOf(config))) {}
 
-std::vector<GradientWorkers::Chunk> GradientWorkers::MakeChunks(uint64_t update, const std::vector<Group>& batch) const {
-  std::vector<Chunk> chunks;
-  for (size_t position = 0; position < batch.size(); ++position) {
-    Chunk chunk{position, {}, {}};
-    for (int64_t sample = 0; sample < batch[position].x0.size(0); ++sample) {
-      for (int sigma : DrawSigmas(seed_, update, batch[position].id(), sample, static_cast<int>(sigmas_.size()),
-                                  train_.timesteps_per_sample())) {
-        chunk.samples.push_back(sample);
-        chunk.sigmas.push_back(sigma);
-        if (static_cast<int>(chunk.samples.size()) < train_.micro_batch()) continue;
-        chunks.push_back(std::exchange(chunk, Chunk{position, {}, {}}));
-      }
-    }
-    if (!chunk.samples.empty()) chunks.push_back(std::move(chunk));
-  }
-  return chunks;
-}
-
-BatchGradient GradientWorkers::ComputeChunk(uint64_t update, const Chunk& chunk, const Group& group,
-                                            const at::Tensor& energy, const LoraAdapter& current,
-                                            const BoundAdapter* old_adapter, int64_t total_rows) const {
-  const int64_t rows = static_cast<int64_t>(chunk.samples.size());
-  const at::Tensor samples = at::tensor(chunk.samples, at::kLong);
-  std::vector<float> sigma_values;
-  std::vector<at::Tensor> noise;
-  for (int64_t row = 0; row < rows; ++row) {
-    sigma_values.push_back(sigmas_[chunk.sigmas[row]]);
-    noise.push_back(TrainingNoise(seed_, update, group.id(), chunk.samples[row], chunk.sigmas[row],
-                                  group.x0.sizes().slice(1)));
-  }
-  LossInput loss;
-  loss.x0 = group.x0.index_select(0, samples);
-  loss.sigma = at::tensor(sigma_values, at::kFloat);
-  loss.energy = energy.index_select(0, samples);
-  const at::Tensor t = loss.sigma.view({-1, 1, 1, 1});
-  loss.x_t = (1 - t) * loss.x0 + t * at::stack(noise);
-
-  const TransformerInput input{loss.x_t, loss.sigma, group.prompt_embeds.unsqueeze(0),
-                               group.pooled_prompt_embeds.unsqueeze(0)};
-  const LoraAdapter leaf(current.shared_layout(), current.flat().detach().requires_grad_(true));
-  const absl::StatusOr<BoundAdapter> bound = transformer_->Bind(leaf);
-  TORCH_CHECK(bound.ok(), std::string(bound.status().message()));
-  loss.v_theta = transformer_->Forward(input, &*bound);
-  {
-    const at::NoGradGuard no_grad;
-    loss.v_old = old_adapter == nullptr ? loss.v_theta.detach() : transformer_->Forward(input, old_adapter);
-    if (kl_beta_ > 0) loss.v_ref = transformer_->Forward(input, nullptr);
-  }
-  const LossOutput output = FlowAwrLoss(loss, kl_beta_);
-  (output.loss.sum() / static_cast<double>(total_rows)).backward();
-
-  BatchGradient part;
-  part.gradient = leaf.flat().grad();
-  part.loss = output.loss.detach().sum().item<double>() / static_cast<double>(total_rows);
-  part.kl = output.kl.sum().item<double>() / static_cast<double>(total_rows);
-  part.rows = rows;
-  return part;
-}
+GradientWorkers::~GradientWorkers() = default;
 
 absl::StatusOr<BatchGradient> GradientWorkers::Compute(
     uint64_t update, const std::vector<Group>& batch, const BatchEnergies& energies, const LoraAdapter& current,
-    const std::function<const LoraAdapter*(uint64_t version)>& old_adapter, const std::atomic<bool>& is_cancelled) const {
-  const std::vector<Chunk> chunks = MakeChunks(update, batch);
-  int64_t total_rows = 0;
-  for (const Chunk& chunk : chunks) total_rows += static_cast<int64_t>(chunk.samples.size());
+    const std::function<const LoraAdapter*(uint64_t version)>& old_adapter, const std::atomic<bool>& is_cancelled) {
+  const at::Tensor leaf = current.flat().detach().requires_grad_();
+  absl::StatusOr<BoundAdapter> bound = transformer_->Bind(LoraAdapter(current.shared_layout(), leaf));
+  if (!bound.ok()) return bound.status();
+
   std::map<uint64_t, std::optional<BoundAdapter>> old_by_version;
   for (const Group& group : batch) {
-    const uint64_t version = group.lease.policy_version();
-    if (old_by_version.contains(version)) continue;
-    std::optional<BoundAdapter>& bound = old_by_version[version];
-    if (const LoraAdapter* adapter = old_adapter(version)) {
-      FLOWAWR_ASSIGN_OR_RETURN(bound, transformer_->BindMerged(*adapter));
+    const auto [entry, is_new] = old_by_version.try_emplace(group.lease.policy_version());
+    if (!is_new) continue;
+    const LoraAdapter* adapter = old_adapter(entry->first);
+    if (adapter == nullptr) continue;
+    absl::StatusOr<BoundAdapter> merged = transformer_->BindMerged(*adapter);
+    if (!merged.ok()) return merged.status();
+    entry->second = *std::move(merged);
+  }
+
+  BatchGradient total;
+  std::vector<Chunk> chunks;
+  const int64_t draws = std::min<int64_t>(config_.train().timesteps_per_sample(), static_cast<int64_t>(sigmas_.size()));
+  for (size_t i = 0; i < batch.size(); ++i) {
+    const int64_t rows = batch[i].x0.size(0) * draws;
+    total.rows += rows;
+    const bool is_still = energies.is_all_equal[i] && !old_by_version.at(batch[i].lease.policy_version());
+    if (is_still && config_.algorithm().kl_beta() == 0) continue;
+    for (int64_t begin = 0; begin < rows; begin += config_.train().micro_batch()) {
+      chunks.push_back({static_cast<int>(i), begin, std::min<int64_t>(rows, begin + config_.train().micro_batch())});
     }
   }
 
-  OrderedSum sum(current.layout().size());
-  std::atomic<size_t> next = 0;
-  const auto work = [&] {
-    at::set_num_threads(1);
-    for (size_t i = next++; i < chunks.size() && !sum.has_failed(); i = next++) {
-      if (is_cancelled) return sum.Fail(absl::CancelledError("stopped in the middle of an update; a resume makes its groups again"));
-      const Group& group = batch[chunks[i].group];
-      const std::optional<BoundAdapter>& old = old_by_version.at(group.lease.policy_version());
-      try {
-        sum.Add(i, ComputeChunk(update, chunks[i], group, energies.energies[static_cast<int64_t>(chunks[i].group)], current,
-                                old ? &*old : nullptr, total_rows));
-      } catch (const c10::Error& error) {
-        sum.Fail(absl::InternalError(absl::StrCat("group ", group.id(), ": ", error.what_without_backtrace())));
-      }
-    }
-  };
-  std::vector<std::thread> threads;
-  for (int i = 0; i < ThreadsOf(train_); ++i) threads.emplace_back(work);
-  for (std::thread& thread : threads) thread.join();
-  return sum.Take();
+  Job job{.transformer = *transformer_,
+          .config = config_,
+          .sigmas = sigmas_,
+          .draws = draws,
+          .update = update,
+          .batch = batch,
+          .energies = energies.energies,
+          .leaf = leaf,
+          .current = *std::move(bound),
+          .old_by_version = std::move(old_by_version),
+          .chunks = std::move(chunks),
+          .is_cancelled = is_cancelled,
+          .window = 2 * static_cast<size_t>(pool_->size())};
+  pool_->Run([&job] { job.Work(); });
+
+  const absl::MutexLock lock(&job.mutex);
+  if (!job.status.ok()) return job.status;
+  total.gradient = job.sum.gradient.defined() ? job.sum.gradient.div_(total.rows) : at::zeros_like(current.flat());
+  total.loss = job.sum.loss / static_cast<double>(total.rows);
+  total.policy_loss = job.sum.policy_loss / static_cast<double>(total.rows);
+  total.kl = job.sum.kl / static_cast<double>(total.rows);
+  return total;
 }
 
 }  // namespace flowawr

@@ -1,9 +1,11 @@
-// The gradient of one batch, computed by several threads with bits that do not depend on how they were scheduled.
+// The gradient of one batch, computed by a fixed set of threads.
 //
-// A row is one sample at one sigma. Rows are cut into chunks of at most train.micro_batch rows of one group; the cut
-// depends on the configuration alone. Threads take chunks in order, each chunk has a gradient of its own, and the
-// gradients are added in chunk order: the same bits for any number of threads.
+// Every sample of the batch is trained at a few of the rollout's own sigmas, with fresh noise; a row is one sample at one
+// of them. Rows are cut into chunks of at most `train.micro_batch` rows of one group. Chunks are computed side by side
+// and added up in their order, so that the bits depend on the configuration and the batch, not on the scheduling.
 #pragma once
+
+#include <ATen/core/Tensor.h>
 
 #include <atomic>
 #include <cstdint>
@@ -20,37 +22,47 @@
 
 namespace flowawr {
 
+// Means over all rows of the batch.
 struct BatchGradient {
-  at::Tensor gradient;  // [size] f32: of the loss's mean over all rows
-  double loss = 0, kl = 0;  // means over all rows
-  int64_t rows = 0;
+  at::Tensor gradient;     // [adapter size] f32: of `loss`
+  double loss = 0;         // policy_loss + kl_beta kl
+  double policy_loss = 0;  // the regression alone
+  double kl = 0;           // mean |v_theta - v_ref|^2; 0 when kl_beta is 0, as it is not computed then
+  int64_t rows = 0;        // samples x sigmas, those of skipped groups included
 };
 
-// Compute() is called by one thread at a time. Every thread it starts computes with one intra-op thread.
 class GradientWorkers {
  public:
-  // `sigmas` are those of the rollout, steps + 1 values, the noisiest first.
+  // Starts `train.threads` threads (0: one a core), each of which computes alone. `sigmas` are the rollout's own,
+  // sampler.steps + 1 values; training draws from the first int(steps * timestep_fraction) of them, at least one.
   GradientWorkers(std::shared_ptr<const Transformer> transformer, const v1::RunConfig& config, std::vector<float> sigmas);
+  // No Compute() may be running.
+  ~GradientWorkers();
+  GradientWorkers(const GradientWorkers&) = delete;
+  GradientWorkers& operator=(const GradientWorkers&) = delete;
 
-  // `old_adapter(version)` is what sampled the groups of that version, or null when it equals `current` bit for bit:
-  // v_old is then v_theta and costs no forward. Cancelled when `is_cancelled` becomes true between two chunks.
+  // The gradient with respect to `current` of update `update`. `energies` is of the same batch, in its order.
+  //
+  // `old_adapter(version)` is the adapter that sampled the groups of that version, or null when it equals `current` bit
+  // for bit: v_old is then v_theta detached, which saves a forward pass. It is called on this thread, once a version, and
+  // what it returns must live until Compute() returns. Groups that cannot move anything (all energies 0, v_old equal to
+  // v_theta, no kl_beta) are not computed: their loss and gradient are exactly zero.
+  //
+  // Cancelled once `is_cancelled` is true, seen between two chunks; Internal, with LibTorch's message, when a
+  // computation fails. One call at a time.
   absl::StatusOr<BatchGradient> Compute(uint64_t update, const std::vector<Group>& batch, const BatchEnergies& energies,
                                         const LoraAdapter& current,
                                         const std::function<const LoraAdapter*(uint64_t version)>& old_adapter,
-                                        const std::atomic<bool>& is_cancelled) const;
+                                        const std::atomic<bool>& is_cancelled);
 
  private:
-  struct Chunk;
-  std::vector<Chunk> MakeChunks(uint64_t update, const std::vector<Group>& batch) const;
-  // Adds nothing: returns the gradient and the sums of one chunk. `total_rows` scales the loss.
-  BatchGradient ComputeChunk(uint64_t update, const Chunk& chunk, const Group& group, const at::Tensor& energy,
-                             const LoraAdapter& current, const BoundAdapter* old_adapter, int64_t total_rows) const;
+  struct Job;
+  class Pool;
 
   const std::shared_ptr<const Transformer> transformer_;
-  const uint64_t seed_;
-  const v1::TrainConfig train_;
-  const double kl_beta_;
+  const v1::RunConfig config_;
   const std::vector<float> sigmas_;  // those that training may draw
+  const std::unique_ptr<Pool> pool_;
 };
 
 }  // namespace flowawr
