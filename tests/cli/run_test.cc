@@ -1,0 +1,120 @@
+// `flowawr run` with its real processes and the embedded model, cut down to seconds.
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "cli/child_process.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/testing/temp_folder.h"
+
+namespace flowawr {
+namespace {
+
+using testing::HasSubstr;
+using testing::Not;
+
+// `flowawr` with its output read from a pipe.
+class Command {
+ public:
+  Command(const TempFolder& folder, const std::vector<std::string>& arguments) : fifo_(folder / "output") {
+    std::filesystem::remove(fifo_);
+    EXPECT_EQ(mkfifo(fifo_.c_str(), 0600), 0);
+    const int reader = open(fifo_.c_str(), O_RDONLY | O_NONBLOCK);  // lets the child open it for writing
+    fcntl(reader, F_SETFL, 0);
+    output_ = fdopen(reader, "r");
+    std::vector<std::string> command = {std::string(std::getenv("FLOWAWR_BUILD_DIR")) + "/bin/flowawr"};
+    command.insert(command.end(), arguments.begin(), arguments.end());
+    auto child = ChildProcess::Start(command, fifo_);
+    EXPECT_TRUE(child.ok()) << child.status();
+    if (child.ok()) child_ = *std::move(child);
+  }
+  ~Command() {
+    if (child_ && !child_->Poll()) child_->Signal(SIGKILL);
+    std::fclose(output_);
+  }
+
+  // Reads until a line holds `text`; false at the end of the output.
+  bool ReadUntil(const std::string& text) {
+    char line[4096];
+    while (std::fgets(line, sizeof(line), output_) != nullptr) {
+      all_ += line;
+      if (!text.empty() && std::string(line).find(text) != std::string::npos) return true;
+    }
+    return false;
+  }
+  void Signal(int signal) { child_->Signal(signal); }
+  // "" for success.
+  std::string AwaitEnd() {
+    ReadUntil("");
+    siginfo_t info;
+    EXPECT_EQ(waitid(P_PID, static_cast<id_t>(child_->pid()), &info, WEXITED | WNOWAIT), 0);
+    return child_->Poll().value_or("still running");
+  }
+  const std::string& output() const { return all_; }
+
+ private:
+  const std::string fifo_;
+  std::FILE* output_ = nullptr;
+  std::optional<ChildProcess> child_;
+  std::string all_;
+};
+
+std::vector<std::string> RunArguments(const std::string& run_dir, const std::vector<std::string>& more = {}) {
+  std::vector<std::string> arguments = {"run", "configs/tiny-ocr.yaml", "--run-dir", run_dir};
+  for (const char* field : {"train.updates=4", "train.threads=1", "rollout.groups_per_batch=2",
+                            "rollout.samples_per_group=4", "evaluation.prompts=2", "evaluation.final_prompts=2",
+                            "evaluation.pictures=2", "evaluation.every_updates=2", "local.actors=2"})
+    arguments.insert(arguments.end(), {"--set", field});
+  arguments.insert(arguments.end(), more.begin(), more.end());
+  return arguments;
+}
+
+TEST(RunTest, SavesOnCtrlCAndResumesToTheEnd) {
+  TempFolder folder;
+  const std::string run_dir = folder / "run";
+  Command first(folder, RunArguments(run_dir));
+  ASSERT_TRUE(first.ReadUntil("update 1 of 4")) << first.output();
+  first.Signal(SIGINT);
+  EXPECT_EQ(first.AwaitEnd(), "exit status 130") << first.output();
+  EXPECT_THAT(first.output(), HasSubstr("--resume"));
+  EXPECT_TRUE(std::filesystem::exists(run_dir + "/checkpoints/latest"));
+
+  Command again(folder, RunArguments(run_dir));
+  EXPECT_EQ(again.AwaitEnd(), "exit status 73") << again.output();
+  EXPECT_THAT(again.output(), HasSubstr("already holds a run"));
+
+  Command resumed(folder, RunArguments(run_dir, {"--resume"}));
+  EXPECT_EQ(resumed.AwaitEnd(), "") << resumed.output();
+  EXPECT_THAT(resumed.output(), HasSubstr("continuing in "));
+  EXPECT_THAT(resumed.output(), Not(HasSubstr("evaluating the base model")));
+  EXPECT_THAT(resumed.output(), HasSubstr("4 of 4 updates"));
+  for (const char* file : {"report.html", "summary.json", "export/peft/adapter_model.safetensors", "config.yaml"})
+    EXPECT_TRUE(std::filesystem::exists(run_dir + "/" + file)) << file;
+}
+
+TEST(RunTest, SaysWhatIsMissingBeforeAnythingStarts) {
+  TempFolder folder;
+  const std::string run_dir = folder / "run";
+  Command no_model(folder, RunArguments(run_dir, {"--set", "model.path=nowhere"}));
+  EXPECT_EQ(no_model.AwaitEnd(), "exit status 66");
+  EXPECT_THAT(no_model.output(), HasSubstr("model.path: nowhere does not exist"));
+  Command no_prompts(folder, RunArguments(run_dir, {"--set", "prompts.train=none.txt"}));
+  EXPECT_EQ(no_prompts.AwaitEnd(), "exit status 66");
+  EXPECT_THAT(no_prompts.output(), HasSubstr("prompts.train"));
+  Command nothing_to_resume(folder, RunArguments(run_dir, {"--resume"}));
+  EXPECT_EQ(nothing_to_resume.AwaitEnd(), "exit status 66");
+  EXPECT_FALSE(std::filesystem::exists(run_dir));
+}
+
+}  // namespace
+}  // namespace flowawr
