@@ -54,7 +54,8 @@ std::string ResumeHint(const RunPlan& plan) {
   return absl::StrCat("go on with: flowawr run ", plan.ConfigFile(), " --resume");
 }
 
-void PrintPlan(const RunPlan& plan) {
+void PrintPlan(const RunPlan& plan, bool resume) {
+  if (resume && !plan.continues) std::printf("%s has no checkpoint yet: the run begins anew\n", plan.run_dir().c_str());
   const ThreadBudget& budget = plan.budget;
   std::printf("%s in %s: learner x%d threads, %d actor%s x%d, %s\n", plan.continues ? "continuing" : "starting",
               plan.run_dir().c_str(), budget.learner_threads, budget.actors, budget.actors == 1 ? "" : "s",
@@ -75,12 +76,13 @@ void PrintResult(const RunPlan& plan, const v1::Status& last, bool has_report) {
   if (std::filesystem::exists(folder + "/export/peft"))
     std::printf("  adapter  %s/export/peft, for diffusers %s/export/pytorch_lora_weights.safetensors\n", folder.c_str(),
                 folder.c_str());
+  std::fflush(stdout);  // before an error on stderr
 }
 
 absl::Status Run(const RunRequest& request, ShutdownSignal& signal) {
   FLOWAWR_ASSIGN_OR_RETURN(const RunPlan plan, PlanRun(request));
   FLOWAWR_RETURN_IF_ERROR(PrepareRunFolder(plan));
-  PrintPlan(plan);
+  PrintPlan(plan, request.resume);
   const RunOutcome outcome = RunProcesses(plan, signal);
   // A run that never told a status has no history to report.
   const bool was_running = outcome.last.phase() != v1::RUN_PHASE_UNSPECIFIED;

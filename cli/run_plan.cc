@@ -22,7 +22,8 @@ bool Exists(const std::string& path) {
 
 absl::Status CheckModel(const std::string& folder) {
   if (Exists(folder + "/model_index.json")) return absl::OkStatus();
-  const char* const what = Exists(folder) ? " is not a diffusers folder: it has no model_index.json" : " does not exist";
+  const char* const what =
+      Exists(folder) ? " is not a diffusers folder: it has no model_index.json" : " does not exist";
   return absl::NotFoundError(absl::StrCat(
       "model.path: ", folder, what,
       "; it is relative to the working directory. The embedded model is models/tiny-sd3, from the repository's root; "
@@ -53,7 +54,8 @@ absl::StatusOr<bool> CheckRunFolder(const std::string& folder, bool resume) {
   }
   if (!holds_run && resume)
     return absl::NotFoundError(absl::StrCat(folder, " holds no run to resume; start one without --resume"));
-  return Exists(folder + "/checkpoints/latest");
+  std::error_code error;
+  return fs::directory_iterator(folder + "/checkpoints", error) != fs::directory_iterator();
 }
 
 void AddMetricsOptions(const RunPlan& plan, const std::string& process, std::vector<std::string>& command) {
@@ -89,6 +91,7 @@ absl::StatusOr<RunPlan> PlanRun(const RunRequest& request) {
 absl::Status PrepareRunFolder(const RunPlan& plan) {
   std::error_code ignored;  // a file that stays is written over
   fs::remove_all(plan.run_dir() + "/endpoints", ignored);
+  if (!plan.continues) fs::remove(plan.run_dir() + "/metrics.jsonl", ignored);
   FLOWAWR_RETURN_IF_ERROR(MakeDirectories(plan.run_dir() + "/endpoints"));
   FLOWAWR_RETURN_IF_ERROR(MakeDirectories(plan.run_dir() + "/logs"));
   FLOWAWR_ASSIGN_OR_RETURN(const std::string yaml, RunConfigToYaml(plan.config));

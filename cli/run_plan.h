@@ -23,7 +23,7 @@ struct RunPlan {
   v1::RunConfig config;  // with the run's folder and the thread budget filled in
   ThreadBudget budget;
   std::string binaries;
-  bool continues = false;            // from a checkpoint
+  bool continues = false;            // from a checkpoint; a run to resume that has none begins anew
   std::vector<std::string> scorers;  // that the run's own reward server loads; empty: there is none
 
   const std::string& run_dir() const { return config.run_dir(); }
@@ -36,7 +36,8 @@ struct RunPlan {
 // run; AlreadyExists for a folder that holds a run when `resume` is not set; InvalidArgument from the configuration.
 absl::StatusOr<RunPlan> PlanRun(const RunRequest& request);
 
-// Makes the run's folders, writes config.yaml, and removes the addresses of earlier processes.
+// Makes the run's folders, writes config.yaml, and removes the addresses of earlier processes and the history of a run
+// that ended before its first checkpoint.
 absl::Status PrepareRunFolder(const RunPlan& plan);
 
 // The command lines. An empty `reward_endpoint` leaves the option out.

@@ -41,7 +41,7 @@ class RunSession {
     RunOutcome outcome;
     if (watch_) outcome.last = watch_->Latest();
     if (is_killed_) {
-      outcome.status = absl::CancelledError("killed; what came after the last checkpoint is lost");
+      outcome.status = absl::CancelledError("killed by a second signal; what came after the last checkpoint is lost");
     } else if (!status.ok()) {
       outcome.status = std::move(status);
     } else if (is_stopping_ && outcome.last.update() < outcome.last.updates_total()) {
