@@ -68,6 +68,7 @@ RunLoop::RunLoop(Parts parts)
       order_(config_.seed(), train_prompts_.size()),
       offered_end_(parts.manifest.next_group()),
       elapsed_before_(parts.manifest.elapsed_s()),
+      actor_seconds_(elapsed_before_ > 0),
       started_(absl::Now()),
       roles_(std::move(parts.roles)),
       manifest_(std::move(parts.manifest)),
@@ -276,7 +277,8 @@ absl::Status RunLoop::WriteUpdate(double loss, double kl, double norm, double re
     seconds[stage] = total - std::exchange(seconds_written_[stage], total);
   const nlohmann::json line = {{"kind", "update"}, {"update", update}, {"reward_mean", reward}, {"loss", loss}, {"kl", kl},
                                {"grad_norm", norm}, {"elapsed_s", elapsed}, {"samples_trained", trained},
-                               {"skipped", is_skipped}, {"seconds", seconds}};
+                               {"skipped", is_skipped}, {"seconds", seconds},
+                               {"actor_seconds", actor_seconds_.Take(status)}};
   FLOWAWR_RETURN_IF_ERROR(directory_.AppendMetrics(line.dump()));
   const int64_t step = static_cast<int64_t>(update);
   FLOWAWR_RETURN_IF_ERROR(events_->AddScalar("train/reward", step, reward));

@@ -21,6 +21,7 @@
 #include "flowawr/v1/checkpoint.pb.h"
 #include "flowawr/v1/control.pb.h"
 #include "learner/checkpoint.h"
+#include "learner/actor_seconds.h"
 #include "learner/desk.h"
 #include "learner/gradient_workers.h"
 #include "learner/policy_roles.h"
@@ -84,6 +85,7 @@ class RunLoop {
   std::vector<uint64_t> recent_versions_;   // behaviour version by update, the newest last
   std::map<std::string, double> seconds_written_;  // by stage, up to the last line of metrics.jsonl
   const double elapsed_before_;
+  ActorSeconds actor_seconds_;
   const absl::Time started_;
   std::atomic<bool> is_stopping_ = false;
 
