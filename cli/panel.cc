@@ -134,7 +134,8 @@ std::vector<std::string> RenderPanel(const v1::Status& status, int width) {
 std::vector<std::string> ProgressLines::Next(const v1::Status& status) {
   std::vector<std::string> lines;
   const v1::Status before = last_.value_or(v1::Status());
-  if (status.update() > before.update()) lines.push_back(UpdateLine(status));
+  // The figures of an update made before this process looked are not known.
+  if (last_ && status.update() > before.update()) lines.push_back(UpdateLine(status));
   if (status.has_base() && !before.has_base())
     lines.push_back(absl::StrCat("base model, held-out: ", DescribeEvaluation(status.base())));
   if (status.has_latest() && status.latest().update() > before.latest().update()) {

@@ -95,5 +95,14 @@ TEST(ProgressLinesTest, TellsEachUpdateEvaluationAndPhaseOnce) {
   EXPECT_THAT(lines.Next(status), IsEmpty());
 }
 
+TEST(ProgressLinesTest, ARunThatGoesOnDoesNotTellItsOldUpdates) {
+  ProgressLines lines;
+  v1::Status status;
+  status.set_update(5);
+  EXPECT_THAT(lines.Next(status), IsEmpty());
+  status.set_update(6);
+  EXPECT_THAT(lines.Next(status), ElementsAre(HasSubstr("update 6 of")));
+}
+
 }  // namespace
 }  // namespace flowawr
