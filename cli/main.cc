@@ -2,7 +2,10 @@
 #include <CLI/CLI.hpp>
 
 #include "cli/config_command.h"
+#include "cli/control_commands.h"
+#include "cli/export_command.h"
 #include "cli/report_command.h"
+#include "cli/reward_commands.h"
 #include "cli/run_command.h"
 #include "cli/sample_command.h"
 #include "common/base/version.h"
@@ -29,6 +32,9 @@ int Main(int argc, char** argv) {
   int exit_code = 0;
   AddRunCommand(app, &exit_code);
   AddReportCommand(app, &exit_code);
+  AddControlCommands(app, &exit_code);
+  AddExportCommand(app, &exit_code);
+  AddRewardCommands(app, &exit_code);
   AddSampleCommand(app, &exit_code);
   AddConfigCommand(app, &exit_code);
   try {

@@ -1,0 +1,216 @@
+#include "cli/control_commands.h"
+
+#include <google/protobuf/util/json_util.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cstdio>
+#include <functional>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
+#include "absl/time/clock.h"
+#include "cli/exit_code.h"
+#include "cli/learner_connection.h"
+#include "cli/panel.h"
+#include "cli/run_folder.h"
+#include "common/base/status.h"
+
+namespace flowawr {
+namespace {
+
+constexpr absl::Duration kAnswerTime = absl::Seconds(10);
+// A checkpoint is written between two updates, and an update may take minutes.
+constexpr absl::Duration kBetweenUpdates = absl::Minutes(30);
+constexpr absl::Duration kReconnectTime = absl::Seconds(60);
+constexpr absl::Duration kReconnectPause = absl::Seconds(1);
+constexpr int kPipeWidth = 100;
+
+int TerminalWidth() {
+  winsize size{};
+  return ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : kPipeWidth;
+}
+
+absl::StatusOr<v1::Status> AskStatus(const LearnerAddress& address) {
+  FLOWAWR_ASSIGN_OR_RETURN(LearnerConnection learner, LearnerConnection::Open(address));
+  v1::Status status;
+  const grpc::Status answer = learner.control().GetStatus(learner.Context(kAnswerTime).get(), {}, &status);
+  if (!answer.ok()) return learner.Explain(answer);
+  return status;
+}
+
+// From the learner, or from the newest checkpoint of a run that is stopped.
+absl::StatusOr<v1::Status> FindStatus(const LearnerAddress& address) {
+  absl::StatusOr<v1::Status> status = AskStatus(address);
+  if (status.ok() || !IsLearnerGone(status.status()) || address.run_dir.empty() || !address.learner.empty())
+    return status;
+  FLOWAWR_RETURN_IF_ERROR(ReadRunFolderConfig(address.run_dir).status());
+  FLOWAWR_ASSIGN_OR_RETURN(const CheckpointFolder checkpoint, NewestCheckpoint(address.run_dir));
+  return StatusOfCheckpoint(checkpoint, address.run_dir);
+}
+
+absl::Status PrintStatus(const LearnerAddress& address, bool as_json) {
+  FLOWAWR_ASSIGN_OR_RETURN(const v1::Status status, FindStatus(address));
+  if (!as_json) {
+    std::fputs(DescribeStatus(status, TerminalWidth()).c_str(), stdout);
+    return absl::OkStatus();
+  }
+  google::protobuf::util::JsonPrintOptions options;
+  options.add_whitespace = true;
+  options.always_print_primitive_fields = true;
+  options.preserve_proto_field_names = true;
+  std::string json;
+  if (!google::protobuf::util::MessageToJsonString(status, &json, options).ok())
+    return absl::InternalError("the learner's status cannot be written as JSON");
+  std::fputs(json.c_str(), stdout);
+  return absl::OkStatus();
+}
+
+// Draws over itself on a terminal, adds lines elsewhere.
+class Screen {
+ public:
+  void Show(const v1::Status& status) {
+    if (isatty(STDOUT_FILENO) == 0) {
+      for (const std::string& line : lines_.Next(status)) std::printf("%s\n", line.c_str());
+    } else {
+      if (height_ > 0) std::printf("\x1b[%zuA", height_);
+      const std::vector<std::string> panel = RenderPanel(status, TerminalWidth());
+      for (const std::string& line : panel) std::printf("\x1b[2K%s\n", line.c_str());
+      std::printf("\x1b[J");
+      height_ = panel.size();
+    }
+    std::fflush(stdout);
+  }
+
+ private:
+  ProgressLines lines_;
+  size_t height_ = 0;
+};
+
+bool IsOver(v1::RunPhase phase) { return phase == v1::FINISHED || phase == v1::FAILED; }
+
+// Shows one stream until it ends; `last` is the newest status of all streams.
+absl::Status WatchOnce(const LearnerAddress& address, Screen* screen, v1::Status* last, bool* was_heard) {
+  FLOWAWR_ASSIGN_OR_RETURN(LearnerConnection learner, LearnerConnection::Open(address));
+  const auto context = learner.Context(absl::Hours(24 * 365));
+  const auto reader = learner.control().WatchStatus(context.get(), {});
+  while (reader->Read(last)) {
+    *was_heard = true;
+    screen->Show(*last);
+  }
+  const grpc::Status end = reader->Finish();
+  return end.ok() ? absl::UnavailableError("the learner stopped") : learner.Explain(end);
+}
+
+// A learner that dies is started again by `flowawr run`, at another address perhaps: keep trying for a while.
+absl::Status Watch(const LearnerAddress& address) {
+  Screen screen;
+  v1::Status last;
+  bool was_ever_heard = false;
+  absl::Time give_up = absl::Now() + kReconnectTime;
+  while (true) {
+    bool was_heard = false;
+    const absl::Status end = WatchOnce(address, &screen, &last, &was_heard);
+    was_ever_heard |= was_heard;
+    if (last.phase() == v1::FAILED) return absl::InternalError(absl::StrCat("the run failed: ", last.message()));
+    if (IsOver(last.phase())) return absl::OkStatus();
+    if (was_heard) give_up = absl::Now() + kReconnectTime;
+    if (!was_ever_heard || !IsLearnerGone(end) || absl::Now() >= give_up) return end;
+    absl::SleepFor(kReconnectPause);
+  }
+}
+
+absl::Status Pause(const LearnerAddress& address) {
+  FLOWAWR_ASSIGN_OR_RETURN(LearnerConnection learner, LearnerConnection::Open(address));
+  v1::Status status;
+  const grpc::Status answer = learner.control().Pause(learner.Context(kAnswerTime).get(), {}, &status);
+  if (!answer.ok()) return learner.Explain(answer);
+  std::printf("paused after update %lu; what is under way is finished and kept. `flowawr resume` goes on\n",
+              static_cast<unsigned long>(status.update()));
+  return absl::OkStatus();
+}
+
+absl::Status Resume(const LearnerAddress& address) {
+  FLOWAWR_ASSIGN_OR_RETURN(LearnerConnection learner, LearnerConnection::Open(address));
+  v1::Status status;
+  const grpc::Status answer = learner.control().Resume(learner.Context(kAnswerTime).get(), {}, &status);
+  if (!answer.ok()) return learner.Explain(answer);
+  std::printf("going on after update %lu\n", static_cast<unsigned long>(status.update()));
+  return absl::OkStatus();
+}
+
+absl::Status Checkpoint(const LearnerAddress& address) {
+  FLOWAWR_ASSIGN_OR_RETURN(LearnerConnection learner, LearnerConnection::Open(address));
+  v1::CheckpointResponse response;
+  const grpc::Status answer = learner.control().Checkpoint(learner.Context(kBetweenUpdates).get(), {}, &response);
+  if (!answer.ok()) return learner.Explain(answer);
+  std::printf("%s\n", response.path().c_str());
+  return absl::OkStatus();
+}
+
+void AddCommand(CLI::App& app, int* exit_code, const char* name, const char* description, const char* footer,
+                std::function<absl::Status(const LearnerAddress&)> call) {
+  auto address = std::make_shared<LearnerAddress>();
+  CLI::App* command = app.add_subcommand(name, description);
+  command->footer(footer);
+  AddLearnerOptions(command, address.get());
+  command->callback([address, exit_code, call = std::move(call)] { *exit_code = ReportAndExitCodeOf(call(*address)); });
+}
+
+std::string StageSeconds(const v1::Status& status) {
+  std::vector<std::pair<std::string, double>> stages(status.learner_seconds().begin(), status.learner_seconds().end());
+  std::sort(stages.begin(), stages.end(), [](const auto& a, const auto& b) {
+    return a.second != b.second ? a.second > b.second : a.first < b.first;
+  });
+  return absl::StrJoin(stages, ", ", [](std::string* out, const auto& stage) {
+    absl::StrAppend(out, stage.first, absl::StrFormat(" %.1f s", stage.second));
+  });
+}
+
+}  // namespace
+
+std::string DescribeRewardSpec(const v1::RewardSpec& spec) {
+  std::vector<std::string> terms;
+  for (const v1::RewardSpecTerm& term : spec.terms()) {
+    terms.push_back(absl::StrCat(term.scorer(), " weight ", term.weight(),
+                                 term.endpoint().empty() ? "" : absl::StrCat(" at ", term.endpoint()),
+                                 term.is_required() ? "" : " (optional)"));
+  }
+  return absl::StrCat("version ", spec.version(), ": ", terms.empty() ? "no reward" : absl::StrJoin(terms, ", "));
+}
+
+std::string DescribeStatus(const v1::Status& status, int width) {
+  std::vector<std::string> lines = RenderPanel(status, width);
+  if (!status.learner_seconds().empty()) lines.push_back(absl::StrCat("  learner  ", StageSeconds(status)));
+  if (status.has_reward_spec()) lines.push_back(absl::StrCat("  rewards  ", DescribeRewardSpec(status.reward_spec())));
+  if (!status.last_checkpoint().empty()) lines.push_back(absl::StrCat("  saved    ", status.last_checkpoint()));
+  return absl::StrCat(absl::StrJoin(lines, "\n"), "\n");
+}
+
+void AddControlCommands(CLI::App& app, int* exit_code) {
+  auto as_json = std::make_shared<bool>(false);
+  AddCommand(app, exit_code, "status", "Show how a run stands, going on or stopped",
+             "Examples:\n  flowawr status runs/tiny-ocr\n  flowawr status --learner 127.0.0.1:50051 --json",
+             [as_json](const LearnerAddress& address) { return PrintStatus(address, *as_json); });
+  app.get_subcommand("status")->add_flag("--json", *as_json, "everything the learner tells, for scripts");
+  AddCommand(app, exit_code, "watch", "Follow a run until it ends",
+             "Example:\n  flowawr watch runs/tiny-ocr\n\n"
+             "A panel on a terminal, lines in a pipe. Ctrl-C stops watching, not the run.",
+             Watch);
+  AddCommand(app, exit_code, "pause", "Hold a run: no new groups, no new update",
+             "Example:\n  flowawr pause runs/tiny-ocr\n\nWhat is under way is finished and kept.", Pause);
+  AddCommand(app, exit_code, "resume", "Let a paused run go on",
+             "Example:\n  flowawr resume runs/tiny-ocr\n\n"
+             "A run that is stopped, not paused, is continued by `flowawr run RUN_DIR/config.yaml --resume`.",
+             Resume);
+  AddCommand(app, exit_code, "checkpoint", "Write a checkpoint now and print its folder",
+             "Example:\n  flowawr checkpoint runs/tiny-ocr\n\nIt is written after the update under way.", Checkpoint);
+}
+
+}  // namespace flowawr

@@ -1,0 +1,61 @@
+#include "cli/learner_connection.h"
+
+#include <CLI/CLI.hpp>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "cli/run_folder.h"
+#include "common/base/status.h"
+#include "common/config/run_config.h"
+#include "common/rpc/channel.h"
+#include "common/rpc/status.h"
+
+namespace flowawr {
+
+void AddLearnerOptions(CLI::App* command, LearnerAddress* address) {
+  command->add_option("RUN_DIR,--run-dir", address->run_dir, "the directory of a run on this machine");
+  command->add_option("--learner", address->learner, "HOST:PORT of a learner anywhere; default: the one of RUN_DIR");
+  command->add_option("--network-config", address->network_config,
+                      "a configuration whose TLS and token settings are used; default: that of RUN_DIR");
+}
+
+absl::StatusOr<LearnerConnection> LearnerConnection::Open(const LearnerAddress& address) {
+  if (address.run_dir.empty() && address.learner.empty())
+    return absl::InvalidArgumentError("name a run directory, or --learner HOST:PORT");
+  LearnerConnection connection;
+  const std::string& config_file = address.network_config;
+  if (!config_file.empty() || !address.run_dir.empty()) {
+    FLOWAWR_ASSIGN_OR_RETURN(const v1::RunConfig config,
+                             config_file.empty() ? ReadRunFolderConfig(address.run_dir) : LoadRunConfig(config_file));
+    connection.network_ = config.network();
+  }
+  connection.endpoint_ = address.learner;
+  if (address.learner.empty()) {
+    FLOWAWR_ASSIGN_OR_RETURN(connection.endpoint_, LearnerEndpointOf(address.run_dir));
+  }
+  FLOWAWR_ASSIGN_OR_RETURN(const auto channel, MakeChannel(connection.endpoint_, connection.network_));
+  connection.control_ = v1::Control::NewStub(channel);
+  return connection;
+}
+
+std::unique_ptr<grpc::ClientContext> LearnerConnection::Context(absl::Duration deadline) const {
+  return MakeContext(deadline, network_);
+}
+
+absl::Status LearnerConnection::Explain(const grpc::Status& status) const {
+  const absl::Status error = FromGrpc(status);
+  if (absl::IsUnavailable(error)) {
+    return absl::UnavailableError(
+        absl::StrCat("no learner answers at ", endpoint_, ": is the run still going on? (", error.message(), ")"));
+  }
+  if (absl::IsUnauthenticated(error)) {
+    return absl::UnauthenticatedError(absl::StrCat("the learner at ", endpoint_,
+                                                   " wants a token: set network.token_file ", "in --network-config (",
+                                                   error.message(), ")"));
+  }
+  return Annotate(error, absl::StrCat("the learner at ", endpoint_));
+}
+
+bool IsLearnerGone(const absl::Status& status) { return absl::IsNotFound(status) || absl::IsUnavailable(status); }
+
+}  // namespace flowawr

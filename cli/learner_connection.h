@@ -1,0 +1,52 @@
+// How a command reaches the learner that it is about.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "flowawr/v1/control.grpc.pb.h"
+#include "grpcpp/client_context.h"
+#include "grpcpp/support/status.h"
+
+namespace CLI {
+class App;
+}
+
+namespace flowawr {
+
+// What people type to name a learner.
+struct LearnerAddress {
+  std::string run_dir;
+  std::string learner;         // host:port
+  std::string network_config;  // a configuration whose `network` is used, where there is no run directory
+};
+
+// RUN_DIR, --learner and --network-config. `address` must outlive the parsing.
+void AddLearnerOptions(CLI::App* command, LearnerAddress* address);
+
+// Safe to move; calls may come from several threads.
+class LearnerConnection {
+ public:
+  // The address from --learner, else from RUN_DIR/endpoints/learner; the network settings from --network-config, else
+  // from RUN_DIR/config.yaml, else the defaults. Does not connect yet.
+  // InvalidArgument when nothing was named, NotFound for a run that is stopped.
+  static absl::StatusOr<LearnerConnection> Open(const LearnerAddress& address);
+
+  v1::Control::Stub& control() { return *control_; }
+  std::unique_ptr<grpc::ClientContext> Context(absl::Duration deadline) const;
+  // The call's error with the learner's address, and for a dead learner what to do.
+  absl::Status Explain(const grpc::Status& status) const;
+
+ private:
+  std::string endpoint_;
+  v1::NetworkConfig network_;
+  std::unique_ptr<v1::Control::Stub> control_;
+};
+
+// Nobody answers: the run is stopped, or killed with its endpoint file left behind.
+bool IsLearnerGone(const absl::Status& status);
+
+}  // namespace flowawr

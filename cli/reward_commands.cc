@@ -1,0 +1,199 @@
+#include "cli/reward_commands.h"
+
+#include <CLI/CLI.hpp>
+#include <cmath>
+#include <cstdio>
+#include <memory>
+#include <utility>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
+#include "cli/control_commands.h"
+#include "cli/exit_code.h"
+#include "cli/learner_connection.h"
+#include "common/base/host_port.h"
+#include "common/base/status.h"
+#include "common/config/run_config.h"
+#include "common/rpc/channel.h"
+#include "common/rpc/status.h"
+#include "flowawr/v1/reward.grpc.pb.h"
+
+namespace flowawr {
+namespace {
+
+constexpr absl::Duration kAnswerTime = absl::Seconds(10);
+constexpr absl::Duration kLoadTime = absl::Minutes(10);  // a scorer may read a model
+constexpr absl::Duration kSwapTime = absl::Minutes(30);  // answered between two updates
+
+struct ServerArguments {
+  std::string server, network_config, scorer;
+};
+
+struct RewardServer {
+  v1::NetworkConfig network;
+  std::string endpoint;
+  std::unique_ptr<v1::RewardService::Stub> stub;
+
+  absl::Status Explain(const grpc::Status& status) const {
+    const absl::Status error = FromGrpc(status);
+    return Annotate(
+        error, absl::StrCat(absl::IsUnavailable(error) ? "no reward server answers at " : "reward server ", endpoint));
+  }
+};
+
+absl::StatusOr<RewardServer> Open(const ServerArguments& arguments) {
+  RewardServer server;
+  server.endpoint = arguments.server;
+  if (!arguments.network_config.empty()) {
+    FLOWAWR_ASSIGN_OR_RETURN(const v1::RunConfig config, LoadRunConfig(arguments.network_config));
+    server.network = config.network();
+  }
+  FLOWAWR_ASSIGN_OR_RETURN(const auto channel, MakeChannel(arguments.server, server.network));
+  server.stub = v1::RewardService::NewStub(channel);
+  return server;
+}
+
+absl::Status List(const ServerArguments& arguments) {
+  FLOWAWR_ASSIGN_OR_RETURN(const RewardServer server, Open(arguments));
+  v1::ListScorersResponse response;
+  const grpc::Status answer = server.stub->ListScorers(MakeContext(kAnswerTime, server.network).get(), {}, &response);
+  if (!answer.ok()) return server.Explain(answer);
+  std::fputs(DescribeScorers(response).c_str(), stdout);
+  return absl::OkStatus();
+}
+
+absl::Status Load(const ServerArguments& arguments) {
+  FLOWAWR_ASSIGN_OR_RETURN(const v1::LoadScorerRequest request, ParseScorer(arguments.scorer));
+  FLOWAWR_ASSIGN_OR_RETURN(const RewardServer server, Open(arguments));
+  v1::LoadScorerResponse response;
+  const grpc::Status answer = server.stub->LoadScorer(MakeContext(kLoadTime, server.network).get(), request, &response);
+  if (!answer.ok()) return server.Explain(answer);
+  std::printf("loaded %s (%s)\n", response.scorer().name().c_str(), response.scorer().version().c_str());
+  return absl::OkStatus();
+}
+
+absl::Status Unload(const ServerArguments& arguments) {
+  FLOWAWR_ASSIGN_OR_RETURN(const RewardServer server, Open(arguments));
+  v1::UnloadScorerRequest request;
+  request.set_name(arguments.scorer);
+  v1::UnloadScorerResponse response;
+  const grpc::Status answer =
+      server.stub->UnloadScorer(MakeContext(kLoadTime, server.network).get(), request, &response);
+  if (!answer.ok()) return server.Explain(answer);
+  std::printf("unloaded %s\n", arguments.scorer.c_str());
+  return absl::OkStatus();
+}
+
+absl::Status Swap(const LearnerAddress& address, const std::vector<std::string>& terms) {
+  v1::SetRewardSpecRequest request;
+  for (const std::string& text : terms) {
+    FLOWAWR_ASSIGN_OR_RETURN(*request.add_terms(), ParseTerm(text));
+  }
+  FLOWAWR_ASSIGN_OR_RETURN(LearnerConnection learner, LearnerConnection::Open(address));
+  v1::RewardSpec spec;
+  const grpc::Status answer = learner.control().SetRewardSpec(learner.Context(kSwapTime).get(), request, &spec);
+  if (!answer.ok()) return learner.Explain(answer);
+  std::printf("%s\n", DescribeRewardSpec(spec).c_str());
+  return absl::OkStatus();
+}
+
+void AddServerCommand(CLI::App* reward, int* exit_code, const char* name, const char* description, const char* footer,
+                      const char* scorer, absl::Status (*call)(const ServerArguments&)) {
+  auto arguments = std::make_shared<ServerArguments>();
+  CLI::App* command = reward->add_subcommand(name, description);
+  command->footer(footer);
+  if (scorer != nullptr) command->add_option("SCORER", arguments->scorer, scorer)->required();
+  command->add_option("--server", arguments->server, "HOST:PORT of the reward server")->required();
+  command->add_option("--network-config", arguments->network_config,
+                      "a configuration whose TLS and token settings are used");
+  command->callback([arguments, exit_code, call] { *exit_code = ReportAndExitCodeOf(call(*arguments)); });
+}
+
+}  // namespace
+
+absl::StatusOr<v1::LoadScorerRequest> ParseScorer(const std::string& text) {
+  const std::vector<std::string> parts = absl::StrSplit(text, ',');
+  v1::LoadScorerRequest request;
+  for (size_t i = 0; i < parts.size(); ++i) {
+    const std::pair<std::string, std::string> pair = absl::StrSplit(parts[i], absl::MaxSplits('=', 1));
+    const bool has_value = parts[i].find('=') != std::string::npos;
+    if (pair.first.empty() || (has_value && pair.second.empty()) || (i > 0 && !has_value))
+      return absl::InvalidArgumentError(absl::StrCat("scorer \"", text, "\": expected NAME[=KIND][,option=value...]"));
+    if (i == 0) {
+      request.set_name(pair.first);
+      request.set_kind(has_value ? pair.second : pair.first);
+    } else {
+      (*request.mutable_options())[pair.first] = pair.second;
+    }
+  }
+  return request;
+}
+
+absl::StatusOr<v1::RewardSpecTerm> ParseTerm(const std::string& text) {
+  const std::vector<std::string> parts = absl::StrSplit(text, ',');
+  v1::RewardSpecTerm term;
+  term.set_scorer(parts[0]);
+  term.set_weight(1);
+  term.set_is_required(true);
+  term.set_timeout_s(60);
+  bool is_good = !parts[0].empty() && parts[0].find('=') == std::string::npos;
+  for (size_t i = 1; i < parts.size(); ++i) {
+    const std::pair<std::string, std::string> pair = absl::StrSplit(parts[i], absl::MaxSplits('=', 1));
+    double number = 0;
+    bool flag = false;
+    if (pair.first == "weight" && absl::SimpleAtod(pair.second, &number) && std::isfinite(number)) {
+      term.set_weight(number);
+    } else if (pair.first == "timeout" && absl::SimpleAtod(pair.second, &number) && number > 0 && number <= 3600) {
+      term.set_timeout_s(number);
+    } else if (pair.first == "required" && absl::SimpleAtob(pair.second, &flag)) {
+      term.set_is_required(flag);
+    } else if (pair.first == "endpoint" && ParseHostPort(pair.second).ok()) {
+      term.set_endpoint(pair.second);
+    } else {
+      is_good = false;
+    }
+  }
+  if (is_good) return term;
+  return absl::InvalidArgumentError(absl::StrCat(
+      "reward \"", text, "\": expected SCORER[,weight=W][,endpoint=HOST:PORT][,required=false][,timeout=SECONDS]"));
+}
+
+std::string DescribeScorers(const v1::ListScorersResponse& scorers) {
+  std::string text;
+  if (scorers.scorers().empty()) text = "no scorer is loaded\n";
+  for (const v1::ScorerInfo& scorer : scorers.scorers()) {
+    absl::StrAppendFormat(&text, "%-12s %-12s %s: %d images, %d errors, %d queued\n", scorer.name(), scorer.kind(),
+                          scorer.version(), scorer.images_scored(), scorer.errors(), scorer.queued_images());
+  }
+  absl::StrAppend(&text, "kinds that can be loaded: ", absl::StrJoin(scorers.available_kinds(), ", "), "\n");
+  return text;
+}
+
+void AddRewardCommands(CLI::App& app, int* exit_code) {
+  CLI::App* reward = app.add_subcommand("reward", "Scorers of a reward server, rewards of a run");
+  reward->require_subcommand(1);
+  AddServerCommand(reward, exit_code, "list", "List what a reward server has loaded",
+                   "Example:\n  flowawr reward list --server 127.0.0.1:50052", nullptr, List);
+  AddServerCommand(reward, exit_code, "load", "Load a scorer while the server runs",
+                   "Example:\n  flowawr reward load size=jpeg_compressibility --server 127.0.0.1:50052",
+                   "NAME[=KIND][,option=value...]", Load);
+  AddServerCommand(reward, exit_code, "unload", "Unload a scorer once what it scores is done",
+                   "Example:\n  flowawr reward unload size --server 127.0.0.1:50052", "a name that `list` shows",
+                   Unload);
+  auto address = std::make_shared<LearnerAddress>();
+  auto terms = std::make_shared<std::vector<std::string>>();
+  CLI::App* swap = reward->add_subcommand("swap", "Replace the rewards of a run that goes on");
+  swap->footer(
+      "Example:\n  flowawr reward swap runs/tiny-ocr --term ocr,weight=1 --term size,weight=-0.1,required=false\n\n"
+      "Groups under way finish under the old rewards; no batch mixes two.");
+  AddLearnerOptions(swap, address.get());
+  swap->add_option("--term", *terms, "SCORER[,weight=W][,endpoint=HOST:PORT][,required=false][,timeout=S]; repeatable")
+      ->required()
+      ->allow_extra_args(false);
+  swap->callback([address, terms, exit_code] { *exit_code = ReportAndExitCodeOf(Swap(*address, *terms)); });
+}
+
+}  // namespace flowawr

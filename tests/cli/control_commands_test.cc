@@ -1,0 +1,81 @@
+#include "cli/control_commands.h"
+
+#include <filesystem>
+#include <string>
+
+#include "cli/run_folder.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/testing/temp_folder.h"
+
+namespace flowawr {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+v1::RewardSpec Spec() {
+  v1::RewardSpec spec;
+  spec.set_version(3);
+  v1::RewardSpecTerm* ocr = spec.add_terms();
+  ocr->set_scorer("ocr");
+  ocr->set_weight(1);
+  ocr->set_endpoint("127.0.0.1:5");
+  ocr->set_is_required(true);
+  v1::RewardSpecTerm* size = spec.add_terms();
+  size->set_scorer("jpeg");
+  size->set_weight(-0.5);
+  return spec;
+}
+
+TEST(DescribeRewardSpec, NamesEveryTerm) {
+  EXPECT_EQ(DescribeRewardSpec(Spec()), "version 3: ocr weight 1 at 127.0.0.1:5, jpeg weight -0.5 (optional)");
+  EXPECT_EQ(DescribeRewardSpec(v1::RewardSpec()), "version 0: no reward");
+}
+
+TEST(DescribeStatus, AddsStagesBySizeRewardsAndCheckpointToThePanel) {
+  v1::Status status;
+  status.set_name("tiny");
+  EXPECT_THAT(DescribeStatus(status, 80), Not(HasSubstr("learner")));
+  (*status.mutable_learner_seconds())["train"] = 12.34;
+  (*status.mutable_learner_seconds())["wait"] = 56.78;
+  *status.mutable_reward_spec() = Spec();
+  status.set_last_checkpoint("runs/tiny/checkpoints/update-000010");
+  const std::string text = DescribeStatus(status, 80);
+  EXPECT_THAT(text, HasSubstr("wait 56.8 s, train 12.3 s"));
+  EXPECT_THAT(text, HasSubstr("rewards  version 3: ocr"));
+  EXPECT_THAT(text, HasSubstr("saved    runs/tiny/checkpoints/update-000010\n"));
+}
+
+TEST(NewestCheckpoint, IsTheHighestUpdateWhoseManifestCanBeRead) {
+  const TempFolder folder;
+  EXPECT_EQ(NewestCheckpoint(folder.path()).status().code(), absl::StatusCode::kNotFound);
+  const auto write = [&](const std::string& name, const std::string& json) {
+    std::filesystem::create_directories(folder / ("checkpoints/" + name));
+    folder.Write("checkpoints/" + name + "/checkpoint.json", json);
+  };
+  write("update-000009", R"({"update": "9"})");
+  write("update-000010", R"({"update": "10", "config": {"name": "tiny", "train": {"updates": 20}}, "elapsed_s": 5})");
+  write("update-000011", R"({"update": )");
+  const auto newest = NewestCheckpoint(folder.path());
+  ASSERT_TRUE(newest.ok()) << newest.status();
+  EXPECT_EQ(newest->manifest.update(), 10u);
+
+  const v1::Status status = StatusOfCheckpoint(*newest, folder.path());
+  EXPECT_EQ(status.update(), 10u);
+  EXPECT_EQ(status.updates_total(), 20u);
+  EXPECT_EQ(status.name(), "tiny");
+  EXPECT_THAT(status.message(), HasSubstr("--resume"));
+  EXPECT_THAT(status.last_checkpoint(), HasSubstr("update-000010"));
+  write("update-1000000", R"({"update": "1000000", "config": {"train": {"updates": 20}}})");
+  EXPECT_EQ(StatusOfCheckpoint(*NewestCheckpoint(folder.path()), folder.path()).phase(), v1::FINISHED);
+}
+
+TEST(ReadRunFolderConfig, SaysWhatARunDirectoryIs) {
+  const TempFolder folder;
+  EXPECT_THAT(std::string(ReadRunFolderConfig(folder.path()).status().message()), HasSubstr("not a run directory"));
+  EXPECT_EQ(LearnerEndpointOf(folder.path()).status().code(), absl::StatusCode::kNotFound);
+}
+
+}  // namespace
+}  // namespace flowawr

@@ -1,0 +1,59 @@
+#include "cli/reward_commands.h"
+
+#include <string>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace flowawr {
+namespace {
+
+using ::testing::HasSubstr;
+
+TEST(ParseScorer, TakesNameKindAndOptions) {
+  const auto plain = ParseScorer("ocr");
+  ASSERT_TRUE(plain.ok());
+  EXPECT_EQ(plain->name(), "ocr");
+  EXPECT_EQ(plain->kind(), "ocr");
+  const auto full = ParseScorer("sign=ocr,language=eng,pad=a=b");
+  ASSERT_TRUE(full.ok());
+  EXPECT_EQ(full->name(), "sign");
+  EXPECT_EQ(full->kind(), "ocr");
+  EXPECT_EQ(full->options().at("language"), "eng");
+  EXPECT_EQ(full->options().at("pad"), "a=b");
+  for (const char* bad : {"", "=ocr", "a=", "a,b", "a,=c", "a,b="})
+    EXPECT_EQ(ParseScorer(bad).status().code(), absl::StatusCode::kInvalidArgument) << bad;
+}
+
+TEST(ParseTerm, FillsInDefaultsAndTakesEveryField) {
+  const auto plain = ParseTerm("ocr");
+  ASSERT_TRUE(plain.ok());
+  EXPECT_EQ(plain->scorer(), "ocr");
+  EXPECT_EQ(plain->weight(), 1);
+  EXPECT_TRUE(plain->is_required());
+  const auto full = ParseTerm("size,weight=-0.25,endpoint=127.0.0.1:7,required=false,timeout=3");
+  ASSERT_TRUE(full.ok());
+  EXPECT_EQ(full->weight(), -0.25);
+  EXPECT_EQ(full->endpoint(), "127.0.0.1:7");
+  EXPECT_FALSE(full->is_required());
+  EXPECT_EQ(full->timeout_s(), 3);
+  for (const char* bad : {"", "weight=1", "ocr,weight=x", "ocr,weight=nan", "ocr,timeout=0", "ocr,endpoint=there",
+                          "ocr,required=perhaps", "ocr,colour=red"}) {
+    EXPECT_THAT(std::string(ParseTerm(bad).status().message()), HasSubstr("expected SCORER")) << bad;
+  }
+}
+
+TEST(DescribeScorers, IsALineAScorerAndTheKinds) {
+  v1::ListScorersResponse response;
+  response.add_available_kinds("ocr");
+  EXPECT_EQ(DescribeScorers(response), "no scorer is loaded\nkinds that can be loaded: ocr\n");
+  v1::ScorerInfo* scorer = response.add_scorers();
+  scorer->set_name("sign");
+  scorer->set_kind("ocr");
+  scorer->set_version("tesseract 5");
+  scorer->set_images_scored(4);
+  EXPECT_THAT(DescribeScorers(response), HasSubstr("tesseract 5: 4 images, 0 errors, 0 queued\n"));
+}
+
+}  // namespace
+}  // namespace flowawr
