@@ -25,9 +25,9 @@ namespace {
 
 constexpr absl::Duration kLongPoll = absl::Seconds(10);
 constexpr absl::Duration kRoomCheck = absl::Milliseconds(500);  // how soon a stop is noticed while the pipeline is full
-// Attempts are bounded by time, not by number.
+// Attempts are bounded by time, not by number. Short, because a channel that cannot connect has pauses of its own.
 constexpr RetryPolicy kReconnect = {
-    .max_attempts = 1 << 30, .initial = absl::Milliseconds(100), .max = absl::Seconds(3)};
+    .max_attempts = 1 << 30, .initial = absl::Milliseconds(100), .max = absl::Milliseconds(400)};
 // Safetensors header and alignment, beside four bytes a parameter.
 constexpr uint64_t kAdapterOverheadBytes = uint64_t{4} << 20;
 

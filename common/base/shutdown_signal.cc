@@ -23,6 +23,7 @@ ShutdownSignal::ShutdownSignal() {
   const sigset_t signals = StopSignals();
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   signal(SIGPIPE, SIG_IGN);
+  signal(SIGXFSZ, SIG_IGN);  // a file limit is an error of write(), not the end of the process
 }
 
 bool ShutdownSignal::Wait(absl::Duration timeout) {

@@ -59,7 +59,8 @@ void ScriptedLearner::FailNextSubmit(absl::Status status) {
 }
 
 void ScriptedLearner::Start(const std::string& listen) {
-  server_ = StartServer(listen, {static_cast<v1::Rollout::Service*>(this), static_cast<v1::PolicyStore::Service*>(this)});
+  server_ = StartServer(listen,
+                        {static_cast<v1::Rollout::Service*>(this), static_cast<v1::PolicyStore::Service*>(this)});
 }
 
 void ScriptedLearner::Shutdown() {

@@ -1,0 +1,135 @@
+// What must not harm a run: a full disk, a second learner, a taken port, batches that teach nothing, people.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/resource.h>
+
+#include <filesystem>
+
+#include "absl/strings/str_cat.h"
+#include "common/rpc/channel.h"
+#include "common/rpc/status.h"
+#include "tests/system/baseline.h"
+#include "tests/system/cluster.h"
+
+namespace flowawr {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+
+template <typename Method, typename Request, typename Response>
+absl::Status Call(Cluster& cluster, Method method, const Request& request, Response* response) {
+  const auto control = cluster.Control();
+  const auto context = MakeContext(kPatience, v1::NetworkConfig());
+  return FromGrpc((control.get()->*method)(context.get(), request, response));
+}
+
+// Two scorers that always agree, with opposite weights: every image's reward is 0.
+TEST(SystemFaults, CountsUpdatesThatTeachNothingAndGoesOn) {
+  Cluster cluster({"rewards.terms.1.scorer=twin", "rewards.terms.1.weight=-1", "train.updates=3"});
+  cluster.StartAll();
+  const v1::Status status =
+      cluster.WaitForStatus([](const v1::Status& status) { return status.phase() == v1::FINISHED; });
+  EXPECT_EQ(status.updates_skipped(), 3);
+  EXPECT_EQ(status.update(), 3);
+  cluster.ExpectToFinish();
+}
+
+TEST(SystemFaults, PausesSavesExportsAndGoesOnWithoutAChangeOfResult) {
+  Cluster cluster;
+  cluster.StartAll();
+  cluster.WaitForUpdate(1);
+  v1::Status paused;
+  ASSERT_TRUE(Call(cluster, &v1::Control::Stub::Pause, v1::PauseRequest(), &paused).ok());
+  paused = cluster.WaitForStatus([](const v1::Status& status) { return status.phase() == v1::PAUSED; });
+  EXPECT_LT(paused.update(), 6);
+  v1::CheckpointResponse checkpoint;
+  absl::Status called = Call(cluster, &v1::Control::Stub::Checkpoint, v1::CheckpointRequest(), &checkpoint);
+  ASSERT_TRUE(called.ok()) << called;
+  EXPECT_TRUE(std::filesystem::exists(checkpoint.path() + "/checkpoint.json")) << checkpoint.path();
+  v1::ExportRequest request;
+  request.set_role(v1::CURRENT_POLICY);
+  request.set_path(cluster.run_dir() + "/halfway");
+  v1::ExportResponse exported;
+  called = Call(cluster, &v1::Control::Stub::Export, request, &exported);
+  ASSERT_TRUE(called.ok()) << called;
+  EXPECT_TRUE(std::filesystem::exists(exported.peft_folder() + "/adapter_model.safetensors"));
+  EXPECT_TRUE(std::filesystem::exists(exported.diffusers_file()));
+  v1::Status resumed;
+  ASSERT_TRUE(Call(cluster, &v1::Control::Stub::GetStatus, v1::GetStatusRequest(), &resumed).ok());
+  EXPECT_EQ(resumed.update(), paused.update());
+  ASSERT_TRUE(Call(cluster, &v1::Control::Stub::Resume, v1::ResumeRequest(), &resumed).ok());
+  cluster.ExpectToFinish();
+  EXPECT_TRUE(cluster.ExportedAdapter() == BaselineAdapter());
+}
+
+TEST(SystemFaults, SavesEverythingOnShutdownOverRpc) {
+  Cluster cluster;
+  cluster.StartAll();
+  cluster.WaitForUpdate(1);
+  v1::ShutdownResponse response;
+  const absl::Status called = Call(cluster, &v1::Control::Stub::Shutdown, v1::ShutdownRequest(), &response);
+  ASSERT_TRUE(called.ok()) << called;
+  EXPECT_EQ(cluster.learner().Wait(), 0);
+  EXPECT_TRUE(std::filesystem::exists(cluster.run_dir() + "/checkpoints/latest"));
+}
+
+TEST(SystemFaults, RefusesARunDirectoryThatAnotherLearnerHolds) {
+  Cluster cluster;
+  cluster.StartAll();
+  Process second({Cluster::Program("flowawr-learner"), "--config", cluster.config_path(), "--reward-endpoint",
+                  cluster.reward_endpoint(), "--resume"},
+                 cluster.NewLog("second-learner"));
+  EXPECT_EQ(second.Wait(), 75) << second.log();
+  EXPECT_THAT(second.log(), HasSubstr(cluster.run_dir()));
+  cluster.ExpectToFinish();
+  EXPECT_TRUE(cluster.ExportedAdapter() == BaselineAdapter());
+}
+
+TEST(SystemFaults, NamesAPortThatIsTaken) {
+  Cluster cluster;
+  cluster.StartRewards();
+  Process learner({Cluster::Program("flowawr-learner"), "--config", cluster.config_path(), "--reward-endpoint",
+                   cluster.reward_endpoint(), "--listen", cluster.reward_endpoint()},
+                  cluster.NewLog("learner"));
+  EXPECT_NE(learner.Wait(), 0);
+  EXPECT_THAT(learner.log(), HasSubstr(cluster.reward_endpoint()));
+  Process rewards({Cluster::Program("flowawr-reward-server"), "--scorer", "small=jpeg_compressibility", "--listen",
+                   cluster.reward_endpoint()},
+                  cluster.NewLog("second-rewards"));
+  EXPECT_EQ(rewards.Wait(), 69);
+  EXPECT_THAT(rewards.log(), HasSubstr(cluster.reward_endpoint()));
+}
+
+// A file-size limit stands for the full disk: both make write() fail half way through a checkpoint, and this one needs
+// neither root nor a mount. Lifting it stands for freeing some room.
+TEST(SystemFaults, WaitsForRoomWhenTheDiskIsFullAndLosesNothing) {
+  ASSERT_FALSE(BaselineAdapter().empty());
+  Cluster cluster;
+  cluster.StartRewards();
+  cluster.StartLearner(/*is_resume=*/false, {"prlimit", absl::StrCat("--fsize=", BaselineAdapter().size() / 2, ":")});
+  cluster.StartActor("actor-0");
+  cluster.StartActor("actor-1");
+  const v1::Status status =
+      cluster.WaitForStatus([](const v1::Status& status) { return status.phase() == v1::PAUSED; });
+  EXPECT_THAT(status.message(), AllOf(HasSubstr("checkpoint"), HasSubstr("room")));
+  EXPECT_FALSE(std::filesystem::exists(cluster.run_dir() + "/checkpoints/latest"));
+  const rlimit unlimited = {RLIM_INFINITY, RLIM_INFINITY};
+  ASSERT_EQ(prlimit(cluster.learner().pid(), RLIMIT_FSIZE, &unlimited, nullptr), 0);
+  v1::Status resumed;
+  ASSERT_TRUE(Call(cluster, &v1::Control::Stub::Resume, v1::ResumeRequest(), &resumed).ok());
+  cluster.ExpectToFinish();
+  EXPECT_TRUE(cluster.ExportedAdapter() == BaselineAdapter());
+}
+
+TEST(SystemFaults, TellsAnActorThatItsRewardServerDoesNotHaveTheScorer) {
+  Cluster cluster({"rewards.terms.0.scorer=unknown", "rewards.terms.0.timeout_s=2", "rollout.max_attempts=2"});
+  cluster.StartAll();
+  const v1::Status status =
+      cluster.WaitForStatus([](const v1::Status& status) { return status.phase() == v1::PAUSED; });
+  EXPECT_THAT(status.message(), HasSubstr("unknown"));
+  EXPECT_THAT(status.dropped(), ::testing::Contains(::testing::Pair("reward_failed", ::testing::Ge(2))));
+}
+
+}  // namespace
+}  // namespace flowawr
