@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <map>
+#include <tuple>
 #include <utility>
 
 #include "absl/cleanup/cleanup.h"
@@ -13,6 +14,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/strip.h"
 #include "common/base/file.h"
 #include "common/base/sha256.h"
 #include "common/base/status.h"
@@ -24,6 +26,8 @@ namespace {
 namespace fs = std::filesystem;
 constexpr char kManifest[] = "checkpoint.json";
 constexpr char kPrefix[] = "update-";
+constexpr char kTemporary[] = ".tmp";
+constexpr char kOld[] = ".old";
 
 std::string Folder(const std::string& run_dir) { return run_dir + "/checkpoints"; }
 
@@ -39,15 +43,19 @@ absl::StatusOr<std::map<std::string, std::string>> SerializeFiles(const PolicyRo
   return files;
 }
 
-// Complete checkpoint folders, newest first.
+// Checkpoint folders, newest first. A folder that a save of the same update moved aside comes after the one in its
+// place: a kill between the two renames leaves only the former.
 std::vector<std::string> Folders(const std::string& run_dir) {
   std::vector<std::string> names;
   std::error_code error;
   for (const fs::directory_entry& entry : fs::directory_iterator(Folder(run_dir), error)) {
     std::string name = entry.path().filename().string();
-    if (absl::StartsWith(name, kPrefix) && !absl::StrContains(name, '.')) names.push_back(std::move(name));
+    if (absl::StartsWith(name, kPrefix) && !absl::EndsWith(name, kTemporary)) names.push_back(std::move(name));
   }
-  std::sort(names.rbegin(), names.rend());
+  std::sort(names.begin(), names.end(), [](absl::string_view a, absl::string_view b) {
+    const bool is_a_whole = !absl::ConsumeSuffix(&a, kOld), is_b_whole = !absl::ConsumeSuffix(&b, kOld);
+    return std::make_tuple(a.size(), a, is_a_whole) > std::make_tuple(b.size(), b, is_b_whole);
+  });
   return names;
 }
 
@@ -79,10 +87,9 @@ absl::StatusOr<std::string> SaveCheckpoint(const std::string& run_dir, v1::Check
   const std::string parent = Folder(run_dir);
   FLOWAWR_RETURN_IF_ERROR(MakeDirectories(parent));
   const std::string name = absl::StrFormat("%s%06d", kPrefix, manifest.update());
-  const std::string target = absl::StrCat(parent, "/", name), temporary = target + ".tmp", old = target + ".old";
+  const std::string target = absl::StrCat(parent, "/", name), temporary = target + kTemporary, old = target + kOld;
   std::error_code ignored;
   fs::remove_all(temporary, ignored);
-  fs::remove_all(old, ignored);
   FLOWAWR_RETURN_IF_ERROR(MakeDirectories(temporary));
   absl::Cleanup remove_temporary = [&] { fs::remove_all(temporary, ignored); };
 
@@ -104,14 +111,20 @@ absl::StatusOr<std::string> SaveCheckpoint(const std::string& run_dir, v1::Check
   FLOWAWR_RETURN_IF_ERROR(WriteFileAtomically(absl::StrCat(temporary, "/", kManifest), json));
 
   std::error_code error;
-  if (fs::exists(target)) fs::rename(target, old, error);  // a kill right here leaves `old` and `temporary`, both ignored
+  if (fs::exists(target)) {
+    fs::remove_all(old, ignored);
+    fs::rename(target, old, error);  // a kill right here leaves `old`, which loading believes, and `temporary`
+  }
   if (!error) fs::rename(temporary, target, error);
   if (error) return absl::InternalError(absl::StrCat("renaming ", temporary, ": ", error.message()));
   fs::remove_all(old, ignored);
   FLOWAWR_RETURN_IF_ERROR(FsyncDirectory(parent));
   FLOWAWR_RETURN_IF_ERROR(WriteFileAtomically(parent + "/latest", name + "\n"));
   const std::vector<std::string> all = Folders(run_dir);
-  for (size_t i = std::max(keep, 1); i < all.size(); ++i) fs::remove_all(absl::StrCat(parent, "/", all[i]), ignored);
+  // Newer ones were passed over as broken when this run resumed: they neither count nor go.
+  const size_t own = std::find(all.begin(), all.end(), name) - all.begin();
+  for (size_t i = own + std::max(keep, 1); i < all.size(); ++i)
+    fs::remove_all(absl::StrCat(parent, "/", all[i]), ignored);
   return target;
 }
 

@@ -5,6 +5,7 @@
 //   RUN_DIR/checkpoints/latest           the newest folder's name, for people; loading does not rely on it
 //
 // A checkpoint is built in a temporary folder, fsynced and renamed, so a kill at any instant leaves the older ones intact.
+// One that is saved again is moved aside to update-000010.old meanwhile, and is found there after a kill.
 // Not thread-safe: one run loop writes.
 #pragma once
 

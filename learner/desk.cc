@@ -127,7 +127,8 @@ absl::Status Desk::Accept(const v1::GroupHeader& header, std::string blob) {
   {
     absl::MutexLock lock(&mutex_);
     const v1::Lease* open = leases_.Find(id);
-    if (open == nullptr) {
+    // While the blob travelled, another attempt may have come in and the lease be open again under a newer version.
+    if (open == nullptr || open->policy_version() != header.policy_version()) {
       Drop("duplicate");
       return absl::AlreadyExistsError(absl::StrCat("group ", id, " was accepted before"));
     }

@@ -33,6 +33,14 @@ absl::Status CheckRewards(const v1::GroupHeader& header, const v1::RewardSpec& s
   return absl::OkStatus();
 }
 
+// A missing tensor is the sender's fault like a mis-shaped one; NotFound would say that the lease is unknown.
+absl::StatusOr<at::Tensor> Require(const SafetensorsFile& file, const std::string& name, at::ScalarType dtype,
+                                   at::IntArrayRef shape) {
+  absl::StatusOr<at::Tensor> tensor = file.Get(name, dtype, shape);
+  if (absl::IsNotFound(tensor.status())) return absl::InvalidArgumentError(tensor.status().message());
+  return tensor;
+}
+
 }  // namespace
 
 uint64_t GroupShape::MaxBlobBytes(uint32_t samples, bool with_images) const {
@@ -99,15 +107,15 @@ absl::StatusOr<Group> DecodeGroup(const v1::GroupHeader& header, std::string blo
   Group group;
   group.lease = lease;
   group.header = header;
-  FLOWAWR_ASSIGN_OR_RETURN(group.x0, file.Get("x0", at::kFloat,
-                                              {samples, shape.channels, shape.latent_height, shape.latent_width}));
+  FLOWAWR_ASSIGN_OR_RETURN(group.x0, Require(file, "x0", at::kFloat,
+                                             {samples, shape.channels, shape.latent_height, shape.latent_width}));
   FLOWAWR_ASSIGN_OR_RETURN(group.prompt_embeds,
-                           file.Get("prompt_embeds", at::kFloat, {embeds->second.size(0), shape.embed_dim}));
+                           Require(file, "prompt_embeds", at::kFloat, {embeds->second.size(0), shape.embed_dim}));
   FLOWAWR_ASSIGN_OR_RETURN(group.pooled_prompt_embeds,
-                           file.Get("pooled_prompt_embeds", at::kFloat, {shape.pooled_dim}));
+                           Require(file, "pooled_prompt_embeds", at::kFloat, {shape.pooled_dim}));
   if (lease.wants_images()) {
     FLOWAWR_ASSIGN_OR_RETURN(group.images,
-                             file.Get("images", at::kByte, {samples, shape.image_height, shape.image_width, 3}));
+                             Require(file, "images", at::kByte, {samples, shape.image_height, shape.image_width, 3}));
   }
   if (const size_t expected = lease.wants_images() ? 4 : 3; file.tensors().size() != expected) {
     return absl::InvalidArgumentError(absl::StrCat(name, ": ", file.tensors().size(), " tensors, expected ", expected));

@@ -80,7 +80,7 @@ absl::StatusOr<Standing> FindStanding(const LearnerOptions& options, const v1::R
                                                  found->manifest.update(),
                                                  "; give --resume to go on with it, or another --run-dir"));
   if (!found) {
-    FLOWAWR_RETURN_IF_ERROR(directory.TruncateMetrics(0));
+    FLOWAWR_RETURN_IF_ERROR(directory.TruncateMetrics(std::nullopt));
     Standing fresh{PolicyRoles::Initialise(layout, config.seed()), {}};
     fresh.manifest.set_run_id(RandomId());
     fresh.manifest.set_next_version(1);

@@ -56,7 +56,7 @@ absl::Status RunDirectory::AppendMetrics(const std::string& json) {
   return absl::OkStatus();
 }
 
-absl::Status RunDirectory::TruncateMetrics(uint64_t update) {
+absl::Status RunDirectory::TruncateMetrics(std::optional<uint64_t> update) {
   const absl::StatusOr<std::string> text = ReadFile(MetricsPath());
   if (absl::IsNotFound(text.status())) return absl::OkStatus();
   FLOWAWR_RETURN_IF_ERROR(text.status());
@@ -64,7 +64,7 @@ absl::Status RunDirectory::TruncateMetrics(uint64_t update) {
   for (absl::string_view line : absl::StrSplit(*text, '\n', absl::SkipEmpty())) {
     const nlohmann::json parsed = nlohmann::json::parse(line, nullptr, false);
     if (!parsed.is_object() || !parsed.contains("update") || !parsed["update"].is_number_unsigned()) continue;
-    if (parsed["update"].get<uint64_t>() <= update) absl::StrAppend(&kept, line, "\n");
+    if (update && parsed["update"].get<uint64_t>() <= *update) absl::StrAppend(&kept, line, "\n");
   }
   return WriteFileAtomically(MetricsPath(), kept);
 }

@@ -1,7 +1,9 @@
 // The directory of one run: its lock, its history, its pictures, its exported adapter. Not thread-safe.
 #pragma once
 
+#include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "absl/status/status.h"
@@ -25,7 +27,8 @@ class RunDirectory {
   // One JSON object as a line of metrics.jsonl.
   absl::Status AppendMetrics(const std::string& json);
   // Drops lines about updates above `update`, and a last line that a kill cut short: a resumed run writes them again.
-  absl::Status TruncateMetrics(uint64_t update);
+  // Without `update`, for a run that starts anew, drops all.
+  absl::Status TruncateMetrics(std::optional<uint64_t> update);
   // images/<set>/<index>.png and .json; `set` is base, latest or final.
   absl::Status SavePicture(const std::string& set, int index, const Image& image, const std::string& json);
 

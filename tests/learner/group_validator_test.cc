@@ -1,0 +1,238 @@
+#include "learner/group_validator.h"
+
+#include <gtest/gtest.h>
+#include <torch/types.h>
+
+#include <cmath>
+#include <limits>
+#include <map>
+#include <string>
+#include <utility>
+
+#include "common/tensor/safetensors.h"
+
+namespace flowawr {
+namespace {
+
+constexpr GroupShape kShape = {.channels = 2, .latent_height = 3, .latent_width = 4, .max_tokens = 5, .embed_dim = 6,
+                               .pooled_dim = 7, .image_height = 8, .image_width = 9};
+constexpr int kSamples = 3;
+constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
+
+// A lease of three samples under one required and one optional term, and what a faithful actor answers.
+class GroupValidatorTest : public testing::Test {
+ protected:
+  GroupValidatorTest() {
+    policy_.set_version(4);
+    policy_.set_sha256(std::string(32, 'p'));
+    policy_.set_modules(12);
+
+    lease_.set_group_id(41);
+    lease_.set_samples(kSamples);
+    lease_.set_policy_version(4);
+    lease_.mutable_reward_spec()->set_version(2);
+    v1::RewardSpecTerm& required = *lease_.mutable_reward_spec()->add_terms();
+    required.set_scorer("ocr");
+    required.set_is_required(true);
+    lease_.mutable_reward_spec()->add_terms()->set_scorer("ink");
+
+    header_.set_policy_version(4);
+    header_.set_policy_sha256(policy_.sha256());
+    header_.set_bound_modules(12);
+    header_.set_reward_spec_version(2);
+    for (int k = 0; k < kSamples; ++k) {
+      v1::SampleScores& sample = *header_.add_samples();
+      sample.add_terms()->set_reward(0.25 * k);
+      sample.add_terms()->set_reward(-1.0 * k);
+    }
+
+    torch::manual_seed(3);
+    tensors_ = {{"x0", at::randn({kSamples, 2, 3, 4})},
+                {"prompt_embeds", at::randn({5, 6})},
+                {"pooled_prompt_embeds", at::randn({7})}};
+  }
+
+  v1::TermScore& Score(int sample, int term) { return *header_.mutable_samples(sample)->mutable_terms(term); }
+
+  void ExpectHeaderRefused(const std::string& cause, absl::StatusCode code, const std::string& says) {
+    const Refusal refusal = CheckHeader(header_, lease_, policy_, kShape);
+    EXPECT_EQ(refusal.cause, cause);
+    EXPECT_EQ(refusal.status.code(), code) << refusal.status;
+    EXPECT_NE(refusal.status.message().find("group 41"), std::string::npos) << refusal.status;
+    EXPECT_NE(refusal.status.message().find(says), std::string::npos) << refusal.status;
+  }
+
+  std::string Blob() const { return SerializeSafetensors(tensors_).value(); }
+
+  absl::StatusOr<Group> Decode(std::string blob) {
+    return DecodeGroup(header_, std::move(blob), lease_, kShape, &cause_);
+  }
+
+  void ExpectBlobRefused(std::string blob, const std::string& cause, const std::string& says) {
+    const auto group = Decode(std::move(blob));
+    EXPECT_EQ(cause_, cause);
+    ASSERT_FALSE(group.ok());
+    EXPECT_EQ(group.status().code(), absl::StatusCode::kInvalidArgument) << group.status();
+    EXPECT_NE(group.status().message().find("group 41"), std::string::npos) << group.status();
+    EXPECT_NE(group.status().message().find(says), std::string::npos) << group.status();
+  }
+
+  v1::PolicyVersion policy_;
+  v1::Lease lease_;
+  v1::GroupHeader header_;
+  std::map<std::string, at::Tensor> tensors_;
+  std::string cause_;
+};
+
+TEST_F(GroupValidatorTest, AFaithfulGroupPassesAndIsDecodedAsSent) {
+  const std::string blob = Blob();
+  header_.mutable_blob()->set_size(blob.size());
+  const Refusal refusal = CheckHeader(header_, lease_, policy_, kShape);
+  EXPECT_TRUE(refusal.status.ok()) << refusal.status;
+  EXPECT_EQ(refusal.cause, "");
+
+  const auto group = Decode(blob);
+  ASSERT_TRUE(group.ok()) << group.status();
+  EXPECT_EQ(cause_, "");
+  EXPECT_EQ(group->id(), 41u);
+  EXPECT_TRUE(at::equal(group->x0, tensors_["x0"]));
+  EXPECT_TRUE(at::equal(group->prompt_embeds, tensors_["prompt_embeds"]));
+  EXPECT_TRUE(at::equal(group->pooled_prompt_embeds, tensors_["pooled_prompt_embeds"]));
+  EXPECT_FALSE(group->images.defined());
+  EXPECT_TRUE(at::equal(group->rewards, at::tensor({0.0, 0.25, 0.5, 0.0, -1.0, -2.0}, at::kDouble).view({2, 3})));
+}
+
+TEST_F(GroupValidatorTest, AFailedOptionalScoreIsAllowedAndBecomesNan) {
+  Score(1, 1).mutable_error()->set_message("overloaded");
+  EXPECT_TRUE(CheckHeader(header_, lease_, policy_, kShape).status.ok());
+  const auto group = Decode(Blob());
+  ASSERT_TRUE(group.ok()) << group.status();
+  EXPECT_TRUE(std::isnan(group->rewards[1][1].item<double>()));
+  EXPECT_EQ(group->rewards.isnan().sum().item<int64_t>(), 1);
+}
+
+TEST_F(GroupValidatorTest, ImagesComeWithTheGroupWhenTheLeaseWantsThem) {
+  lease_.set_wants_images(true);
+  ExpectBlobRefused(Blob(), "wrong_shape", "images");
+  tensors_["images"] = at::randint(0, 256, {kSamples, 8, 9, 3}, at::kByte);
+  const auto group = Decode(Blob());
+  ASSERT_TRUE(group.ok()) << group.status();
+  EXPECT_TRUE(at::equal(group->images, tensors_["images"]));
+}
+
+TEST_F(GroupValidatorTest, RefusesAnotherPolicyVersion) {
+  header_.set_policy_version(3);
+  ExpectHeaderRefused("wrong_version", absl::StatusCode::kFailedPrecondition, "version 3, leased for 4");
+}
+
+TEST_F(GroupValidatorTest, RefusesAnAdapterWithOtherBytes) {
+  header_.set_policy_sha256(std::string(32, 'q'));
+  ExpectHeaderRefused("wrong_digest", absl::StatusCode::kFailedPrecondition, "717171");
+}
+
+TEST_F(GroupValidatorTest, RefusesAnAdapterThatWasNotBoundOrOnlyInPart) {
+  for (const uint32_t modules : {0, 11}) {
+    header_.set_bound_modules(modules);
+    ExpectHeaderRefused("unbound_adapter", absl::StatusCode::kFailedPrecondition, "it has 12");
+  }
+}
+
+TEST_F(GroupValidatorTest, RefusesScoresUnderAnotherRewardSpec) {
+  header_.set_reward_spec_version(1);
+  ExpectHeaderRefused("wrong_reward_spec", absl::StatusCode::kFailedPrecondition, "reward spec 1, leased under 2");
+}
+
+TEST_F(GroupValidatorTest, RefusesTooFewAndTooManySamples) {
+  header_.mutable_samples()->RemoveLast();
+  ExpectHeaderRefused("wrong_shape", absl::StatusCode::kInvalidArgument, "2 samples");
+  for (int i = 0; i < 2; ++i) *header_.add_samples() = header_.samples(0);
+  ExpectHeaderRefused("wrong_shape", absl::StatusCode::kInvalidArgument, "4 samples");
+}
+
+TEST_F(GroupValidatorTest, RefusesASampleWithoutAScoreForEveryTerm) {
+  header_.mutable_samples(2)->mutable_terms()->RemoveLast();
+  ExpectHeaderRefused("wrong_shape", absl::StatusCode::kInvalidArgument, "1 scores");
+}
+
+TEST_F(GroupValidatorTest, RefusesRewardsThatAreNotFiniteOrMissing) {
+  for (const double reward : {kNan, kInfinity, -kInfinity}) {
+    for (const int term : {0, 1}) {
+      Score(1, term).set_reward(reward);
+      ExpectHeaderRefused("bad_reward", absl::StatusCode::kInvalidArgument, "sample 1, scorer ");
+      Score(1, term).set_reward(0);
+    }
+  }
+  Score(2, 1).clear_outcome();
+  ExpectHeaderRefused("bad_reward", absl::StatusCode::kInvalidArgument, "sample 2, scorer ink");
+}
+
+TEST_F(GroupValidatorTest, RefusesARequiredScoreThatFailed) {
+  Score(0, 0).mutable_error()->set_message("no such language");
+  ExpectHeaderRefused("bad_reward", absl::StatusCode::kInvalidArgument, "no such language");
+}
+
+TEST_F(GroupValidatorTest, RefusesABlobLargerThanAnyValidOneBeforeItArrives) {
+  const uint64_t most = kShape.MaxBlobBytes(kSamples, false);
+  header_.mutable_blob()->set_size(most);
+  EXPECT_TRUE(CheckHeader(header_, lease_, policy_, kShape).status.ok());
+  header_.mutable_blob()->set_size(most + 1);
+  ExpectHeaderRefused("too_large", absl::StatusCode::kInvalidArgument, "bytes");
+  lease_.set_wants_images(true);
+  EXPECT_TRUE(CheckHeader(header_, lease_, policy_, kShape).status.ok());
+}
+
+TEST_F(GroupValidatorTest, RefusesBytesThatAreNoSafetensorsFileAndOneCutShortAnywhere) {
+  const std::string whole = Blob();
+  for (const size_t size : {size_t{0}, size_t{7}, size_t{8}, size_t{100}, whole.size() / 2, whole.size() - 1}) {
+    ExpectBlobRefused(whole.substr(0, size), "malformed", "");
+  }
+  ExpectBlobRefused(std::string(1000, 'x'), "malformed", "");
+}
+
+TEST_F(GroupValidatorTest, RefusesLatentsOfAnotherNumberOfSamplesShapeOrType) {
+  for (const at::Tensor& x0 : {at::randn({kSamples + 1, 2, 3, 4}), at::randn({kSamples, 2, 4, 3}),
+                               at::randn({kSamples * 2 * 3 * 4}), at::randn({kSamples, 2, 3, 4}, at::kDouble),
+                               at::randn({kSamples, 2, 3, 4}).to(at::kHalf)}) {
+    tensors_["x0"] = x0;
+    ExpectBlobRefused(Blob(), "wrong_shape", "x0");
+  }
+}
+
+TEST_F(GroupValidatorTest, RefusesEmbeddingsOfAnotherShapeOrType) {
+  for (const at::Tensor& embeds : {at::randn({6, 6}), at::randn({0, 6}), at::randn({5, 5}), at::randn({30}),
+                                   at::randn({5, 6}, at::kDouble)}) {
+    tensors_["prompt_embeds"] = embeds;
+    ExpectBlobRefused(Blob(), "wrong_shape", "prompt_embeds");
+  }
+  tensors_["prompt_embeds"] = at::randn({1, 6});
+  EXPECT_TRUE(Decode(Blob()).ok());  // fewer tokens than the most are fine
+  tensors_["pooled_prompt_embeds"] = at::randn({6});
+  ExpectBlobRefused(Blob(), "wrong_shape", "pooled_prompt_embeds");
+}
+
+TEST_F(GroupValidatorTest, RefusesMissingAndExtraTensors) {
+  const auto complete = tensors_;
+  for (const auto& [name, tensor] : complete) {
+    tensors_.erase(name);
+    ExpectBlobRefused(Blob(), "wrong_shape", name);
+    tensors_ = complete;
+  }
+  tensors_["images"] = at::zeros({kSamples, 8, 9, 3}, at::kByte);  // not asked for
+  ExpectBlobRefused(Blob(), "wrong_shape", "4 tensors, expected 3");
+}
+
+TEST_F(GroupValidatorTest, RefusesNanAndInfiniteValuesInAnyTensor) {
+  const auto sound = tensors_;
+  for (const auto& [name, tensor] : sound) {
+    for (const double value : {kNan, kInfinity}) {
+      tensors_[name] = tensor.clone();
+      tensors_[name].view(-1)[-1].fill_(value);
+      ExpectBlobRefused(Blob(), "not_finite", name);
+    }
+    tensors_ = sound;
+  }
+}
+
+}  // namespace
+}  // namespace flowawr

@@ -1,0 +1,53 @@
+#include "learner/resume_check.h"
+
+#include <string>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace flowawr {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+v1::RunConfig Saved() {
+  v1::RunConfig config;
+  config.set_name("saved");
+  config.set_seed(1);
+  config.mutable_lora()->set_rank(4);
+  config.mutable_optimizer()->set_learning_rate(0.5);
+  config.mutable_train()->set_updates(10);
+  config.mutable_rewards()->add_terms()->set_endpoint("127.0.0.1:1");
+  return config;
+}
+
+TEST(CheckResumable, AllowsWhatDoesNotChangeTheRun) {
+  v1::RunConfig now = Saved();
+  now.set_name("other");
+  now.set_run_dir("elsewhere");
+  now.mutable_model()->set_path("moved");
+  now.mutable_train()->set_updates(20);
+  now.mutable_train()->set_threads(3);
+  now.mutable_rollout()->set_max_attempts(7);
+  now.mutable_rewards()->mutable_terms(0)->set_endpoint("127.0.0.1:2");
+  EXPECT_TRUE(CheckResumable(Saved(), now).ok()) << CheckResumable(Saved(), now);
+}
+
+TEST(CheckResumable, ListsEveryFieldThatDiffersAndNoOther) {
+  v1::RunConfig now = Saved();
+  now.set_name("other");
+  now.set_seed(2);
+  now.mutable_lora()->set_rank(8);
+  now.mutable_train()->set_updates(20);
+  now.mutable_rewards()->add_terms();
+  const absl::Status status = CheckResumable(Saved(), now);
+  EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_THAT(std::string(status.message()),
+              AllOf(HasSubstr("seed: 1 -> 2"), HasSubstr("lora.rank: 4 -> 8"), HasSubstr("rewards.terms[1]"),
+                    Not(HasSubstr("name")), Not(HasSubstr("updates")), Not(HasSubstr("learning_rate"))));
+}
+
+}  // namespace
+}  // namespace flowawr
