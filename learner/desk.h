@@ -70,7 +70,7 @@ class Desk {
   // The next batch; nullopt when the desk stops or is interrupted. Groups of versions below `oldest_version` are leased
   // anew on the way.
   std::optional<std::vector<Group>> WaitForBatch(uint64_t oldest_version);
-  // Evaluation groups as they come in, until `count` are there; nullopt as above. Withdraws what is missing then.
+  // Evaluation groups as they come in, until `count` are there; nullopt as above; what came in stays for the next call.
   std::optional<std::vector<Group>> WaitForEvaluation(size_t count);
   uint64_t next_group() const;
   std::set<uint64_t> consumed_groups() const;

@@ -1,8 +1,6 @@
 #include "learner/learner.h"
 
 #include <ATen/Parallel.h>
-#include <prometheus/gauge.h>
-#include <prometheus/registry.h>
 #include <spdlog/spdlog.h>
 
 #include <memory>

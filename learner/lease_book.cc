@@ -4,14 +4,9 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "learner/group.h"
 
 namespace flowawr {
-namespace {
-
-// Evaluation ids have the top bit set; see group.h.
-constexpr uint64_t kEvaluationBit = uint64_t{1} << 63;
-
-}  // namespace
 
 void LeaseBook::Offer(v1::Lease lease) {
   const uint64_t id = lease.group_id();
@@ -30,7 +25,7 @@ std::optional<v1::Lease> LeaseBook::Grant(const std::string& actor_id, v1::Lease
   if (!HasWaiting()) return std::nullopt;
   auto chosen = waiting_.begin();
   if (preferred == v1::EVALUATION) {
-    const auto first_evaluation = waiting_.lower_bound(kEvaluationBit);
+    const auto first_evaluation = waiting_.lower_bound(kEvaluationGroupBit);
     if (first_evaluation != waiting_.end()) chosen = first_evaluation;
   }
   Entry& entry = open_.at(*chosen);
