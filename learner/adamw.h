@@ -21,7 +21,9 @@ struct AdamWState {
 // Scales `gradient` in place so that its norm is at most `max_norm` (0: leaves it) and returns the norm it had.
 double ClipGradient(at::Tensor& gradient, double max_norm);
 
-// One step, in place. `parameters` and `gradient` are [size] f32 and need no autograd.
-void AdamWStep(const v1::OptimizerConfig& config, const at::Tensor& gradient, at::Tensor& parameters, AdamWState& state);
+// One step, in place, at `learning_rate` rather than the one in `config`, which a schedule may have scaled.
+// `parameters` and `gradient` are [size] f32 and need no autograd.
+void AdamWStep(const v1::OptimizerConfig& config, double learning_rate, const at::Tensor& gradient,
+               at::Tensor& parameters, AdamWState& state);
 
 }  // namespace flowawr

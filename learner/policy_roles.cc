@@ -16,13 +16,13 @@ PolicyRoles PolicyRoles::Initialise(std::shared_ptr<const LoraLayout> layout, ui
   return {std::move(adapter), std::move(behaviour), std::move(average), AdamWState::Zero(layout->size()), 0};
 }
 
-double PolicyRoles::Apply(at::Tensor gradient, const v1::OptimizerConfig& optimizer_config,
+double PolicyRoles::Apply(at::Tensor gradient, const v1::OptimizerConfig& optimizer_config, double learning_rate,
                           const v1::AlgorithmConfig& algorithm) {
   const at::NoGradGuard no_grad;
   const double norm = ClipGradient(gradient, optimizer_config.max_grad_norm());
   if (!std::isfinite(norm)) return norm;
   at::Tensor parameters = current.flat();
-  AdamWStep(optimizer_config, gradient, parameters, optimizer);
+  AdamWStep(optimizer_config, learning_rate, gradient, parameters, optimizer);
 
   const double behaviour_decay = BehaviourDecay(algorithm.behaviour(), optimizer.steps);
   if (behaviour_decay == 0) {

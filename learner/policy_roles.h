@@ -20,9 +20,11 @@ struct PolicyRoles {
   // All three equal to the seed's LoRA initialisation.
   static PolicyRoles Initialise(std::shared_ptr<const LoraLayout> layout, uint64_t seed);
 
-  // Clips `gradient` ([size] f32, changed), steps the optimiser, then behaviour and average. Returns the gradient's norm
-  // before clipping. A gradient that is not finite changes nothing: the caller must look at the returned norm.
-  double Apply(at::Tensor gradient, const v1::OptimizerConfig& optimizer_config, const v1::AlgorithmConfig& algorithm);
+  // Clips `gradient` ([size] f32, changed), steps the optimiser at `learning_rate`, then behaviour and average. Returns
+  // the gradient's norm before clipping. A gradient that is not finite changes nothing: the caller must look at the
+  // returned norm.
+  double Apply(at::Tensor gradient, const v1::OptimizerConfig& optimizer_config, double learning_rate,
+               const v1::AlgorithmConfig& algorithm);
 };
 
 }  // namespace flowawr

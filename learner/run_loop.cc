@@ -14,6 +14,7 @@
 #include "common/tensor/image.h"
 #include "learner/evaluation.h"
 #include "learner/flowawr.h"
+#include "learner/schedules.h"
 
 namespace flowawr {
 namespace {
@@ -235,7 +236,8 @@ absl::Status RunLoop::Update(std::vector<Group> batch) {
   {
     const StageTimer timer(desk_, "step");
     absl::MutexLock lock(&mutex_);
-    if (!is_skipped) norm = roles_.Apply(gradient.gradient, config_.optimizer(), config_.algorithm());
+    const double learning_rate = LearningRate(config_.optimizer(), manifest_.update(), config_.train().updates());
+    if (!is_skipped) norm = roles_.Apply(gradient.gradient, config_.optimizer(), learning_rate, config_.algorithm());
     if (!std::isfinite(norm))
       return absl::InternalError(absl::StrCat("the gradient of update ", manifest_.update() + 1,
                                               " is not finite; lower optimizer.learning_rate and resume"));
@@ -271,12 +273,13 @@ absl::Status RunLoop::WriteUpdate(double loss, double kl, double norm, double re
     status.set_remaining_s(elapsed / done * (total - done));
     status.set_groups_per_s(static_cast<double>(status.groups_accepted()) / elapsed);
   });
+  const double learning_rate = LearningRate(config_.optimizer(), update - 1, config_.train().updates());
   const v1::Status status = desk_.status();
   std::map<std::string, double> seconds;
   for (const auto& [stage, total] : status.learner_seconds())
     seconds[stage] = total - std::exchange(seconds_written_[stage], total);
   const nlohmann::json line = {{"kind", "update"}, {"update", update}, {"reward_mean", reward}, {"loss", loss}, {"kl", kl},
-                               {"grad_norm", norm}, {"elapsed_s", elapsed}, {"samples_trained", trained},
+                               {"grad_norm", norm}, {"learning_rate", learning_rate}, {"elapsed_s", elapsed}, {"samples_trained", trained},
                                {"skipped", is_skipped}, {"seconds", seconds},
                                {"actor_seconds", actor_seconds_.Take(status)}};
   FLOWAWR_RETURN_IF_ERROR(directory_.AppendMetrics(line.dump()));
@@ -285,6 +288,7 @@ absl::Status RunLoop::WriteUpdate(double loss, double kl, double norm, double re
   if (is_skipped) return absl::OkStatus();
   FLOWAWR_RETURN_IF_ERROR(events_->AddScalar("train/loss", step, loss));
   FLOWAWR_RETURN_IF_ERROR(events_->AddScalar("train/kl", step, kl));
+  FLOWAWR_RETURN_IF_ERROR(events_->AddScalar("train/learning_rate", step, learning_rate));
   return events_->AddScalar("train/grad_norm", step, norm);
 }
 

@@ -1,8 +1,22 @@
 #include "learner/schedules.h"
 
 #include <algorithm>
+#include <cmath>
+#include <numbers>
 
 namespace flowawr {
+
+double LearningRate(const v1::OptimizerConfig& config, uint64_t done, uint64_t total) {
+  const double progress = std::min(static_cast<double>(done) / static_cast<double>(std::max<uint64_t>(total, 1)), 1.0);
+  switch (config.schedule()) {
+    case v1::LINEAR:
+      return config.learning_rate() * (1 - progress);
+    case v1::COSINE:
+      return config.learning_rate() * 0.5 * (1 + std::cos(std::numbers::pi * progress));
+    default:
+      return config.learning_rate();
+  }
+}
 
 double BehaviourDecay(v1::BehaviourSchedule schedule, uint64_t step) {
   const double s = static_cast<double>(step);

@@ -43,7 +43,7 @@ TEST(AdamWTest, FollowsTorchOverManyClippedSteps) {
     at::Tensor gradient = gradients[step].clone();
     const double norm = ClipGradient(gradient, 7);
     clipped += norm > 7 ? 1 : 0;
-    AdamWStep(config, gradient, parameters, state);
+    AdamWStep(config, config.learning_rate(), gradient, parameters, state);
     EXPECT_NEAR(norm, expected.at("norms")[step].item<double>(), 1e-5 * norm) << step;
     EXPECT_LT(RelativeError(parameters, expected.at("history")[step]), 1e-6) << step;
   }
@@ -62,7 +62,7 @@ TEST(AdamWTest, TheFirstStepMovesEveryParameterByTheLearningRateAgainstItsGradie
   config.set_epsilon(1e-12);
   at::Tensor parameters = at::ones({2});
   AdamWState state = AdamWState::Zero(2);
-  AdamWStep(config, at::tensor({100.0f, -0.01f}), parameters, state);
+  AdamWStep(config, config.learning_rate(), at::tensor({100.0f, -0.01f}), parameters, state);
   EXPECT_NEAR(parameters[0].item<double>(), 0.5, 1e-5);
   EXPECT_NEAR(parameters[1].item<double>(), 1.5, 1e-5);
 }

@@ -1,6 +1,6 @@
-"""FlowAWR's energies and loss written a second time, sample by sample, from the formulas; and torch's AdamW.
+"""FlowAWR's energies and loss written a second time, sample by sample, from the formulas; torch's AdamW; transformers' schedules.
 
-usage: algorithm_reference.py energies|loss|adamw FILE.safetensors     reads its inputs, writes FILE.safetensors.out
+usage: algorithm_reference.py energies|loss|adamw|schedule FILE.safetensors     reads its inputs, writes FILE.safetensors.out
 """
 
 import json
@@ -96,6 +96,23 @@ def adamw(x, c):
             "first_moment": state["exp_avg"], "second_moment": state["exp_avg_sq"]}
 
 
+def schedule(c):
+    """The learning rate of every update, by name of the schedule."""
+    from transformers import get_scheduler
+
+    result = {}
+    for name in ("constant", "linear", "cosine"):
+        optimizer = torch.optim.AdamW([torch.zeros(1, requires_grad=True)], lr=c["lr"])
+        scheduler = get_scheduler(name, optimizer, num_warmup_steps=0, num_training_steps=c["total"])
+        rates = []
+        for _ in range(c["total"]):
+            rates.append(optimizer.param_groups[0]["lr"])
+            optimizer.step()
+            scheduler.step()
+        result[name] = torch.tensor(rates, dtype=torch.float64)
+    return result
+
+
 def main():
     kind, path = sys.argv[1:]
     with safe_open(path, "pt") as file:
@@ -107,6 +124,8 @@ def main():
             result = combined(x["rewards"].tolist(), x["weights"].tolist(), case)
             cases[name] = torch.tensor(result, dtype=torch.float64)
         result = cases
+    elif kind == "schedule":
+        result = schedule(config)
     else:
         result = loss(x) if kind == "loss" else adamw(x, config)
     save_file(result, path + ".out")

@@ -1,9 +1,46 @@
 #include "learner/schedules.h"
 
 #include <gtest/gtest.h>
+#include <torch/types.h>
+
+#include <utility>
+
+#include "common/tensor/safetensors.h"
+#include "tests/testing/python.h"
+#include "tests/testing/temp_folder.h"
 
 namespace flowawr {
 namespace {
+
+TEST(LearningRateTest, FollowsTransformersSchedules) {
+  constexpr int kTotal = 37;
+  const TempFolder folder;
+  ASSERT_TRUE(
+      WriteSafetensors(folder / "schedule", {{"unused", at::zeros({1})}}, {{"config", R"({"lr": 0.25, "total": 37})"}})
+          .ok());
+  ASSERT_TRUE(RunPython("tests/learner/algorithm_reference.py", {"schedule", folder / "schedule"}));
+  const auto file = SafetensorsFile::Open(folder / "schedule.out");
+  ASSERT_TRUE(file.ok()) << file.status();
+  v1::OptimizerConfig config;
+  config.set_learning_rate(0.25);
+  for (const auto& [schedule, name] :
+       {std::pair{v1::CONSTANT, "constant"}, {v1::LINEAR, "linear"}, {v1::COSINE, "cosine"}}) {
+    config.set_schedule(schedule);
+    for (int done = 0; done < kTotal; ++done)
+      EXPECT_NEAR(LearningRate(config, done, kTotal), file->tensors().at(name)[done].item<double>(), 1e-15)
+          << name << " after " << done;
+  }
+}
+
+TEST(LearningRateTest, StaysAtZeroBeyondTheEnd) {
+  v1::OptimizerConfig config;
+  config.set_learning_rate(1);
+  for (const auto schedule : {v1::LINEAR, v1::COSINE}) {
+    config.set_schedule(schedule);
+    EXPECT_EQ(LearningRate(config, 10, 10), 0);
+    EXPECT_EQ(LearningRate(config, 11, 10), 0);
+  }
+}
 
 TEST(BehaviourDecayTest, CurrentFollowsAtOnce) {
   for (const uint64_t step : {0, 1, 1000}) EXPECT_EQ(BehaviourDecay(v1::CURRENT, step), 0);
