@@ -1,97 +1,103 @@
 #!/usr/bin/env python3
 """The same tiny training twice, side by side: a straightforward Python loop and this service.
 
-    .venv/bin/python bench/training.py [--updates 40] [--repeats 1]
+    .venv/bin/python bench/training.py [--updates 40] [--repeats 3]
 
-Runs alternate (Python, service, Python, ...) on the same machine with the same cores and dtype, since other load moves
-both. Evaluation time is left out of both wall times. Prints one table; --json FILE writes it for programs too.
+Both sides take the same configuration, cores and dtype, evaluate the same policy (the average) on the same held-out prompts
+equally often, and run in turns on the same machine, since other load moves both. Wall time runs from the moment when the
+model is loaded and holds everything after it: sampling, decoding, scoring, training, evaluations, checkpoints.
+Prints one table of medians; --json FILE writes every run for programs.
 Needs: scripts/setup --tests, scripts/build, pip install tesserocr (into .venv; the Python side's OCR binding).
 """
 
 import argparse
 import json
-import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
+import yaml
+
 ROOT = Path(__file__).resolve().parents[1]
+FLOWAWR = ROOT / "build/release/bin/flowawr"
 
 
 def lines_of(path):
     return [json.loads(line) for line in Path(path).read_text().splitlines()]
 
 
-def time_to(lines, level):
-    """Training seconds until the held-out reward first reaches `level`."""
-    return next((l["elapsed_s"] for l in lines if l["kind"] == "evaluation" and l["reward_mean"] >= level), None)
+def summary(lines, rollout_s, train_s, level):
+    """What both sides are compared by. `rollout_s`, `train_s`: seconds of all updates together."""
+    updates = sum(l["kind"] == "update" for l in lines)
+    evaluations = [l for l in lines if l["kind"] == "evaluation"]
+    to_level = next((l["elapsed_s"] for l in evaluations if l["reward_mean"] >= level), None)
+    return {"rollout_s": rollout_s / updates, "train_s": train_s / updates, "to_level_s": to_level,
+            "wall_s": evaluations[-1]["elapsed_s"], "final": evaluations[-1]["reward_mean"],
+            "curve": [[l["update"], l["elapsed_s"], l["reward_mean"], l["exact_share"]] for l in evaluations]}
 
 
-def run_python(args, folder, seed):
+def run_python(config, folder, args):
     out = folder / "python.jsonl"
-    subprocess.run([sys.executable, ROOT / "bench/python_baseline/train.py", "--model", ROOT / "models/tiny-sd3", "--out",
-                    out, "--updates", str(args.updates), "--seed", str(seed), "--threads", str(args.threads)],
-                   check=True, stdout=sys.stderr, stderr=subprocess.DEVNULL)
+    subprocess.run([sys.executable, ROOT / "bench/python_baseline/train.py", config, "--out", out,
+                    "--threads", str(args.threads)], check=True, cwd=ROOT, stdout=sys.stderr, stderr=subprocess.DEVNULL)
     lines = lines_of(out)
     seconds = [l for l in lines if l["kind"] == "update"][-1]["seconds"]
-    return {"rollout_s": (seconds["sample"] + seconds["score"]) / args.updates, "train_s": seconds["train"] / args.updates,
-            "to_level_s": time_to(lines, args.level), "final": lines[-1]["reward_mean"]}
+    return summary(lines, seconds["sample"] + seconds["score"], seconds["train"], args.level)
 
 
-def run_service(args, folder, seed):
+def run_service(config, folder, args):
     run_dir = folder / "service"
-    overrides = {"seed": seed, "train.updates": args.updates, "evaluation.every_updates": 5, "evaluation.prompts": 200,
-                 "evaluation.final_prompts": 200}
-    command = [ROOT / "build/release/bin/flowawr", "run", ROOT / "configs/tiny-ocr.yaml", "--run-dir", run_dir]
-    for key, value in overrides.items():
-        command += ["--set", f"{key}={value}"]
-    subprocess.run(command, check=True, stdout=sys.stderr, cwd=ROOT)
+    subprocess.run([FLOWAWR, "run", config, "--run-dir", run_dir], check=True, cwd=ROOT, stdout=sys.stderr)
     lines = lines_of(run_dir / "metrics.jsonl")
     updates = [l["seconds"] for l in lines if l["kind"] == "update"]
-    total = {stage: sum(u.get(stage, 0) for u in updates) for stage in set().union(*updates)}
-    learning = sum(total.get(stage, 0) for stage in ("energy", "train", "step"))
-    return {"rollout_s": total["wait"] / len(updates), "train_s": learning / len(updates),
-            "to_level_s": time_to(lines, args.level), "final": lines[-1]["reward_mean"]}
+    learning = sum(u.get(stage, 0) for u in updates for stage in ("energy", "train", "step"))
+    return summary(lines, sum(u["wait"] for u in updates), learning, args.level)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--config", default="configs/tiny-ocr.yaml")
     parser.add_argument("--updates", type=int, default=40)
-    parser.add_argument("--repeats", type=int, default=1)
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--repeats", type=int, default=3, help="with seeds 1, 2, ...")
+    parser.add_argument("--threads", type=int, default=2, help="of the Python side; the service takes the machine's cores")
     parser.add_argument("--level", type=float, default=0.9, help="held-out reward to reach")
-    parser.add_argument("--images", type=int, default=128, help="a batch, as in configs/tiny-ocr.yaml")
-    parser.add_argument("--json", help="write the table here too")
+    parser.add_argument("--json", help="write every run here too")
     args = parser.parse_args()
 
     results = {"python": [], "service": []}
-    folder = Path(tempfile.mkdtemp(prefix="flowawr-bench-"))
-    try:
-        for repeat in range(args.repeats):
+    with tempfile.TemporaryDirectory(prefix="flowawr-bench-") as temporary:
+        for seed in range(1, args.repeats + 1):
+            folder = Path(temporary, str(seed))
+            folder.mkdir()
+            config = folder / "config.yaml"
+            overrides = {"seed": seed, "train.updates": args.updates, "evaluation.every_updates": 5,
+                         "evaluation.prompts": 200, "evaluation.final_prompts": 200}
+            command = [FLOWAWR, "config", args.config]
+            for key, value in overrides.items():
+                command += ["--set", f"{key}={value}"]
+            config.write_bytes(subprocess.run(command, check=True, cwd=ROOT, stdout=subprocess.PIPE).stdout)
             for side, run in (("python", run_python), ("service", run_service)):
-                here = folder / f"{repeat}"
-                here.mkdir(exist_ok=True)
-                results[side].append(run(args, here, repeat + 1))
-    finally:
-        shutil.rmtree(folder)
+                results[side].append(run(config, folder, args))
+            rollout = yaml.safe_load(config.read_text())["rollout"]
+    images = rollout["groups_per_batch"] * rollout["samples_per_group"]
 
     def median(side, key):
         values = [r[key] for r in results[side] if r[key] is not None]
         return statistics.median(values) if values else float("nan")
 
-    def rate(side, key):
-        return args.images / median(side, key)
+    def row(name, key, is_rate):
+        python, service = median("python", key), median("service", key)
+        shown = [images / v if is_rate else v for v in (python, service)]
+        return f"| {name} | {shown[0]:.3g} | {shown[1]:.3g} | {python / service:.2f}x |"
 
-    rows = [("images sampled, decoded, scored / s", rate("python", "rollout_s"), rate("service", "rollout_s"), True),
-            ("samples trained / s", rate("python", "train_s"), rate("service", "train_s"), True),
-            (f"training seconds to reward {args.level}", median("python", "to_level_s"), median("service", "to_level_s"), False),
-            ("final held-out reward", median("python", "final"), median("service", "final"), None)]
     print(f"| {args.updates} updates, median of {args.repeats} | Python | service | ratio |\n|---|---|---|---|")
-    for name, python, service, is_rate in rows:
-        ratio = "" if is_rate is None else f"{service / python if is_rate else python / service:.2f}x"
-        print(f"| {name} | {python:.3g} | {service:.3g} | {ratio} |")
+    print(row("images sampled, decoded, scored / s", "rollout_s", True))
+    print(row("samples trained / s", "train_s", True))
+    print(row(f"seconds to held-out reward {args.level}", "to_level_s", False))
+    print(row("seconds of the whole run", "wall_s", False))
+    print(f"| held-out reward at the end | {median('python', 'final'):.3f} | {median('service', 'final'):.3f} | |")
     if args.json:
         Path(args.json).write_text(json.dumps(results, indent=1))
 

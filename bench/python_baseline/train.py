@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """FlowAWR on the tiny pipeline as a straightforward Python loop: diffusers, peft, one process.
 
-The other side of bench/training.py. Writes JSON lines: one an update, one an evaluation.
+The other side of bench/training.py. Takes what to do from the service's own configuration (`flowawr config FILE`, which
+fills in every default). Writes JSON lines: one an update, one an evaluation. Its clock starts when the model is loaded.
 """
 
 import argparse
@@ -12,8 +13,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import yaml
 from diffusers import FlowMatchEulerDiscreteScheduler, StableDiffusion3Pipeline
 from peft import LoraConfig
+from transformers import get_scheduler
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools/pretrain_tiny"))
 import ocr  # noqa: E402
@@ -84,35 +87,36 @@ def energies(rewards, temperature=1.0, hard=True):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", required=True)
+    parser.add_argument("config", help="complete YAML, as `flowawr config` prints it")
     parser.add_argument("--out", required=True, help="JSON lines")
-    parser.add_argument("--updates", type=int, default=60)
-    parser.add_argument("--groups", type=int, default=8)
-    parser.add_argument("--samples", type=int, default=16)
-    parser.add_argument("--steps", type=int, default=8)
-    parser.add_argument("--timesteps", type=int, default=3)
-    parser.add_argument("--rank", type=int, default=16)
-    parser.add_argument("--alpha", type=float, default=32)
-    parser.add_argument("--lr", type=float, default=1e-3)
-    parser.add_argument("--kl-beta", type=float, default=1e-4)
-    parser.add_argument("--evaluate-every", type=int, default=5)
-    parser.add_argument("--evaluation-prompts", type=int, default=200)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
+    config = yaml.safe_load(Path(args.config).read_text())
+    model, rollout, algorithm, train = (config[k] for k in ("model", "rollout", "algorithm", "train"))
+    optimizer_config, evaluation = config["optimizer"], config["evaluation"]
+    groups, samples = rollout["groups_per_batch"], rollout["samples_per_group"]
+    steps, timesteps = config["sampler"]["steps"], train["timesteps_per_sample"]
 
     torch.set_num_threads(args.threads)
-    torch.manual_seed(args.seed)
-    policy, reader = Policy(args.model, args.rank, args.alpha, 12), ocr.Reader(args.threads)
+    torch.manual_seed(config["seed"])
+    policy = Policy(model["path"], config["lora"]["rank"], config["lora"]["alpha"], model["max_sequence_length"])
+    reader = ocr.Reader(args.threads)
     transformer = policy.transformer
-    train, heldout = (Path(args.model, "prompts", f"{n}.txt").read_text().splitlines() for n in ("train", "heldout"))
-    heldout = heldout[: args.evaluation_prompts]
-    channels, height, width = transformer.config.in_channels, 8, 16
+    train_prompts, heldout = (Path(config["prompts"][n]).read_text().splitlines() for n in ("train", "heldout"))
+    heldout = heldout[: evaluation["prompts"] or None]
+    scale_factor = policy.pipeline.vae_scale_factor
+    shape = (transformer.config.in_channels, model["height"] // scale_factor, model["width"] // scale_factor)
     parameters = [p for p in transformer.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(parameters, lr=args.lr, weight_decay=1e-4)
-    sigmas = sigmas_of(policy.pipeline.scheduler, args.steps)
-    trainable = torch.tensor(sigmas[: int(args.steps * 0.99)])
-    evaluation_noise = torch.randn(len(heldout), channels, height, width)
+    average = [p.detach().clone() for p in parameters]  # what is evaluated
+    optimizer = torch.optim.AdamW(
+        parameters, lr=optimizer_config["learning_rate"], betas=(optimizer_config["beta1"], optimizer_config["beta2"]),
+        eps=float(optimizer_config["epsilon"]), weight_decay=optimizer_config["weight_decay"])
+    schedule = get_scheduler(optimizer_config["schedule"], optimizer, num_warmup_steps=0,
+                             num_training_steps=train["updates"])
+    sigmas = sigmas_of(policy.pipeline.scheduler, steps)
+    evaluation_sigmas = sigmas_of(policy.pipeline.scheduler, evaluation["steps"])
+    trainable = torch.tensor(sigmas[: int(steps * train["timestep_fraction"])])
+    evaluation_noise = torch.randn(len(heldout), *shape)
     seconds = dict.fromkeys(("sample", "score", "train", "evaluate"), 0.0)
     log, clock = open(args.out, "w", buffering=1), time.perf_counter()
 
@@ -122,39 +126,47 @@ def main():
         seconds[stage] += now - clock
         clock = now
 
+    def swap_average():
+        for p, a in zip(parameters, average):
+            p.data, a.data = a.data, p.data
+
     def evaluate(update):
         rewards = []
+        swap_average()
         for start in range(0, len(heldout), 64):
             prompts = heldout[start : start + 64]
-            x0 = policy.sample(evaluation_noise[start : start + 64], *policy.encode(prompts), sigmas, "dpm")
+            x0 = policy.sample(evaluation_noise[start : start + 64], *policy.encode(prompts), evaluation_sigmas,
+                               evaluation["solver"])
             rewards += reader.score(policy.decode(x0), prompts)
+        swap_average()
         lap("evaluate")
-        trained = sum(v for k, v in seconds.items() if k != "evaluate")
+        elapsed = sum(seconds.values())
         line = {"kind": "evaluation", "update": update, "reward_mean": float(np.mean(rewards)),
-                "exact_share": float(np.mean([r == 1 for r in rewards])), "seconds": dict(seconds), "elapsed_s": trained}
+                "exact_share": float(np.mean([r == 1 for r in rewards])), "seconds": dict(seconds), "elapsed_s": elapsed}
         print(json.dumps(line), file=log)
-        print(f"update {update} held-out {line['reward_mean']:.3f} exact {line['exact_share']:.3f} {trained:.0f} s",
+        print(f"update {update} held-out {line['reward_mean']:.3f} exact {line['exact_share']:.3f} {elapsed:.0f} s",
               flush=True)
 
+    averaged = 0
     evaluate(0)
-    for update in range(1, args.updates + 1):
-        prompts = [train[i] for i in torch.randperm(len(train))[: args.groups]]
+    for update in range(1, train["updates"] + 1):
+        prompts = [train_prompts[i] for i in torch.randperm(len(train_prompts))[:groups]]
         embeds, pooled = policy.encode(prompts)
-        embeds, pooled = (t.repeat_interleave(args.samples, 0) for t in (embeds, pooled))
-        noise = torch.randn(args.groups * args.samples, channels, height, width)
-        x0 = policy.sample(noise, embeds, pooled, sigmas, "dpm")
+        embeds, pooled = (t.repeat_interleave(samples, 0) for t in (embeds, pooled))
+        noise = torch.randn(groups * samples, *shape)
+        x0 = policy.sample(noise, embeds, pooled, sigmas, config["sampler"]["solver"])
         images = policy.decode(x0)
         lap("sample")
-        rewards = reader.score(images, [p for p in prompts for _ in range(args.samples)])
-        rewards = torch.tensor(rewards).view(args.groups, args.samples)
+        rewards = reader.score(images, [p for p in prompts for _ in range(samples)])
+        rewards = torch.tensor(rewards).view(groups, samples)
         lap("score")
 
-        energy = energies(rewards).view(-1, 1, 1, 1)
-        draws = torch.stack([torch.randperm(len(trainable))[: args.timesteps] for _ in range(len(x0))])
+        energy = energies(rewards, algorithm["temperature"], algorithm["energy"] == "hard").view(-1, 1, 1, 1)
+        draws = torch.stack([torch.randperm(len(trainable))[: timesteps] for _ in range(len(x0))])
         total = 0.0
         if rewards.std(1).max() > 0:
             optimizer.zero_grad()
-            for j in range(args.timesteps):
+            for j in range(timesteps):
                 sigma = trainable[draws[:, j]]
                 t = sigma.view(-1, 1, 1, 1)
                 x = (1 - t) * x0 + t * torch.randn_like(x0)
@@ -168,16 +180,22 @@ def main():
                 x0_theta = x - t * v
                 scale = (x0_theta - x0).detach().abs().mean((1, 2, 3)).clamp(min=1e-5)
                 loss = ((x0_theta - target).square().mean((1, 2, 3)) / scale).mean()
-                loss = (loss + args.kl_beta * (v - v_ref).square().mean()) / args.timesteps
+                loss = (loss + algorithm["kl_beta"] * (v - v_ref).square().mean()) / timesteps
                 loss.backward()
                 total += loss.item()
-            torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+            torch.nn.utils.clip_grad_norm_(parameters, optimizer_config["max_grad_norm"])
             optimizer.step()
+            decay = min((1 + averaged) / (10 + averaged), algorithm["average_decay_cap"])
+            averaged += 1
+            with torch.no_grad():
+                for p, a in zip(parameters, average):
+                    a.lerp_(p, 1 - decay)
+        schedule.step()
         lap("train")
         line = {"kind": "update", "update": update, "reward_mean": rewards.mean().item(), "loss": total,
                 "seconds": dict(seconds)}
         print(json.dumps(line), file=log)
-        if update % args.evaluate_every == 0:
+        if update % evaluation["every_updates"] == 0:
             evaluate(update)
 
 
