@@ -16,6 +16,10 @@ namespace {
 
 constexpr double kEpsilon = 1e-6;
 
+// Activations and kernels are kept with the channels last: oneDNN's convolutions then need no reordering between
+// layers.
+constexpr at::MemoryFormat kLayout = at::MemoryFormat::ChannelsLast;
+
 struct Conv {
   at::Tensor weight, bias;
 
@@ -55,8 +59,9 @@ struct AttentionBlock {
 
   at::Tensor operator()(const at::Tensor& x) const {
     const at::Tensor pixels = norm(x).flatten(2).transpose(1, 2).unsqueeze(1);
-    const at::Tensor attended = at::scaled_dot_product_attention(
-        at::linear(pixels, q_weight, q_bias), at::linear(pixels, k_weight, k_bias), at::linear(pixels, v_weight, v_bias));
+    const at::Tensor attended =
+        at::scaled_dot_product_attention(at::linear(pixels, q_weight, q_bias), at::linear(pixels, k_weight, k_bias),
+                                         at::linear(pixels, v_weight, v_bias));
     return x + at::linear(attended, out_weight, out_bias).squeeze(1).transpose(1, 2).view(x.sizes());
   }
 };
@@ -119,7 +124,9 @@ class VaeBinder {
   VaeBinder(WeightBinder& binder, const VaeConfig& config) : binder_(binder), config_(config) {}
 
   Conv TakeConv(const std::string& name, int64_t in, int64_t out, int64_t kernel) {
-    return {binder_.Take(name + ".weight", {out, in, kernel, kernel}), binder_.Take(name + ".bias", {out})};
+    Conv conv{binder_.Take(name + ".weight", {out, in, kernel, kernel}), binder_.Take(name + ".bias", {out})};
+    if (conv.weight.defined()) conv.weight = conv.weight.contiguous(kLayout);  // undefined: Finish() will name it
+    return conv;
   }
 
   Encoder TakeEncoder() {
@@ -246,7 +253,8 @@ absl::StatusOr<VaeConfig> ParseVaeConfig(absl::string_view json, const std::stri
   };
   require_blocks("down_block_types", "DownEncoderBlock2D");
   require_blocks("up_block_types", "UpDecoderBlock2D");
-  reader.Require(!config.block_out_channels.empty() && config.norm_num_groups > 0, "block_out_channels or groups empty");
+  reader.Require(!config.block_out_channels.empty() && config.norm_num_groups > 0,
+                 "block_out_channels or groups empty");
   for (const int64_t channels : config.block_out_channels) {
     reader.Require(channels > 0 && config.norm_num_groups > 0 && channels % config.norm_num_groups == 0,
                    absl::StrCat(channels, " channels do not divide into ", config.norm_num_groups, " norm groups"));
@@ -285,7 +293,7 @@ int Vae::downscale() const { return weights_->config.downscale(); }
 at::Tensor Vae::Decode(const at::Tensor& latents) const {
   const at::NoGradGuard no_grad;
   const VaeConfig& config = weights_->config;
-  at::Tensor z = (latents / config.scaling_factor + config.shift_factor).to(weights_->dtype);
+  at::Tensor z = (latents / config.scaling_factor + config.shift_factor).to(weights_->dtype).contiguous(kLayout);
   if (weights_->post_quant_conv) z = (*weights_->post_quant_conv)(z);
   return weights_->decoder(z).to(at::kFloat).mul_(0.5).add_(0.5).clamp_(0, 1);
 }
@@ -293,7 +301,7 @@ at::Tensor Vae::Decode(const at::Tensor& latents) const {
 at::Tensor Vae::EncodeMean(const at::Tensor& images) const {
   const at::NoGradGuard no_grad;
   const VaeConfig& config = weights_->config;
-  at::Tensor moments = weights_->encoder((images * 2 - 1).to(weights_->dtype));
+  at::Tensor moments = weights_->encoder((images * 2 - 1).to(weights_->dtype).contiguous(kLayout));
   if (weights_->quant_conv) moments = (*weights_->quant_conv)(moments);
   const at::Tensor mean = moments.narrow(1, 0, config.latent_channels).to(at::kFloat);
   return (mean - config.shift_factor) * config.scaling_factor;

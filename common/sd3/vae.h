@@ -49,7 +49,7 @@ class Vae {
   int downscale() const;
 
   // Latents [B, latent_channels, h, w] as the transformer sees them (scaled and shifted) to images
-  // [B, 3, h * downscale, w * downscale] f32 in [0, 1].
+  // [B, 3, h * downscale, w * downscale] f32 in [0, 1], in memory with the channels last.
   at::Tensor Decode(const at::Tensor& latents) const;
 
   // Images [B, 3, H, W] in [0, 1] to the mean of the latent distribution, scaled and shifted, f32.
