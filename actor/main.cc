@@ -1,5 +1,4 @@
 // flowawr-actor: reads the command line, wires the actor up, and turns signals into a stop.
-#include <cstdio>
 #include <thread>
 
 #include "absl/synchronization/notification.h"
@@ -9,18 +8,15 @@
 #include "actor/options.h"
 #include "common/base/shutdown_signal.h"
 #include "common/base/status.h"
-#include "common/rpc/endpoint_file.h"
+#include "common/process/exit_code.h"
+#include "common/process/start_metrics.h"
 #include "common/telemetry/log.h"
-#include "common/telemetry/metrics.h"
 
 namespace flowawr {
 namespace {
 
 absl::Status RunUntilSignal(const ActorOptions& options, ShutdownSignal& signal) {
-  FLOWAWR_ASSIGN_OR_RETURN(auto metrics_server,
-                           MetricsServer::Start(options.metrics, "actor", options.network.insecure()));
-  if (!options.metrics_endpoint_file.empty())
-    FLOWAWR_RETURN_IF_ERROR(WriteEndpointFile(options.metrics_endpoint_file, metrics_server->endpoint()));
+  FLOWAWR_ASSIGN_OR_RETURN(auto metrics_server, StartMetrics(options.telemetry, "actor", options.network.insecure()));
   ActorMetrics metrics(metrics_server->registry());
   FLOWAWR_ASSIGN_OR_RETURN(auto learner, LearnerClient::Create(options.learner, options.network, options.id));
   Actor actor(options, std::move(learner), metrics);
@@ -41,12 +37,10 @@ absl::Status RunUntilSignal(const ActorOptions& options, ShutdownSignal& signal)
 
 int Main(int argc, char** argv) {
   ShutdownSignal signal;
-  const ParsedOptions parsed = ParseOptions(argc, argv);
+  const Parsed<ActorOptions> parsed = ParseActorOptions(argc, argv);
   if (parsed.exit_code) return *parsed.exit_code;
-  InitLogging(parsed.options.id, parsed.options.log_level);
-  const absl::Status status = RunUntilSignal(parsed.options, signal);
-  if (!status.ok()) spdlog::error("{}", std::string(status.message()));
-  return ExitCodeOf(status);
+  InitLogging(parsed.options.id, parsed.options.telemetry.log_level);
+  return ReportAndExitCodeOf(RunUntilSignal(parsed.options, signal));
 }
 
 }  // namespace

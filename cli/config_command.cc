@@ -7,9 +7,9 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "cli/exit_code.h"
 #include "common/base/status.h"
 #include "common/config/run_config.h"
+#include "common/process/exit_code.h"
 
 namespace flowawr {
 namespace {

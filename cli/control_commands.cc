@@ -16,11 +16,11 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
-#include "cli/exit_code.h"
 #include "cli/learner_connection.h"
 #include "cli/panel.h"
 #include "cli/run_folder.h"
 #include "common/base/status.h"
+#include "common/process/exit_code.h"
 
 namespace flowawr {
 namespace {

@@ -9,12 +9,12 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
-#include "cli/exit_code.h"
 #include "cli/learner_connection.h"
 #include "cli/run_folder.h"
 #include "common/base/file.h"
 #include "common/base/status.h"
 #include "common/nn/lora_files.h"
+#include "common/process/exit_code.h"
 #include "common/tensor/safetensors.h"
 
 namespace flowawr {

@@ -7,6 +7,7 @@
 #include "cli/run_folder.h"
 #include "common/base/status.h"
 #include "common/config/run_config.h"
+#include "common/process/command_line.h"
 #include "common/rpc/channel.h"
 #include "common/rpc/status.h"
 
@@ -15,19 +16,18 @@ namespace flowawr {
 void AddLearnerOptions(CLI::App* command, LearnerAddress* address) {
   command->add_option("RUN_DIR,--run-dir", address->run_dir, "the directory of a run on this machine");
   command->add_option("--learner", address->learner, "HOST:PORT of a learner anywhere; default: the one of RUN_DIR");
-  command->add_option("--network-config", address->network_config,
-                      "a configuration whose TLS and token settings are used; default: that of RUN_DIR");
+  AddNetworkConfigOption(*command, "the configuration of RUN_DIR", &address->network_config);
 }
 
 absl::StatusOr<LearnerConnection> LearnerConnection::Open(const LearnerAddress& address) {
   if (address.run_dir.empty() && address.learner.empty())
     return absl::InvalidArgumentError("name a run directory, or --learner HOST:PORT");
   LearnerConnection connection;
-  const std::string& config_file = address.network_config;
-  if (!config_file.empty() || !address.run_dir.empty()) {
-    FLOWAWR_ASSIGN_OR_RETURN(const v1::RunConfig config,
-                             config_file.empty() ? ReadRunFolderConfig(address.run_dir) : LoadRunConfig(config_file));
+  if (address.network_config.empty() && !address.run_dir.empty()) {
+    FLOWAWR_ASSIGN_OR_RETURN(const v1::RunConfig config, ReadRunFolderConfig(address.run_dir));
     connection.network_ = config.network();
+  } else {
+    FLOWAWR_ASSIGN_OR_RETURN(connection.network_, LoadNetworkConfig(address.network_config));
   }
   connection.endpoint_ = address.learner;
   if (address.learner.empty()) {

@@ -8,7 +8,7 @@
 #include "cli/reward_commands.h"
 #include "cli/run_command.h"
 #include "cli/sample_command.h"
-#include "common/base/version.h"
+#include "common/process/command_line.h"
 
 namespace flowawr {
 namespace {
@@ -19,15 +19,11 @@ constexpr char kDescription[] =
 Start here (trains the embedded model, minutes on two CPU cores, no download):
   flowawr run configs/tiny-ocr.yaml)";
 
-constexpr char kFooter[] =
-    R"(`flowawr COMMAND --help` explains a command.
-Exit codes: 0 done; 64 wrong usage; 66 an input is missing; 69 nobody answers; 70 internal error; 73 there is something
-already; 75 try again; 77 refused; 78 the configuration is no good; 130 stopped by the user.)";
+constexpr char kFooter[] = "`flowawr COMMAND --help` explains a command.";
 
 int Main(int argc, char** argv) {
   CLI::App app(kDescription, "flowawr");
   app.footer(kFooter);
-  app.set_version_flag("--version", Version());
   app.require_subcommand(1);
   int exit_code = 0;
   AddRunCommand(app, &exit_code);
@@ -37,12 +33,8 @@ int Main(int argc, char** argv) {
   AddRewardCommands(app, &exit_code);
   AddSampleCommand(app, &exit_code);
   AddConfigCommand(app, &exit_code);
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? 0 : 64;
-  }
-  return exit_code;
+  const std::optional<int> mistake = ParseCommandLine(app, argc, argv);  // runs the subcommand
+  return mistake.value_or(exit_code);
 }
 
 }  // namespace

@@ -5,8 +5,8 @@
 #include <memory>
 #include <string>
 
-#include "cli/exit_code.h"
 #include "cli/report.h"
+#include "common/process/exit_code.h"
 
 namespace flowawr {
 

@@ -12,13 +12,15 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "cli/control_commands.h"
-#include "cli/exit_code.h"
 #include "cli/learner_connection.h"
 #include "common/base/host_port.h"
 #include "common/base/status.h"
 #include "common/config/run_config.h"
+#include "common/process/command_line.h"
+#include "common/process/exit_code.h"
 #include "common/rpc/channel.h"
 #include "common/rpc/status.h"
+#include "common/scoring/scorer_text.h"
 #include "flowawr/v1/reward.grpc.pb.h"
 
 namespace flowawr {
@@ -47,10 +49,7 @@ struct RewardServer {
 absl::StatusOr<RewardServer> Open(const ServerArguments& arguments) {
   RewardServer server;
   server.endpoint = arguments.server;
-  if (!arguments.network_config.empty()) {
-    FLOWAWR_ASSIGN_OR_RETURN(const v1::RunConfig config, LoadRunConfig(arguments.network_config));
-    server.network = config.network();
-  }
+  FLOWAWR_ASSIGN_OR_RETURN(server.network, LoadNetworkConfig(arguments.network_config));
   FLOWAWR_ASSIGN_OR_RETURN(const auto channel, MakeChannel(arguments.server, server.network));
   server.stub = v1::RewardService::NewStub(channel);
   return server;
@@ -107,30 +106,11 @@ void AddServerCommand(CLI::App* reward, int* exit_code, const char* name, const 
   command->footer(footer);
   if (scorer != nullptr) command->add_option("SCORER", arguments->scorer, scorer)->required();
   command->add_option("--server", arguments->server, "HOST:PORT of the reward server")->required();
-  command->add_option("--network-config", arguments->network_config,
-                      "a configuration whose TLS and token settings are used");
+  AddNetworkConfigOption(*command, "neither TLS nor token", &arguments->network_config);
   command->callback([arguments, exit_code, call] { *exit_code = ReportAndExitCodeOf(call(*arguments)); });
 }
 
 }  // namespace
-
-absl::StatusOr<v1::LoadScorerRequest> ParseScorer(const std::string& text) {
-  const std::vector<std::string> parts = absl::StrSplit(text, ',');
-  v1::LoadScorerRequest request;
-  for (size_t i = 0; i < parts.size(); ++i) {
-    const std::pair<std::string, std::string> pair = absl::StrSplit(parts[i], absl::MaxSplits('=', 1));
-    const bool has_value = parts[i].find('=') != std::string::npos;
-    if (pair.first.empty() || (has_value && pair.second.empty()) || (i > 0 && !has_value))
-      return absl::InvalidArgumentError(absl::StrCat("scorer \"", text, "\": expected NAME[=KIND][,option=value...]"));
-    if (i == 0) {
-      request.set_name(pair.first);
-      request.set_kind(has_value ? pair.second : pair.first);
-    } else {
-      (*request.mutable_options())[pair.first] = pair.second;
-    }
-  }
-  return request;
-}
 
 absl::StatusOr<v1::RewardSpecTerm> ParseTerm(const std::string& text) {
   const std::vector<std::string> parts = absl::StrSplit(text, ',');

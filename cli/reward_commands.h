@@ -17,10 +17,6 @@ namespace flowawr {
 // Adds the subcommand to `app`; when it is the one that was typed, `*exit_code` is set.
 void AddRewardCommands(CLI::App& app, int* exit_code);
 
-// "NAME=KIND,option=value,..." as of flowawr-reward-server's --scorer; "=KIND" may be left out where both are the same.
-// InvalidArgument says what is accepted. Pure.
-absl::StatusOr<v1::LoadScorerRequest> ParseScorer(const std::string& text);
-
 // "SCORER[,weight=W][,endpoint=HOST:PORT][,required=false][,timeout=S]". InvalidArgument says what is accepted. Pure.
 absl::StatusOr<v1::RewardSpecTerm> ParseTerm(const std::string& text);
 

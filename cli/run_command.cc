@@ -3,7 +3,6 @@
 #include <sched.h>
 
 #include <CLI/CLI.hpp>
-
 #include <cstdio>
 #include <filesystem>
 #include <memory>
@@ -11,13 +10,13 @@
 #include <system_error>
 
 #include "absl/strings/str_cat.h"
-#include "cli/exit_code.h"
 #include "cli/panel.h"
 #include "cli/report.h"
 #include "cli/run_plan.h"
 #include "cli/run_session.h"
 #include "common/base/shutdown_signal.h"
 #include "common/base/status.h"
+#include "common/process/exit_code.h"
 
 namespace flowawr {
 namespace {

@@ -18,12 +18,12 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "cli/exit_code.h"
 #include "cli/run_folder.h"
 #include "cli/sample_images.h"
 #include "common/base/file.h"
 #include "common/base/status.h"
 #include "common/config/prompts.h"
+#include "common/process/exit_code.h"
 
 namespace flowawr {
 namespace {

@@ -16,11 +16,11 @@
 #include "common/config/prompts.h"
 #include "common/config/run_config.h"
 #include "common/diffusion/sigmas.h"
+#include "common/process/start_metrics.h"
 #include "common/rpc/endpoint_file.h"
 #include "common/rpc/server.h"
 #include "common/sd3/scheduler.h"
 #include "common/sd3/vae.h"
-#include "common/telemetry/metrics.h"
 #include "learner/control_service.h"
 #include "learner/learner_metrics.h"
 #include "learner/policy_service.h"
@@ -88,8 +88,8 @@ absl::StatusOr<Standing> FindStanding(const LearnerOptions& options, const v1::R
   }
   FLOWAWR_RETURN_IF_ERROR(CheckResumable(found->manifest.config(), config));
   if (found->manifest.model_fingerprint() != transformer.fingerprint())
-    return absl::FailedPreconditionError(absl::StrCat("the model in ", config.model().path(),
-                                                      " is not the one that this run was started with"));
+    return absl::FailedPreconditionError(
+        absl::StrCat("the model in ", config.model().path(), " is not the one that this run was started with"));
   FLOWAWR_ASSIGN_OR_RETURN(PolicyRoles roles, LoadCheckpoint(*found, layout));
   FLOWAWR_RETURN_IF_ERROR(directory.TruncateMetrics(found->manifest.update()));
   spdlog::info("resumed {} at update {}", found->folder, found->manifest.update());
@@ -127,14 +127,14 @@ absl::Status RunLearner(const LearnerOptions& options, const std::function<bool(
   const at::ScalarType dtype = config.model().dtype() == v1::BFLOAT16 ? at::kBFloat16 : at::kFloat;
   FLOWAWR_ASSIGN_OR_RETURN(const auto transformer, Transformer::Load(model + "/transformer", dtype));
   const v1::LoraConfig& lora = config.lora();
-  FLOWAWR_ASSIGN_OR_RETURN(
-      const auto layout, transformer->MakeLoraLayout({lora.target_modules().begin(), lora.target_modules().end()},
-                                                     lora.rank(), lora.alpha()));
+  FLOWAWR_ASSIGN_OR_RETURN(const auto layout,
+                           transformer->MakeLoraLayout({lora.target_modules().begin(), lora.target_modules().end()},
+                                                       lora.rank(), lora.alpha()));
   FLOWAWR_ASSIGN_OR_RETURN(Standing standing, FindStanding(options, config, *transformer, layout, *directory));
   FLOWAWR_ASSIGN_OR_RETURN(const GroupShape shape, ShapeOf(config, *transformer));
   FLOWAWR_ASSIGN_OR_RETURN(auto events, EventWriter::Create(config.run_dir() + "/events"));
   FLOWAWR_ASSIGN_OR_RETURN(auto metrics_server,
-                           MetricsServer::Start(options.metrics, "learner", config.network().insecure()));
+                           StartMetrics(options.telemetry, "learner", config.network().insecure()));
 
   Desk desk(DeskOptions(options, config, shape, standing.manifest));
   const LearnerMetrics metrics(metrics_server->registry(), desk);
@@ -144,17 +144,16 @@ absl::Status RunLearner(const LearnerOptions& options, const std::function<bool(
   const std::vector<float> sigmas =
       FlowMatchSigmas(config.sampler().steps(), scheduler.shift, scheduler.num_train_timesteps);
   RunLoop loop({config, std::move(train), std::move(heldout), std::move(standing.roles), std::move(standing.manifest),
-                std::make_unique<GradientWorkers>(transformer, config, sigmas), std::move(events), directory.get(), &desk});
+                std::make_unique<GradientWorkers>(transformer, config, sigmas), std::move(events), directory.get(),
+                &desk});
   PolicyService policies(&desk);
   ControlService control(&desk, &loop, [&loop] { loop.RequestStop(); });
   ServerOptions server_options;
-  server_options.listen = options.listen.empty() ? config.network().learner_listen() : options.listen;
+  server_options.listen = options.serving.listen.empty() ? config.network().learner_listen() : options.serving.listen;
   server_options.network = config.network();
   FLOWAWR_ASSIGN_OR_RETURN(auto server, RpcServer::Start(server_options, {&rollout, &policies, &control}));
-  if (!options.endpoint_file.empty())
-    FLOWAWR_RETURN_IF_ERROR(WriteEndpointFile(options.endpoint_file, server->endpoint()));
-  if (!options.metrics_endpoint_file.empty())
-    FLOWAWR_RETURN_IF_ERROR(WriteEndpointFile(options.metrics_endpoint_file, metrics_server->endpoint()));
+  if (!options.serving.endpoint_file.empty())
+    FLOWAWR_RETURN_IF_ERROR(WriteEndpointFile(options.serving.endpoint_file, server->endpoint()));
   spdlog::info("serving on {}, metrics on {}", server->endpoint(), metrics_server->endpoint());
 
   absl::Status status;

@@ -5,10 +5,9 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <nlohmann/json.hpp>
 #include <system_error>
 #include <utility>
-
-#include <nlohmann/json.hpp>
 
 #include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
@@ -31,15 +30,15 @@ absl::StatusOr<std::unique_ptr<RunDirectory>> RunDirectory::Open(const std::stri
   if (flock(lock, LOCK_EX | LOCK_NB) != 0) {
     close(lock);
     const absl::StatusOr<std::string> holder = ReadFile(lock_path, 64);
-    return absl::FailedPreconditionError(absl::StrCat(
-        "the run directory ", path, " is in use by process ",
-        holder.ok() ? std::string(absl::StripAsciiWhitespace(*holder)) : "unknown",
-        "; stop that run first, or give this one another --run-dir"));
+    return absl::AbortedError(absl::StrCat("the run directory ", path, " is in use by process ",
+                                           holder.ok() ? std::string(absl::StripAsciiWhitespace(*holder)) : "unknown",
+                                           "; stop that run first, or give this one another --run-dir"));
   }
   auto directory = std::unique_ptr<RunDirectory>(new RunDirectory(path, lock));
   const std::string pid = absl::StrCat(getpid(), "\n");
   if (ftruncate(lock, 0) != 0 || pwrite(lock, pid.data(), pid.size(), 0) < 0)
-    return absl::ResourceExhaustedError(absl::StrCat("writing ", lock_path, ": ", std::generic_category().message(errno)));
+    return absl::ResourceExhaustedError(
+        absl::StrCat("writing ", lock_path, ": ", std::generic_category().message(errno)));
   return directory;
 }
 

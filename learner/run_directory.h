@@ -16,7 +16,7 @@ namespace flowawr {
 class RunDirectory {
  public:
   // Makes the directory if need be and holds an exclusive lock on its file `lock` as long as this object lives.
-  // FailedPrecondition when another process has it, naming that process.
+  // Aborted when another process has it, naming that process.
   static absl::StatusOr<std::unique_ptr<RunDirectory>> Open(const std::string& path);
   ~RunDirectory();
   RunDirectory(const RunDirectory&) = delete;

@@ -5,10 +5,11 @@
 
 #include "common/base/shutdown_signal.h"
 #include "common/base/status.h"
+#include "common/process/exit_code.h"
+#include "common/process/start_metrics.h"
 #include "common/rpc/endpoint_file.h"
 #include "common/rpc/server.h"
 #include "common/telemetry/log.h"
-#include "common/telemetry/metrics.h"
 #include "reward_server/options.h"
 #include "reward_server/reward_service.h"
 #include "reward_server/scorer_host.h"
@@ -28,9 +29,7 @@ void LimitOpenMpThreads(char** argv) {
 
 absl::Status ServeUntilSignal(const RewardServerOptions& options, ShutdownSignal& signal) {
   FLOWAWR_ASSIGN_OR_RETURN(const auto metrics,
-                           MetricsServer::Start(options.metrics, "reward_server", options.network.insecure()));
-  if (!options.metrics_endpoint_file.empty())
-    FLOWAWR_RETURN_IF_ERROR(WriteEndpointFile(options.metrics_endpoint_file, metrics->endpoint()));
+                           StartMetrics(options.telemetry, "reward_server", options.network.insecure()));
   ScorerHost host(ScorerRegistry::Default(), metrics->registry(),
                   {.threads = options.threads, .max_queued_images = static_cast<size_t>(options.max_queued)});
   for (const v1::LoadScorerRequest& scorer : options.scorers) {
@@ -38,10 +37,10 @@ absl::Status ServeUntilSignal(const RewardServerOptions& options, ShutdownSignal
     spdlog::info("loaded scorer {} ({})", info.name(), info.version());
   }
   RewardService service(host);
-  FLOWAWR_ASSIGN_OR_RETURN(const auto server,
-                           RpcServer::Start({.listen = options.listen, .network = options.network}, {&service}));
-  if (!options.endpoint_file.empty())
-    FLOWAWR_RETURN_IF_ERROR(WriteEndpointFile(options.endpoint_file, server->endpoint()));
+  FLOWAWR_ASSIGN_OR_RETURN(
+      const auto server, RpcServer::Start({.listen = options.serving.listen, .network = options.network}, {&service}));
+  if (!options.serving.endpoint_file.empty())
+    FLOWAWR_RETURN_IF_ERROR(WriteEndpointFile(options.serving.endpoint_file, server->endpoint()));
   spdlog::info("serving on {}, metrics on http://{}/metrics", server->endpoint(), metrics->endpoint());
   signal.Wait();
   spdlog::info("stopping: what is under way is answered first");
@@ -49,27 +48,13 @@ absl::Status ServeUntilSignal(const RewardServerOptions& options, ShutdownSignal
   return absl::OkStatus();
 }
 
-int ExitCodeOf(const absl::Status& status) {
-  switch (status.code()) {
-    case absl::StatusCode::kOk: return 0;
-    case absl::StatusCode::kAlreadyExists:
-    case absl::StatusCode::kUnavailable: return 69;
-    case absl::StatusCode::kPermissionDenied: return 77;
-    case absl::StatusCode::kInvalidArgument:
-    case absl::StatusCode::kNotFound: return 78;
-    default: return 70;
-  }
-}
-
 int Main(int argc, char** argv) {
   LimitOpenMpThreads(argv);
   ShutdownSignal signal;
-  const ParsedRewardServerOptions parsed = ParseRewardServerOptions(argc, argv);
+  const Parsed<RewardServerOptions> parsed = ParseRewardServerOptions(argc, argv);
   if (parsed.exit_code) return *parsed.exit_code;
-  InitLogging("reward_server", parsed.options.log_level);
-  const absl::Status status = ServeUntilSignal(parsed.options, signal);
-  if (!status.ok()) spdlog::error("{}", std::string(status.message()));
-  return ExitCodeOf(status);
+  InitLogging("reward_server", parsed.options.telemetry.log_level);
+  return ReportAndExitCodeOf(ServeUntilSignal(parsed.options, signal));
 }
 
 }  // namespace

@@ -1,16 +1,12 @@
 #include "reward_server/options.h"
 
 #include <CLI/CLI.hpp>
-
 #include <algorithm>
-#include <cstdio>
 #include <thread>
 
-#include "absl/strings/str_cat.h"
-#include "absl/strings/str_split.h"
 #include "common/base/status.h"
-#include "common/base/version.h"
 #include "common/config/run_config.h"
+#include "common/scoring/scorer_text.h"
 
 namespace flowawr {
 namespace {
@@ -35,49 +31,24 @@ Kinds and their options (defaults shown):
     quality=95  scale=500  sign=-1
 Scorers can also be loaded and unloaded while the server runs: `flowawr reward load|unload|list`.)";
 
-constexpr char kFooter[] =
-    R"(SIGTERM or Ctrl-C answers what is under way and exits 0.
-Exit codes: 0 done; 64 wrong usage; 69 the address cannot be listened on; 70 internal error; 77 refused (listening
-outside loopback without TLS); 78 a scorer or the network configuration is no good.)";
+constexpr char kFooter[] = "SIGTERM or Ctrl-C answers what is under way and exits 0.";
 
 }  // namespace
 
-absl::StatusOr<v1::LoadScorerRequest> ParseScorer(absl::string_view text) {
-  const std::vector<std::string> parts = absl::StrSplit(text, ',');
-  const std::vector<std::string> head = absl::StrSplit(parts[0], absl::MaxSplits('=', 1));
-  v1::LoadScorerRequest request;
-  request.set_name(head[0]);
-  request.set_kind(head.back());
-  if (request.name().empty() || request.kind().empty())
-    return absl::InvalidArgumentError(absl::StrCat("\"", text, "\": expected NAME[=KIND][,option=value...]"));
-  for (size_t i = 1; i < parts.size(); ++i) {
-    const std::vector<std::string> option = absl::StrSplit(parts[i], absl::MaxSplits('=', 1));
-    if (option.size() != 2 || option[0].empty())
-      return absl::InvalidArgumentError(absl::StrCat("\"", text, "\": \"", parts[i], "\" is not option=value"));
-    if (!request.mutable_options()->insert({option[0], option[1]}).second)
-      return absl::InvalidArgumentError(absl::StrCat("\"", text, "\": option ", option[0], " is given twice"));
-  }
-  return request;
-}
-
-ParsedRewardServerOptions ParseRewardServerOptions(int argc, const char* const* argv) {
-  ParsedRewardServerOptions parsed;
+Parsed<RewardServerOptions> ParseRewardServerOptions(int argc, const char* const* argv) {
+  Parsed<RewardServerOptions> parsed;
   RewardServerOptions& options = parsed.options;
   options.threads = static_cast<int>(std::clamp(std::thread::hardware_concurrency(), 1u, 256u));
   std::vector<std::string> scorers;
   std::string network_config;
   CLI::App app(kDescription, "flowawr-reward-server");
   app.footer(kFooter);
-  app.set_version_flag("--version", Version());
   app.add_option("--scorer", scorers, "a scorer to load before serving; may be repeated")
       ->type_name("NAME[=KIND][,OPTION=VALUE...]")
+      ->check([](const std::string& text) { return std::string(ParseScorer(text).status().message()); })
       ->expected(1)
       ->take_all();
-  app.add_option("--listen", options.listen, "where to serve; port 0: any free one")
-      ->type_name("HOST:PORT")
-      ->capture_default_str();
-  app.add_option("--endpoint-file", options.endpoint_file, "file to write that address to, once serving")
-      ->type_name("FILE");
+  AddServingOptions(app, "where to serve; port 0: any free one", &options.serving);
   app.add_option("--threads", options.threads, "threads of each scorer; default: one a core")
       ->type_name("N")
       ->check(CLI::Range(1, 256))
@@ -86,42 +57,15 @@ ParsedRewardServerOptions ParseRewardServerOptions(int argc, const char* const* 
       ->type_name("N")
       ->check(CLI::Range(1, 1'000'000))
       ->capture_default_str();
-  app.add_option("--network-config", network_config, "run configuration with the section `network`: TLS, token")
-      ->type_name("CONFIG.yaml");
-  app.add_option("--metrics", options.metrics, "where /metrics listens; port 0: any free one")
-      ->type_name("HOST:PORT")
-      ->capture_default_str();
-  app.add_option("--metrics-endpoint-file", options.metrics_endpoint_file, "file to write that address to")
-      ->type_name("FILE");
-  app.add_option("--log-level", options.log_level, "trace, debug, info, warn, error or off")
-      ->type_name("LEVEL")
-      ->capture_default_str();
-  try {
-    app.parse(argc, const_cast<char**>(argv));
-  } catch (const CLI::ParseError& error) {
-    parsed.exit_code = app.exit(error) == 0 ? 0 : 64;
-    return parsed;
-  }
-  for (const std::string& text : scorers) {
-    auto scorer = ParseScorer(text);
-    if (!scorer.ok()) {
-      std::fprintf(stderr, "flowawr-reward-server: --scorer %s\n", std::string(scorer.status().message()).c_str());
-      parsed.exit_code = 64;
-      return parsed;
+  AddNetworkConfigOption(app, "neither TLS nor token", &network_config);
+  AddTelemetryOptions(app, &options.telemetry);
+  parsed.exit_code = ParseCommandLine(app, argc, argv, [&]() -> absl::Status {
+    for (const std::string& text : scorers) {
+      FLOWAWR_ASSIGN_OR_RETURN(options.scorers.emplace_back(), ParseScorer(text));
     }
-    options.scorers.push_back(*std::move(scorer));
-  }
-  options.network.set_max_message_mib(64);
-  if (!network_config.empty()) {
-    const absl::StatusOr<v1::RunConfig> config = LoadRunConfig(network_config);
-    if (!config.ok()) {
-      std::fprintf(stderr, "flowawr-reward-server: --network-config: %s\n",
-                   std::string(config.status().message()).c_str());
-      parsed.exit_code = 78;
-      return parsed;
-    }
-    options.network = config->network();
-  }
+    FLOWAWR_ASSIGN_OR_RETURN(options.network, LoadNetworkConfig(network_config));
+    return absl::OkStatus();
+  });
   return parsed;
 }
 

@@ -139,4 +139,10 @@ std::vector<RuleViolation> FindRuleViolations(const v1::RunConfig& config) {
   return found;
 }
 
+std::vector<RuleViolation> FindNetworkViolations(const v1::NetworkConfig& network) {
+  Violations found;
+  CheckNetwork(network, found);
+  return found;
+}
+
 }  // namespace flowawr

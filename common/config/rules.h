@@ -16,4 +16,7 @@ struct RuleViolation {
 // Fields that must not be empty and are; then, when none is, what does not go together. Empty: all is well. Pure.
 std::vector<RuleViolation> FindRuleViolations(const v1::RunConfig& config);
 
+// The rules of the section `network` alone.
+std::vector<RuleViolation> FindNetworkViolations(const v1::NetworkConfig& network);
+
 }  // namespace flowawr

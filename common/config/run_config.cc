@@ -12,6 +12,14 @@ namespace {
 
 constexpr size_t kMaxConfigBytes = 1 << 20;
 
+// What reading found; when that is nothing, what the rules find.
+absl::Status Check(YamlReader& reader, const std::vector<RuleViolation>& violations) {
+  if (reader.errors().empty())
+    for (const RuleViolation& violation : violations) reader.AddError(violation.path, violation.problem);
+  if (reader.errors().empty()) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrJoin(reader.errors(), "\n"));
+}
+
 }  // namespace
 
 absl::StatusOr<v1::RunConfig> LoadRunConfig(const std::string& path, const std::vector<std::string>& overrides) {
@@ -26,11 +34,18 @@ absl::StatusOr<v1::RunConfig> ParseRunConfig(absl::string_view yaml, absl::strin
   YamlReader reader((std::string(name)));
   reader.ReadText(yaml, config);
   for (const std::string& assignment : overrides) reader.ReadOverride(assignment, config);
-  if (reader.errors().empty())
-    for (const RuleViolation& violation : FindRuleViolations(config))
-      reader.AddError(violation.path, violation.problem);
-  if (!reader.errors().empty()) return absl::InvalidArgumentError(absl::StrJoin(reader.errors(), "\n"));
+  FLOWAWR_RETURN_IF_ERROR(Check(reader, FindRuleViolations(config)));
   return config;
+}
+
+absl::StatusOr<v1::NetworkConfig> LoadNetworkConfig(const std::string& path) {
+  absl::StatusOr<std::string> yaml = path.empty() ? "" : ReadFile(path, kMaxConfigBytes);
+  if (!yaml.ok()) return Annotate(yaml.status(), "the network configuration");
+  v1::RunConfig config;
+  YamlReader reader(path);
+  reader.ReadText(*yaml, config);
+  FLOWAWR_RETURN_IF_ERROR(Check(reader, FindNetworkViolations(config.network())));
+  return config.network();
 }
 
 absl::Status ValidateRunConfig(const v1::RunConfig& config) {

@@ -24,6 +24,10 @@ absl::StatusOr<v1::RunConfig> LoadRunConfig(const std::string& path, const std::
 absl::StatusOr<v1::RunConfig> ParseRunConfig(absl::string_view yaml, absl::string_view name,
                                              const std::vector<std::string>& overrides = {});
 
+// The section `network` of the file at `path`: a run's configuration, or a file that holds nothing else. Other sections
+// need not be complete. An empty `path` gives the defaults: neither TLS nor token.
+absl::StatusOr<v1::NetworkConfig> LoadNetworkConfig(const std::string& path);
+
 // What no single field can tell: the rules between fields. ParseRunConfig() has applied them already.
 absl::Status ValidateRunConfig(const v1::RunConfig& config);
 

@@ -2,18 +2,21 @@
 
 #include <gtest/gtest.h>
 
+#include <string>
 #include <vector>
+
+#include "tests/testing/temp_folder.h"
 
 namespace flowawr {
 namespace {
 
-ParsedOptions Parse(std::vector<const char*> arguments) {
+Parsed<ActorOptions> Parse(std::vector<const char*> arguments) {
   arguments.insert(arguments.begin(), "flowawr-actor");
-  return ParseOptions(static_cast<int>(arguments.size()), arguments.data());
+  return ParseActorOptions(static_cast<int>(arguments.size()), arguments.data());
 }
 
 TEST(ActorOptions, NeedOnlyTheLearner) {
-  const ParsedOptions parsed = Parse({"--learner", "127.0.0.1:5"});
+  const Parsed<ActorOptions> parsed = Parse({"--learner", "127.0.0.1:5"});
   ASSERT_FALSE(parsed.exit_code.has_value());
   EXPECT_EQ(parsed.options.learner, "127.0.0.1:5");
   EXPECT_EQ(parsed.options.threads, 1);
@@ -29,16 +32,15 @@ TEST(ActorOptions, EndsWithUsageForMistakesAndWithZeroForHelp) {
   EXPECT_EQ(Parse({"--version"}).exit_code, 0);
 }
 
-TEST(ActorOptions, EndsWithConfigurationForAConfigurationThatCannotBeRead) {
-  EXPECT_EQ(Parse({"--learner", "127.0.0.1:5", "--network-config", "/nonexistent.yaml"}).exit_code, 78);
-}
-
-TEST(ExitCodeOf, TellsWhatASupervisorMayDo) {
-  EXPECT_EQ(ExitCodeOf(absl::OkStatus()), 0);
-  EXPECT_EQ(ExitCodeOf(absl::UnavailableError("")), 69);
-  EXPECT_EQ(ExitCodeOf(absl::UnauthenticatedError("")), 77);
-  EXPECT_EQ(ExitCodeOf(absl::FailedPreconditionError("")), 78);
-  EXPECT_EQ(ExitCodeOf(absl::InternalError("")), 70);
+TEST(ActorOptions, TakeTheNetworkFromItsFile) {
+  const TempFolder folder;
+  const std::string file = folder.Write("n.yaml", "network: {tls_ca: ca.pem, max_message_mib: 8}\n");
+  const Parsed<ActorOptions> parsed = Parse({"--learner", "127.0.0.1:5", "--network-config", file.c_str()});
+  ASSERT_FALSE(parsed.exit_code.has_value());
+  EXPECT_EQ(parsed.options.network.tls_ca(), "ca.pem");
+  EXPECT_EQ(parsed.options.network.max_message_mib(), 8);
+  EXPECT_EQ(Parse({"--learner", "127.0.0.1:5"}).options.network.max_message_mib(), 64);
+  EXPECT_EQ(Parse({"--learner", "127.0.0.1:5", "--network-config", "/nonexistent.yaml"}).exit_code, 66);
 }
 
 }  // namespace

@@ -10,21 +10,6 @@ namespace {
 
 using ::testing::HasSubstr;
 
-TEST(ParseScorer, TakesNameKindAndOptions) {
-  const auto plain = ParseScorer("ocr");
-  ASSERT_TRUE(plain.ok());
-  EXPECT_EQ(plain->name(), "ocr");
-  EXPECT_EQ(plain->kind(), "ocr");
-  const auto full = ParseScorer("sign=ocr,language=eng,pad=a=b");
-  ASSERT_TRUE(full.ok());
-  EXPECT_EQ(full->name(), "sign");
-  EXPECT_EQ(full->kind(), "ocr");
-  EXPECT_EQ(full->options().at("language"), "eng");
-  EXPECT_EQ(full->options().at("pad"), "a=b");
-  for (const char* bad : {"", "=ocr", "a=", "a,b", "a,=c", "a,b="})
-    EXPECT_EQ(ParseScorer(bad).status().code(), absl::StatusCode::kInvalidArgument) << bad;
-}
-
 TEST(ParseTerm, FillsInDefaultsAndTakesEveryField) {
   const auto plain = ParseTerm("ocr");
   ASSERT_TRUE(plain.ok());

@@ -22,8 +22,9 @@ TEST(RunDirectory, IsHeldByOneAndNamesTheHolder) {
   auto held = RunDirectory::Open(path);
   ASSERT_TRUE(held.ok()) << held.status();
   const absl::Status second = RunDirectory::Open(path).status();
-  EXPECT_EQ(second.code(), absl::StatusCode::kFailedPrecondition);
-  EXPECT_THAT(std::string(second.message()), AllOf(HasSubstr(path), HasSubstr(absl::StrCat("process ", getpid(), ";"))));
+  EXPECT_EQ(second.code(), absl::StatusCode::kAborted);
+  EXPECT_THAT(std::string(second.message()),
+              AllOf(HasSubstr(path), HasSubstr(absl::StrCat("process ", getpid(), ";"))));
   held->reset();
   EXPECT_TRUE(RunDirectory::Open(path).ok());
 }

@@ -41,8 +41,8 @@ class ServerProcess {
  public:
   explicit ServerProcess(std::vector<std::string> arguments) {
     const char* build = std::getenv("FLOWAWR_BUILD_DIR");
-    arguments.insert(arguments.begin(), absl::StrCat(build == nullptr ? "build/release" : build,
-                                                     "/bin/flowawr-reward-server"));
+    arguments.insert(arguments.begin(),
+                     absl::StrCat(build == nullptr ? "build/release" : build, "/bin/flowawr-reward-server"));
     arguments.push_back("--endpoint-file=" + folder_.path() + "/endpoint");
     std::vector<char*> argv;
     for (std::string& argument : arguments) argv.push_back(argument.data());
@@ -132,8 +132,8 @@ TEST(RewardServerProcessTest, ScoresOverGrpcAndStopsOnSigterm) {
   response.Clear();
   ASSERT_TRUE(Call(*stub, &v1::RewardService::Stub::Score, ScoreRequestFor("small", items), response).ok());
   EXPECT_LT(response.results(0).reward(), 0);
-  EXPECT_TRUE(absl::IsNotFound(
-      Call(*stub, &v1::RewardService::Stub::Score, ScoreRequestFor("telepathy", items), response)));
+  EXPECT_TRUE(
+      absl::IsNotFound(Call(*stub, &v1::RewardService::Stub::Score, ScoreRequestFor("telepathy", items), response)));
   EXPECT_TRUE(
       absl::IsInvalidArgument(Call(*stub, &v1::RewardService::Stub::Score, ScoreRequestFor("ocr", {}), response)));
   EXPECT_THAT(ReadFile(absl::StrCat("/proc/", server.pid(), "/environ")).value(), HasSubstr("OMP_THREAD_LIMIT=1"));
@@ -206,8 +206,8 @@ TEST(RewardServerProcessTest, LeavesWithAnErrorThatSaysWhatToDo) {
     int exit_code;
     std::string message;
   } cases[] = {
-      {{"--scorer=telepathy"}, 78, "unknown scorer kind \"telepathy\""},
-      {{"--scorer=ocr,language=xyz"}, 78, "tesseract-ocr-eng"},
+      {{"--scorer=telepathy"}, 66, "unknown scorer kind \"telepathy\""},
+      {{"--scorer=ocr,language=xyz"}, 66, "tesseract-ocr-eng"},
       {{"--listen=0.0.0.0:0"}, 77, "network.insecure"},
       {{"--colour"}, 64, ""},
   };
@@ -222,7 +222,7 @@ TEST(RewardServerProcessTest, SaysWhenItsPortIsTaken) {
   ServerProcess first({});
   ASSERT_NE(first.WaitUntilServing(), nullptr);
   ServerProcess second({"--listen=" + first.endpoint()});
-  EXPECT_EQ(second.Wait(), 69);
+  EXPECT_EQ(second.Wait(), 73);
   EXPECT_THAT(second.log(), HasSubstr("already in use"));
 }
 

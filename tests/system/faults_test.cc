@@ -92,12 +92,12 @@ TEST(SystemFaults, NamesAPortThatIsTaken) {
   Process learner({Cluster::Program("flowawr-learner"), "--config", cluster.config_path(), "--reward-endpoint",
                    cluster.reward_endpoint(), "--listen", cluster.reward_endpoint()},
                   cluster.NewLog("learner"));
-  EXPECT_NE(learner.Wait(), 0);
+  EXPECT_EQ(learner.Wait(), 73);
   EXPECT_THAT(learner.log(), HasSubstr(cluster.reward_endpoint()));
   Process rewards({Cluster::Program("flowawr-reward-server"), "--scorer", "small=jpeg_compressibility", "--listen",
                    cluster.reward_endpoint()},
                   cluster.NewLog("second-rewards"));
-  EXPECT_EQ(rewards.Wait(), 69);
+  EXPECT_EQ(rewards.Wait(), 73);
   EXPECT_THAT(rewards.log(), HasSubstr(cluster.reward_endpoint()));
 }
 

@@ -7,6 +7,7 @@
 #include "gmock/gmock.h"
 #include "google/protobuf/util/message_differencer.h"
 #include "gtest/gtest.h"
+#include "tests/testing/temp_folder.h"
 
 namespace flowawr {
 namespace {
@@ -186,6 +187,37 @@ TEST(RunConfig, RefusesToListenOutsideUnencrypted) {
   Parse(kLeast, {"network.learner_listen=0.0.0.0:50051", "network.tls_cert=c.pem", "network.tls_key=k.pem",
                  "network.tls_ca=c.pem"});
   Parse(kLeast, {"network.learner_listen=0.0.0.0:50051", "network.insecure=true"});
+}
+
+TEST(NetworkConfig, IsReadFromAFileWithNothingElse) {
+  const TempFolder folder;
+  const auto network = LoadNetworkConfig(folder.Write("n.yaml", "network: {tls_ca: ca.pem, token_file: token}\n"));
+  ASSERT_TRUE(network.ok()) << network.status();
+  EXPECT_EQ(network->tls_ca(), "ca.pem");
+  EXPECT_EQ(network->token_file(), "token");
+  EXPECT_EQ(network->max_message_mib(), 64);
+  const auto of_run = LoadNetworkConfig(folder.Write("run.yaml", absl::StrCat(kLeast, "network: {insecure: true}\n")));
+  ASSERT_TRUE(of_run.ok()) << of_run.status();
+  EXPECT_TRUE(of_run->insecure());
+}
+
+TEST(NetworkConfig, NamesAMistakeAndAFileThatIsMissing) {
+  const TempFolder folder;
+  const auto error = [&](const char* text) {
+    return std::string(LoadNetworkConfig(folder.Write("n.yaml", text)).status().message());
+  };
+  EXPECT_THAT(error("network: {tls: ca.pem}\n"), HasSubstr("tls_ca"));
+  EXPECT_THAT(error("network: {learner_listen: '0.0.0.0:1'}\n"), HasSubstr("network.insecure: true"));
+  const absl::Status missing = LoadNetworkConfig("no/such.yaml").status();
+  EXPECT_EQ(missing.code(), absl::StatusCode::kNotFound);
+  EXPECT_THAT(std::string(missing.message()), HasSubstr("no/such.yaml"));
+}
+
+TEST(NetworkConfig, HasTheDefaultsWithoutAFile) {
+  const auto network = LoadNetworkConfig("");
+  ASSERT_TRUE(network.ok()) << network.status();
+  EXPECT_EQ(network->learner_listen(), "127.0.0.1:0");
+  EXPECT_EQ(network->max_message_mib(), 64);
 }
 
 TEST(RunConfig, WritesYamlThatReadsBackTheSame) {

@@ -1,0 +1,51 @@
+#include "common/process/command_line.h"
+
+#include <CLI/CLI.hpp>
+
+#include "absl/strings/str_cat.h"
+#include "common/base/version.h"
+#include "common/process/exit_code.h"
+
+namespace flowawr {
+
+void AddTelemetryOptions(CLI::App& app, TelemetryOptions* options) {
+  app.add_option("--metrics", options->metrics, "where /metrics listens; port 0: any free one")
+      ->type_name("HOST:PORT")
+      ->capture_default_str();
+  app.add_option("--metrics-endpoint-file", options->metrics_endpoint_file, "file to write that address to")
+      ->type_name("FILE");
+  app.add_option("--log-level", options->log_level, "trace, debug, info, warn, error or off")
+      ->type_name("LEVEL")
+      ->capture_default_str();
+}
+
+void AddServingOptions(CLI::App& app, const std::string& listen_help, ServingOptions* options) {
+  app.add_option("--listen", options->listen, listen_help)->type_name("HOST:PORT")->capture_default_str();
+  app.add_option("--endpoint-file", options->endpoint_file, "file to write that address to, once serving")
+      ->type_name("FILE");
+}
+
+void AddNetworkConfigOption(CLI::App& app, const std::string& default_help, std::string* file) {
+  app.add_option("--network-config", *file,
+                 absl::StrCat("file with the section `network` (TLS, token): a run's configuration, or that section "
+                              "alone; default: ",
+                              default_help))
+      ->type_name("CONFIG.yaml");
+}
+
+std::optional<int> ParseCommandLine(CLI::App& app, int argc, const char* const* argv,
+                                    absl::FunctionRef<absl::Status()> finish) {
+  app.set_version_flag("--version", Version());
+  const std::string footer = app.get_footer();
+  app.footer(absl::StrCat(footer, footer.empty() ? "" : "\n", kExitCodesHelp));
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : kUsageExitCode;
+  }
+  const absl::Status finished = finish();
+  if (!finished.ok()) return ReportAndExitCodeOf(finished);
+  return std::nullopt;
+}
+
+}  // namespace flowawr
