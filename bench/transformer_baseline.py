@@ -1,9 +1,9 @@
-"""Times diffusers' SD3Transformer2DModel with a peft LoRA: the Python side of transformer_bench.cc.
+"""Times diffusers' SD3Transformer2DModel with a peft LoRA, and AutoencoderKL: the Python side of transformer_bench.cc.
 
 usage: transformer_baseline.py [--threads 1] [--batch 16] [--repeats 30] [--model models/tiny-sd3]
 
 Prints milliseconds of the fastest and of the median repeat, for sampling (adapter merged, no gradients) and for training
-(adapter beside the base, forward and backward).
+(adapter beside the base, forward and backward), and for decoding latents to pictures.
 """
 
 import argparse
@@ -13,7 +13,7 @@ import time
 
 import peft
 import torch
-from diffusers import SD3Transformer2DModel
+from diffusers import AutoencoderKL, SD3Transformer2DModel
 
 TARGETS = "attn.to_q attn.to_k attn.to_v attn.to_out.0 attn.add_q_proj attn.add_k_proj attn.add_v_proj attn.to_add_out"
 
@@ -62,6 +62,15 @@ def main():
     model.fuse_lora()
     model.unload_lora()
     print(f"sampling: {milliseconds(sample, options.repeats)}")
+
+    vae = AutoencoderKL.from_pretrained(options.model / "vae")
+    latents = torch.randn(options.batch, vae.config.latent_channels, 8, 16)
+
+    @torch.no_grad()
+    def decode():
+        vae.decode(latents, return_dict=False)
+
+    print(f"decoding: {milliseconds(decode, options.repeats)}")
 
 
 if __name__ == "__main__":

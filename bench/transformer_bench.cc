@@ -1,4 +1,4 @@
-// Times the transformer at the embedded model's size: the C++ side of transformer_baseline.py.
+// Times the transformer and the autoencoder at the embedded model's size: the C++ side of transformer_baseline.py.
 //
 // usage: flowawr_transformer_bench   (from the repository root; FLOWAWR_BENCH_MODEL names another pipeline folder)
 #include <ATen/Parallel.h>
