@@ -17,6 +17,7 @@
 #include "actor/recovery.h"
 #include "common/base/status.h"
 #include "common/rpc/retry.h"
+#include "common/rpc/tls_check.h"
 #include "common/scoring/scoring_client.h"
 #include "common/sd3/pipeline.h"
 
@@ -117,6 +118,7 @@ absl::StatusOr<v1::RegisterResponse> Actor::Register(const std::string& model_fi
   Backoff backoff(kReconnect);
   for (int attempt = 1;; ++attempt) {
     absl::StatusOr<v1::RegisterResponse> response = learner_->Register(model_fingerprint);
+    if (!response.ok()) response = ExplainFailure(response.status(), options_.learner, options_.network);
     switch (AfterRegister(response.status())) {
       case RegisterAction::kProceed: return response;
       case RegisterAction::kGiveUp:

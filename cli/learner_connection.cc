@@ -10,6 +10,7 @@
 #include "common/process/command_line.h"
 #include "common/rpc/channel.h"
 #include "common/rpc/status.h"
+#include "common/rpc/tls_check.h"
 
 namespace flowawr {
 
@@ -43,15 +44,10 @@ std::unique_ptr<grpc::ClientContext> LearnerConnection::Context(absl::Duration d
 }
 
 absl::Status LearnerConnection::Explain(const grpc::Status& status) const {
-  const absl::Status error = FromGrpc(status);
+  const absl::Status error = ExplainFailure(FromGrpc(status), endpoint_, network_);
   if (absl::IsUnavailable(error)) {
     return absl::UnavailableError(
         absl::StrCat("no learner answers at ", endpoint_, ": is the run still going on? (", error.message(), ")"));
-  }
-  if (absl::IsUnauthenticated(error)) {
-    return absl::UnauthenticatedError(absl::StrCat("the learner at ", endpoint_,
-                                                   " wants a token: set network.token_file ", "in --network-config (",
-                                                   error.message(), ")"));
   }
   return Annotate(error, absl::StrCat("the learner at ", endpoint_));
 }

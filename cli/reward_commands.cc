@@ -20,6 +20,7 @@
 #include "common/process/exit_code.h"
 #include "common/rpc/channel.h"
 #include "common/rpc/status.h"
+#include "common/rpc/tls_check.h"
 #include "common/scoring/scorer_text.h"
 #include "flowawr/v1/reward.grpc.pb.h"
 
@@ -40,7 +41,7 @@ struct RewardServer {
   std::unique_ptr<v1::RewardService::Stub> stub;
 
   absl::Status Explain(const grpc::Status& status) const {
-    const absl::Status error = FromGrpc(status);
+    const absl::Status error = ExplainFailure(FromGrpc(status), endpoint, network);
     return Annotate(
         error, absl::StrCat(absl::IsUnavailable(error) ? "no reward server answers at " : "reward server ", endpoint));
   }

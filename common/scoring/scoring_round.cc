@@ -10,6 +10,7 @@
 #include "common/base/status.h"
 #include "common/rpc/channel.h"
 #include "common/rpc/status.h"
+#include "common/rpc/tls_check.h"
 
 namespace flowawr {
 namespace {
@@ -140,9 +141,10 @@ void ScoringRound::OnAnswer(Call& call) {
       breaker.OnAnswer();
     }
   }
+  call.is_unreachable = absl::IsUnavailable(status);
   if (status.ok()) return TakeResults(call);
   call.last_kind = absl::IsResourceExhausted(status) || absl::IsDeadlineExceeded(status) ? v1::ScoreError::OVERLOADED
-                                                                                        : v1::ScoreError::BROKEN;
+                                                                                         : v1::ScoreError::BROKEN;
   call.last_error = absl::StrCat("scorer ", spec_.terms(call.term).scorer(), " at ", spec_.terms(call.term).endpoint(),
                                  ": ", absl::StatusCodeToString(status.code()), ": ", status.message());
   if (IsFinal(status)) Fail(call, call.last_kind, call.last_error);
@@ -189,7 +191,15 @@ void ScoringRound::RetryOrFail(Call& call) {
   WaitUntil(call, now + *pause);
 }
 
-void ScoringRound::Fail(Call& call, v1::ScoreError::Kind kind, const std::string& message) {
+const absl::Status& ScoringRound::WhyUnreachable(const Call& call) {
+  const auto [found, is_new] = why_unreachable_.try_emplace(call.endpoint);
+  if (is_new) found->second = CheckTls(spec_.terms(call.term).endpoint(), client_.network_);
+  return found->second;
+}
+
+void ScoringRound::Fail(Call& call, v1::ScoreError::Kind kind, std::string message) {
+  if (call.is_unreachable && !is_cancelled_)
+    if (const absl::Status& why = WhyUnreachable(call); !why.ok()) absl::StrAppend(&message, ": ", why.message());
   for (const int image : call.images) {
     v1::ScoreError& error = *Outcome(image, call.term).mutable_error();
     error.set_kind(kind);

@@ -3,6 +3,7 @@
 // Used by one thread, once. The destructor waits for what is under way.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -31,7 +32,8 @@ class ScoringRound {
     Backoff backoff;
     std::string last_error;
     v1::ScoreError::Kind last_kind = v1::ScoreError::BROKEN;
-    bool is_waiting = false;  // for the alarm
+    bool is_unreachable = false;  // as of the last attempt
+    bool is_waiting = false;      // for the alarm
     bool is_settled = false;
     // Of the attempt under way.
     std::unique_ptr<grpc::ClientContext> context;
@@ -51,7 +53,9 @@ class ScoringRound {
   void OnAnswer(Call& call);
   void TakeResults(Call& call);
   void RetryOrFail(Call& call);
-  void Fail(Call& call, v1::ScoreError::Kind kind, const std::string& message);
+  // What keeps this client from the endpoint, as far as it can be found out; asked once.
+  const absl::Status& WhyUnreachable(const Call& call);
+  void Fail(Call& call, v1::ScoreError::Kind kind, std::string message);
   void CancelAll();
   v1::TermScore& Outcome(int image, int term) { return *scores_[image].mutable_terms(term); }
 
@@ -62,6 +66,7 @@ class ScoringRound {
   std::vector<v1::SampleScores> scores_;
   std::vector<std::unique_ptr<Call>> calls_;
   size_t unsettled_ = 0;
+  std::map<ScoringClient::Endpoint*, absl::Status> why_unreachable_;
   bool is_cancelled_ = false;
   grpc::CompletionQueue queue_;
 };

@@ -1,6 +1,5 @@
 #include "common/rpc/server.h"
 
-#include <cstdlib>
 #include <string>
 #include <thread>
 
@@ -10,6 +9,7 @@
 #include "grpcpp/generic/generic_stub.h"
 #include "gtest/gtest.h"
 #include "tests/common/rpc/test_service.h"
+#include "tests/testing/certificate.h"
 #include "tests/testing/temp_folder.h"
 
 namespace flowawr {
@@ -154,16 +154,12 @@ TEST(RpcServer, RefusesATokenThatIsEasyToGuess) {
 
 TEST(RpcServer, SpeaksTlsToClientsThatTrustItsAuthority) {
   const TempFolder folder;
-  const std::string command =
-      "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 "
-      "-subj /CN=localhost -addext subjectAltName=DNS:localhost,IP:127.0.0.1 -keyout " +
-      folder / "key.pem" + " -out " + folder / "cert.pem" + " 2>/dev/null";
-  ASSERT_EQ(std::system(command.c_str()), 0) << "the openssl command is needed: run scripts/setup --tests";
+  const Certificate certificate = MakeCertificate(folder, "server");
   TestService service;
   v1::NetworkConfig network = Network();
-  network.set_tls_cert(folder / "cert.pem");
-  network.set_tls_key(folder / "key.pem");
-  network.set_tls_ca(folder / "cert.pem");
+  network.set_tls_cert(certificate.cert);
+  network.set_tls_key(certificate.key);
+  network.set_tls_ca(certificate.cert);
   network.set_token_file(folder.Write("token", "0123456789abcdef0123"));
   const auto server = RpcServer::Start(Loopback(network), {&service});
   ASSERT_TRUE(server.ok()) << server.status();

@@ -8,6 +8,8 @@
 #include "common/rpc/server.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/testing/certificate.h"
+#include "tests/testing/temp_folder.h"
 
 namespace flowawr {
 namespace {
@@ -224,6 +226,21 @@ TEST(ScoringClientTest, OpensTheBreakerOfADeadServerAndReturnsWithinTheTimeout) 
   EXPECT_EQ((*scores)[0].terms(0).error().kind(), v1::ScoreError::BROKEN);
   EXPECT_EQ(client.breaker_state(endpoint), CircuitBreaker::State::kOpen);
   EXPECT_TRUE(absl::IsUnavailable(CheckRequiredTerms(spec, *scores)));
+}
+
+TEST(ScoringClientTest, SaysThatTheServerSpeaksTlsAndThisClientDoesNot) {
+  const TempFolder folder;
+  const Certificate certificate = MakeCertificate(folder, "server");
+  v1::NetworkConfig network;
+  network.set_tls_cert(certificate.cert);
+  network.set_tls_key(certificate.key);
+  const auto server = RpcServer::Start({.listen = "127.0.0.1:0", .network = network}, {});
+  ASSERT_TRUE(server.ok()) << server.status();
+  ScoringClient client({}, Quick());
+  const v1::RewardSpec spec = Spec({(*server)->endpoint()});
+  const auto scores = client.Score(spec, {}, Images(2));
+  ASSERT_TRUE(scores.ok()) << scores.status();
+  EXPECT_THAT(std::string(CheckRequiredTerms(spec, *scores).message()), HasSubstr("set network.tls_ca"));
 }
 
 TEST(ScoringClientTest, FindsARestartedServerAgain) {
