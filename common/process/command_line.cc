@@ -27,9 +27,7 @@ void AddServingOptions(CLI::App& app, const std::string& listen_help, ServingOpt
 
 void AddNetworkConfigOption(CLI::App& app, const std::string& default_help, std::string* file) {
   app.add_option("--network-config", *file,
-                 absl::StrCat("file with the section `network` (TLS, token): a run's configuration, or that section "
-                              "alone; default: ",
-                              default_help))
+                 absl::StrCat("file whose section `network` says TLS and token; default: ", default_help))
       ->type_name("CONFIG.yaml");
 }
 

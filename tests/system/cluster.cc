@@ -44,6 +44,7 @@ Cluster::Cluster(const std::vector<std::string>& settings) {
   all.insert(all.end(), settings.begin(), settings.end());
   const auto config = ParseRunConfig(kConfig, "cluster.cc", all);
   EXPECT_TRUE(config.ok()) << config.status();
+  network_ = config->network();
   const auto yaml = RunConfigToYaml(config.value());
   EXPECT_TRUE(yaml.ok()) << yaml.status();
   folder_.Write("config.yaml", yaml.value());
@@ -81,37 +82,45 @@ std::string Cluster::WaitForEndpoint(const std::string& file, const Process& pro
   return "";
 }
 
+void Cluster::AddArguments(const std::vector<std::string>& arguments) {
+  arguments_.insert(arguments_.end(), arguments.begin(), arguments.end());
+}
+
+std::unique_ptr<Process> Cluster::Start(std::vector<std::string> command, const std::string& name) {
+  command.insert(command.end(), arguments_.begin(), arguments_.end());
+  return std::make_unique<Process>(std::move(command), NewLog(name));
+}
+
 void Cluster::StartRewards() {
   const std::string file = folder_ / absl::StrCat("rewards-", ++starts_);
-  rewards_ = std::make_unique<Process>(
-      std::vector<std::string>{Program("flowawr-reward-server"), "--listen",
-                               reward_endpoint_.empty() ? "127.0.0.1:0" : reward_endpoint_, "--scorer",
-                               "small=jpeg_compressibility,scale=1", "--scorer", "twin=jpeg_compressibility,scale=1",
-                               "--scorer", "ocr", "--threads", "1", "--endpoint-file", file},
-      NewLog("rewards"));
+  rewards_ =
+      Start({Program("flowawr-reward-server"), "--listen", reward_endpoint_.empty() ? "127.0.0.1:0" : reward_endpoint_,
+             "--scorer", "small=jpeg_compressibility,scale=1", "--scorer", "twin=jpeg_compressibility,scale=1",
+             "--scorer", "ocr", "--threads", "1", "--endpoint-file", file, "--network-config", config_path()},
+            "rewards");
   reward_endpoint_ = WaitForEndpoint(file, *rewards_);
 }
 
 void Cluster::StartLearner(bool is_resume, const std::vector<std::string>& wrapper) {
   const std::string file = folder_ / absl::StrCat("learner-", ++starts_);
   std::vector<std::string> command = wrapper;
-  for (const std::string& part : {Program("flowawr-learner"), std::string("--config"), config_path(),
-                                  std::string("--reward-endpoint"), reward_endpoint_, std::string("--endpoint-file"),
-                                  file})
+  for (const std::string& part :
+       {Program("flowawr-learner"), std::string("--config"), config_path(), std::string("--reward-endpoint"),
+        reward_endpoint_, std::string("--endpoint-file"), file})
     command.push_back(part);
   if (!learner_endpoint_.empty()) {
     command.push_back("--listen");
     command.push_back(learner_endpoint_);
   }
   if (is_resume) command.push_back("--resume");
-  learner_ = std::make_unique<Process>(command, NewLog("learner"));
+  learner_ = Start(command, "learner");
   learner_endpoint_ = WaitForEndpoint(file, *learner_);
 }
 
 void Cluster::StartActor(const std::string& name) {
-  const std::vector<std::string> command = {
-      Program("flowawr-actor"), "--learner", learner_endpoint_, "--id", name, "--threads", "1"};
-  actors_[name] = std::make_unique<Process>(command, NewLog(name));
+  actors_[name] = Start({Program("flowawr-actor"), "--learner", learner_endpoint_, "--id", name, "--threads", "1",
+                         "--network-config", config_path()},
+                        name);
 }
 
 void Cluster::StartAll() {
@@ -122,12 +131,12 @@ void Cluster::StartAll() {
 }
 
 std::unique_ptr<v1::Control::Stub> Cluster::Control() const {
-  return v1::Control::NewStub(MakeChannel(learner_endpoint_, v1::NetworkConfig()).value());
+  return v1::Control::NewStub(MakeChannel(learner_endpoint_, network_).value());
 }
 
 v1::Status Cluster::WaitForStatus(absl::FunctionRef<bool(const v1::Status&)> wanted) const {
   const auto control = Control();
-  const auto context = MakeContext(kPatience, v1::NetworkConfig());
+  const auto context = MakeContext(kPatience, network_);
   v1::WatchStatusRequest request;
   request.set_max_hz(100);
   const auto stream = control->WatchStatus(context.get(), request);
@@ -139,7 +148,8 @@ v1::Status Cluster::WaitForStatus(absl::FunctionRef<bool(const v1::Status&)> wan
     return status;
   }
   ADD_FAILURE() << "the learner went away before the status that was waited for: " << FromGrpc(stream->Finish())
-                << "; last status:\n" << status.ShortDebugString();
+                << "; last status:\n"
+                << status.ShortDebugString();
   return status;
 }
 

@@ -23,6 +23,9 @@ class Cluster {
   explicit Cluster(const std::vector<std::string>& settings = {});
   ~Cluster();
 
+  // For every process started from now on.
+  void AddArguments(const std::vector<std::string>& arguments);
+
   // Returns once it serves; the second time at the address of the first.
   void StartRewards();
   // Returns once it serves; with `is_resume`, at the address of the first. `wrapper` is a command put before it.
@@ -37,6 +40,7 @@ class Cluster {
   Process& actor(const std::string& name) { return *actors_.at(name); }
   const std::string& learner_endpoint() const { return learner_endpoint_; }
   const std::string& reward_endpoint() const { return reward_endpoint_; }
+  const std::string& folder() const { return folder_.path(); }  // of all below
   std::string config_path() const { return folder_ / "config.yaml"; }
   std::string run_dir() const { return folder_ / "run"; }
 
@@ -56,11 +60,13 @@ class Cluster {
   std::string NewLog(const std::string& name);
 
  private:
+  std::unique_ptr<Process> Start(std::vector<std::string> command, const std::string& name);
   std::string WaitForEndpoint(const std::string& file, const Process& process);
 
   TempFolder folder_;
   int starts_ = 0;
-  std::vector<std::string> logs_;
+  v1::NetworkConfig network_;
+  std::vector<std::string> arguments_, logs_;
   std::string reward_endpoint_, learner_endpoint_;
   std::unique_ptr<Process> rewards_, learner_;
   std::map<std::string, std::unique_ptr<Process>> actors_;
