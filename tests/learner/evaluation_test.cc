@@ -1,0 +1,145 @@
+#include "learner/evaluation.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <torch/types.h>
+
+#include <cmath>
+#include <limits>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+namespace flowawr {
+namespace {
+
+using ::testing::DoubleNear;
+using ::testing::Pair;
+using ::testing::UnorderedElementsAre;
+
+constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
+
+v1::RewardSpec TwoTerms() {
+  v1::RewardSpec spec;
+  spec.set_version(3);
+  v1::RewardSpecTerm& ocr = *spec.add_terms();
+  ocr.set_scorer("ocr");
+  ocr.set_weight(1);
+  v1::RewardSpecTerm& small = *spec.add_terms();
+  small.set_scorer("small");
+  small.set_weight(-0.5);
+  return spec;
+}
+
+// `rewards` are [terms][samples].
+Group GroupOf(const std::vector<std::vector<double>>& rewards) {
+  Group group;
+  *group.lease.mutable_reward_spec() = TwoTerms();
+  group.lease.mutable_prompt()->set_text("a sign");
+  std::vector<at::Tensor> rows;
+  for (const std::vector<double>& row : rewards) rows.push_back(at::tensor(row, at::kDouble));
+  group.rewards = at::stack(rows);
+  return group;
+}
+
+class EvaluationLeasesTest : public testing::Test {
+ protected:
+  EvaluationLeasesTest() : heldout_(3) {
+    for (size_t i = 0; i < heldout_.size(); ++i) heldout_[i].set_index(i);
+    config_.set_seed(11);
+    config_.mutable_sampler()->set_solver(v1::DPM_SOLVER_PP_2M);
+    config_.mutable_sampler()->set_steps(10);
+    config_.mutable_evaluation()->set_samples_per_prompt(2);
+    config_.mutable_evaluation()->set_solver(v1::EULER);
+    config_.mutable_evaluation()->set_steps(28);
+  }
+
+  std::vector<v1::Lease> Leases(int count, int pictures) const {
+    return EvaluationLeases(config_, heldout_, count, pictures, /*policy_version=*/7, TwoTerms());
+  }
+
+  v1::RunConfig config_;
+  std::vector<v1::Prompt> heldout_;
+};
+
+TEST_F(EvaluationLeasesTest, AskForEveryPromptAsTheConfigurationSays) {
+  const std::vector<v1::Lease> leases = Leases(0, 1);
+  ASSERT_EQ(leases.size(), 3u);
+  for (size_t i = 0; i < leases.size(); ++i) {
+    EXPECT_EQ(leases[i].group_id(), kEvaluationGroupBit + i);
+    EXPECT_EQ(leases[i].purpose(), v1::EVALUATION);
+    EXPECT_EQ(leases[i].prompt().index(), i);
+    EXPECT_EQ(leases[i].samples(), 2u);
+    EXPECT_EQ(leases[i].noise_seed(), 11u);
+    EXPECT_EQ(leases[i].policy_version(), 7u);
+    EXPECT_EQ(leases[i].reward_spec().SerializeAsString(), TwoTerms().SerializeAsString());
+    EXPECT_EQ(leases[i].sampler().solver(), v1::EULER);  // not that of training
+    EXPECT_EQ(leases[i].sampler().steps(), 28);
+    EXPECT_EQ(leases[i].wants_images(), i < 1);
+  }
+}
+
+TEST_F(EvaluationLeasesTest, TakeTheFirstPromptsAndNoMoreThanThereAre) {
+  EXPECT_EQ(Leases(2, 0).size(), 2u);
+  EXPECT_EQ(Leases(2, 0)[1].group_id(), Leases(0, 0)[1].group_id());
+  EXPECT_EQ(Leases(9, 0).size(), 3u);
+  EXPECT_TRUE(Leases(9, 9)[2].wants_images());
+}
+
+TEST(SummariseTest, GivesTheMeanOfTheWeightedRewardAndItsStandardError) {
+  // Weighted: 1, 0.25, 0.5 and -0.5.
+  const v1::EvaluationSummary summary = Summarise({GroupOf({{1, 0.5}, {0, 0.5}}), GroupOf({{1, 0}, {1, 1}})}, 40);
+  EXPECT_EQ(summary.update(), 40u);
+  EXPECT_EQ(summary.images(), 4u);
+  EXPECT_DOUBLE_EQ(summary.reward_mean(), 0.3125);
+  const double squares = std::pow(0.6875, 2) + std::pow(0.0625, 2) + std::pow(0.1875, 2) + std::pow(0.8125, 2);
+  EXPECT_NEAR(summary.reward_stderr(), std::sqrt(squares / 3) / 2, 1e-12);
+  EXPECT_DOUBLE_EQ(summary.exact_share(), 0.5);
+  EXPECT_THAT(summary.by_scorer(),
+              UnorderedElementsAre(Pair("ocr", DoubleNear(0.625, 1e-12)), Pair("small", DoubleNear(0.625, 1e-12))));
+}
+
+TEST(SummariseTest, LeavesAMissingRewardOutOfWhatItTakesPartInAndOnlyOfThat) {
+  const v1::EvaluationSummary summary = Summarise({GroupOf({{1, 0.5, kNan}, {kNan, 0.5, 0.25}})}, 0);
+  EXPECT_EQ(summary.images(), 3u);
+  EXPECT_DOUBLE_EQ(summary.reward_mean(), 0.25);  // of the second sample alone
+  EXPECT_EQ(summary.reward_stderr(), 0);          // of which there is none with one sample
+  EXPECT_DOUBLE_EQ(summary.exact_share(), 0.5);   // of the two that the first scorer scored
+  EXPECT_THAT(summary.by_scorer(),
+              UnorderedElementsAre(Pair("ocr", DoubleNear(0.75, 1e-12)), Pair("small", DoubleNear(0.375, 1e-12))));
+}
+
+TEST(SummariseTest, AnImageIsExactWhenItsFirstRewardIsOneUpToRounding) {
+  EXPECT_DOUBLE_EQ(Summarise({GroupOf({{1 - 1e-12, 1 - 1e-6}, {0, 0}})}, 0).exact_share(), 0.5);
+}
+
+TEST(SummariseTest, IsZeroWhereNothingWasScored) {
+  const v1::EvaluationSummary summary = Summarise({GroupOf({{kNan}, {kNan}})}, 0);
+  EXPECT_EQ(summary.images(), 1u);
+  EXPECT_EQ(summary.reward_mean(), 0);
+  EXPECT_EQ(summary.exact_share(), 0);
+  EXPECT_EQ(Summarise({}, 0).images(), 0u);
+}
+
+TEST(PictureJsonTest, SaysPromptRewardAndWhatTheFirstScorerTold) {
+  Group group = GroupOf({{1, 0.5}, {0, 1}});
+  for (int k = 0; k < 2; ++k) {
+    v1::SampleScores& sample = *group.header.add_samples();
+    (*sample.add_terms()->mutable_details())["text"] = k == 0 ? "CAT" : "C\xffT";  // the second is no UTF-8
+    (*sample.add_terms()->mutable_details())["bytes"] = "900";
+  }
+  const nlohmann::json first = nlohmann::json::parse(PictureJson(group, 0));
+  EXPECT_EQ(first, nlohmann::json({{"prompt", "a sign"}, {"reward", 1.0}, {"details", {{"text", "CAT"}}}}));
+  const nlohmann::json second = nlohmann::json::parse(PictureJson(group, 1));
+  EXPECT_EQ(second["reward"], 0.0);
+  EXPECT_EQ(second["details"]["text"], "C\xef\xbf\xbdT");
+}
+
+TEST(PictureJsonTest, HasNoRewardWhenOneIsMissing) {
+  const nlohmann::json json = nlohmann::json::parse(PictureJson(GroupOf({{kNan}, {1}}), 0));
+  EXPECT_TRUE(json["reward"].is_null());
+  EXPECT_TRUE(json["details"].empty());
+}
+
+}  // namespace
+}  // namespace flowawr
