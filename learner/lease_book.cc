@@ -7,6 +7,18 @@
 #include "learner/group.h"
 
 namespace flowawr {
+namespace {
+
+std::string NameOf(const v1::Lease& lease) {
+  return absl::StrCat("group ", lease.group_id(), " (prompt \"", lease.prompt().text(), "\")");
+}
+
+absl::Status NotHeld(const std::string& actor_id, const v1::LeaseRef& ref) {
+  return absl::NotFoundError(
+      absl::StrCat("group ", ref.group_id(), " attempt ", ref.attempt(), " is not leased to ", actor_id));
+}
+
+}  // namespace
 
 void LeaseBook::Offer(v1::Lease lease) {
   const uint64_t id = lease.group_id();
@@ -41,33 +53,51 @@ std::vector<v1::LeaseRef> LeaseBook::Renew(const std::string& actor_id, const st
                                            absl::Time now) {
   std::vector<v1::LeaseRef> dropped;
   for (const v1::LeaseRef& ref : refs) {
-    const auto found = open_.find(ref.group_id());
-    if (found == open_.end() || found->second.lease.attempt() != ref.attempt() || found->second.holder != actor_id) {
-      dropped.push_back(ref);
+    if (Entry* entry = FindHeld(actor_id, ref)) {
+      entry->expires = now + options_.timeout;
     } else {
-      found->second.expires = now + options_.timeout;
+      dropped.push_back(ref);
     }
   }
   return dropped;
 }
 
-void LeaseBook::Return(Entry& entry, const std::string& why) {
+LeaseBook::Entry* LeaseBook::FindHeld(const std::string& actor_id, const v1::LeaseRef& ref) {
+  const auto found = open_.find(ref.group_id());
+  if (found == open_.end()) return nullptr;
+  Entry& entry = found->second;
+  const bool is_held = !entry.holder.empty() && entry.holder == actor_id && entry.lease.attempt() == ref.attempt();
+  return is_held ? &entry : nullptr;
+}
+
+void LeaseBook::Return(Entry& entry) {
   entry.holder.clear();
-  entry.last_failure = why;
   waiting_.insert(entry.lease.group_id());
-  if (++entry.failures >= options_.max_attempts) {
-    exhausted_ = absl::StrCat("group ", entry.lease.group_id(), " (prompt \"", entry.lease.prompt().text(), "\") failed ",
-                              entry.failures, " times, last: ", why, ". Remedy the cause, then resume the run");
-  }
+}
+
+void LeaseBook::Lose(Entry& entry, const std::string& why) {
+  Return(entry);
+  if (++entry.losses < kLossesPerAttempt * options_.max_attempts) return;
+  exhausted_ =
+      absl::StrCat(NameOf(entry.lease), " was lost ", entry.losses, " times with the actor that made it, last: ", why,
+                   ". See the actors' logs for why they end, then resume the run");
 }
 
 absl::Status LeaseBook::Fail(const std::string& actor_id, const v1::LeaseRef& ref, const std::string& why) {
-  const auto found = open_.find(ref.group_id());
-  if (found == open_.end() || found->second.lease.attempt() != ref.attempt() || found->second.holder != actor_id) {
-    return absl::NotFoundError(absl::StrCat("group ", ref.group_id(), " attempt ", ref.attempt(), " is not leased to ",
-                                            actor_id));
+  Entry* entry = FindHeld(actor_id, ref);
+  if (entry == nullptr) return NotHeld(actor_id, ref);
+  Return(*entry);
+  if (++entry->failures >= options_.max_attempts) {
+    exhausted_ = absl::StrCat(NameOf(entry->lease), " failed ", entry->failures, " times, last: ", why,
+                              ". Remedy the cause, then resume the run");
   }
-  Return(found->second, why);
+  return absl::OkStatus();
+}
+
+absl::Status LeaseBook::HandBack(const std::string& actor_id, const v1::LeaseRef& ref) {
+  Entry* entry = FindHeld(actor_id, ref);
+  if (entry == nullptr) return NotHeld(actor_id, ref);
+  Return(*entry);
   return absl::OkStatus();
 }
 
@@ -75,7 +105,7 @@ int LeaseBook::Expire(absl::Time now) {
   int expired = 0;
   for (auto& [id, entry] : open_) {
     if (entry.holder.empty() || entry.expires > now) continue;
-    Return(entry, absl::StrCat("actor ", entry.holder, " stopped renewing its lease"));
+    Lose(entry, absl::StrCat("actor ", entry.holder, " stopped renewing its lease"));
     ++expired;
   }
   return expired;
@@ -84,8 +114,8 @@ int LeaseBook::Expire(absl::Time now) {
 int LeaseBook::ReleaseActor(const std::string& actor_id) {
   int released = 0;
   for (auto& [id, entry] : open_) {
-    if (entry.holder != actor_id) continue;
-    Return(entry, absl::StrCat("actor ", actor_id, " started again"));
+    if (entry.holder.empty() || entry.holder != actor_id) continue;
+    Lose(entry, absl::StrCat("actor ", actor_id, " started again"));
     ++released;
   }
   return released;
@@ -120,7 +150,7 @@ void LeaseBook::ForgetTrainingBelow(uint64_t group_id) {
 
 void LeaseBook::ResetAttempts() {
   exhausted_.reset();
-  for (auto& [id, entry] : open_) entry.failures = 0;
+  for (auto& [id, entry] : open_) entry.failures = entry.losses = 0;
 }
 
 size_t LeaseBook::granted() const { return open_.size() - waiting_.size(); }

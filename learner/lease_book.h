@@ -1,8 +1,16 @@
 // Who may produce which group. Pure decisions: no thread, no clock read, no I/O; the caller passes the time and locks.
 //
 // A lease is offered once and then moves: waiting -> granted -> (expired or failed) waiting -> ... -> completed. Every
-// grant of a lease has the same prompt, seeds, policy version and reward spec, only `attempt` grows, so whichever attempt
-// arrives first carries the same samples: an older attempt's group is accepted as long as the lease is open.
+// grant of a lease has the same prompt, seeds, policy version and reward spec, only `attempt` grows, so whichever
+// attempt arrives first carries the same samples: an older attempt's group is accepted as long as the lease is open.
+//
+// An attempt that ends without its group
+//   failed          when its holder says that it cannot make the group (sampling, scoring, a refused submission);
+//   was lost        when its holder fell silent or started again, and nobody can say why;
+//   was handed back when its holder stops in good order.
+// `max_attempts` bounds failures. Handing back counts for nothing. Losses are ordinary where machines come and go, so
+// that they count apart from failures; but a prompt that kills whoever takes it must come to an end too: a lease is
+// given up after kLossesPerAttempt times `max_attempts` losses.
 #pragma once
 
 #include <cstdint>
@@ -21,6 +29,8 @@ namespace flowawr {
 // Not thread-safe.
 class LeaseBook {
  public:
+  static constexpr uint32_t kLossesPerAttempt = 3;
+
   struct Options {
     absl::Duration timeout;
     uint32_t max_attempts = 1;
@@ -40,11 +50,13 @@ class LeaseBook {
   std::optional<v1::Lease> Grant(const std::string& actor_id, v1::LeasePurpose preferred, absl::Time now);
   // Prolongs what `actor_id` still holds; returns the references that are no longer worth finishing.
   std::vector<v1::LeaseRef> Renew(const std::string& actor_id, const std::vector<v1::LeaseRef>& refs, absl::Time now);
-  // The holder gives up: the lease waits again. NotFound when that attempt is not the one granted.
+  // The holder cannot make the group, or does not want to: the lease waits again. NotFound when that attempt is not the
+  // one granted.
   absl::Status Fail(const std::string& actor_id, const v1::LeaseRef& ref, const std::string& why);
-  // Everything whose time is over waits again; returns how many.
+  absl::Status HandBack(const std::string& actor_id, const v1::LeaseRef& ref);
+  // Everything whose time is over is lost and waits again; returns how many.
   int Expire(absl::Time now);
-  // An actor that registers anew holds nothing.
+  // An actor that registers anew holds nothing: what it held is lost and waits again.
   int ReleaseActor(const std::string& actor_id);
 
   const v1::Lease* Find(uint64_t group_id) const;  // open leases only
@@ -55,12 +67,13 @@ class LeaseBook {
   // Completed ids below `group_id` of training leases are forgotten: they answer kCompleted by being below it.
   void ForgetTrainingBelow(uint64_t group_id);
 
-  // Set when a lease failed `max_attempts` times; nothing is granted until ResetAttempts().
+  // Set when a lease is given up, by the rule above; nothing is granted until ResetAttempts().
   const std::optional<std::string>& exhausted() const { return exhausted_; }
   void ResetAttempts();
 
   bool HasWaiting() const { return !waiting_.empty() && !exhausted_; }
   size_t granted() const;
+  // When Expire() will have something to do; nullopt while nothing is granted.
   std::optional<absl::Time> NextExpiry() const;
 
  private:
@@ -68,10 +81,12 @@ class LeaseBook {
     v1::Lease lease;
     std::string holder;  // empty: waiting
     absl::Time expires;
-    uint32_t failures = 0;
-    std::string last_failure;
+    uint32_t failures = 0, losses = 0;
   };
-  void Return(Entry& entry, const std::string& why);
+  // Null when that attempt is not the one granted to the actor.
+  Entry* FindHeld(const std::string& actor_id, const v1::LeaseRef& ref);
+  void Return(Entry& entry);
+  void Lose(Entry& entry, const std::string& why);
 
   const Options options_;
   std::map<uint64_t, Entry> open_;

@@ -205,6 +205,69 @@ TEST_F(LeaseBookTest, StopsGrantingAnythingOnceALeaseUsedUpItsAttemptsUntilTheyA
   EXPECT_FALSE(book_.exhausted());  // counted from zero
 }
 
+TEST_F(LeaseBookTest, HandingBackIsNoFailedAttempt) {
+  book_.Offer(LeaseOf(1));
+  for (uint32_t attempt = 1; attempt <= 20; ++attempt) {
+    ASSERT_EQ(Grant(), 1u);
+    ASSERT_TRUE(book_.HandBack("a", Ref(1, attempt)).ok());
+    ASSERT_FALSE(book_.exhausted());
+  }
+  ASSERT_EQ(Grant(), 1u);
+  EXPECT_EQ(book_.HandBack("b", Ref(1, 21)).code(), absl::StatusCode::kNotFound);
+  EXPECT_EQ(book_.HandBack("a", Ref(1, 20)).code(), absl::StatusCode::kNotFound);
+  EXPECT_FALSE(book_.HasWaiting());
+
+  ASSERT_TRUE(book_.Fail("a", Ref(1, 21), "out of memory").ok());
+  EXPECT_FALSE(book_.exhausted());  // the first of two failures
+}
+
+TEST_F(LeaseBookTest, AnActorsRestartOrSilenceIsNoFailedAttempt) {
+  book_.Offer(LeaseOf(1));
+  ASSERT_EQ(Grant(), 1u);
+  ASSERT_TRUE(book_.Fail("a", Ref(1, 1), "out of memory").ok());
+  ASSERT_EQ(Grant(), 1u);
+  EXPECT_EQ(book_.ReleaseActor("a"), 1);
+  EXPECT_FALSE(book_.exhausted());
+  ASSERT_EQ(Grant(), 1u);
+  EXPECT_EQ(book_.Expire(kStart + kTimeout), 1);
+  EXPECT_FALSE(book_.exhausted());
+
+  ASSERT_EQ(Grant(), 1u);
+  ASSERT_TRUE(book_.Fail("a", Ref(1, 4), "out of memory").ok());  // the second failure
+  EXPECT_TRUE(book_.exhausted());
+}
+
+TEST_F(LeaseBookTest, APromptThatKillsEveryActorIsGivenUpInTheEnd) {
+  book_.Offer(LeaseOf(1));
+  const int most = 2 * LeaseBook::kLossesPerAttempt;
+  for (int loss = 1; loss <= most; ++loss) {
+    ASSERT_FALSE(book_.exhausted()) << loss;
+    ASSERT_EQ(Grant(v1::TRAINING, "a"), 1u);
+    if (loss % 2 == 0) {
+      ASSERT_EQ(book_.ReleaseActor("a"), 1);
+    } else {
+      ASSERT_EQ(book_.Expire(kStart + kTimeout), 1);
+    }
+  }
+  ASSERT_TRUE(book_.exhausted());
+  for (const char* part : {"group 1 ", "a sign", "lost 6 times", "actor a started again", "logs"}) {
+    EXPECT_NE(book_.exhausted()->find(part), std::string::npos) << *book_.exhausted();
+  }
+  EXPECT_EQ(Grant(), 0u);
+
+  book_.ResetAttempts();
+  ASSERT_EQ(Grant(v1::TRAINING, "a"), 1u);
+  ASSERT_EQ(book_.ReleaseActor("a"), 1);
+  EXPECT_FALSE(book_.exhausted());  // counted from zero
+}
+
+TEST_F(LeaseBookTest, AWaitingLeaseHasNoHolderNotEvenANamelessOne) {
+  book_.Offer(LeaseOf(1));
+  EXPECT_EQ(book_.Fail("", Ref(1, 0), "no").code(), absl::StatusCode::kNotFound);
+  EXPECT_EQ(book_.Renew("", {Ref(1, 0)}, kStart).size(), 1u);
+  EXPECT_EQ(book_.ReleaseActor(""), 0);
+}
+
 TEST_F(LeaseBookTest, AnActorThatRegistersAnewHoldsNothing) {
   for (const uint64_t id : {1, 2, 3}) book_.Offer(LeaseOf(id));
   ASSERT_EQ(Grant(v1::TRAINING, "a"), 1u);
