@@ -137,7 +137,7 @@ absl::Status RunLearner(const LearnerOptions& options, const std::function<bool(
                            StartMetrics(options.telemetry, "learner", config.network().insecure()));
 
   Desk desk(DeskOptions(options, config, shape, standing.manifest));
-  const LearnerMetrics metrics(metrics_server->registry(), desk);
+  const LearnerMetrics metrics(*metrics_server, desk);
   RolloutService rollout({standing.manifest.run_id(), config, transformer->fingerprint(),
                           absl::Seconds(config.rollout().lease_timeout_s() / 4)},
                          &desk);

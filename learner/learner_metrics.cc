@@ -1,83 +1,98 @@
 #include "learner/learner_metrics.h"
 
-#include <prometheus/counter.h>
-#include <prometheus/gauge.h>
+#include <prometheus/collectable.h>
 
-#include <atomic>
 #include <string>
-#include <thread>
+#include <utility>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
 
 namespace flowawr {
+namespace {
 
-// Follows the desk's status in a thread of its own: prometheus-cpp has no call-back at scrape time for a registry.
-struct LearnerMetrics::Gauges {
-  Gauges(prometheus::Registry& registry, Desk& desk_to_follow)
-      : updates(Counter(registry, "flowawr_learner_updates_total", "updates done")),
-        skipped(Counter(registry, "flowawr_learner_updates_skipped_total", "batches in which every group was all-equal")),
-        groups(Counter(registry, "flowawr_learner_groups_accepted_total", "training groups accepted")),
-        samples(Counter(registry, "flowawr_learner_samples_trained_total", "samples trained on")),
-        reward(Gauge(registry, "flowawr_learner_reward", "mean reward of the last batch")),
-        heldout(Gauge(registry, "flowawr_learner_heldout_reward", "mean reward of the last evaluation")),
-        loss(Gauge(registry, "flowawr_learner_loss", "loss of the last update")),
-        norm(Gauge(registry, "flowawr_learner_gradient_norm", "gradient norm of the last update, before clipping")),
-        leases(Gauge(registry, "flowawr_learner_open_leases", "leases that actors hold")),
-        actors(Gauge(registry, "flowawr_learner_actors", "actors heard of lately")),
-        dropped(prometheus::BuildCounter()
-                    .Name("flowawr_learner_groups_dropped_total")
-                    .Help("groups refused or failed, by cause")
-                    .Register(registry)),
-        seconds(prometheus::BuildCounter()
-                    .Name("flowawr_learner_stage_seconds_total")
-                    .Help("where the run loop's time went")
-                    .Register(registry)),
-        desk(desk_to_follow),
-        follower([this] { Follow(); }) {}
-  ~Gauges() {
-    is_stopping = true;
-    follower.join();
+using prometheus::ClientMetric;
+using prometheus::MetricFamily;
+using prometheus::MetricType;
+
+MetricFamily Family(MetricType type, const char* name, const char* help) {
+  MetricFamily family;
+  family.type = type;
+  family.name = name;
+  family.help = help;
+  return family;
+}
+
+void Add(MetricFamily& family, double value, std::vector<ClientMetric::Label> labels = {}) {
+  ClientMetric& metric = family.metric.emplace_back();
+  metric.label = std::move(labels);
+  (family.type == MetricType::Counter ? metric.counter.value : metric.gauge.value) = value;
+}
+
+MetricFamily Single(MetricType type, const char* name, const char* help, double value) {
+  MetricFamily family = Family(type, name, help);
+  Add(family, value);
+  return family;
+}
+
+template <typename Map>
+MetricFamily CounterBy(const char* label, const char* name, const char* help, const Map& values) {
+  MetricFamily family = Family(MetricType::Counter, name, help);
+  for (const auto& [key, value] : values) Add(family, static_cast<double>(value), {{label, key}});
+  return family;
+}
+
+}  // namespace
+
+std::vector<MetricFamily> MetricsOf(const v1::Status& status) {
+  constexpr MetricType kCounter = MetricType::Counter, kGauge = MetricType::Gauge;
+  return {
+      Single(kCounter, "flowawr_learner_updates_total", "updates done", static_cast<double>(status.update())),
+      Single(kCounter, "flowawr_learner_updates_skipped_total", "batches in which every group was all-equal",
+             static_cast<double>(status.updates_skipped())),
+      Single(kCounter, "flowawr_learner_groups_accepted_total", "training groups accepted",
+             static_cast<double>(status.groups_accepted())),
+      Single(kCounter, "flowawr_learner_samples_trained_total", "samples trained on",
+             static_cast<double>(status.samples_trained())),
+      Single(kGauge, "flowawr_learner_reward", "mean reward of the last batch", status.reward_mean()),
+      Single(kGauge, "flowawr_learner_heldout_reward", "mean reward of the last evaluation",
+             status.latest().reward_mean()),
+      Single(kGauge, "flowawr_learner_loss", "loss of the last update", status.loss()),
+      Single(kGauge, "flowawr_learner_gradient_norm", "gradient norm of the last update, before clipping",
+             status.grad_norm()),
+      Single(kGauge, "flowawr_learner_open_leases", "leases that actors hold", status.open_leases()),
+      Single(kGauge, "flowawr_learner_actors", "actors heard of lately", status.actors_size()),
+      CounterBy("cause", "flowawr_learner_groups_dropped_total", "groups refused or failed, by cause",
+                status.dropped()),
+      CounterBy("stage", "flowawr_learner_stage_seconds_total", "where the run loop's time went",
+                status.learner_seconds()),
+  };
+}
+
+// A scrape under way may outlive the LearnerMetrics that it began under: it then finds no desk.
+class LearnerMetrics::Page : public prometheus::Collectable {
+ public:
+  explicit Page(const Desk& desk) : desk_(&desk) {}
+
+  std::vector<MetricFamily> Collect() const override {
+    absl::MutexLock lock(&mutex_);
+    return desk_ == nullptr ? std::vector<MetricFamily>() : MetricsOf(desk_->status());
   }
 
-  static prometheus::Counter& Counter(prometheus::Registry& registry, const char* name, const char* help) {
-    return prometheus::BuildCounter().Name(name).Help(help).Register(registry).Add({});
-  }
-  static prometheus::Gauge& Gauge(prometheus::Registry& registry, const char* name, const char* help) {
-    return prometheus::BuildGauge().Name(name).Help(help).Register(registry).Add({});
-  }
-  static void Raise(prometheus::Counter& counter, double value) {
-    if (value > counter.Value()) counter.Increment(value - counter.Value());
+  void Close() {
+    absl::MutexLock lock(&mutex_);
+    desk_ = nullptr;
   }
 
-  void Follow() {
-    uint64_t seen = 0;
-    absl::Time next = absl::InfinitePast();
-    while (!is_stopping) {
-      const v1::Status status = desk.WaitForStatus(&seen, next, absl::Milliseconds(200));
-      next = absl::Now() + absl::Milliseconds(200);
-      Raise(updates, static_cast<double>(status.update()));
-      Raise(skipped, static_cast<double>(status.updates_skipped()));
-      Raise(groups, static_cast<double>(status.groups_accepted()));
-      Raise(samples, static_cast<double>(status.samples_trained()));
-      reward.Set(status.reward_mean());
-      heldout.Set(status.latest().reward_mean());
-      loss.Set(status.loss());
-      norm.Set(status.grad_norm());
-      leases.Set(status.open_leases());
-      actors.Set(status.actors_size());
-      for (const auto& [cause, count] : status.dropped()) Raise(dropped.Add({{"cause", cause}}), static_cast<double>(count));
-      for (const auto& [stage, value] : status.learner_seconds()) Raise(seconds.Add({{"stage", stage}}), value);
-    }
-  }
-
-  prometheus::Counter &updates, &skipped, &groups, &samples;
-  prometheus::Gauge &reward, &heldout, &loss, &norm, &leases, &actors;
-  prometheus::Family<prometheus::Counter>&dropped, &seconds;
-  Desk& desk;
-  std::atomic<bool> is_stopping = false;
-  std::thread follower;
+ private:
+  mutable absl::Mutex mutex_;
+  const Desk* desk_ ABSL_GUARDED_BY(mutex_);
 };
 
-LearnerMetrics::LearnerMetrics(prometheus::Registry& registry, Desk& desk)
-    : gauges_(std::make_unique<Gauges>(registry, desk)) {}
-LearnerMetrics::~LearnerMetrics() = default;
+LearnerMetrics::LearnerMetrics(MetricsServer& server, const Desk& desk) : page_(std::make_shared<Page>(desk)) {
+  server.Show(page_);
+}
+
+LearnerMetrics::~LearnerMetrics() { page_->Close(); }
 
 }  // namespace flowawr

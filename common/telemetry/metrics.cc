@@ -68,6 +68,10 @@ absl::StatusOr<std::unique_ptr<MetricsServer>> MetricsServer::Start(absl::string
   return server;
 }
 
+void MetricsServer::Show(const std::shared_ptr<prometheus::Collectable>& collectable) {
+  exposer_->RegisterCollectable(collectable);
+}
+
 MetricsServer::~MetricsServer() {
   if (exposer_ == nullptr) return;
   // CivetWeb notices that it shall stop when somebody connects, else only every two seconds: be that somebody.

@@ -9,8 +9,9 @@
 #include "prometheus/registry.h"
 
 namespace prometheus {
+class Collectable;
 class Exposer;
-}
+}  // namespace prometheus
 
 namespace flowawr {
 
@@ -25,6 +26,8 @@ class MetricsServer {
   ~MetricsServer();
 
   prometheus::Registry& registry() { return *registry_; }
+  // Shows what `collectable` collects, asked at every scrape, as long as it lives.
+  void Show(const std::shared_ptr<prometheus::Collectable>& collectable);
   int port() const { return port_; }
   // Where a client finds it, e.g. "127.0.0.1:41234".
   const std::string& endpoint() const { return endpoint_; }

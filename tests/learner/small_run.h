@@ -1,0 +1,33 @@
+// The smallest run there is, for tests of the learner's desk and services: tensors of a few numbers, an adapter of one
+// module, and leases and groups that fit them.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "common/nn/lora_adapter.h"
+#include "flowawr/v1/policy.pb.h"
+#include "flowawr/v1/rollout.pb.h"
+#include "learner/desk.h"
+
+namespace flowawr {
+
+// Batches of two groups, of two samples each.
+inline constexpr uint32_t kSmallSamples = 2;
+Desk::Options SmallDeskOptions();
+
+std::shared_ptr<const LoraLayout> SmallLayout();
+LoraAdapter SmallAdapter(uint64_t seed);
+
+// For training, or for evaluation if the id says so; under a spec of one required term without endpoint.
+v1::Lease SmallLease(uint64_t group_id, uint64_t policy_version = 1);
+
+struct SmallGroup {
+  v1::GroupHeader header;
+  std::string blob;
+};
+// What a faithful actor makes of the lease.
+SmallGroup MakeSmallGroup(const v1::Lease& lease, const v1::PolicyVersion& policy, const std::string& actor_id);
+
+}  // namespace flowawr
