@@ -65,22 +65,32 @@ void Actor::Stop() {
 
 absl::Status Actor::Run() {
   at::set_num_threads(options_.threads);
-  auto registered = Register("");
-  if (!registered.ok()) return IsStopping() ? absl::OkStatus() : registered.status();
-  const v1::RunConfig config = registered->config();
-  spdlog::info("run {} ({}); loading {}", config.name(), registered->run_id(), config.model().path());
+  const auto registered = Register("");
+  if (IsStopping()) return absl::OkStatus();
+  FLOWAWR_RETURN_IF_ERROR(registered.status());
+  session_.Begin();
+  std::thread heartbeat([this, interval = absl::Seconds(registered->heartbeat_s())] { Heartbeat(interval); });
+  const absl::Status ended = Work(*registered);
+  Stop();
+  heartbeat.join();
+  return ended;
+}
+
+absl::Status Actor::Work(const v1::RegisterResponse& registered) {
+  const v1::RunConfig& config = registered.config();
+  spdlog::info("run {} ({}); loading {}", config.name(), registered.run_id(), config.model().path());
   FLOWAWR_ASSIGN_OR_RETURN(const std::unique_ptr<Pipeline> model, LoadModel(config.model()));
   FLOWAWR_ASSIGN_OR_RETURN(const LatentShape shape,
                            LatentShapeFor(model->transformer().config(), model->vae().downscale(),
                                           config.model().height(), config.model().width()));
-  FLOWAWR_ASSIGN_OR_RETURN(
-      const std::shared_ptr<const LoraLayout> layout,
-      model->transformer().MakeLoraLayout(
-          {config.lora().target_modules().begin(), config.lora().target_modules().end()}, config.lora().rank(),
-          config.lora().alpha()));
+  FLOWAWR_ASSIGN_OR_RETURN(const std::shared_ptr<const LoraLayout> layout,
+                           model->transformer().MakeLoraLayout(
+                               {config.lora().target_modules().begin(), config.lora().target_modules().end()},
+                               config.lora().rank(), config.lora().alpha()));
   const std::string fingerprint = model->transformer().fingerprint();
-  registered = Register(fingerprint);
-  if (!registered.ok()) return IsStopping() ? absl::OkStatus() : registered.status();
+  const auto registered_with_model = Register(fingerprint);
+  if (IsStopping()) return absl::OkStatus();
+  FLOWAWR_RETURN_IF_ERROR(registered_with_model.status());
   session_.Begin();
   metrics_.CountSession();
   spdlog::info("registered as {}", options_.id);
@@ -90,26 +100,22 @@ absl::Status Actor::Run() {
       model->transformer(), layout,
       [this, max_adapter_bytes](uint64_t version) { return learner_->FetchPolicy(version, max_adapter_bytes); },
       [this](const v1::PolicyVersion& policy, int64_t modules) { return learner_->ReportAdoption(policy, modules); });
-  policies_ = &policies;
   ScoringClient scorer(options_.network);
-  RolloutPipeline pipeline({.model = *model,
-                            .shape = shape,
-                            .learner = *learner_,
-                            .policies = policies,
-                            .scorer = scorer,
-                            .leases = leases_,
-                            .stages = stages_,
-                            .metrics = metrics_},
-                           {.threads = options_.threads,
-                            .score_workers = options_.score_workers,
-                            .prefetch = prefetch_});
-  std::thread heartbeat([this, interval = absl::Seconds(registered->heartbeat_s())] { Heartbeat(interval); });
+  RolloutPipeline pipeline(
+      {.model = *model,
+       .shape = shape,
+       .learner = *learner_,
+       .policies = policies,
+       .scorer = scorer,
+       .leases = leases_,
+       .stages = stages_,
+       .metrics = metrics_},
+      {.threads = options_.threads, .score_workers = options_.score_workers, .prefetch = prefetch_});
   std::thread watch([this, &policies] { Watch(policies); });
-  const absl::Status ended = Lease(pipeline, fingerprint, config);
+  const absl::Status ended = Lease(pipeline, policies, fingerprint, config);
   Stop();
   pipeline.Stop();
   watch.join();
-  heartbeat.join();
   return ended;
 }
 
@@ -120,10 +126,13 @@ absl::StatusOr<v1::RegisterResponse> Actor::Register(const std::string& model_fi
     absl::StatusOr<v1::RegisterResponse> response = learner_->Register(model_fingerprint);
     if (!response.ok()) response = ExplainFailure(response.status(), options_.learner, options_.network);
     switch (AfterRegister(response.status())) {
-      case RegisterAction::kProceed: return response;
+      case RegisterAction::kProceed:
+        if (response->run_finished()) StopAsFinished();
+        return response;
       case RegisterAction::kGiveUp:
         return Annotate(response.status(), absl::StrCat("the learner at ", options_.learner, " refused this actor"));
-      case RegisterAction::kRetry: break;
+      case RegisterAction::kRetry:
+        break;
     }
     if (IsStopping()) return absl::CancelledError("stopped");
     if (absl::Now() >= give_up_at)
@@ -135,9 +144,10 @@ absl::StatusOr<v1::RegisterResponse> Actor::Register(const std::string& model_fi
   }
 }
 
-absl::Status Actor::RegisterAgain(const std::string& model_fingerprint, const v1::RunConfig& config) {
+absl::Status Actor::RegisterAgain(PolicyBuffer& policies, const std::string& model_fingerprint,
+                                  const v1::RunConfig& config) {
   leases_.Clear();
-  policies_->Clear();
+  policies.Clear();
   FLOWAWR_ASSIGN_OR_RETURN(const v1::RegisterResponse response, Register(model_fingerprint));
   if (!HasSameSetup(config, response.config()))
     return absl::FailedPreconditionError(
@@ -148,11 +158,11 @@ absl::Status Actor::RegisterAgain(const std::string& model_fingerprint, const v1
   return absl::OkStatus();
 }
 
-absl::Status Actor::Lease(RolloutPipeline& pipeline, const std::string& model_fingerprint,
+absl::Status Actor::Lease(RolloutPipeline& pipeline, PolicyBuffer& policies, const std::string& model_fingerprint,
                           const v1::RunConfig& config) {
   while (!IsStopping()) {
     if (!session_.is_live()) {
-      const absl::Status again = RegisterAgain(model_fingerprint, config);
+      const absl::Status again = RegisterAgain(policies, model_fingerprint, config);
       if (IsStopping()) break;
       FLOWAWR_RETURN_IF_ERROR(again);
     }
@@ -166,17 +176,16 @@ absl::Status Actor::Lease(RolloutPipeline& pipeline, const std::string& model_fi
     switch (AfterAcquire(answer.status())) {
       case LeaseAction::kProceed:
         if (answer->has_lease()) pipeline.Accept(std::move(*answer->mutable_lease()));
-        if (answer->run_finished()) {
-          spdlog::info("the run has finished");
-          return absl::OkStatus();
-        }
+        if (answer->run_finished()) StopAsFinished();
         break;
-      case LeaseAction::kAskAgain: break;
+      case LeaseAction::kAskAgain:
+        break;
       case LeaseAction::kReregister:
         spdlog::warn("lost the learner: {}", answer.status().ToString());
         session_.Lose(session_.number());
         break;
-      case LeaseAction::kGiveUp: return answer.status();
+      case LeaseAction::kGiveUp:
+        return answer.status();
     }
   }
   return absl::OkStatus();
@@ -188,20 +197,23 @@ void Actor::Heartbeat(absl::Duration interval) {
     const auto seconds = stages_.Seconds();
     metrics_.SetStageSeconds(seconds);
     metrics_.SetHeldLeases(leases_.size());
-    metrics_.SetAdoptedVersion(policies_->newest_version());
     if (!session_.is_live()) continue;
+    const uint64_t session = session_.number();
     const auto answer = learner_->RenewLeases(leases_.Refs(), seconds);
     if (!answer.ok()) {
       spdlog::debug("heartbeat: {}", answer.status().ToString());
+      if (IsForgotten(answer.status())) session_.Lose(session);
       continue;  // Lease() and Watch() notice when the learner is gone
     }
     if (const int dropped = leases_.Drop({answer->dropped().begin(), answer->dropped().end()}); dropped > 0)
       spdlog::info("the learner dropped {} leases", dropped);
-    if (answer->run_finished()) {
-      spdlog::info("the run has finished");
-      Stop();
-    }
+    if (answer->run_finished()) StopAsFinished();
   }
+}
+
+void Actor::StopAsFinished() {
+  if (!IsStopping()) spdlog::info("the run has finished");
+  Stop();
 }
 
 void Actor::Watch(PolicyBuffer& policies) {
@@ -219,6 +231,7 @@ void Actor::Watch(PolicyBuffer& policies) {
         spdlog::info("adopted policy version {}, sha256 {}, {} modules", version.version(),
                      absl::BytesToHexString(version.sha256()).substr(0, 12), (*adopted)->adapter.modules());
       }
+      metrics_.SetAdoptedVersion(policies.newest_version());
     });
     if (IsStopping() || absl::IsDeadlineExceeded(ended)) continue;
     if (!ended.ok()) session_.Lose(session);

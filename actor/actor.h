@@ -4,7 +4,8 @@
 // Run()'s thread owns the session: it registers, asks for leases, and registers again after the learner went away, when
 // every lease and every policy version of the old session is forgotten. Two more threads live beside the pipeline's:
 // the heartbeat, which renews leases and learns which are no longer wanted, and the watch, which adopts a new behaviour
-// version as soon as it is published, before the first lease that needs it.
+// version as soon as it is published, before the first lease that needs it. The heartbeat begins before the model is
+// loaded, so that the learner waits for this actor, and tells it, when the run ends meanwhile.
 #pragma once
 
 #include <memory>
@@ -14,8 +15,8 @@
 #include "absl/status/statusor.h"
 #include "absl/synchronization/notification.h"
 #include "actor/actor_metrics.h"
-#include "actor/learner_client.h"
 #include "actor/held_leases.h"
+#include "actor/learner_client.h"
 #include "actor/options.h"
 #include "actor/policy_buffer.h"
 #include "actor/rollout_pipeline.h"
@@ -39,12 +40,16 @@ class Actor {
  private:
   // Registers, again and again with growing pauses. Cancelled when stopped.
   absl::StatusOr<v1::RegisterResponse> Register(const std::string& model_fingerprint);
-  // After the connection was lost.
-  absl::Status RegisterAgain(const std::string& model_fingerprint, const v1::RunConfig& config);
+  // Loads the model, registers with it and works, as answered to the registration without it.
+  absl::Status Work(const v1::RegisterResponse& registered);
+  // After the connection was lost. Stops when the run has finished meanwhile.
+  absl::Status RegisterAgain(PolicyBuffer& policies, const std::string& model_fingerprint, const v1::RunConfig& config);
   // Asks for leases until the run has finished.
-  absl::Status Lease(RolloutPipeline& pipeline, const std::string& model_fingerprint, const v1::RunConfig& config);
+  absl::Status Lease(RolloutPipeline& pipeline, PolicyBuffer& policies, const std::string& model_fingerprint,
+                     const v1::RunConfig& config);
   void Heartbeat(absl::Duration interval);
   void Watch(PolicyBuffer& policies);
+  void StopAsFinished();
   bool IsStopping() const { return stopping_.HasBeenNotified(); }
 
   const ActorOptions options_;
@@ -54,7 +59,6 @@ class Actor {
   HeldLeases leases_;
   StageClock stages_;
   Session session_;
-  PolicyBuffer* policies_ = nullptr;  // Run()'s; set before any thread starts
   absl::Mutex stop_mutex_;
   absl::Notification stopping_;
 };

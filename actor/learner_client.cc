@@ -86,12 +86,14 @@ absl::StatusOr<v1::RenewLeasesResponse> LearnerClient::RenewLeases(const std::ve
   return response;
 }
 
-absl::Status LearnerClient::FailLease(const v1::LeaseRef& lease, const std::string& cause, const std::string& message) {
+absl::Status LearnerClient::FailLease(const v1::LeaseRef& lease, const std::string& cause, const std::string& message,
+                                      bool is_handed_back) {
   v1::FailLeaseRequest request;
   request.set_actor_id(actor_id_);
   *request.mutable_lease() = lease;
   request.set_cause(cause);
   request.set_message(message);
+  request.set_is_handed_back(is_handed_back);
   v1::FailLeaseResponse response;
   const auto context = MakeContext(kShortCall, network_);
   return FromGrpc(rollout_->FailLease(context.get(), request, &response));

@@ -34,7 +34,9 @@ class LearnerClient {
   absl::StatusOr<v1::AcquireLeaseResponse> AcquireLease(absl::Duration wait);
   absl::StatusOr<v1::RenewLeasesResponse> RenewLeases(const std::vector<v1::LeaseRef>& leases,
                                                       const std::map<std::string, double>& stage_seconds);
-  absl::Status FailLease(const v1::LeaseRef& lease, const std::string& cause, const std::string& message);
+  // `is_handed_back`: nothing failed, so that this is no failed attempt of the lease.
+  absl::Status FailLease(const v1::LeaseRef& lease, const std::string& cause, const std::string& message,
+                         bool is_handed_back = false);
 
   // ALREADY_EXISTS when the group was accepted before.
   absl::Status SubmitGroup(const v1::GroupHeader& header, absl::string_view blob);

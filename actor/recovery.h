@@ -20,6 +20,10 @@ enum class LeaseAction {
 };
 LeaseAction AfterAcquire(const absl::Status& status);
 
+// A heartbeat's answer says that the learner does not know this actor: it was restarted, register again. A heartbeat
+// that just failed proves nothing.
+bool IsForgotten(const absl::Status& heartbeat);
+
 enum class SubmitAction {
   kDone,    // accepted, now or before
   kRetry,   // the network or the learner was at fault

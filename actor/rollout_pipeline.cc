@@ -1,10 +1,9 @@
 #include "actor/rollout_pipeline.h"
 
-#include <pthread.h>
-
 #include <ATen/Parallel.h>
 #include <c10/core/InferenceMode.h>
 #include <c10/util/Exception.h>
+#include <pthread.h>
 #include <spdlog/spdlog.h>
 
 #include <exception>
@@ -98,7 +97,8 @@ void RolloutPipeline::Fail(const GroupJob& job, const std::string& cause, const 
   spdlog::warn("group {} attempt {} handed back, {}: {}", job.lease.group_id(), job.lease.attempt(), cause,
                why.ToString());
   // If even this fails the lease expires for want of a heartbeat.
-  const absl::Status told = parts_.learner.FailLease(RefOf(job.lease), cause, std::string(why.message()));
+  const absl::Status told = parts_.learner.FailLease(RefOf(job.lease), cause, std::string(why.message()),
+                                                     /*is_handed_back=*/absl::IsCancelled(why));
   if (!told.ok()) spdlog::debug("handing back group {}: {}", job.lease.group_id(), told.ToString());
 }
 
@@ -249,8 +249,7 @@ void RolloutPipeline::ScoreOne(Job job) {
   const auto is_wanted = [&] { return parts_.leases.IsHeld(job->ticket) && !IsStopping(); };
   auto scores = parts_.scorer.Score(job->lease.reward_spec(), job->lease.prompt(), job->images, is_wanted);
   job->stage_seconds["score"] = timer.Stop();
-  const absl::Status status =
-      scores.ok() ? CheckRequiredTerms(job->lease.reward_spec(), *scores) : scores.status();
+  const absl::Status status = scores.ok() ? CheckRequiredTerms(job->lease.reward_spec(), *scores) : scores.status();
   if (!status.ok()) {
     const bool is_hopeless = absl::IsInvalidArgument(status);
     if (IsWanted(*job)) Fail(*job, is_hopeless ? "reward_bad_input" : "reward_failed", status);
@@ -290,11 +289,14 @@ void RolloutPipeline::SubmitOne(Job job) {
         spdlog::info("group {} attempt {} came too late: {}", job->lease.group_id(), job->lease.attempt(),
                      status.ToString());
         return;
-      case SubmitAction::kFail: return Fail(*job, "submit_refused", status);
-      case SubmitAction::kRetry: break;
+      case SubmitAction::kFail:
+        return Fail(*job, "submit_refused", status);
+      case SubmitAction::kRetry:
+        break;
     }
     const std::optional<absl::Duration> wait = backoff.Next();
-    if (!wait || IsStopping()) return Fail(*job, "submit_failed", status);
+    if (IsStopping()) return Fail(*job, "actor_stopping", absl::CancelledError("the actor stops"));
+    if (!wait) return Fail(*job, "submit_failed", status);
     spdlog::info("group {} not delivered yet: {}", job->lease.group_id(), status.ToString());
     stopping_.WaitForNotificationWithTimeout(*wait);
   }

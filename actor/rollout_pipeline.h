@@ -20,8 +20,8 @@
 #include "absl/synchronization/notification.h"
 #include "actor/actor_metrics.h"
 #include "actor/group_job.h"
-#include "actor/learner_client.h"
 #include "actor/held_leases.h"
+#include "actor/learner_client.h"
 #include "actor/policy_buffer.h"
 #include "actor/prefetch.h"
 #include "actor/stage_clock.h"
@@ -80,6 +80,7 @@ class RolloutPipeline {
 
   // False, and the job settled, when the lease was dropped or the actor stops.
   bool IsWanted(const GroupJob& job);
+  // Gives the lease back: handed back, for a Cancelled `why`, else as a failed attempt.
   bool IsStopping() const { return stopping_.HasBeenNotified(); }
   void Fail(const GroupJob& job, const std::string& cause, const absl::Status& why);
 

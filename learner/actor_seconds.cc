@@ -4,13 +4,13 @@
 
 namespace flowawr {
 
-std::map<std::string, double> ActorSeconds::Take(const v1::Status& status) {
+std::map<std::string, double> ActorSeconds::Take(const std::map<std::string, std::map<std::string, double>>& totals) {
   std::map<std::string, double> seconds;
-  for (const v1::ActorStatus& actor : status.actors()) {
-    if (actor.stage_seconds().empty()) continue;  // it has registered and not reported yet
-    const auto [taken, is_new] = taken_.try_emplace(actor.actor_id());
+  for (const auto& [actor, stages] : totals) {
+    if (stages.empty()) continue;  // it has registered and not reported yet
+    const auto [taken, is_new] = taken_.try_emplace(actor);
     const bool is_baseline = is_new && is_resumed_;
-    for (const auto& [stage, total] : actor.stage_seconds()) {
+    for (const auto& [stage, total] : stages) {
       const double before = std::exchange(taken->second[stage], total);
       if (!is_baseline) seconds[stage] += total < before ? total : total - before;
     }

@@ -6,8 +6,6 @@
 #include <map>
 #include <string>
 
-#include "flowawr/v1/control.pb.h"
-
 namespace flowawr {
 
 class ActorSeconds {
@@ -15,8 +13,9 @@ class ActorSeconds {
   // Of a resumed run, an actor may have outlived the last learner: what it did before it is first seen does not count.
   explicit ActorSeconds(bool is_resumed) : is_resumed_(is_resumed) {}
 
-  // By stage, since the last call. A total that fell is that of an actor that started again.
-  std::map<std::string, double> Take(const v1::Status& status);
+  // By stage, since the last call. `totals` are by actor and stage. A total that fell is that of an actor that started
+  // again.
+  std::map<std::string, double> Take(const std::map<std::string, std::map<std::string, double>>& totals);
 
  private:
   const bool is_resumed_;

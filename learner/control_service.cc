@@ -6,6 +6,12 @@
 #include "common/rpc/status.h"
 
 namespace flowawr {
+namespace {
+
+// A handler learns that its client hung up only by asking; a status goes out then, changed or not.
+constexpr absl::Duration kHangUpCheck = absl::Milliseconds(500);
+
+}  // namespace
 
 grpc::Status ControlService::GetStatus(grpc::ServerContext*, const v1::GetStatusRequest*, v1::Status* status) {
   *status = desk_.status();
@@ -18,8 +24,8 @@ grpc::Status ControlService::WatchStatus(grpc::ServerContext* context, const v1:
   uint64_t seen = 0;
   absl::Time next = absl::InfinitePast();
   while (!context->IsCancelled()) {
-    const bool is_last = is_stopping_;
-    const v1::Status status = desk_.WaitForStatus(&seen, next, absl::Milliseconds(500));
+    const bool is_last = desk_.is_stopped();
+    const v1::Status status = desk_.WaitForStatus(&seen, next, kHangUpCheck);
     if (!writer->Write(status) || is_last) break;
     next = absl::Now() + absl::Seconds(1 / hz);
   }

@@ -9,10 +9,10 @@
 namespace flowawr {
 namespace {
 
-// Waits look up this often for expired leases and cancelled calls.
-constexpr absl::Duration kGlance = absl::Milliseconds(200);
-// An actor not heard of for this long is gone.
-constexpr absl::Duration kGone = absl::Seconds(10);
+absl::Status NotRegistered(const std::string& actor_id) {
+  return absl::FailedPreconditionError(absl::StrCat(
+      "actor \"", actor_id, "\" is not registered with this learner; register with the run's model first"));
+}
 
 }  // namespace
 
@@ -36,29 +36,45 @@ void Desk::Drop(const std::string& cause) {
 
 bool Desk::CanGrant() const { return !is_paused_ && !is_stopped_ && leases_.HasWaiting(); }
 
-void Desk::SeeActor(const std::string& actor_id, bool is_new) {
-  absl::MutexLock lock(&mutex_);
-  actors_[actor_id].seen = Now();
-  if (is_new) leases_.ReleaseActor(actor_id);
-  Changed();
+void Desk::WaitForChange(absl::Time until) {
+  absl::Duration wait = until - absl::Now();
+  if (const std::optional<absl::Time> expiry = leases_.NextExpiry()) wait = std::min(wait, *expiry - Now());
+  changed_.WaitWithTimeout(&mutex_, wait);
 }
 
-v1::AcquireLeaseResponse Desk::Acquire(const std::string& actor_id, absl::Duration wait,
-                                       const std::function<bool()>& is_cancelled) {
+Desk::Actor* Desk::FindActor(const std::string& actor_id) {
+  const auto found = actors_.find(actor_id);
+  return found == actors_.end() ? nullptr : &found->second;
+}
+
+bool Desk::Register(const std::string& actor_id, bool has_model) {
+  absl::MutexLock lock(&mutex_);
+  Actor& actor = actors_[actor_id];
+  actor.seen = Now();
+  actor.may_lease = has_model;
+  actor.was_told_finished = is_run_finished_;
+  leases_.ReleaseActor(actor_id);
+  Changed();
+  return is_run_finished_;
+}
+
+absl::StatusOr<v1::AcquireLeaseResponse> Desk::Acquire(const std::string& actor_id, absl::Duration wait,
+                                                       const std::function<bool()>& is_cancelled) {
   const absl::Time until = absl::Now() + wait;
   v1::AcquireLeaseResponse response;
   absl::MutexLock lock(&mutex_);
+  if (Actor* actor = FindActor(actor_id)) actor->seen = Now();
   while (true) {
-    Actor& actor = actors_[actor_id];
-    actor.seen = Now();
-    if (leases_.Expire(Now()) > 0) Changed();
+    if (is_cancelled()) return response;
+    Actor* actor = FindActor(actor_id);
     if (is_run_finished_) {
-      actor.was_told_finished = true;
+      if (actor != nullptr) actor->was_told_finished = true;
       response.set_run_finished(true);
       Changed();
       return response;
     }
-    if (is_cancelled()) return response;
+    if (actor == nullptr || !actor->may_lease) return NotRegistered(actor_id);
+    if (leases_.Expire(Now()) > 0) Changed();
     if (CanGrant()) {
       if (std::optional<v1::Lease> lease = leases_.Grant(actor_id, v1::EVALUATION, Now())) {
         for (v1::RewardSpecTerm& term : *lease->mutable_reward_spec()->mutable_terms())
@@ -68,23 +84,23 @@ v1::AcquireLeaseResponse Desk::Acquire(const std::string& actor_id, absl::Durati
         return response;
       }
     }
-    const absl::Duration left = until - absl::Now();
-    if (left <= absl::ZeroDuration() || is_stopped_) return response;
-    changed_.WaitWithTimeout(&mutex_, std::min(left, kGlance));
+    if (absl::Now() >= until || is_stopped_) return response;
+    WaitForChange(until);
   }
 }
 
-v1::RenewLeasesResponse Desk::Renew(const v1::RenewLeasesRequest& request) {
+absl::StatusOr<v1::RenewLeasesResponse> Desk::Renew(const v1::RenewLeasesRequest& request) {
   absl::MutexLock lock(&mutex_);
-  Actor& actor = actors_[request.actor_id()];
-  actor.seen = Now();
-  actor.stage_seconds = {request.stage_seconds().begin(), request.stage_seconds().end()};
+  Actor* actor = FindActor(request.actor_id());
+  if (actor == nullptr) return NotRegistered(request.actor_id());
+  actor->seen = Now();
+  actor->stage_seconds = {request.stage_seconds().begin(), request.stage_seconds().end()};
   v1::RenewLeasesResponse response;
   for (const v1::LeaseRef& ref :
        leases_.Renew(request.actor_id(), {request.leases().begin(), request.leases().end()}, Now()))
     *response.add_dropped() = ref;
   response.set_run_finished(is_run_finished_);
-  if (is_run_finished_) actor.was_told_finished = true;
+  if (is_run_finished_) actor->was_told_finished = true;
   Changed();
   return response;
 }
@@ -92,7 +108,9 @@ v1::RenewLeasesResponse Desk::Renew(const v1::RenewLeasesRequest& request) {
 absl::Status Desk::Fail(const v1::FailLeaseRequest& request) {
   absl::MutexLock lock(&mutex_);
   FLOWAWR_RETURN_IF_ERROR(
-      leases_.Fail(request.actor_id(), request.lease(), absl::StrCat(request.cause(), ": ", request.message())));
+      request.is_handed_back()
+          ? leases_.HandBack(request.actor_id(), request.lease())
+          : leases_.Fail(request.actor_id(), request.lease(), absl::StrCat(request.cause(), ": ", request.message())));
   Drop(request.cause().empty() ? "failed" : request.cause());
   return absl::OkStatus();
 }
@@ -107,7 +125,8 @@ absl::StatusOr<uint64_t> Desk::CheckSubmission(const v1::GroupHeader& header) {
     case LeaseBook::Standing::kUnknown:
       Drop("unknown_lease");
       return absl::NotFoundError(absl::StrCat("group ", id, " was never leased, or its lease was withdrawn"));
-    case LeaseBook::Standing::kOpen: break;
+    case LeaseBook::Standing::kOpen:
+      break;
   }
   const v1::Lease& lease = *leases_.Find(id);
   const std::shared_ptr<const StoredPolicy> policy = policies_.Find(lease.policy_version());
@@ -147,9 +166,10 @@ absl::Status Desk::Accept(const v1::GroupHeader& header, std::string blob) {
     return absl::AlreadyExistsError(absl::StrCat("group ", id, " was accepted before"));
   }
   leases_.Complete(id);
-  Actor& actor = actors_[header.actor_id()];
-  actor.seen = Now();
-  ++actor.groups;
+  if (Actor* actor = FindActor(header.actor_id())) {
+    actor->seen = Now();
+    ++actor->groups;
+  }
   if (IsEvaluationGroup(id)) {
     evaluation_.insert_or_assign(id, *std::move(group));
   } else {
@@ -191,11 +211,11 @@ absl::Status Desk::ReportAdoption(const v1::ReportAdoptionRequest& request) {
   if (request.sha256() != policy.sha256() || request.bound_modules() != policy.modules() || policy.modules() == 0) {
     Drop("adoption_refused");
     return absl::FailedPreconditionError(absl::StrCat(
-        "actor ", request.actor_id(), " bound ", request.bound_modules(), " of ", policy.modules(), " modules of version ",
-        request.version(), request.sha256() == policy.sha256() ? "" : " and its digest differs",
+        "actor ", request.actor_id(), " bound ", request.bound_modules(), " of ", policy.modules(),
+        " modules of version ", request.version(), request.sha256() == policy.sha256() ? "" : " and its digest differs",
         ": it must not sample with it"));
   }
-  actors_[request.actor_id()].adopted_version = request.version();
+  if (Actor* actor = FindActor(request.actor_id())) actor->adopted_version = request.version();
   Changed();
   return absl::OkStatus();
 }
@@ -203,7 +223,7 @@ absl::Status Desk::ReportAdoption(const v1::ReportAdoptionRequest& request) {
 v1::Status Desk::Snapshot() const {
   v1::Status status = status_;
   for (const auto& [id, actor] : actors_) {
-    if (Now() - actor.seen > kGone) continue;
+    if (IsGone(actor)) continue;
     v1::ActorStatus& out = *status.add_actors();
     out.set_actor_id(id);
     out.set_groups(actor.groups);
@@ -219,6 +239,34 @@ v1::Status Desk::Snapshot() const {
 v1::Status Desk::status() const {
   absl::MutexLock lock(&mutex_);
   return Snapshot();
+}
+
+v1::RunPhase Desk::phase() const {
+  absl::MutexLock lock(&mutex_);
+  return status_.phase();
+}
+
+double Desk::heldout_reward() const {
+  absl::MutexLock lock(&mutex_);
+  return status_.latest().reward_mean();
+}
+
+std::map<std::string, uint64_t> Desk::dropped() const {
+  absl::MutexLock lock(&mutex_);
+  return {status_.dropped().begin(), status_.dropped().end()};
+}
+
+std::map<std::string, double> Desk::learner_seconds() const {
+  absl::MutexLock lock(&mutex_);
+  return {status_.learner_seconds().begin(), status_.learner_seconds().end()};
+}
+
+std::map<std::string, std::map<std::string, double>> Desk::actor_seconds() const {
+  absl::MutexLock lock(&mutex_);
+  std::map<std::string, std::map<std::string, double>> seconds;
+  for (const auto& [id, actor] : actors_)
+    if (!IsGone(actor)) seconds[id] = actor.stage_seconds;
+  return seconds;
 }
 
 v1::Status Desk::WaitForStatus(uint64_t* seen, absl::Time not_before, absl::Duration wait) const {
@@ -274,16 +322,16 @@ std::optional<std::vector<Group>> Desk::WaitForBatch(uint64_t oldest_version) {
     }
     if (leases_.Expire(Now()) > 0) Changed();
     if (leases_.exhausted()) return std::nullopt;
-    changed_.WaitWithTimeout(&mutex_, kGlance);
+    WaitForChange(absl::InfiniteFuture());
   }
 }
 
 std::optional<std::vector<Group>> Desk::WaitForEvaluation(size_t count) {
   absl::MutexLock lock(&mutex_);
   while (evaluation_.size() < count) {
-    if (is_stopped_ || std::exchange(is_interrupted_, false) || leases_.exhausted()) return std::nullopt;
     if (leases_.Expire(Now()) > 0) Changed();
-    changed_.WaitWithTimeout(&mutex_, kGlance);
+    if (is_stopped_ || std::exchange(is_interrupted_, false) || leases_.exhausted()) return std::nullopt;
+    WaitForChange(absl::InfiniteFuture());
   }
   std::vector<Group> groups;
   for (auto& [id, group] : evaluation_) groups.push_back(std::move(group));
@@ -314,6 +362,11 @@ bool Desk::is_paused() const {
   return is_paused_;
 }
 
+void Desk::WaitWhilePaused() {
+  absl::MutexLock lock(&mutex_);
+  while (is_paused_ && !is_stopped_ && !std::exchange(is_interrupted_, false)) changed_.Wait(&mutex_);
+}
+
 std::optional<std::string> Desk::exhausted() const {
   absl::MutexLock lock(&mutex_);
   return leases_.exhausted();
@@ -332,15 +385,26 @@ void Desk::Stop(bool is_run_finished) {
   Changed();
 }
 
-void Desk::WaitForActorsToLeave(absl::Duration at_most) {
+bool Desk::is_stopped() const {
+  absl::MutexLock lock(&mutex_);
+  return is_stopped_;
+}
+
+bool Desk::WaitForActorsToLeave(absl::Duration at_most) {
   const absl::Time until = absl::Now() + at_most;
   absl::MutexLock lock(&mutex_);
-  const auto is_waiting = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    return std::any_of(actors_.begin(), actors_.end(), [this](const auto& entry) {
-      return !entry.second.was_told_finished && Now() - entry.second.seen < kGone;
-    });
-  };
-  while (is_waiting() && absl::Now() < until) changed_.WaitWithTimeout(&mutex_, std::min(until - absl::Now(), kGlance));
+  while (true) {
+    absl::Duration wait = until - absl::Now();
+    bool is_anyone_untold = false;
+    for (const auto& [id, actor] : actors_) {
+      if (actor.was_told_finished || IsGone(actor)) continue;
+      is_anyone_untold = true;
+      wait = std::min(wait, actor.seen + kGone - Now());
+    }
+    if (!is_anyone_untold) return true;
+    if (absl::Now() >= until) return false;
+    changed_.WaitWithTimeout(&mutex_, wait);
+  }
 }
 
 }  // namespace flowawr

@@ -2,8 +2,9 @@
 //
 //   actors ── services ──> Desk <── RunLoop (the only one that trains and decides what comes next)
 //
-// One mutex guards everything; waits are bounded or end with Stop(). Thread-safe. Decisions are the LeaseBook's, the
-// BatchAssembler's and the group validator's; this class adds the lock, the clock and the waiting.
+// One mutex guards everything; waits are bounded or end with Stop(). A waiting thread sleeps until something changes or
+// the next lease expires, whichever comes first. Thread-safe. Decisions are the LeaseBook's, the BatchAssembler's and
+// the group validator's; this class adds the lock, the clock and the waiting.
 #pragma once
 
 #include <functional>
@@ -26,6 +27,9 @@ namespace flowawr {
 
 class Desk {
  public:
+  // An actor not heard of for this long is gone; a live one must send heartbeats more often.
+  static constexpr absl::Duration kGone = absl::Seconds(10);
+
   struct Options {
     LeaseBook::Options leases;
     BatchAssembler::Options batches;
@@ -39,11 +43,16 @@ class Desk {
   explicit Desk(Options options);
 
   // ---- for the services ----
-  void SeeActor(const std::string& actor_id, bool is_new);
-  // Waits up to `wait` for a lease that may be granted; ends early when `is_cancelled` (asked now and then) says so.
-  v1::AcquireLeaseResponse Acquire(const std::string& actor_id, absl::Duration wait,
-                                   const std::function<bool()>& is_cancelled);
-  v1::RenewLeasesResponse Renew(const v1::RenewLeasesRequest& request);
+  // An actor begins (again): what one of that name held is lost. It may take leases once it `has_model`, which is to
+  // say that its model is the run's. Returns whether the run has finished, so that it need not begin.
+  bool Register(const std::string& actor_id, bool has_model);
+  // Waits up to `wait` for a lease that may be granted. Grants none when `is_cancelled`, asked at every change, says
+  // so. FailedPrecondition for an actor that did not register with this learner, unless the run has finished.
+  absl::StatusOr<v1::AcquireLeaseResponse> Acquire(const std::string& actor_id, absl::Duration wait,
+                                                   const std::function<bool()>& is_cancelled);
+  // FailedPrecondition as above.
+  absl::StatusOr<v1::RenewLeasesResponse> Renew(const v1::RenewLeasesRequest& request);
+  // Of an attempt that failed or was handed back. NotFound when the actor does not hold it.
   absl::Status Fail(const v1::FailLeaseRequest& request);
   // Checks a group by its header and returns the largest blob it may have. AlreadyExists when it was accepted before,
   // NotFound for an unknown lease, else as CheckHeader(). Refusals are counted by cause.
@@ -56,8 +65,14 @@ class Desk {
   std::shared_ptr<const StoredPolicy> FindPolicy(uint64_t version) const;
   absl::Status ReportAdoption(const v1::ReportAdoptionRequest& request);
 
-  // ---- the status, for Control and for the run loop ----
+  // ---- the status, for Control, metrics and the run loop ----
+  // Whole, which copies much; below, what the run loop needs of it.
   v1::Status status() const;
+  v1::RunPhase phase() const;
+  double heldout_reward() const;  // of the latest evaluation
+  std::map<std::string, uint64_t> dropped() const;
+  std::map<std::string, double> learner_seconds() const;
+  std::map<std::string, std::map<std::string, double>> actor_seconds() const;  // by actor, of those not gone, and stage
   // Waits up to `wait` until the status has changed since `seen` (0: at once) and it is `not_before`; sets `seen`.
   v1::Status WaitForStatus(uint64_t* seen, absl::Time not_before, absl::Duration wait) const;
   void UpdateStatus(const std::function<void(v1::Status&)>& change);
@@ -77,23 +92,32 @@ class Desk {
 
   void SetPaused(bool is_paused);  // no lease is granted while paused
   bool is_paused() const;
+  // Returns when the run is not paused, on Interrupt() and Stop().
+  void WaitWhilePaused();
   // Why leases ran out of attempts, if they did; SetPaused(false) tries again.
   std::optional<std::string> exhausted() const;
   // Wakes the run loop's waits once, so that it looks at requests (pause, checkpoint).
   void Interrupt();
   // Ends every wait for good; actors are told `run_finished` if so.
   void Stop(bool is_run_finished);
-  // Waits until every actor seen lately has been told that the run is finished.
-  void WaitForActorsToLeave(absl::Duration at_most);
+  bool is_stopped() const;
+  // Waits until every actor that is not gone has been told that the run is finished; false when `at_most` passes first.
+  bool WaitForActorsToLeave(absl::Duration at_most);
 
  private:
   struct Actor {
     absl::Time seen;
+    bool may_lease = false;
     uint64_t groups = 0, adopted_version = 0;
     bool was_told_finished = false;
     std::map<std::string, double> stage_seconds;
   };
+  // Null for one that never registered.
+  Actor* FindActor(const std::string& actor_id) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  bool IsGone(const Actor& actor) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return Now() - actor.seen >= kGone; }
   bool CanGrant() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Until the next change, the next expiry of a lease, or `until`.
+  void WaitForChange(absl::Time until) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Changed() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Drop(const std::string& cause) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   v1::Status Snapshot() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -104,7 +128,8 @@ class Desk {
   mutable absl::CondVar changed_;
   LeaseBook leases_ ABSL_GUARDED_BY(mutex_);
   BatchAssembler batches_ ABSL_GUARDED_BY(mutex_);
-  std::map<uint64_t, Group> evaluation_ ABSL_GUARDED_BY(mutex_);  // by group id, so that their order does not depend on arrival
+  std::map<uint64_t, Group> evaluation_
+      ABSL_GUARDED_BY(mutex_);  // by group id, so that their order does not depend on arrival
   PolicyStore policies_ ABSL_GUARDED_BY(mutex_);
   std::map<std::string, Actor> actors_ ABSL_GUARDED_BY(mutex_);
   v1::Status status_ ABSL_GUARDED_BY(mutex_);

@@ -3,6 +3,7 @@
 #include <ATen/Parallel.h>
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
 #include <memory>
 #include <thread>
 #include <utility>
@@ -139,7 +140,7 @@ absl::Status RunLearner(const LearnerOptions& options, const std::function<bool(
   Desk desk(DeskOptions(options, config, shape, standing.manifest));
   const LearnerMetrics metrics(*metrics_server, desk);
   RolloutService rollout({standing.manifest.run_id(), config, transformer->fingerprint(),
-                          absl::Seconds(config.rollout().lease_timeout_s() / 4)},
+                          std::min(absl::Seconds(config.rollout().lease_timeout_s() / 4), Desk::kGone / 2)},
                          &desk);
   const std::vector<float> sigmas =
       FlowMatchSigmas(config.sampler().steps(), scheduler.shift, scheduler.num_train_timesteps);
@@ -168,11 +169,11 @@ absl::Status RunLearner(const LearnerOptions& options, const std::function<bool(
     loop.RequestStop();
   }
   runner.join();
-  const bool is_finished = desk.status().phase() == v1::FINISHED;
+  const bool is_finished = desk.phase() == v1::FINISHED;
   desk.Stop(is_finished);
-  if (is_finished) desk.WaitForActorsToLeave(absl::Seconds(5));
-  control.Stop();
-  policies.Stop();
+  // An actor that is starting or reconnecting just now is back, or gone, by then; one that comes later finds nobody.
+  if (is_finished && !desk.WaitForActorsToLeave(Desk::kGone))
+    spdlog::warn("not every actor was told that the run has finished");
   server->Shutdown(absl::Seconds(2));
   return status;
 }

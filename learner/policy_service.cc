@@ -7,12 +7,18 @@
 #include "common/rpc/status.h"
 
 namespace flowawr {
+namespace {
+
+// A handler learns that its client hung up only by asking.
+constexpr absl::Duration kHangUpCheck = absl::Milliseconds(500);
+
+}  // namespace
 
 grpc::Status PolicyService::WatchPolicy(grpc::ServerContext* context, const v1::WatchPolicyRequest*,
                                         grpc::ServerWriter<v1::PolicyVersion>* writer) {
   uint64_t sent = 0;
-  while (!context->IsCancelled() && !is_stopping_) {
-    const std::shared_ptr<const StoredPolicy> newest = desk_.WaitForBehaviour(sent, absl::Milliseconds(500));
+  while (!context->IsCancelled() && !desk_.is_stopped()) {
+    const std::shared_ptr<const StoredPolicy> newest = desk_.WaitForBehaviour(sent, kHangUpCheck);
     if (newest == nullptr) continue;
     if (!writer->Write(newest->header.policy())) break;
     sent = newest->header.policy().version();

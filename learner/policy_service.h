@@ -1,7 +1,5 @@
-// The PolicyStore service: a thin adapter from gRPC to the Desk.
+// The PolicyStore service: a thin adapter from gRPC to the Desk. Watches end when the desk stops.
 #pragma once
-
-#include <atomic>
 
 #include "flowawr/v1/policy.grpc.pb.h"
 #include "learner/desk.h"
@@ -20,12 +18,8 @@ class PolicyService final : public v1::PolicyStore::Service {
   grpc::Status ReportAdoption(grpc::ServerContext*, const v1::ReportAdoptionRequest*,
                               v1::ReportAdoptionResponse*) override;
 
-  // Ends the watches, so that the server can shut down.
-  void Stop() { is_stopping_ = true; }
-
  private:
   Desk& desk_;
-  std::atomic<bool> is_stopping_ = false;
 };
 
 }  // namespace flowawr

@@ -1,6 +1,7 @@
 #include "learner/rollout_service.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "common/base/status.h"
@@ -34,7 +35,7 @@ grpc::Status RolloutService::Register(grpc::ServerContext*, const v1::RegisterRe
         absl::StrCat("actor ", request->actor_id(), " has another model than the learner (fingerprint ",
                      request->model_fingerprint().substr(0, 12), ", expected ",
                      options_.model_fingerprint.substr(0, 12), "): point both to the same checkpoint folder")));
-  desk_.SeeActor(request->actor_id(), /*is_new=*/true);
+  response->set_run_finished(desk_.Register(request->actor_id(), !request->model_fingerprint().empty()));
   response->set_run_id(options_.run_id);
   *response->mutable_config() = options_.config;
   response->set_heartbeat_s(absl::ToDoubleSeconds(options_.heartbeat));
@@ -43,15 +44,19 @@ grpc::Status RolloutService::Register(grpc::ServerContext*, const v1::RegisterRe
 
 grpc::Status RolloutService::AcquireLease(grpc::ServerContext* context, const v1::AcquireLeaseRequest* request,
                                           v1::AcquireLeaseResponse* response) {
-  if (request->actor_id().empty()) return ToGrpc(absl::InvalidArgumentError("actor_id is empty"));
   const double wait_s = std::clamp(request->wait_s(), 0.0, kLongestWaitSeconds);
-  *response = desk_.Acquire(request->actor_id(), absl::Seconds(wait_s), [context] { return context->IsCancelled(); });
+  absl::StatusOr<v1::AcquireLeaseResponse> answer =
+      desk_.Acquire(request->actor_id(), absl::Seconds(wait_s), [context] { return context->IsCancelled(); });
+  if (!answer.ok()) return ToGrpc(answer.status());
+  *response = *std::move(answer);
   return grpc::Status::OK;
 }
 
 grpc::Status RolloutService::RenewLeases(grpc::ServerContext*, const v1::RenewLeasesRequest* request,
                                          v1::RenewLeasesResponse* response) {
-  *response = desk_.Renew(*request);
+  absl::StatusOr<v1::RenewLeasesResponse> answer = desk_.Renew(*request);
+  if (!answer.ok()) return ToGrpc(answer.status());
+  *response = *std::move(answer);
   return grpc::Status::OK;
 }
 

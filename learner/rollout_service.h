@@ -16,7 +16,7 @@ class RolloutService final : public v1::Rollout::Service {
     std::string run_id;
     v1::RunConfig config;
     std::string model_fingerprint;
-    absl::Duration heartbeat;
+    absl::Duration heartbeat;  // how often actors send one; less than Desk::kGone
   };
   // `desk` must outlive the service.
   RolloutService(Options options, Desk* desk) : options_(std::move(options)), desk_(*desk) {}

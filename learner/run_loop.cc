@@ -155,7 +155,7 @@ absl::Status RunLoop::RunUpdates() {
       OfferTraining();
       FLOWAWR_RETURN_IF_ERROR(Evaluate("latest", v1::RUNNING));
       if (config_.train().target_reward() != 0 &&
-          desk_.status().latest().reward_mean() >= config_.train().target_reward())
+          desk_.heldout_reward() >= config_.train().target_reward())
         break;
     }
   }
@@ -251,10 +251,11 @@ absl::Status RunLoop::Update(std::vector<Group> batch) {
   }
   if (is_skipped) recent_versions_.push_back(recent_versions_.back());
   else FLOWAWR_RETURN_IF_ERROR(PublishBehaviour());
-  return WriteUpdate(gradient.loss, gradient.kl, norm, FiniteMean(energies.rewards), is_skipped);
+  return WriteUpdate(gradient.loss, gradient.policy_loss, gradient.kl, norm, FiniteMean(energies.rewards), is_skipped);
 }
 
-absl::Status RunLoop::WriteUpdate(double loss, double kl, double norm, double reward, bool is_skipped) {
+absl::Status RunLoop::WriteUpdate(double loss, double policy_loss, double kl, double norm, double reward,
+                                  bool is_skipped) {
   const double elapsed = Elapsed();
   uint64_t update, trained, skipped;
   {
@@ -274,19 +275,19 @@ absl::Status RunLoop::WriteUpdate(double loss, double kl, double norm, double re
     status.set_groups_per_s(static_cast<double>(status.groups_accepted()) / elapsed);
   });
   const double learning_rate = LearningRate(config_.optimizer(), update - 1, config_.train().updates());
-  const v1::Status status = desk_.status();
   std::map<std::string, double> seconds;
-  for (const auto& [stage, total] : status.learner_seconds())
+  for (const auto& [stage, total] : desk_.learner_seconds())
     seconds[stage] = total - std::exchange(seconds_written_[stage], total);
   const nlohmann::json line = {{"kind", "update"}, {"update", update}, {"reward_mean", reward}, {"loss", loss}, {"kl", kl},
                                {"grad_norm", norm}, {"learning_rate", learning_rate}, {"elapsed_s", elapsed}, {"samples_trained", trained},
                                {"skipped", is_skipped}, {"seconds", seconds},
-                               {"actor_seconds", actor_seconds_.Take(status)}};
+                               {"actor_seconds", actor_seconds_.Take(desk_.actor_seconds())}};
   FLOWAWR_RETURN_IF_ERROR(directory_.AppendMetrics(line.dump()));
   const int64_t step = static_cast<int64_t>(update);
   FLOWAWR_RETURN_IF_ERROR(events_->AddScalar("train/reward", step, reward));
   if (is_skipped) return absl::OkStatus();
   FLOWAWR_RETURN_IF_ERROR(events_->AddScalar("train/loss", step, loss));
+  FLOWAWR_RETURN_IF_ERROR(events_->AddScalar("train/policy_loss", step, policy_loss));
   FLOWAWR_RETURN_IF_ERROR(events_->AddScalar("train/kl", step, kl));
   FLOWAWR_RETURN_IF_ERROR(events_->AddScalar("train/learning_rate", step, learning_rate));
   return events_->AddScalar("train/grad_norm", step, norm);
@@ -352,8 +353,8 @@ absl::Status RunLoop::WriteEvaluation(const v1::EvaluationSummary& summary) {
 absl::StatusOr<std::string> RunLoop::CheckpointLocked() {
   manifest_.set_elapsed_s(Elapsed());
   *manifest_.mutable_config() = config_;
-  const v1::Status status = desk_.status();
-  *manifest_.mutable_dropped() = status.dropped();
+  const std::map<std::string, uint64_t> dropped = desk_.dropped();
+  *manifest_.mutable_dropped() = {dropped.begin(), dropped.end()};
   FLOWAWR_ASSIGN_OR_RETURN(std::string folder,
                            SaveCheckpoint(directory_.path(), manifest_, roles_, config_.checkpoint().keep()));
   saved_update_ = manifest_.update();
@@ -402,8 +403,7 @@ void RunLoop::Hold(const std::string& why) {
 }
 
 void RunLoop::WaitWhilePaused() {
-  uint64_t seen = 0;
-  while (desk_.is_paused() && !is_stopping()) desk_.WaitForStatus(&seen, absl::InfinitePast(), absl::Seconds(1));
+  while (desk_.is_paused() && !is_stopping()) desk_.WaitWhilePaused();
 }
 
 void RunLoop::RequestStop() {

@@ -63,7 +63,7 @@ class RunLoop {
   void OfferTraining();
   absl::Status PublishBehaviour();
   absl::Status Evaluate(const std::string& set, v1::RunPhase phase);
-  absl::Status WriteUpdate(double loss, double kl, double norm, double reward, bool is_skipped);
+  absl::Status WriteUpdate(double loss, double policy_loss, double kl, double norm, double reward, bool is_skipped);
   absl::Status WriteEvaluation(const v1::EvaluationSummary& summary);
   absl::StatusOr<std::string> CheckpointLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Pauses with `why` and waits until somebody resumes or stops the run.

@@ -283,6 +283,7 @@ TEST_F(ActorTest, HandsTheLeaseBackWhenARequiredScorerFails) {
   EXPECT_THAT(log.groups, ::testing::IsEmpty());
   ASSERT_EQ(log.failures.size(), 1);
   EXPECT_EQ(log.failures[0].cause(), "reward_failed");
+  EXPECT_FALSE(log.failures[0].is_handed_back());
   EXPECT_THAT(log.failures[0].message(), HasSubstr("scripted"));
 }
 
@@ -337,7 +338,10 @@ TEST_F(ActorTest, HandsItsLeasesBackWhenStopped) {
   const LearnerLog log = learner_->log();
   EXPECT_THAT(log.groups, ::testing::IsEmpty());
   ASSERT_FALSE(log.failures.empty());
-  for (const v1::FailLeaseRequest& failure : log.failures) EXPECT_EQ(failure.cause(), "actor_stopping");
+  for (const v1::FailLeaseRequest& failure : log.failures) {
+    EXPECT_EQ(failure.cause(), "actor_stopping");
+    EXPECT_TRUE(failure.is_handed_back());
+  }
 }
 
 TEST_F(ActorTest, PutsDownWhatTheLearnerDropped) {
@@ -373,6 +377,51 @@ TEST_F(ActorTest, RegistersAgainAfterTheLearnerWasRestarted) {
   EXPECT_EQ(learner_->log().groups[0].header.lease().group_id(), 2);
   // Adopted anew: a restarted learner may make other bytes under an old number.
   EXPECT_FALSE(learner_->log().adoptions.empty());
+}
+
+TEST_F(ActorTest, LeavesAtOnceWhenTheRunFinishedBeforeItCame) {
+  learner_->FinishOnceSettled();  // nothing was leased
+  learner_->Start();
+  StartActor();
+  const absl::Status status = Join();
+  EXPECT_TRUE(status.ok()) << status;
+  EXPECT_THAT(learner_->log().fingerprints, ::testing::ElementsAre(""));  // without loading its model
+}
+
+TEST_F(ActorTest, LearnsThatTheRunFinishedWhileItWasSettingUp) {
+  learner_->KeepModelWaiting();
+  learner_->Start();
+  StartActor();
+  ASSERT_TRUE(learner_->WaitFor([](const LearnerLog& log) { return log.heartbeats > 0; }));
+  learner_->FinishOnceSettled();
+  const absl::Status status = Join();
+  EXPECT_TRUE(status.ok()) << status;
+  EXPECT_THAT(learner_->log().fingerprints, ::testing::ElementsAre(""));
+}
+
+TEST_F(ActorTest, LeavesWhenTheRunFinishedWhileItWasReconnecting) {
+  learner_->Start();
+  const std::string endpoint = learner_->endpoint();
+  StartActor();
+  ASSERT_TRUE(learner_->WaitFor([](const LearnerLog& log) { return log.fingerprints.size() == 2; }));
+  learner_->Shutdown();
+  learner_ = std::make_unique<ScriptedLearner>(TinyConfig());
+  learner_->FinishOnceSettled();
+  learner_->Start(endpoint);
+  const absl::Status status = Join();
+  EXPECT_TRUE(status.ok()) << status;
+  EXPECT_THAT(learner_->log().fingerprints, ::testing::ElementsAre(::testing::SizeIs(64)));
+}
+
+TEST_F(ActorTest, RegistersAgainWhenAHeartbeatTellsThatItIsNotKnown) {
+  Publish(*learner_, 1);
+  learner_->Start();
+  StartActor();
+  ASSERT_TRUE(learner_->WaitFor([](const LearnerLog& log) { return log.fingerprints.size() == 2; }));
+  learner_->Forget();
+  ASSERT_TRUE(learner_->WaitFor([](const LearnerLog& log) { return log.fingerprints.size() == 3; }));
+  EXPECT_TRUE(StopActor().ok());
+  EXPECT_EQ(learner_->log().fingerprints[2], learner_->log().fingerprints[1]);
 }
 
 TEST_F(ActorTest, LeavesWhenTheLearnerComesBackWithAnotherModel) {

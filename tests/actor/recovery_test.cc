@@ -25,6 +25,13 @@ TEST(AfterAcquire, RegistersAgainWhenTheLearnerWentAwayOrForgotThisActor) {
   EXPECT_EQ(AfterAcquire(absl::PermissionDeniedError("")), LeaseAction::kGiveUp);
 }
 
+TEST(IsForgotten, OnlyWhenTheLearnerSaysThatItDoesNotKnowThisActor) {
+  EXPECT_TRUE(IsForgotten(absl::FailedPreconditionError("register first")));
+  EXPECT_FALSE(IsForgotten(absl::OkStatus()));
+  EXPECT_FALSE(IsForgotten(absl::UnavailableError("")));
+  EXPECT_FALSE(IsForgotten(absl::DeadlineExceededError("")));
+}
+
 TEST(AfterSubmit, TellsLostConnectionsFromLateAndFromRefusedGroups) {
   EXPECT_EQ(AfterSubmit(absl::OkStatus()), SubmitAction::kDone);
   EXPECT_EQ(AfterSubmit(absl::AlreadyExistsError("accepted before")), SubmitAction::kDone);

@@ -48,6 +48,16 @@ void ScriptedLearner::RefuseModel() {
   refuses_model_ = true;
 }
 
+void ScriptedLearner::KeepModelWaiting() {
+  absl::MutexLock lock(&mutex_);
+  keeps_model_waiting_ = true;
+}
+
+void ScriptedLearner::Forget() {
+  absl::MutexLock lock(&mutex_);
+  forgot_ = true;
+}
+
 void ScriptedLearner::RefuseAdoption() {
   absl::MutexLock lock(&mutex_);
   refuses_adoption_ = true;
@@ -59,8 +69,8 @@ void ScriptedLearner::FailNextSubmit(absl::Status status) {
 }
 
 void ScriptedLearner::Start(const std::string& listen) {
-  server_ = StartServer(listen,
-                        {static_cast<v1::Rollout::Service*>(this), static_cast<v1::PolicyStore::Service*>(this)});
+  server_ =
+      StartServer(listen, {static_cast<v1::Rollout::Service*>(this), static_cast<v1::PolicyStore::Service*>(this)});
 }
 
 void ScriptedLearner::Shutdown() {
@@ -96,7 +106,10 @@ grpc::Status ScriptedLearner::Register(grpc::ServerContext*, const v1::RegisterR
   absl::MutexLock lock(&mutex_);
   if (!request->model_fingerprint().empty() && refuses_model_)
     return ToGrpc(absl::FailedPreconditionError("the run's model has another fingerprint"));
+  if (!request->model_fingerprint().empty() && keeps_model_waiting_) return ToGrpc(absl::UnavailableError("scripted"));
   log_.fingerprints.push_back(request->model_fingerprint());
+  forgot_ = false;
+  response->set_run_finished(IsFinished());
   *response->mutable_config() = config_;
   response->set_heartbeat_s(0.05);
   return grpc::Status::OK;
@@ -121,7 +134,10 @@ grpc::Status ScriptedLearner::AcquireLease(grpc::ServerContext* context, const v
 grpc::Status ScriptedLearner::RenewLeases(grpc::ServerContext*, const v1::RenewLeasesRequest* request,
                                           v1::RenewLeasesResponse* response) {
   absl::MutexLock lock(&mutex_);
+  ++log_.heartbeats;
+  if (forgot_) return ToGrpc(absl::FailedPreconditionError("scripted: no such actor"));
   if (drops_) *response->mutable_dropped() = request->leases();
+  response->set_run_finished(IsFinished());
   return grpc::Status::OK;
 }
 
@@ -210,14 +226,16 @@ void BrightnessServer::Hold() {
 
 bool BrightnessServer::WaitUntilHolding() {
   absl::MutexLock lock(&mutex_);
-  return mutex_.AwaitWithTimeout(
-      absl::Condition(+[](int* held) { return *held > 0; }, &held_calls_), absl::Minutes(1));
+  return mutex_.AwaitWithTimeout(absl::Condition(
+                                     +[](int* held) { return *held > 0; }, &held_calls_),
+                                 absl::Minutes(1));
 }
 
 bool BrightnessServer::WaitUntilCancelled() {
   absl::MutexLock lock(&mutex_);
-  return mutex_.AwaitWithTimeout(
-      absl::Condition(+[](int* held) { return *held == 0; }, &held_calls_), absl::Minutes(1));
+  return mutex_.AwaitWithTimeout(absl::Condition(
+                                     +[](int* held) { return *held == 0; }, &held_calls_),
+                                 absl::Minutes(1));
 }
 
 grpc::Status BrightnessServer::Score(grpc::ServerContext* context, const v1::ScoreRequest* request,

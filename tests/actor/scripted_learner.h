@@ -27,6 +27,7 @@ struct LearnerLog {
     std::string blob;
   };
   std::vector<std::string> fingerprints;
+  int heartbeats = 0;
   std::vector<v1::ReportAdoptionRequest> adoptions;
   std::vector<Group> groups;  // accepted
   std::vector<v1::FailLeaseRequest> failures;
@@ -40,9 +41,11 @@ class ScriptedLearner final : public v1::Rollout::Service, public v1::PolicyStor
   // The script. Before Start() or at any time after it.
   void AddPolicy(uint64_t version, const std::string& bytes, const v1::PolicyHeader& header);
   void AddLease(const v1::Lease& lease);
-  void DropLeases();              // answers every heartbeat with all its leases
-  void FinishOnceSettled();       // the run ends when every lease was delivered or failed
+  void DropLeases();         // answers every heartbeat with all its leases
+  void FinishOnceSettled();  // the run ends when every lease was delivered or failed
   void RefuseModel();
+  void KeepModelWaiting();  // answers a registration with a model that it cannot take it just now
+  void Forget();            // answers the next heartbeats, up to the next registration, that it knows no such actor
   void RefuseAdoption();
   void FailNextSubmit(absl::Status status);
 
@@ -74,7 +77,9 @@ class ScriptedLearner final : public v1::Rollout::Service, public v1::PolicyStor
     std::string bytes;
   };
   bool IsFinished() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  bool HasAnswer() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return !leases_.empty() || IsFinished() || is_down_; }
+  bool HasAnswer() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    return !leases_.empty() || IsFinished() || is_down_ || forgot_;
+  }
 
   const v1::RunConfig config_;
   std::unique_ptr<RpcServer> server_;
@@ -85,6 +90,8 @@ class ScriptedLearner final : public v1::Rollout::Service, public v1::PolicyStor
   bool drops_ ABSL_GUARDED_BY(mutex_) = false;
   bool finishes_ ABSL_GUARDED_BY(mutex_) = false;
   bool refuses_model_ ABSL_GUARDED_BY(mutex_) = false;
+  bool keeps_model_waiting_ ABSL_GUARDED_BY(mutex_) = false;
+  bool forgot_ ABSL_GUARDED_BY(mutex_) = false;
   bool refuses_adoption_ ABSL_GUARDED_BY(mutex_) = false;
   bool is_down_ ABSL_GUARDED_BY(mutex_) = false;
   std::deque<absl::Status> submit_failures_ ABSL_GUARDED_BY(mutex_);

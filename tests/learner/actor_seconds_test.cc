@@ -11,20 +11,21 @@ using testing::IsEmpty;
 using testing::Pair;
 
 // Two actors with these totals of the stage "sample".
-v1::Status Totals(double first, double second) {
-  v1::Status status;
-  for (const auto& [id, total] : {std::pair("a", first), std::pair("b", second)}) {
-    v1::ActorStatus& actor = *status.add_actors();
-    actor.set_actor_id(id);
-    (*actor.mutable_stage_seconds())["sample"] = total;
-  }
-  return status;
+std::map<std::string, std::map<std::string, double>> Totals(double first, double second) {
+  return {{"a", {{"sample", first}}}, {"b", {{"sample", second}}}};
 }
 
 TEST(ActorSecondsTest, AddsUpWhatEachActorSpentSinceTheLastCall) {
   ActorSeconds seconds(false);
   EXPECT_THAT(seconds.Take(Totals(2, 3)), ElementsAre(Pair("sample", 5)));
   EXPECT_THAT(seconds.Take(Totals(4, 4)), ElementsAre(Pair("sample", 3)));
+}
+
+TEST(ActorSecondsTest, PassesOverAnActorThatHasNotReportedYet) {
+  ActorSeconds seconds(true);
+  EXPECT_THAT(seconds.Take({{"a", {}}}), IsEmpty());
+  EXPECT_THAT(seconds.Take({{"a", {{"sample", 5}}}}), IsEmpty());  // its baseline, of a resumed run
+  EXPECT_THAT(seconds.Take({{"a", {{"sample", 7}}}}), ElementsAre(Pair("sample", 2)));
 }
 
 TEST(ActorSecondsTest, CountsAnActorThatStartedAgainFromItsStart) {

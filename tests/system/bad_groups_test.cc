@@ -15,6 +15,7 @@
 #include "common/rpc/blob_stream.h"
 #include "common/rpc/channel.h"
 #include "common/rpc/status.h"
+#include "common/sd3/transformer.h"
 #include "common/sd3/transformer_config.h"
 #include "common/tensor/safetensors.h"
 #include "flowawr/v1/rollout.grpc.pb.h"
@@ -94,7 +95,9 @@ class BadGroupsTest : public ::testing::Test {
     auto client = LearnerClient::Create(cluster_.learner_endpoint(), v1::NetworkConfig(), "intruder");
     ASSERT_TRUE(client.ok()) << client.status();
     client_ = *std::move(client);
-    ASSERT_TRUE(client_->Register("").ok());
+    const auto model = Transformer::Load("models/tiny-sd3/transformer", at::kFloat);
+    ASSERT_TRUE(model.ok()) << model.status();
+    ASSERT_TRUE(client_->Register((*model)->fingerprint()).ok());
     while (lease_.purpose() != v1::TRAINING) {
       const auto answer = client_->AcquireLease(absl::Seconds(10));
       ASSERT_TRUE(answer.ok()) << answer.status();
@@ -105,9 +108,7 @@ class BadGroupsTest : public ::testing::Test {
     policy_ = fetched->header.policy();
   }
 
-  absl::Status Submit(const Submission& submission) {
-    return flowawr::Submit(cluster_.learner_endpoint(), submission);
-  }
+  absl::Status Submit(const Submission& submission) { return flowawr::Submit(cluster_.learner_endpoint(), submission); }
 
   Cluster cluster_;
   std::unique_ptr<LearnerClient> client_;

@@ -1,0 +1,493 @@
+#include "learner/desk.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <future>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "tests/learner/small_run.h"
+
+namespace flowawr {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::Pair;
+
+constexpr absl::Duration kTimeout = absl::Seconds(8);
+constexpr absl::Duration kForEver = absl::InfiniteDuration();
+constexpr uint64_t kEvaluation = kEvaluationGroupBit;
+
+bool NotCancelled() { return false; }
+
+// On a clock that stands still unless told, with two registered actors and behaviour version 1 published.
+class DeskTest : public testing::Test {
+ protected:
+  DeskTest() : desk_(Options(0)) { SetUpDesk(desk_); }
+
+  Desk::Options Options(int max_staleness) const {
+    Desk::Options options = SmallDeskOptions();
+    options.batches.max_staleness = max_staleness;
+    options.clock = &clock_;
+    return options;
+  }
+
+  static void SetUpDesk(Desk& desk) {
+    EXPECT_FALSE(desk.Register("a", /*has_model=*/true));
+    EXPECT_FALSE(desk.Register("b", /*has_model=*/true));
+    EXPECT_TRUE(desk.Publish(SmallAdapter(1), v1::BEHAVIOUR_POLICY, 0).ok());
+  }
+
+  // Without waiting; nullopt when there is none.
+  std::optional<v1::Lease> Acquire(const std::string& actor, Desk* desk = nullptr) {
+    const auto answer = (desk == nullptr ? desk_ : *desk).Acquire(actor, absl::ZeroDuration(), NotCancelled);
+    EXPECT_TRUE(answer.ok()) << answer.status();
+    return answer.ok() && answer->has_lease() ? std::optional(answer->lease()) : std::nullopt;
+  }
+
+  void Offer(std::vector<uint64_t> ids) {
+    std::vector<v1::Lease> leases;
+    for (const uint64_t id : ids) leases.push_back(SmallLease(id));
+    desk_.Offer(std::move(leases));
+  }
+
+  static absl::StatusOr<v1::RenewLeasesResponse> Renew(Desk& desk, const std::string& actor,
+                                                       std::vector<v1::Lease> held = {}) {
+    v1::RenewLeasesRequest request;
+    request.set_actor_id(actor);
+    for (const v1::Lease& lease : held) *request.add_leases() = Ref(lease);
+    (*request.mutable_stage_seconds())["sample"] = 3;
+    return desk.Renew(request);
+  }
+
+  static v1::LeaseRef Ref(const v1::Lease& lease) {
+    v1::LeaseRef ref;
+    ref.set_group_id(lease.group_id());
+    ref.set_attempt(lease.attempt());
+    return ref;
+  }
+
+  absl::Status Fail(const std::string& actor, const v1::Lease& lease, bool is_handed_back) {
+    v1::FailLeaseRequest request;
+    request.set_actor_id(actor);
+    *request.mutable_lease() = Ref(lease);
+    request.set_cause(is_handed_back ? "actor_stopping" : "reward_failed");
+    request.set_message("scripted");
+    request.set_is_handed_back(is_handed_back);
+    return desk_.Fail(request);
+  }
+
+  static SmallGroup Make(const Desk& desk, const v1::Lease& lease, const std::string& actor = "a") {
+    return MakeSmallGroup(lease, desk.FindPolicy(lease.policy_version())->header.policy(), actor);
+  }
+
+  static absl::Status Submit(Desk& desk, const SmallGroup& group) {
+    const absl::StatusOr<uint64_t> most = desk.CheckSubmission(group.header);
+    if (!most.ok()) return most.status();
+    EXPECT_LE(group.blob.size(), *most);
+    return desk.Accept(group.header, group.blob);
+  }
+
+  // Leases everything that waits and delivers it.
+  void DeliverAll() {
+    while (const std::optional<v1::Lease> lease = Acquire("a")) {
+      const absl::Status status = Submit(desk_, Make(desk_, *lease));
+      ASSERT_TRUE(status.ok()) << status;
+    }
+  }
+
+  static std::vector<uint64_t> Ids(const std::optional<std::vector<Group>>& groups) {
+    std::vector<uint64_t> ids;
+    if (groups)
+      for (const Group& group : *groups) ids.push_back(group.id());
+    return ids;
+  }
+
+  ManualClock clock_;
+  Desk desk_;
+};
+
+// ---- who may lease
+
+TEST_F(DeskTest, RefusesAnActorThatNeverRegistered) {
+  Offer({0});
+  const auto lease = desk_.Acquire("stranger", kForEver, NotCancelled);
+  EXPECT_EQ(lease.status().code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_THAT(std::string(lease.status().message()), HasSubstr("\"stranger\" is not registered"));
+  EXPECT_EQ(Renew(desk_, "stranger").status().code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(desk_.status().actors_size(), 2);  // and takes no note of it
+  EXPECT_TRUE(Acquire("a"));                   // the lease was kept for others
+}
+
+TEST_F(DeskTest, AnActorThatDidNotShowItsModelIsKnownButGetsNoLease) {
+  Offer({0});
+  EXPECT_FALSE(desk_.Register("c", /*has_model=*/false));
+  EXPECT_TRUE(Renew(desk_, "c").ok());
+  EXPECT_EQ(desk_.Acquire("c", kForEver, NotCancelled).status().code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_FALSE(desk_.Register("c", /*has_model=*/true));
+  EXPECT_TRUE(Acquire("c"));
+}
+
+TEST_F(DeskTest, AnActorThatBeginsAgainHoldsNothingAndShowsItsModelAnew) {
+  Offer({0});
+  const auto first = Acquire("a");
+  ASSERT_TRUE(first);
+  EXPECT_EQ(desk_.status().open_leases(), 1u);
+  desk_.Register("a", /*has_model=*/false);
+  EXPECT_EQ(desk_.status().open_leases(), 0u);
+  EXPECT_FALSE(desk_.Acquire("a", absl::ZeroDuration(), NotCancelled).ok());
+  const auto second = Acquire("b");
+  ASSERT_TRUE(second);
+  EXPECT_EQ(second->attempt(), first->attempt() + 1);
+}
+
+// ---- granting and waiting
+
+TEST_F(DeskTest, AWaitingActorGetsALeaseAsSoonAsThereIsOne) {
+  auto waiting = std::async(std::launch::async, [this] { return desk_.Acquire("a", kForEver, NotCancelled); });
+  Offer({5});
+  const auto answer = waiting.get();
+  ASSERT_TRUE(answer.ok()) << answer.status();
+  EXPECT_EQ(answer->lease().group_id(), 5u);
+  EXPECT_EQ(answer->lease().reward_spec().terms(0).endpoint(), "127.0.0.1:7000");  // the term names none
+}
+
+// On the machine's clock: nothing but the expiry itself can end this wait.
+TEST(DeskExpiryTest, AWaitingActorGetsALeaseThatExpiresThoughNothingElseHappens) {
+  Desk::Options options = SmallDeskOptions();
+  options.leases.timeout = absl::Milliseconds(20);
+  Desk desk(options);
+  desk.Register("dead", true);
+  desk.Register("alive", true);
+  desk.Offer({SmallLease(0)});
+  ASSERT_TRUE(desk.Acquire("dead", kForEver, NotCancelled)->has_lease());
+  const auto answer = desk.Acquire("alive", kForEver, NotCancelled);
+  ASSERT_TRUE(answer.ok()) << answer.status();
+  EXPECT_EQ(answer->lease().attempt(), 2u);
+}
+
+TEST(DeskExpiryTest, TheRunLoopSeesThatALeaseIsLostTooOftenThoughNobodyAsksForLeases) {
+  Desk::Options options = SmallDeskOptions();
+  options.leases.timeout = absl::Milliseconds(20);
+  Desk desk(options);
+  desk.Register("a", true);
+  desk.Offer({SmallLease(0)});
+  for (uint32_t loss = 1; loss < LeaseBook::kLossesPerAttempt * options.leases.max_attempts; ++loss) {
+    ASSERT_TRUE(desk.Acquire("a", kForEver, NotCancelled)->has_lease());
+    desk.Register("a", true);
+  }
+  ASSERT_TRUE(desk.Acquire("a", kForEver, NotCancelled)->has_lease());
+  EXPECT_EQ(desk.WaitForBatch(1), std::nullopt);
+  ASSERT_TRUE(desk.exhausted());
+  EXPECT_THAT(*desk.exhausted(), HasSubstr("lost 6 times"));
+}
+
+TEST_F(DeskTest, HeartbeatsKeepALeaseAndSilenceLosesIt) {
+  Offer({0});
+  const auto lease = Acquire("a");
+  ASSERT_TRUE(lease);
+  clock_.Advance(kTimeout - absl::Seconds(1));
+  const auto renewed = Renew(desk_, "a", {*lease});
+  ASSERT_TRUE(renewed.ok());
+  EXPECT_THAT(renewed->dropped(), IsEmpty());
+  clock_.Advance(kTimeout - absl::Seconds(1));
+  EXPECT_FALSE(Acquire("b"));
+  clock_.Advance(absl::Seconds(1));
+  EXPECT_TRUE(Acquire("b"));
+  const auto late = Renew(desk_, "a", {*lease});
+  ASSERT_EQ(late->dropped_size(), 1);
+  EXPECT_EQ(late->dropped(0).group_id(), 0u);
+}
+
+TEST_F(DeskTest, GrantsNothingToACallThatWasCancelled) {
+  Offer({0});
+  const auto answer = desk_.Acquire("a", kForEver, [] { return true; });
+  ASSERT_TRUE(answer.ok());
+  EXPECT_FALSE(answer->has_lease());
+  EXPECT_EQ(desk_.status().open_leases(), 0u);
+}
+
+TEST_F(DeskTest, GrantsNothingWhilePausedAndGoesOnWhenResumed) {
+  Offer({0});
+  desk_.SetPaused(true);
+  EXPECT_TRUE(desk_.is_paused());
+  EXPECT_FALSE(Acquire("a"));
+  auto waiting = std::async(std::launch::async, [this] { return desk_.Acquire("a", kForEver, NotCancelled); });
+  desk_.SetPaused(false);
+  EXPECT_TRUE(waiting.get()->has_lease());
+}
+
+TEST_F(DeskTest, EvaluationGoesFirst) {
+  Offer({0, kEvaluation});
+  EXPECT_EQ(Acquire("a")->group_id(), kEvaluation);
+  EXPECT_EQ(Acquire("a")->group_id(), 0u);
+}
+
+TEST_F(DeskTest, StopEndsEveryWait) {
+  desk_.SetPaused(true);
+  std::vector<std::future<void>> waits;
+  const auto start = [&waits](auto wait) { waits.push_back(std::async(std::launch::async, wait)); };
+  start([this] { EXPECT_FALSE(desk_.Acquire("a", kForEver, NotCancelled)->has_lease()); });
+  start([this] { EXPECT_EQ(desk_.WaitForBehaviour(1, kForEver), nullptr); });
+  start([this] {
+    uint64_t seen = 0;
+    while (!desk_.is_stopped()) desk_.WaitForStatus(&seen, absl::InfinitePast(), kForEver);
+  });
+  start([this] {
+    while (!desk_.is_stopped()) EXPECT_FALSE(desk_.WaitForBatch(1));
+  });
+  start([this] {
+    while (!desk_.is_stopped()) EXPECT_FALSE(desk_.WaitForEvaluation(1));
+  });
+  start([this] {
+    while (!desk_.is_stopped()) desk_.WaitWhilePaused();
+  });
+  desk_.Stop(/*is_run_finished=*/false);
+  for (std::future<void>& wait : waits) wait.get();
+}
+
+TEST_F(DeskTest, AnInterruptEndsOneWaitOfTheRunLoop) {
+  desk_.Interrupt();
+  EXPECT_EQ(desk_.WaitForBatch(1), std::nullopt);
+  desk_.Interrupt();
+  EXPECT_EQ(desk_.WaitForEvaluation(1), std::nullopt);
+  desk_.SetPaused(true);  // interrupts as well
+  desk_.WaitWhilePaused();
+  EXPECT_TRUE(desk_.is_paused());
+  auto waiting = std::async(std::launch::async, [this] { desk_.WaitWhilePaused(); });
+  desk_.SetPaused(false);
+  waiting.get();
+
+  EXPECT_EQ(desk_.WaitForBatch(1), std::nullopt);  // of resuming
+  Offer({0, 1});
+  DeliverAll();
+  EXPECT_THAT(Ids(desk_.WaitForBatch(1)), ElementsAre(0, 1));
+}
+
+// ---- attempts that come to nothing
+
+TEST_F(DeskTest, PausesTheRunAfterFailuresButNotAfterLeasesHandedBack) {
+  Offer({0});
+  for (int i = 0; i < 10; ++i) {
+    const auto lease = Acquire("a");
+    ASSERT_TRUE(lease);
+    ASSERT_TRUE(Fail("a", *lease, /*is_handed_back=*/true).ok());
+  }
+  EXPECT_EQ(desk_.exhausted(), std::nullopt);
+  for (int i = 0; i < 2; ++i) {
+    const auto lease = Acquire("a");
+    ASSERT_TRUE(lease);
+    EXPECT_EQ(Fail("b", *lease, false).code(), absl::StatusCode::kNotFound);
+    ASSERT_TRUE(Fail("a", *lease, false).ok());
+  }
+  EXPECT_THAT(desk_.dropped(), ElementsAre(Pair("actor_stopping", 10), Pair("reward_failed", 2)));
+  ASSERT_TRUE(desk_.exhausted());
+  EXPECT_THAT(*desk_.exhausted(), HasSubstr("reward_failed: scripted"));
+  EXPECT_EQ(desk_.WaitForBatch(1), std::nullopt);
+  EXPECT_EQ(desk_.WaitForEvaluation(1), std::nullopt);
+  EXPECT_FALSE(Acquire("a"));
+
+  desk_.SetPaused(false);
+  EXPECT_EQ(desk_.exhausted(), std::nullopt);
+  EXPECT_TRUE(Acquire("a"));
+}
+
+// ---- groups
+
+TEST_F(DeskTest, TakesAGroupOnce) {
+  Offer({0, 1});
+  const auto first = Acquire("a"), second = Acquire("b");
+  ASSERT_TRUE(first && second);
+  ASSERT_TRUE(Submit(desk_, Make(desk_, *second, "b")).ok());
+  ASSERT_TRUE(Submit(desk_, Make(desk_, *first)).ok());
+  EXPECT_EQ(Submit(desk_, Make(desk_, *first)).code(), absl::StatusCode::kAlreadyExists);
+  EXPECT_EQ(desk_.Accept(Make(desk_, *first).header, Make(desk_, *first).blob).code(),
+            absl::StatusCode::kAlreadyExists);
+  v1::Status status = desk_.status();
+  EXPECT_EQ(status.groups_accepted(), 2u);
+  EXPECT_EQ(status.samples_accepted(), 2 * kSmallSamples);
+  EXPECT_EQ(status.batch_groups(), 2u);
+
+  EXPECT_THAT(Ids(desk_.WaitForBatch(1)), ElementsAre(0, 1));
+  EXPECT_EQ(desk_.next_group(), 2u);
+  EXPECT_EQ(Submit(desk_, Make(desk_, *first)).code(), absl::StatusCode::kAlreadyExists);
+  EXPECT_THAT(desk_.dropped(), ElementsAre(Pair("duplicate", 3)));
+  EXPECT_EQ(desk_.status().batch_groups(), 0u);
+}
+
+TEST_F(DeskTest, AResumedRunTakesNoGroupThatItTrainedOnBefore) {
+  Desk::Options options = Options(1);
+  options.next_group = 4;
+  options.consumed_groups = {5};
+  Desk desk(options);
+  SetUpDesk(desk);
+  const SmallGroup old = Make(desk, SmallLease(3));
+  EXPECT_EQ(Submit(desk, old).code(), absl::StatusCode::kAlreadyExists);
+  EXPECT_EQ(desk.next_group(), 4u);
+  EXPECT_THAT(desk.consumed_groups(), ElementsAre(5));
+}
+
+TEST_F(DeskTest, RefusesWhatIsWrongAndCountsItByCause) {
+  Offer({0, 1});
+  const auto lease = Acquire("a");
+  ASSERT_TRUE(lease);
+  const SmallGroup good = Make(desk_, *lease);
+  SmallGroup bad = good;
+  bad.header.mutable_lease()->set_group_id(99);
+  EXPECT_EQ(Submit(desk_, bad).code(), absl::StatusCode::kNotFound);
+  bad = good;
+  bad.header.set_policy_sha256("other");
+  EXPECT_EQ(Submit(desk_, bad).code(), absl::StatusCode::kFailedPrecondition);
+  bad = good;
+  bad.blob.resize(bad.blob.size() / 2);
+  EXPECT_EQ(Submit(desk_, bad).code(), absl::StatusCode::kInvalidArgument);
+  desk_.CountDrop("broken_stream");
+  EXPECT_THAT(desk_.dropped(), ElementsAre(Pair("broken_stream", 1), Pair("malformed", 1), Pair("unknown_lease", 1),
+                                           Pair("wrong_digest", 1)));
+  EXPECT_EQ(desk_.status().groups_accepted(), 0u);
+  EXPECT_TRUE(Submit(desk_, good).ok());  // no refusal cost the lease
+}
+
+TEST_F(DeskTest, LeasesAStaleGroupAnewUnderTheNewestVersion) {
+  Desk desk(Options(1));
+  SetUpDesk(desk);
+  desk.Offer({SmallLease(0), SmallLease(1)});
+  const auto lease = Acquire("a", &desk);
+  ASSERT_TRUE(lease);
+  const SmallGroup old = Make(desk, *lease);
+  ASSERT_TRUE(Submit(desk, old).ok());
+  ASSERT_TRUE(desk.Publish(SmallAdapter(2), v1::BEHAVIOUR_POLICY, 1).ok());
+  desk.Interrupt();
+  EXPECT_EQ(desk.WaitForBatch(/*oldest_version=*/2), std::nullopt);
+  EXPECT_THAT(desk.dropped(), ElementsAre(Pair("stale", 1)));
+
+  const auto again = Acquire("a", &desk);
+  ASSERT_TRUE(again);
+  EXPECT_EQ(again->group_id(), 0u);
+  EXPECT_EQ(again->policy_version(), 2u);
+  EXPECT_EQ(again->attempt(), 2u);
+  // The old group once more, checked before it was stale, its blob late.
+  EXPECT_EQ(desk.Accept(old.header, old.blob).code(), absl::StatusCode::kAlreadyExists);
+  EXPECT_TRUE(Submit(desk, Make(desk, *again)).ok());
+}
+
+TEST_F(DeskTest, GivesEvaluationGroupsInTheirOrderNotThatOfArrival) {
+  Offer({kEvaluation, kEvaluation + 1, kEvaluation + 2});
+  std::vector<v1::Lease> leases;
+  while (const auto lease = Acquire("a")) leases.push_back(*lease);
+  ASSERT_EQ(leases.size(), 3u);
+  auto waiting = std::async(std::launch::async, [this] { return desk_.WaitForEvaluation(3); });
+  for (const size_t i : {2, 0, 1}) ASSERT_TRUE(Submit(desk_, Make(desk_, leases[i])).ok());
+  EXPECT_THAT(Ids(waiting.get()), ElementsAre(kEvaluation, kEvaluation + 1, kEvaluation + 2));
+  EXPECT_EQ(desk_.status().groups_accepted(), 0u);  // which counts training groups
+}
+
+// ---- policies
+
+TEST_F(DeskTest, AWatchIsGivenOnlyWhatIsNewer) {
+  EXPECT_EQ(desk_.WaitForBehaviour(0, kForEver)->header.policy().version(), 1u);
+  EXPECT_EQ(desk_.WaitForBehaviour(1, absl::ZeroDuration()), nullptr);
+  auto waiting = std::async(std::launch::async, [this] { return desk_.WaitForBehaviour(1, kForEver); });
+  ASSERT_TRUE(desk_.Publish(SmallAdapter(2), v1::AVERAGE_POLICY, 1).ok());  // is version 2, and no behaviour
+  ASSERT_TRUE(desk_.Publish(SmallAdapter(3), v1::BEHAVIOUR_POLICY, 1).ok());
+  EXPECT_EQ(waiting.get()->header.policy().version(), 3u);
+  EXPECT_EQ(desk_.next_version(), 4u);
+}
+
+TEST_F(DeskTest, RefusesAnAdoptionOfOtherBytesOrOfTooFewModules) {
+  const v1::PolicyVersion policy = desk_.FindPolicy(1)->header.policy();
+  v1::ReportAdoptionRequest request;
+  request.set_actor_id("a");
+  request.set_version(1);
+  request.set_sha256(policy.sha256());
+  request.set_bound_modules(0);
+  EXPECT_EQ(desk_.ReportAdoption(request).code(), absl::StatusCode::kFailedPrecondition);
+  request.set_bound_modules(policy.modules());
+  request.set_sha256("other");
+  EXPECT_EQ(desk_.ReportAdoption(request).code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_THAT(desk_.dropped(), ElementsAre(Pair("adoption_refused", 2)));
+  EXPECT_EQ(desk_.status().actors(0).adopted_version(), 0u);
+  request.set_sha256(policy.sha256());
+  EXPECT_TRUE(desk_.ReportAdoption(request).ok());
+  EXPECT_EQ(desk_.status().actors(0).adopted_version(), 1u);
+  request.set_version(7);
+  EXPECT_EQ(desk_.ReportAdoption(request).code(), absl::StatusCode::kNotFound);
+}
+
+// ---- status
+
+TEST_F(DeskTest, ShowsTheActorsHeardOfLatelyAndWhereTheirTimeWent) {
+  clock_.Advance(Desk::kGone - absl::Seconds(1));
+  ASSERT_TRUE(Renew(desk_, "a").ok());
+  clock_.Advance(absl::Seconds(1));
+  const v1::Status status = desk_.status();
+  ASSERT_EQ(status.actors_size(), 1);
+  EXPECT_EQ(status.actors(0).actor_id(), "a");
+  EXPECT_EQ(status.actors(0).seconds_since_seen(), 1);
+  EXPECT_THAT(desk_.actor_seconds(), ElementsAre(Pair("a", ElementsAre(Pair("sample", 3)))));
+}
+
+TEST_F(DeskTest, GivesPartsOfTheStatusAsTheWholeDoes) {
+  desk_.UpdateStatus([](v1::Status& status) {
+    status.set_phase(v1::RUNNING);
+    status.mutable_latest()->set_reward_mean(0.75);
+    (*status.mutable_learner_seconds())["train"] = 2;
+  });
+  desk_.CountDrop("too_large");
+  const v1::Status status = desk_.status();
+  EXPECT_EQ(desk_.phase(), status.phase());
+  EXPECT_EQ(desk_.heldout_reward(), status.latest().reward_mean());
+  EXPECT_THAT(desk_.learner_seconds(), ElementsAre(Pair("train", status.learner_seconds().at("train"))));
+  EXPECT_THAT(desk_.dropped(), ElementsAre(Pair("too_large", status.dropped().at("too_large"))));
+}
+
+TEST_F(DeskTest, AStatusWatchWaitsForAChange) {
+  uint64_t seen = 0;
+  desk_.WaitForStatus(&seen, absl::InfinitePast(), kForEver);
+  auto waiting = std::async(std::launch::async,
+                            [this, &seen] { return desk_.WaitForStatus(&seen, absl::InfinitePast(), kForEver); });
+  desk_.UpdateStatus([](v1::Status& status) { status.set_update(3); });
+  EXPECT_EQ(waiting.get().update(), 3u);
+}
+
+// ---- the end of the run
+
+TEST_F(DeskTest, TellsEveryActorThatAsksThatTheRunHasFinished) {
+  auto waiting = std::async(std::launch::async, [this] { return desk_.Acquire("a", kForEver, NotCancelled); });
+  desk_.Stop(/*is_run_finished=*/true);
+  EXPECT_TRUE(waiting.get()->run_finished());
+  EXPECT_TRUE(Renew(desk_, "b")->run_finished());
+  EXPECT_TRUE(desk_.Register("latecomer", false));
+  EXPECT_TRUE(desk_.Acquire("stranger", kForEver, NotCancelled)->run_finished());
+}
+
+TEST_F(DeskTest, WaitsUntilEveryActorWasToldOrIsGone) {
+  desk_.Register("loading", false);
+  desk_.Register("gone", true);
+  clock_.Advance(Desk::kGone - absl::Seconds(1));
+  for (const char* actor : {"a", "b", "loading"}) ASSERT_TRUE(Renew(desk_, actor).ok());
+  desk_.Stop(/*is_run_finished=*/true);
+  EXPECT_FALSE(desk_.WaitForActorsToLeave(absl::ZeroDuration()));
+  auto waiting = std::async(std::launch::async, [this] { return desk_.WaitForActorsToLeave(kForEver); });
+  EXPECT_TRUE(desk_.Acquire("a", kForEver, NotCancelled)->run_finished());
+  EXPECT_TRUE(Renew(desk_, "loading")->run_finished());
+  EXPECT_FALSE(desk_.WaitForActorsToLeave(absl::ZeroDuration()));  // b and "gone", which is not gone yet
+  clock_.Advance(absl::Seconds(1));
+  EXPECT_TRUE(desk_.Register("b", false));  // it was just reconnecting
+  EXPECT_TRUE(waiting.get());
+}
+
+TEST_F(DeskTest, TellsNobodyThatARunIsFinishedThatWasOnlyStopped) {
+  desk_.Stop(/*is_run_finished=*/false);
+  EXPECT_FALSE(Renew(desk_, "a")->run_finished());
+  EXPECT_FALSE(desk_.Register("b", true));
+}
+
+}  // namespace
+}  // namespace flowawr

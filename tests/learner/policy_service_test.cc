@@ -1,0 +1,123 @@
+// The PolicyStore service over real gRPC.
+#include "learner/policy_service.h"
+
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "common/rpc/blob_stream.h"
+#include "common/rpc/channel.h"
+#include "common/rpc/server.h"
+#include "common/rpc/status.h"
+#include "tests/learner/small_run.h"
+
+namespace flowawr {
+namespace {
+
+class PolicyServiceTest : public testing::Test {
+ protected:
+  PolicyServiceTest() : desk_(SmallDeskOptions()), service_(&desk_) {
+    auto server = RpcServer::Start({.listen = "127.0.0.1:0"}, {&service_});
+    EXPECT_TRUE(server.ok()) << server.status();
+    server_ = std::move(server).value();
+    stub_ = v1::PolicyStore::NewStub(MakeChannel(server_->endpoint(), v1::NetworkConfig()).value());
+  }
+  ~PolicyServiceTest() override {
+    desk_.Stop(false);
+    server_->Shutdown(absl::ZeroDuration());
+  }
+
+  v1::PolicyVersion Publish(uint64_t seed, v1::PolicyRole role = v1::BEHAVIOUR_POLICY) {
+    const auto stored = desk_.Publish(SmallAdapter(seed), role, 0);
+    EXPECT_TRUE(stored.ok()) << stored.status();
+    return (*stored)->header.policy();
+  }
+
+  static std::unique_ptr<grpc::ClientContext> Context() { return MakeContext(absl::Minutes(1), v1::NetworkConfig()); }
+
+  Desk desk_;
+  PolicyService service_;
+  std::unique_ptr<RpcServer> server_;
+  std::unique_ptr<v1::PolicyStore::Stub> stub_;
+};
+
+TEST_F(PolicyServiceTest, AWatchTellsTheNewestBehaviourVersionAndEveryLaterOneUntilTheDeskStops) {
+  Publish(1);
+  Publish(2);
+  Publish(3, v1::AVERAGE_POLICY);
+  const auto context = Context();
+  const auto stream = stub_->WatchPolicy(context.get(), {});
+  v1::PolicyVersion version;
+  ASSERT_TRUE(stream->Read(&version));
+  EXPECT_EQ(version.version(), 2u);
+  Publish(4);
+  ASSERT_TRUE(stream->Read(&version));
+  EXPECT_EQ(version.version(), 4u);
+  desk_.Stop(/*is_run_finished=*/true);
+  EXPECT_FALSE(stream->Read(&version));
+  EXPECT_TRUE(stream->Finish().ok());
+}
+
+TEST_F(PolicyServiceTest, AWatchWaitsForTheFirstVersion) {
+  const auto context = Context();
+  const auto stream = stub_->WatchPolicy(context.get(), {});
+  Publish(1);
+  v1::PolicyVersion version;
+  ASSERT_TRUE(stream->Read(&version));
+  EXPECT_EQ(version.version(), 1u);
+}
+
+TEST_F(PolicyServiceTest, GivesTheBytesThatWerePublished) {
+  const v1::PolicyVersion policy = Publish(1);
+  v1::FetchPolicyRequest request;
+  request.set_version(policy.version());
+  const auto context = Context();
+  const auto stream = stub_->FetchPolicy(context.get(), request);
+  v1::FetchPolicyResponse part;
+  ASSERT_TRUE(stream->Read(&part));
+  ASSERT_TRUE(part.has_header());
+  EXPECT_EQ(part.header().policy().SerializeAsString(), policy.SerializeAsString());
+  EXPECT_EQ(part.header().rank(), 2);
+  EXPECT_EQ(part.header().alpha(), 4);
+  EXPECT_EQ(part.header().blob().sha256(), policy.sha256());
+  auto blob = BlobAssembler::Create(part.header().blob(), 1 << 20);
+  ASSERT_TRUE(blob.ok()) << blob.status();
+  while (stream->Read(&part)) ASSERT_TRUE(blob->Add(part.chunk()).ok());
+  ASSERT_TRUE(stream->Finish().ok());
+  const auto bytes = blob->Finish();
+  ASSERT_TRUE(bytes.ok()) << bytes.status();
+  EXPECT_EQ(*bytes, SmallAdapter(1).SerializePeft().value());
+}
+
+TEST_F(PolicyServiceTest, SaysThatAVersionIsNotKept) {
+  v1::FetchPolicyRequest request;
+  request.set_version(7);
+  const auto context = Context();
+  const auto stream = stub_->FetchPolicy(context.get(), request);
+  v1::FetchPolicyResponse part;
+  EXPECT_FALSE(stream->Read(&part));
+  EXPECT_EQ(FromGrpc(stream->Finish()).code(), absl::StatusCode::kNotFound);
+}
+
+TEST_F(PolicyServiceTest, RefusesAFalseProofOfDelivery) {
+  const v1::PolicyVersion policy = Publish(1);
+  v1::ReportAdoptionRequest request;
+  request.set_actor_id("a");
+  request.set_version(policy.version());
+  request.set_sha256(policy.sha256());
+  const auto report = [&] {
+    v1::ReportAdoptionResponse response;
+    return FromGrpc(stub_->ReportAdoption(Context().get(), request, &response));
+  };
+  EXPECT_EQ(report().code(), absl::StatusCode::kFailedPrecondition);  // no module bound
+  request.set_bound_modules(policy.modules());
+  EXPECT_TRUE(report().ok());
+  request.set_sha256("other");
+  EXPECT_EQ(report().code(), absl::StatusCode::kFailedPrecondition);
+}
+
+}  // namespace
+}  // namespace flowawr
