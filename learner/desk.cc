@@ -9,6 +9,9 @@
 namespace flowawr {
 namespace {
 
+// Actors that start again under new names must not fill the memory. One that comes back later registers anew.
+constexpr absl::Duration kForgotten = absl::Hours(1);
+
 absl::Status NotRegistered(const std::string& actor_id) {
   return absl::FailedPreconditionError(absl::StrCat(
       "actor \"", actor_id, "\" is not registered with this learner; register with the run's model first"));
@@ -49,6 +52,8 @@ Desk::Actor* Desk::FindActor(const std::string& actor_id) {
 
 bool Desk::Register(const std::string& actor_id, bool has_model) {
   absl::MutexLock lock(&mutex_);
+  std::erase_if(actors_, [this](const auto& item)
+                             ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return Now() - item.second.seen >= kForgotten; });
   Actor& actor = actors_[actor_id];
   actor.seen = Now();
   actor.may_lease = has_model;

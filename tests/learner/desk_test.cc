@@ -147,6 +147,18 @@ TEST_F(DeskTest, AnActorThatBeginsAgainHoldsNothingAndShowsItsModelAnew) {
   EXPECT_EQ(second->attempt(), first->attempt() + 1);
 }
 
+TEST_F(DeskTest, ForgetsAnActorThatWasGoneForLongWhenAnotherComes) {
+  clock_.Advance(absl::Hours(1));
+  ASSERT_TRUE(Renew(desk_, "b").ok());
+  EXPECT_TRUE(Renew(desk_, "a").ok());  // nobody came
+  clock_.Advance(absl::Minutes(30));
+  ASSERT_TRUE(Renew(desk_, "b").ok());
+  clock_.Advance(absl::Minutes(30));
+  desk_.Register("c", true);
+  EXPECT_TRUE(Renew(desk_, "b").ok());
+  EXPECT_EQ(Renew(desk_, "a").status().code(), absl::StatusCode::kFailedPrecondition);
+}
+
 // ---- granting and waiting
 
 TEST_F(DeskTest, AWaitingActorGetsALeaseAsSoonAsThereIsOne) {

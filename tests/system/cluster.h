@@ -49,8 +49,8 @@ class Cluster {
   v1::Status WaitForStatus(absl::FunctionRef<bool(const v1::Status&)> wanted) const;
   v1::Status WaitForUpdate(uint64_t update) const;
 
-  // Waits for the learner to finish and for every actor to leave with 0. An actor that was just reconnecting when the
-  // learner left cannot know that the run is over: it is told by SIGTERM, as `flowawr run` does.
+  // Waits for the learner to finish and for every actor to leave with 0. An actor that was started too late to
+  // reach the learner cannot know that the run is over: it is told by SIGTERM, as `flowawr run` does.
   void ExpectToFinish();
   // The exported adapter, for peft; empty when there is none.
   std::string ExportedAdapter() const;
