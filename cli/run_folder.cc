@@ -8,9 +8,12 @@
 #include <system_error>
 #include <vector>
 
-#include "absl/strings/match.h"
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
 #include "common/base/file.h"
+#include "common/base/sha256_sums.h"
+#include "common/base/status.h"
 #include "common/config/run_config.h"
 #include "common/rpc/endpoint_file.h"
 
@@ -21,6 +24,12 @@ namespace fs = std::filesystem;
 
 constexpr size_t kMostManifestBytes = size_t{64} << 20;
 
+// Whether `name` is update-NUMBER, and not one that is being written or was moved aside.
+bool IsCheckpointName(absl::string_view name) {
+  return absl::ConsumePrefix(&name, "update-") && !name.empty() &&
+         std::all_of(name.begin(), name.end(), absl::ascii_isdigit);
+}
+
 // Names hold the update in a fixed width at least, so that longer is newer, and of equal length the greater.
 bool IsNewer(const std::string& a, const std::string& b) { return a.size() != b.size() ? a.size() > b.size() : a > b; }
 
@@ -29,7 +38,7 @@ std::vector<std::string> CheckpointNames(const std::string& folder) {
   std::error_code error;
   for (fs::directory_iterator entry(folder, error), end; !error && entry != end; entry.increment(error)) {
     std::string name = entry->path().filename().string();
-    if (absl::StartsWith(name, "update-")) names.push_back(std::move(name));
+    if (IsCheckpointName(name)) names.push_back(std::move(name));
   }
   std::sort(names.begin(), names.end(), IsNewer);
   return names;
@@ -50,15 +59,21 @@ absl::StatusOr<v1::RunConfig> ReadRunFolderConfig(const std::string& run_dir) {
 
 absl::StatusOr<CheckpointFolder> NewestCheckpoint(const std::string& run_dir) {
   const std::string folder = run_dir + "/checkpoints";
-  for (const std::string& name : CheckpointNames(folder)) {
-    CheckpointFolder checkpoint{absl::StrCat(folder, "/", name), {}};
-    const absl::StatusOr<std::string> json = ReadFile(checkpoint.path + "/checkpoint.json", kMostManifestBytes);
-    google::protobuf::util::JsonParseOptions options;
-    options.ignore_unknown_fields = true;
-    if (json.ok() && google::protobuf::util::JsonStringToMessage(*json, &checkpoint.manifest, options).ok())
-      return checkpoint;
-  }
-  return absl::NotFoundError(absl::StrCat(folder, " holds no checkpoint: the run stopped before its first one"));
+  const std::vector<std::string> names = CheckpointNames(folder);
+  if (names.empty())
+    return absl::NotFoundError(absl::StrCat(folder, " holds no checkpoint: the run stopped before its first one"));
+  CheckpointFolder checkpoint{absl::StrCat(folder, "/", names.front()), {}};
+  const absl::Status whole = CheckSha256Sums(checkpoint.path, {"checkpoint.json"});
+  if (!whole.ok())
+    return absl::DataLossError(absl::StrCat("the newest checkpoint is broken: ", whole.message(),
+                                            ". To use the one before it, move ", checkpoint.path, " away"));
+  const std::string file = checkpoint.path + "/checkpoint.json";
+  FLOWAWR_ASSIGN_OR_RETURN(const std::string json, ReadFile(file, kMostManifestBytes));
+  google::protobuf::util::JsonParseOptions options;
+  options.ignore_unknown_fields = true;
+  if (!google::protobuf::util::JsonStringToMessage(json, &checkpoint.manifest, options).ok())
+    return absl::DataLossError(absl::StrCat(file, " is no checkpoint manifest"));
+  return checkpoint;
 }
 
 v1::Status StatusOfCheckpoint(const CheckpointFolder& checkpoint, const std::string& run_dir) {

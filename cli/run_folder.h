@@ -17,8 +17,8 @@ struct CheckpointFolder {
   v1::CheckpointManifest manifest;
 };
 
-// The checkpoint of the highest update whose manifest can be read. NotFound when there is none. The tensor files are
-// not looked at.
+// The checkpoint of the highest update. NotFound when there is none; DataLoss, naming the file and what to do, when any
+// byte of it was changed: an older one would answer another question than was asked.
 absl::StatusOr<CheckpointFolder> NewestCheckpoint(const std::string& run_dir);
 
 // A stopped run's state as the learner would have told it at that checkpoint. Pure.

@@ -6,17 +6,19 @@
 #include <algorithm>
 #include <filesystem>
 #include <map>
-#include <tuple>
+#include <system_error>
 #include <utility>
+#include <vector>
 
 #include "absl/cleanup/cleanup.h"
-#include "absl/strings/escaping.h"
+#include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/strip.h"
 #include "common/base/file.h"
-#include "common/base/sha256.h"
+#include "common/base/sha256_sums.h"
 #include "common/base/status.h"
 #include "common/tensor/safetensors.h"
 
@@ -24,8 +26,10 @@ namespace flowawr {
 namespace {
 
 namespace fs = std::filesystem;
+constexpr uint32_t kFormat = 2;
 constexpr char kManifest[] = "checkpoint.json";
 constexpr char kPrefix[] = "update-";
+constexpr size_t kMostBytes = size_t{1} << 36;
 constexpr char kTemporary[] = ".tmp";
 constexpr char kOld[] = ".old";
 
@@ -36,47 +40,66 @@ absl::StatusOr<std::map<std::string, std::string>> SerializeFiles(const PolicyRo
   FLOWAWR_ASSIGN_OR_RETURN(files["current.safetensors"], roles.current.SerializePeft());
   FLOWAWR_ASSIGN_OR_RETURN(files["behaviour.safetensors"], roles.behaviour.SerializePeft());
   FLOWAWR_ASSIGN_OR_RETURN(files["average.safetensors"], roles.average.SerializePeft());
-  FLOWAWR_ASSIGN_OR_RETURN(
-      files["optimizer.safetensors"],
-      SerializeSafetensors({{"first_moment", roles.optimizer.first_moment},
-                            {"second_moment", roles.optimizer.second_moment}}));
+  FLOWAWR_ASSIGN_OR_RETURN(files["optimizer.safetensors"],
+                           SerializeSafetensors({{"first_moment", roles.optimizer.first_moment},
+                                                 {"second_moment", roles.optimizer.second_moment}}));
   return files;
 }
 
-// Checkpoint folders, newest first. A folder that a save of the same update moved aside comes after the one in its
-// place: a kill between the two renames leaves only the former.
-std::vector<std::string> Folders(const std::string& run_dir) {
+absl::StatusOr<std::string> SerializeManifest(const v1::CheckpointManifest& manifest) {
+  google::protobuf::util::JsonPrintOptions options;
+  options.add_whitespace = true;
+  options.preserve_proto_field_names = true;
+  std::string json;
+  if (!google::protobuf::util::MessageToJsonString(manifest, &json, options).ok())
+    return absl::InternalError("the checkpoint's manifest has no JSON form");
+  return json;
+}
+
+// Whether `name` is update-NUMBER. Someone may have put a broken folder aside under a name of their own.
+bool IsCheckpointName(absl::string_view name) {
+  return absl::ConsumePrefix(&name, kPrefix) && !name.empty() &&
+         std::all_of(name.begin(), name.end(), absl::ascii_isdigit);
+}
+
+absl::StatusOr<std::vector<std::string>> NamesIn(const std::string& folder) {
   std::vector<std::string> names;
   std::error_code error;
-  for (const fs::directory_entry& entry : fs::directory_iterator(Folder(run_dir), error)) {
-    std::string name = entry.path().filename().string();
-    if (absl::StartsWith(name, kPrefix) && !absl::EndsWith(name, kTemporary)) names.push_back(std::move(name));
-  }
-  std::sort(names.begin(), names.end(), [](absl::string_view a, absl::string_view b) {
-    const bool is_a_whole = !absl::ConsumeSuffix(&a, kOld), is_b_whole = !absl::ConsumeSuffix(&b, kOld);
-    return std::make_tuple(a.size(), a, is_a_whole) > std::make_tuple(b.size(), b, is_b_whole);
+  for (fs::directory_iterator entry(folder, error), end; !error && entry != end; entry.increment(error))
+    names.push_back(entry->path().filename().string());
+  if (error && error != std::errc::no_such_file_or_directory)
+    return absl::InternalError(absl::StrCat("reading ", folder, ": ", error.message()));
+  return names;
+}
+
+// Newest first.
+absl::StatusOr<std::vector<std::string>> CheckpointNames(const std::string& run_dir) {
+  FLOWAWR_ASSIGN_OR_RETURN(std::vector<std::string> names, NamesIn(Folder(run_dir)));
+  std::erase_if(names, [](const std::string& name) { return !IsCheckpointName(name); });
+  std::sort(names.begin(), names.end(), [](const std::string& a, const std::string& b) {
+    return std::make_pair(a.size(), a) > std::make_pair(b.size(), b);
   });
   return names;
 }
 
+// Checks every file of the folder first.
 absl::StatusOr<v1::CheckpointManifest> ReadManifest(const std::string& folder) {
-  FLOWAWR_ASSIGN_OR_RETURN(const std::string json, ReadFile(absl::StrCat(folder, "/", kManifest), 16 << 20));
+  FLOWAWR_RETURN_IF_ERROR(CheckSha256Sums(folder, {"average.safetensors", "behaviour.safetensors", kManifest,
+                                                   "current.safetensors", "optimizer.safetensors"}));
+  FLOWAWR_ASSIGN_OR_RETURN(const std::string json, ReadFile(absl::StrCat(folder, "/", kManifest), kMostBytes));
   v1::CheckpointManifest manifest;
-  if (!google::protobuf::util::JsonStringToMessage(json, &manifest).ok())
+  google::protobuf::util::JsonParseOptions options;
+  options.ignore_unknown_fields = true;  // so that the manifest of another format is told as that
+  if (!google::protobuf::util::JsonStringToMessage(json, &manifest, options).ok())
     return absl::DataLossError(absl::StrCat(folder, "/", kManifest, " is no checkpoint manifest"));
-  if (manifest.format() != 1)
-    return absl::DataLossError(absl::StrCat(folder, " has format ", manifest.format(), "; this program reads format 1"));
-  if (manifest.sha256().empty()) return absl::DataLossError(absl::StrCat(folder, " lists no files"));
-  for (const auto& [file, digest] : manifest.sha256()) {
-    FLOWAWR_ASSIGN_OR_RETURN(const std::string bytes, ReadFile(absl::StrCat(folder, "/", file), size_t{1} << 36));
-    if (absl::BytesToHexString(Sha256(bytes)) != digest)
-      return absl::DataLossError(absl::StrCat(folder, "/", file, " has another digest than the manifest says"));
-  }
+  if (manifest.format() != kFormat)
+    return absl::DataLossError(absl::StrCat(folder, "/", kManifest, " has format ", manifest.format(),
+                                            "; this program reads format ", kFormat));
   return manifest;
 }
 
 absl::StatusOr<LoraAdapter> ReadAdapter(const std::string& path, const std::shared_ptr<const LoraLayout>& layout) {
-  FLOWAWR_ASSIGN_OR_RETURN(std::string bytes, ReadFile(path, size_t{1} << 36));
+  FLOWAWR_ASSIGN_OR_RETURN(std::string bytes, ReadFile(path, kMostBytes));
   return LoraAdapter::ParsePeft(std::move(bytes), layout, path);
 }
 
@@ -93,56 +116,70 @@ absl::StatusOr<std::string> SaveCheckpoint(const std::string& run_dir, v1::Check
   FLOWAWR_RETURN_IF_ERROR(MakeDirectories(temporary));
   absl::Cleanup remove_temporary = [&] { fs::remove_all(temporary, ignored); };
 
-  FLOWAWR_ASSIGN_OR_RETURN(const auto files, SerializeFiles(roles));
-  manifest.set_format(1);
+  manifest.set_format(kFormat);
   manifest.set_average_steps(roles.average_steps);
   manifest.set_optimizer_steps(roles.optimizer.steps);
-  manifest.clear_sha256();
-  for (const auto& [file, bytes] : files) {
+  FLOWAWR_ASSIGN_OR_RETURN(auto files, SerializeFiles(roles));
+  FLOWAWR_ASSIGN_OR_RETURN(files[kManifest], SerializeManifest(manifest));
+  files[kSha256SumsFile] = FormatSha256Sums(files);
+  for (const auto& [file, bytes] : files)
     FLOWAWR_RETURN_IF_ERROR(WriteFileAtomically(absl::StrCat(temporary, "/", file), bytes));
-    (*manifest.mutable_sha256())[file] = absl::BytesToHexString(Sha256(bytes));
-  }
-  google::protobuf::util::JsonPrintOptions json_options;
-  json_options.add_whitespace = true;
-  json_options.preserve_proto_field_names = true;
-  std::string json;
-  if (!google::protobuf::util::MessageToJsonString(manifest, &json, json_options).ok())
-    return absl::InternalError("the checkpoint's manifest has no JSON form");
-  FLOWAWR_RETURN_IF_ERROR(WriteFileAtomically(absl::StrCat(temporary, "/", kManifest), json));
 
   std::error_code error;
   if (fs::exists(target)) {
     fs::remove_all(old, ignored);
-    fs::rename(target, old, error);  // a kill right here leaves `old`, which loading believes, and `temporary`
+    fs::rename(target, old, error);  // after a kill right here TidyCheckpoints() puts it back
   }
   if (!error) fs::rename(temporary, target, error);
   if (error) return absl::InternalError(absl::StrCat("renaming ", temporary, ": ", error.message()));
   fs::remove_all(old, ignored);
   FLOWAWR_RETURN_IF_ERROR(FsyncDirectory(parent));
   FLOWAWR_RETURN_IF_ERROR(WriteFileAtomically(parent + "/latest", name + "\n"));
-  const std::vector<std::string> all = Folders(run_dir);
-  // Newer ones were passed over as broken when this run resumed: they neither count nor go.
-  const size_t own = std::find(all.begin(), all.end(), name) - all.begin();
-  for (size_t i = own + std::max(keep, 1); i < all.size(); ++i)
-    fs::remove_all(absl::StrCat(parent, "/", all[i]), ignored);
+  FLOWAWR_ASSIGN_OR_RETURN(const std::vector<std::string> all, CheckpointNames(run_dir));
+  for (size_t i = std::max(keep, 1); i < all.size(); ++i) fs::remove_all(absl::StrCat(parent, "/", all[i]), ignored);
   return target;
 }
 
-absl::StatusOr<std::optional<FoundCheckpoint>> FindCheckpoint(const std::string& run_dir,
-                                                              std::vector<std::string>* warnings) {
-  const std::vector<std::string> names = Folders(run_dir);
+absl::Status TidyCheckpoints(const std::string& run_dir) {
+  const std::string parent = Folder(run_dir);
+  std::error_code error;
+  FLOWAWR_ASSIGN_OR_RETURN(const std::vector<std::string> names, NamesIn(parent));
+  for (const std::string& name : names) {
+    const std::string path = absl::StrCat(parent, "/", name);
+    const bool is_old = absl::EndsWith(name, kOld);
+    const std::string target(absl::StripSuffix(path, is_old ? kOld : kTemporary));
+    if (target == path || !IsCheckpointName(absl::StripPrefix(target, parent + "/"))) continue;
+    if (is_old && !fs::exists(target))
+      fs::rename(path, target, error);
+    else
+      fs::remove_all(path, error);
+    if (error) return absl::InternalError(absl::StrCat("tidying ", path, ": ", error.message()));
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::optional<FoundCheckpoint>> FindCheckpoint(const std::string& run_dir) {
+  absl::Status broken;
+  std::vector<std::string> broken_folders;
+  FLOWAWR_ASSIGN_OR_RETURN(const std::vector<std::string> names, CheckpointNames(run_dir));
   for (const std::string& name : names) {
     const std::string folder = absl::StrCat(Folder(run_dir), "/", name);
     absl::StatusOr<v1::CheckpointManifest> manifest = ReadManifest(folder);
-    if (manifest.ok()) return FoundCheckpoint{folder, *std::move(manifest)};
-    warnings->push_back(absl::StrCat("checkpoint passed over: ", manifest.status().message()));
+    if (manifest.ok() && broken.ok()) return FoundCheckpoint{folder, *std::move(manifest)};
+    if (manifest.ok())
+      return absl::DataLossError(absl::StrCat("the newest checkpoint is broken: ", broken.message(), ". ", folder,
+                                              " is whole: to go on from update ", manifest->update(), ", move ",
+                                              absl::StrJoin(broken_folders, " and "), " away and resume again"));
+    broken.Update(manifest.status());
+    broken_folders.push_back(folder);
   }
-  if (names.empty()) return std::nullopt;
-  return absl::DataLossError(absl::StrCat("every checkpoint in ", Folder(run_dir), " is broken; the newest: ",
-                                          warnings->front()));
+  if (broken.ok()) return std::nullopt;
+  return absl::DataLossError(absl::StrCat("the newest checkpoint is broken: ", broken.message(), ". No other in ",
+                                          Folder(run_dir), " is whole: start again with another --run-dir"));
 }
 
-absl::StatusOr<PolicyRoles> LoadCheckpoint(const FoundCheckpoint& checkpoint, std::shared_ptr<const LoraLayout> layout) {
+absl::StatusOr<PolicyRoles> LoadCheckpoint(const FoundCheckpoint& checkpoint,
+                                           std::shared_ptr<const LoraLayout> layout) {
   const std::string& folder = checkpoint.folder;
   FLOWAWR_ASSIGN_OR_RETURN(LoraAdapter current, ReadAdapter(folder + "/current.safetensors", layout));
   FLOWAWR_ASSIGN_OR_RETURN(LoraAdapter behaviour, ReadAdapter(folder + "/behaviour.safetensors", layout));

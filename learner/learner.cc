@@ -71,9 +71,7 @@ struct Standing {
 absl::StatusOr<Standing> FindStanding(const LearnerOptions& options, const v1::RunConfig& config,
                                       const Transformer& transformer, const std::shared_ptr<const LoraLayout>& layout,
                                       RunDirectory& directory) {
-  std::vector<std::string> warnings;
-  FLOWAWR_ASSIGN_OR_RETURN(const std::optional<FoundCheckpoint> found, FindCheckpoint(directory.path(), &warnings));
-  for (const std::string& warning : warnings) spdlog::warn("{}", warning);
+  FLOWAWR_ASSIGN_OR_RETURN(const std::optional<FoundCheckpoint> found, FindCheckpoint(directory.path()));
   if (found && !options.is_resume)
     return absl::AlreadyExistsError(absl::StrCat("the run directory ", directory.path(), " holds a run at update ",
                                                  found->manifest.update(),

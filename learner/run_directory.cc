@@ -17,6 +17,7 @@
 #include "common/base/file.h"
 #include "common/base/status.h"
 #include "common/nn/lora_files.h"
+#include "learner/checkpoint.h"
 
 namespace flowawr {
 
@@ -39,6 +40,10 @@ absl::StatusOr<std::unique_ptr<RunDirectory>> RunDirectory::Open(const std::stri
   if (ftruncate(lock, 0) != 0 || pwrite(lock, pid.data(), pid.size(), 0) < 0)
     return absl::ResourceExhaustedError(
         absl::StrCat("writing ", lock_path, ": ", std::generic_category().message(errno)));
+  FLOWAWR_RETURN_IF_ERROR(TidyCheckpoints(path));
+  // Not in the rest: other processes of this run write there, and may be at it.
+  for (const char* folder : {"/checkpoints", "/images", "/export"})
+    FLOWAWR_RETURN_IF_ERROR(RemoveTemporaryFiles(path + folder));
   return directory;
 }
 

@@ -15,8 +15,9 @@ namespace flowawr {
 
 class RunDirectory {
  public:
-  // Makes the directory if need be and holds an exclusive lock on its file `lock` as long as this object lives.
-  // Aborted when another process has it, naming that process.
+  // Makes the directory if need be, holds an exclusive lock on its file `lock` as long as this object lives, and
+  // removes what a killed process had half written among the checkpoints, pictures and exports. Aborted when another
+  // process has it, naming that process.
   static absl::StatusOr<std::unique_ptr<RunDirectory>> Open(const std::string& path);
   ~RunDirectory();
   RunDirectory(const RunDirectory&) = delete;

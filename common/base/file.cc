@@ -4,17 +4,23 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <filesystem>
 #include <system_error>
+#include <vector>
 
 #include "absl/cleanup/cleanup.h"
+#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "common/base/status.h"
 
 namespace flowawr {
 namespace {
+
+constexpr absl::string_view kTemporary = ".tmp", kTemporaryLetters = "XXXXXX";  // mkostemp() chooses the letters
 
 absl::Status SystemError(int error, absl::string_view action, absl::string_view path) {
   const std::string message = absl::StrCat(action, " ", path, ": ", std::generic_category().message(error));
@@ -45,6 +51,13 @@ absl::Status WriteAll(int fd, absl::string_view bytes, const std::string& path) 
   return absl::OkStatus();
 }
 
+bool IsTemporary(absl::string_view name) {
+  if (name.size() <= kTemporary.size() + kTemporaryLetters.size()) return false;
+  const absl::string_view letters = name.substr(name.size() - kTemporaryLetters.size());
+  return std::all_of(letters.begin(), letters.end(), absl::ascii_isalnum) &&
+         absl::EndsWith(name.substr(0, name.size() - letters.size()), kTemporary);
+}
+
 }  // namespace
 
 absl::StatusOr<std::string> ReadFile(const std::string& path, size_t max_bytes) {
@@ -73,7 +86,7 @@ absl::Status FsyncDirectory(const std::string& folder) {
 }
 
 absl::Status WriteFileAtomically(const std::string& path, absl::string_view bytes) {
-  std::string temporary = absl::StrCat(path, ".XXXXXX");
+  std::string temporary = absl::StrCat(path, kTemporary, kTemporaryLetters);
   const int fd = mkostemp(temporary.data(), O_CLOEXEC);
   if (fd < 0) return SystemError(errno, "creating a temporary file for", path);
   absl::Cleanup remove_temporary = [&temporary] { unlink(temporary.c_str()); };
@@ -85,6 +98,20 @@ absl::Status WriteFileAtomically(const std::string& path, absl::string_view byte
   std::move(remove_temporary).Cancel();
   const std::string folder = std::filesystem::path(path).parent_path().string();
   return FsyncDirectory(folder.empty() ? "." : folder);
+}
+
+absl::Status RemoveTemporaryFiles(const std::string& folder) {
+  std::error_code error;
+  std::vector<std::filesystem::path> found;
+  for (std::filesystem::recursive_directory_iterator entry(folder, error), end; !error && entry != end;
+       entry.increment(error))
+    if (entry->symlink_status().type() == std::filesystem::file_type::regular &&
+        IsTemporary(entry->path().filename().string()))
+      found.push_back(entry->path());
+  if (error && error != std::errc::no_such_file_or_directory) return SystemError(error.value(), "reading", folder);
+  for (const std::filesystem::path& file : found)
+    if (!std::filesystem::remove(file, error) && error) return SystemError(error.value(), "removing", file.string());
+  return absl::OkStatus();
 }
 
 absl::Status MakeDirectories(const std::string& folder) {

@@ -16,6 +16,10 @@ absl::StatusOr<std::string> ReadFile(const std::string& path, size_t max_bytes =
 // ResourceExhausted when the disk is full; `path` is then as it was and the temporary file is gone.
 absl::Status WriteFileAtomically(const std::string& path, absl::string_view bytes);
 
+// Removes from `folder`, and from the folders in it, the temporary files that WriteFileAtomically() leaves when its
+// process is killed. Nobody may be writing there. Fine when there is no such folder.
+absl::Status RemoveTemporaryFiles(const std::string& folder);
+
 // Makes renames and new files in `folder` durable.
 absl::Status FsyncDirectory(const std::string& folder);
 

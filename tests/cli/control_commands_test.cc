@@ -4,6 +4,7 @@
 #include <string>
 
 #include "cli/run_folder.h"
+#include "common/base/sha256_sums.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/testing/temp_folder.h"
@@ -11,6 +12,7 @@
 namespace flowawr {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::Not;
 
@@ -47,16 +49,17 @@ TEST(DescribeStatus, AddsStagesBySizeRewardsAndCheckpointToThePanel) {
   EXPECT_THAT(text, HasSubstr("saved    runs/tiny/checkpoints/update-000010\n"));
 }
 
-TEST(NewestCheckpoint, IsTheHighestUpdateWhoseManifestCanBeRead) {
+TEST(NewestCheckpoint, IsTheHighestUpdate) {
   const TempFolder folder;
   EXPECT_EQ(NewestCheckpoint(folder.path()).status().code(), absl::StatusCode::kNotFound);
   const auto write = [&](const std::string& name, const std::string& json) {
     std::filesystem::create_directories(folder / ("checkpoints/" + name));
     folder.Write("checkpoints/" + name + "/checkpoint.json", json);
+    folder.Write("checkpoints/" + name + "/SHA256SUMS", FormatSha256Sums({{"checkpoint.json", json}}));
   };
   write("update-000009", R"({"update": "9"})");
   write("update-000010", R"({"update": "10", "config": {"name": "tiny", "train": {"updates": 20}}, "elapsed_s": 5})");
-  write("update-000011", R"({"update": )");
+  for (const char* other : {"update-000011.tmp", "update-000011-broken"}) write(other, R"({"update": "11"})");
   const auto newest = NewestCheckpoint(folder.path());
   ASSERT_TRUE(newest.ok()) << newest.status();
   EXPECT_EQ(newest->manifest.update(), 10u);
@@ -69,6 +72,12 @@ TEST(NewestCheckpoint, IsTheHighestUpdateWhoseManifestCanBeRead) {
   EXPECT_THAT(status.last_checkpoint(), HasSubstr("update-000010"));
   write("update-1000000", R"({"update": "1000000", "config": {"train": {"updates": 20}}})");
   EXPECT_EQ(StatusOfCheckpoint(*NewestCheckpoint(folder.path()), folder.path()).phase(), v1::FINISHED);
+
+  folder.Write("checkpoints/update-1000000/checkpoint.json", R"({"update": "1000001"})");
+  const absl::Status broken = NewestCheckpoint(folder.path()).status();
+  EXPECT_EQ(broken.code(), absl::StatusCode::kDataLoss);
+  EXPECT_THAT(std::string(broken.message()), AllOf(HasSubstr("update-1000000/checkpoint.json was changed"),
+                                                   HasSubstr("move " + folder / "checkpoints/update-1000000 away")));
 }
 
 TEST(ReadRunFolderConfig, SaysWhatARunDirectoryIs) {

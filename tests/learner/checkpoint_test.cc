@@ -5,11 +5,15 @@
 #include <torch/types.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <csignal>
 #include <filesystem>
+#include <map>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
 #include "common/base/file.h"
+#include "common/base/sha256_sums.h"
 #include "common/diffusion/noise.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -22,7 +26,6 @@ namespace fs = std::filesystem;
 using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
-using ::testing::IsEmpty;
 using ::testing::UnorderedElementsAre;
 
 class CheckpointTest : public ::testing::Test {
@@ -44,18 +47,14 @@ class CheckpointTest : public ::testing::Test {
     return SaveCheckpoint(run_.path(), manifest, Roles(update), keep);
   }
 
-  // What is found must be the checkpoint of `update`, with every bit of it; returns the warnings.
-  std::vector<std::string> ExpectFound(uint64_t update) const {
-    std::vector<std::string> warnings;
-    const auto found = FindCheckpoint(run_.path(), &warnings);
-    EXPECT_TRUE(found.ok()) << found.status();
-    if (!found.ok()) return warnings;
-    EXPECT_TRUE(found->has_value());
-    if (!found->has_value()) return warnings;
+  // What is found must be the checkpoint of `update`, with every bit of it.
+  void ExpectFound(uint64_t update) const {
+    const auto found = FindCheckpoint(run_.path());
+    ASSERT_TRUE(found.ok()) << found.status();
+    ASSERT_TRUE(found->has_value());
     EXPECT_EQ((*found)->manifest.update(), update);
     const auto loaded = LoadCheckpoint(**found, layout_);
-    EXPECT_TRUE(loaded.ok()) << loaded.status();
-    if (!loaded.ok()) return warnings;
+    ASSERT_TRUE(loaded.ok()) << loaded.status();
     const PolicyRoles saved = Roles(update);
     EXPECT_TRUE(loaded->current.flat().equal(saved.current.flat()));
     EXPECT_TRUE(loaded->behaviour.flat().equal(saved.behaviour.flat()));
@@ -64,8 +63,16 @@ class CheckpointTest : public ::testing::Test {
     EXPECT_TRUE(loaded->optimizer.second_moment.equal(saved.optimizer.second_moment));
     EXPECT_EQ(loaded->optimizer.steps, saved.optimizer.steps);
     EXPECT_EQ(loaded->average_steps, saved.average_steps);
-    return warnings;
   }
+
+  // Why nothing is found; of the kind that every broken checkpoint must give.
+  std::string Refusal() const {
+    const absl::Status status = FindCheckpoint(run_.path()).status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kDataLoss) << status;
+    return std::string(status.message());
+  }
+
+  std::string Checkpoint(absl::string_view name) const { return run_ / absl::StrCat("checkpoints/", name); }
 
   std::vector<std::string> Names() const {
     std::vector<std::string> names;
@@ -79,110 +86,134 @@ class CheckpointTest : public ::testing::Test {
       LoraLayout{.rank = 2, .alpha = 4, .modules = {{"blocks.0.to_q", 30, 20}, {"blocks.0.to_k", 30, 10}}});
 };
 
-void FlipByteInTheMiddle(const std::string& path) {
+constexpr const char* kFiles[] = {"average.safetensors", "behaviour.safetensors", "checkpoint.json",
+                                  "current.safetensors", "optimizer.safetensors", "SHA256SUMS"};
+
+void FlipByte(const std::string& path, size_t position) {
   std::string bytes = ReadFile(path).value();
-  bytes[bytes.size() / 2] ^= 1;
+  bytes.at(position) ^= 1;
   ASSERT_TRUE(WriteFileAtomically(path, bytes).ok());
 }
 
 TEST_F(CheckpointTest, GivesBackEveryBit) {
   const std::string folder = Save(3).value();
-  EXPECT_THAT(ExpectFound(3), IsEmpty());
-  std::vector<std::string> warnings;
-  const FoundCheckpoint found = *FindCheckpoint(run_.path(), &warnings).value();
+  ExpectFound(3);
+  const FoundCheckpoint found = *FindCheckpoint(run_.path()).value();
   EXPECT_EQ(found.folder, folder);
   EXPECT_EQ(found.manifest.run_id(), "some-run");
   EXPECT_EQ(found.manifest.next_group(), uint64_t{1} << 60);
   EXPECT_THAT(found.manifest.consumed_groups(), ElementsAre(77));
   EXPECT_EQ(found.manifest.elapsed_s(), 0.1);
-  EXPECT_EQ(found.manifest.sha256_size(), 4);
   EXPECT_EQ(ReadFile(run_ / "checkpoints/latest").value(), "update-000003\n");
 }
 
 TEST_F(CheckpointTest, FindsNoneInANewDirectory) {
-  std::vector<std::string> warnings;
-  EXPECT_FALSE(FindCheckpoint(run_.path(), &warnings).value().has_value());
-  EXPECT_THAT(warnings, IsEmpty());
+  EXPECT_FALSE(FindCheckpoint(run_.path()).value().has_value());
+  ASSERT_TRUE(TidyCheckpoints(run_.path()).ok());
 }
 
-TEST_F(CheckpointTest, PassesOverAFlippedByteInAnyFileAndNamesIt) {
-  ASSERT_TRUE(Save(1).ok());
-  for (const std::string file : {"current", "behaviour", "average", "optimizer"}) {
-    const std::string path = absl::StrCat(Save(2).value(), "/", file, ".safetensors");
-    FlipByteInTheMiddle(path);
-    EXPECT_THAT(ExpectFound(1), ElementsAre(AllOf(HasSubstr(path), HasSubstr("digest"))));
-  }
-}
-
-TEST_F(CheckpointTest, PassesOverTruncatedAndMissingFilesAndNamesThem) {
-  ASSERT_TRUE(Save(1).ok());
-  for (const std::string file : {"current.safetensors", "optimizer.safetensors", "checkpoint.json"}) {
+TEST_F(CheckpointTest, RefusesAFlippedByteAnywhereAndNamesTheFile) {
+  for (const std::string file : kFiles) {
     const std::string path = absl::StrCat(Save(2).value(), "/", file);
-    fs::resize_file(path, fs::file_size(path) - 3);
-    EXPECT_THAT(ExpectFound(1), ElementsAre(HasSubstr(path)));
-    fs::remove(path);
-    EXPECT_THAT(ExpectFound(1), ElementsAre(HasSubstr(path)));
+    const size_t size = fs::file_size(path), step = std::max<size_t>(size / 512, 1);
+    for (size_t position = 0; position < size; position += step) {
+      FlipByte(path, position);
+      ASSERT_THAT(Refusal(), HasSubstr(path)) << "byte " << position;
+      FlipByte(path, position);
+    }
+    ExpectFound(2);
   }
 }
 
-TEST_F(CheckpointTest, IsDataLossWhenAllAreBroken) {
-  for (const uint64_t update : {1, 2}) FlipByteInTheMiddle(Save(update).value() + "/average.safetensors");
-  std::vector<std::string> warnings;
-  const absl::Status status = FindCheckpoint(run_.path(), &warnings).status();
-  EXPECT_EQ(status.code(), absl::StatusCode::kDataLoss);
-  EXPECT_THAT(std::string(status.message()), HasSubstr("update-000002/average.safetensors"));
-  EXPECT_THAT(warnings, ElementsAre(HasSubstr("update-000002/"), HasSubstr("update-000001/")));
+TEST_F(CheckpointTest, RefusesEveryKindOfTruncationAndNamesTheFile) {
+  for (const std::string file : kFiles) {
+    const std::string path = absl::StrCat(Save(2).value(), "/", file), bytes = ReadFile(path).value();
+    for (const size_t size : {bytes.size() - 1, bytes.size() / 2, size_t{0}}) {
+      ASSERT_TRUE(WriteFileAtomically(path, bytes.substr(0, size)).ok());
+      ASSERT_THAT(Refusal(), HasSubstr(path)) << size << " bytes";
+    }
+    fs::remove(path);
+    ASSERT_THAT(Refusal(), HasSubstr(path));
+  }
 }
 
-TEST_F(CheckpointTest, IgnoresWhatAKilledSaveWasWriting) {
+// Going on from an older one is for the user to decide.
+TEST_F(CheckpointTest, NamesTheNewestWholeOneAndFindsItWhenTheBrokenOnesAreMovedAway) {
   ASSERT_TRUE(Save(1).ok());
-  fs::rename(Save(2).value(), run_ / "checkpoints/update-000002.tmp");
-  EXPECT_THAT(ExpectFound(1), IsEmpty());
   ASSERT_TRUE(Save(2).ok());
-  EXPECT_THAT(ExpectFound(2), IsEmpty());
-  EXPECT_THAT(Names(), UnorderedElementsAre("update-000001", "update-000002", "latest"));
+  for (const uint64_t update : {3, 4}) FlipByte(Save(update).value() + "/current.safetensors", 100);
+  EXPECT_THAT(Refusal(), AllOf(HasSubstr(Checkpoint("update-000004/current.safetensors")),
+                               HasSubstr(Checkpoint("update-000002") + " is whole: to go on from update 2, move " +
+                                         Checkpoint("update-000004") + " and " + Checkpoint("update-000003") +
+                                         " away and resume again")));
+  fs::rename(Checkpoint("update-000004"), Checkpoint("update-000004-broken"));
+  fs::remove_all(Checkpoint("update-000003"));
+  ExpectFound(2);
+}
+
+TEST_F(CheckpointTest, SaysSoWhenAllAreBroken) {
+  for (const uint64_t update : {1, 2}) FlipByte(Save(update).value() + "/average.safetensors", 100);
+  EXPECT_THAT(Refusal(), AllOf(HasSubstr("update-000002/average.safetensors"), HasSubstr("No other")));
+}
+
+TEST_F(CheckpointTest, NamesTheFormatOfAnotherVersion) {
+  const std::string folder = Save(1).value();
+  const std::string json = absl::StrReplaceAll(ReadFile(folder + "/checkpoint.json").value(),
+                                               {{"\"format\": 2", "\"format\": 7, \"x\": 1"}});
+  ASSERT_TRUE(WriteFileAtomically(folder + "/checkpoint.json", json).ok());
+  std::map<std::string, std::string> files;
+  for (const std::string file : kFiles)
+    if (file != kSha256SumsFile) files[file] = ReadFile(folder + "/" + file).value();
+  ASSERT_TRUE(WriteFileAtomically(folder + "/SHA256SUMS", FormatSha256Sums(files)).ok());
+  EXPECT_THAT(Refusal(), HasSubstr("format 7; this program reads format 2"));
+}
+
+TEST_F(CheckpointTest, RemovesWhatAKilledSaveWasWriting) {
+  ASSERT_TRUE(Save(1).ok());
+  fs::rename(Save(2).value(), Checkpoint("update-000002.tmp"));
+  ExpectFound(1);
+  ASSERT_TRUE(TidyCheckpoints(run_.path()).ok());
+  EXPECT_THAT(Names(), UnorderedElementsAre("update-000001", "latest"));
+  ExpectFound(1);
 }
 
 // Between the two renames of a save that replaces the checkpoint of the same update.
-TEST_F(CheckpointTest, FindsTheOneThatAKilledSaveMovedAside) {
+TEST_F(CheckpointTest, PutsBackTheOneThatAKilledSaveMovedAside) {
   const std::string folder = Save(1).value();
   fs::copy(folder, folder + ".tmp", fs::copy_options::recursive);
   fs::rename(folder, folder + ".old");
-  EXPECT_THAT(ExpectFound(1), IsEmpty());
-  ASSERT_TRUE(Save(2, /*keep=*/2).ok());
-  fs::remove_all(run_ / "checkpoints/update-000002");
-  EXPECT_THAT(ExpectFound(1), IsEmpty());
+  ASSERT_TRUE(TidyCheckpoints(run_.path()).ok());
+  EXPECT_THAT(Names(), UnorderedElementsAre("update-000001", "latest"));
+  ExpectFound(1);
 }
 
-TEST_F(CheckpointTest, PrefersWhatIsInPlaceToWhatWasMovedAside) {
+// After the second rename, while the one moved aside was being removed.
+TEST_F(CheckpointTest, RemovesTheOneThatWasMovedAsideWhenAnotherIsInItsPlace) {
   const std::string folder = Save(1).value();
   fs::copy(folder, folder + ".old", fs::copy_options::recursive);
-  fs::remove(folder + ".old/current.safetensors");  // the kill came while it was being removed
-  EXPECT_THAT(ExpectFound(1), IsEmpty());
-  ASSERT_TRUE(Save(1).ok());
+  fs::remove(folder + ".old/current.safetensors");
+  ASSERT_TRUE(TidyCheckpoints(run_.path()).ok());
   EXPECT_THAT(Names(), UnorderedElementsAre("update-000001", "latest"));
-  fs::copy(folder, folder + ".old", fs::copy_options::recursive);
-  FlipByteInTheMiddle(folder + "/current.safetensors");
-  EXPECT_THAT(ExpectFound(1), ElementsAre(HasSubstr(folder + "/current.safetensors")));
+  ExpectFound(1);
+}
+
+TEST_F(CheckpointTest, LeavesWhatIsNotACheckpointOfItsOwnAlone) {
+  for (const std::string name : {"update-000003.broken.old", "notes.tmp", "update-.tmp"})
+    ASSERT_TRUE(MakeDirectories(Checkpoint(name)).ok());
+  ASSERT_TRUE(TidyCheckpoints(run_.path()).ok());
+  EXPECT_THAT(Names(), UnorderedElementsAre("update-000003.broken.old", "notes.tmp", "update-.tmp"));
 }
 
 TEST_F(CheckpointTest, KeepsTheNewest) {
   for (const uint64_t update : {9, 10, 11, 12}) ASSERT_TRUE(Save(update, 2).ok());
   EXPECT_THAT(Names(), UnorderedElementsAre("update-000011", "update-000012", "latest"));
   for (const uint64_t update : {999'999, 1'000'000}) ASSERT_TRUE(Save(update, 2).ok());
-  EXPECT_THAT(ExpectFound(1'000'000), IsEmpty());
+  ExpectFound(1'000'000);
   EXPECT_THAT(Names(), UnorderedElementsAre("update-999999", "update-1000000", "latest"));
 }
 
-TEST_F(CheckpointTest, KeepsWhatItJustSavedBesideABrokenNewerOne) {
-  ASSERT_TRUE(Save(1).ok());
-  FlipByteInTheMiddle(Save(5).value() + "/current.safetensors");
-  ASSERT_TRUE(Save(2, /*keep=*/1).ok());
-  EXPECT_THAT(ExpectFound(2), ElementsAre(HasSubstr("update-000005/")));
-  EXPECT_FALSE(fs::exists(run_ / "checkpoints/update-000001"));
-}
-
-// In a process of its own, whose files may hold 256 bytes: the system's answer beyond is the same kind as a full disk's.
+// In a process of its own, whose files may hold 256 bytes: the system's answer beyond is the same kind as a full
+// disk's.
 TEST_F(CheckpointTest, LeavesTheOlderOnesWhenTheNewOneDoesNotFit) {
   ASSERT_TRUE(Save(1).ok());
   for (const uint64_t update : {1, 2}) {
@@ -197,7 +228,7 @@ TEST_F(CheckpointTest, LeavesTheOlderOnesWhenTheNewOneDoesNotFit) {
     int exit_status = -1;
     ASSERT_EQ(waitpid(child, &exit_status, 0), child);
     EXPECT_EQ(exit_status, 0);
-    EXPECT_THAT(ExpectFound(1), IsEmpty());
+    ExpectFound(1);
     EXPECT_THAT(Names(), UnorderedElementsAre("update-000001", "latest"));
   }
 }

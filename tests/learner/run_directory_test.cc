@@ -15,6 +15,7 @@ namespace {
 
 using ::testing::AllOf;
 using ::testing::HasSubstr;
+using ::testing::UnorderedElementsAre;
 
 TEST(RunDirectory, IsHeldByOneAndNamesTheHolder) {
   const TempFolder folder;
@@ -27,6 +28,24 @@ TEST(RunDirectory, IsHeldByOneAndNamesTheHolder) {
               AllOf(HasSubstr(path), HasSubstr(absl::StrCat("process ", getpid(), ";"))));
   held->reset();
   EXPECT_TRUE(RunDirectory::Open(path).ok());
+}
+
+TEST(RunDirectory, RemovesWhatAKilledProcessHadHalfWritten) {
+  const TempFolder folder;
+  for (const char* name : {"checkpoints/update-000001.tmp", "images/final", "export/peft", "endpoints"})
+    ASSERT_TRUE(MakeDirectories(folder / name).ok());
+  for (const char* name : {"checkpoints/update-000001.tmp/current.safetensors", "checkpoints/latest.tmpa1B2c3",
+                           "images/final/000.png.tmpa1B2c3", "export/peft/adapter_model.safetensors.tmpa1B2c3",
+                           "export/pytorch_lora_weights.safetensors.tmpa1B2c3"})
+    folder.Write(name, "half");
+  const std::string others = folder.Write("endpoints/actor-0.tmpa1B2c3", "another process is writing this");
+  const std::string whole = folder.Write("export/peft/adapter_config.json", "{}");
+  ASSERT_TRUE(RunDirectory::Open(folder.path()).ok());
+  std::vector<std::string> left;
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(folder.path()))
+    if (entry.is_regular_file()) left.push_back(entry.path().string());
+  EXPECT_THAT(left, UnorderedElementsAre(others, whole, folder / "lock"));
+  EXPECT_FALSE(std::filesystem::exists(folder / "checkpoints/update-000001.tmp"));
 }
 
 class MetricsTest : public ::testing::Test {

@@ -62,6 +62,34 @@ TEST(WriteFileAtomically, LeavesTheOldFileWhenTheNewOneDoesNotFit) {
   EXPECT_EQ(FilesIn(folder.path()), 1);
 }
 
+// Kills a writer at the first byte that does not fit, which is before it could remove its temporary file.
+TEST(RemoveTemporaryFiles, RemovesWhatAKilledWriterLeftAndNothingElse) {
+  const TempFolder folder;
+  ASSERT_TRUE(MakeDirectories(folder / "a/b").ok());
+  for (const std::string name : {"notes.tmp", "notes.tmp12345", "tmp123456", ".tmp123456", "x.tmp12-456", "a/b/x"})
+    folder.Write(name, "old");
+  for (const std::string name : {"a/b/x", "y"}) {
+    const pid_t child = fork();
+    ASSERT_GE(child, 0);
+    if (child == 0) {
+      const rlimit limit{4096, 4096};
+      setrlimit(RLIMIT_FSIZE, &limit);  // and SIGXFSZ ends the process
+      (void)WriteFileAtomically(folder / name, std::string(10'000, 'n'));
+      _exit(0);
+    }
+    int exit_status = -1;
+    ASSERT_EQ(waitpid(child, &exit_status, 0), child);
+    ASSERT_TRUE(WIFSIGNALED(exit_status));
+  }
+  ASSERT_EQ(FilesIn(folder.path()), 7);
+  ASSERT_EQ(FilesIn(folder / "a/b"), 2);
+  ASSERT_TRUE(RemoveTemporaryFiles(folder.path()).ok());
+  EXPECT_EQ(FilesIn(folder.path()), 6);
+  EXPECT_EQ(FilesIn(folder / "a/b"), 1);
+  EXPECT_EQ(ReadFile(folder / "a/b/x").value(), "old");
+  EXPECT_TRUE(RemoveTemporaryFiles(folder / "none").ok());
+}
+
 TEST(ReadFile, RefusesMoreThanItsLimit) {
   const TempFolder folder;
   const std::string path = folder.Write("x", std::string(100, 'x'));
