@@ -25,6 +25,9 @@ class WeightBinder {
   // The tensor called `name`. Missing, mis-shaped or not floating-point: an undefined tensor, and a line in Finish().
   at::Tensor Take(const std::string& name, at::IntArrayRef shape);
 
+  // Takes no offence at a tensor called `name`.
+  void Ignore(const std::string& name) { taken_.insert(name); }
+
   // Adds a complaint about a tensor to Finish()'s error.
   void Refuse(const std::string& name, const std::string& complaint);
 

@@ -7,7 +7,6 @@
 #include "common/nn/weight_binder.h"
 #include "common/sd3/config_fields.h"
 #include "common/sd3/text_activation.h"
-#include "common/tensor/safetensors.h"
 
 namespace flowawr {
 namespace {
@@ -42,9 +41,8 @@ absl::StatusOr<std::unique_ptr<const ClipTextEncoder>> ClipTextEncoder::Load(con
   FLOWAWR_ASSIGN_OR_RETURN(encoder->config_, LoadConfig(folder));
   const ClipTextConfig& config = encoder->config_;
   encoder->activation_ = TextActivationByName(config.hidden_act);
-  FLOWAWR_ASSIGN_OR_RETURN(auto tensors, LoadCheckpointTensors(folder, "model"));
-  tensors.erase("text_model.embeddings.position_ids");  // a constant that old files hold
-  WeightBinder binder(std::move(tensors), dtype, absl::StrCat(folder, "/model.safetensors"));
+  FLOWAWR_ASSIGN_OR_RETURN(WeightBinder binder, WeightBinder::Open(folder, "model", dtype));
+  binder.Ignore("text_model.embeddings.position_ids");  // a constant that old files hold
   const int64_t width = config.hidden_size, inner = config.intermediate_size;
   auto linear = [&](const std::string& name, int64_t out, int64_t in) {
     return Linear{binder.Take(name + ".weight", {out, in}), binder.Take(name + ".bias", {out})};

@@ -8,9 +8,7 @@ namespace flowawr {
 
 absl::StatusOr<SchedulerConfig> SchedulerConfig::Load(const std::string& folder) {
   FLOWAWR_ASSIGN_OR_RETURN(ConfigFields fields, ConfigFields::Load(absl::StrCat(folder, "/scheduler_config.json")));
-  const std::string kind = fields.String("_class_name", "");
-  fields.Require(kind == "FlowMatchEulerDiscreteScheduler",
-                 absl::StrCat("_class_name is \"", kind, "\", expected FlowMatchEulerDiscreteScheduler"));
+  fields.RequireClass("FlowMatchEulerDiscreteScheduler", /*may_be_absent=*/false);
   SchedulerConfig config;
   config.shift = fields.Number("shift", 1.0);
   fields.Require(config.shift > 0, "shift must be positive");

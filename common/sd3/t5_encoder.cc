@@ -11,7 +11,6 @@
 #include "common/nn/weight_binder.h"
 #include "common/sd3/config_fields.h"
 #include "common/sd3/text_activation.h"
-#include "common/tensor/safetensors.h"
 
 namespace flowawr {
 namespace {
@@ -62,11 +61,10 @@ absl::StatusOr<std::unique_ptr<const T5Encoder>> T5Encoder::Load(const std::stri
   FLOWAWR_ASSIGN_OR_RETURN(encoder->config_, LoadConfig(folder));
   const T5Config& config = encoder->config_;
   encoder->activation_ = TextActivationByName(config.activation);
-  FLOWAWR_ASSIGN_OR_RETURN(auto tensors, LoadCheckpointTensors(folder, "model"));
+  FLOWAWR_ASSIGN_OR_RETURN(WeightBinder binder, WeightBinder::Open(folder, "model", dtype));
   // The embedding has two names; where both are there they are one tensor.
-  const bool has_shared = tensors.contains("shared.weight");
-  if (has_shared) tensors.erase("encoder.embed_tokens.weight");
-  WeightBinder binder(std::move(tensors), dtype, absl::StrCat(folder, "/model.safetensors"));
+  const bool has_shared = binder.Has("shared.weight");
+  if (has_shared) binder.Ignore("encoder.embed_tokens.weight");
   const int64_t width = config.d_model, inner = config.num_heads * config.d_kv;
   encoder->embedding_ =
       binder.Take(has_shared ? "shared.weight" : "encoder.embed_tokens.weight", {config.vocab_size, width});

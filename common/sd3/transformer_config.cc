@@ -5,7 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "common/base/status.h"
-#include "common/sd3/model_config.h"
+#include "common/sd3/config_fields.h"
 
 namespace flowawr {
 
@@ -19,41 +19,32 @@ std::string TransformerConfig::Canonical() const {
 }
 
 absl::StatusOr<TransformerConfig> ParseTransformerConfig(absl::string_view json, const std::string& name_for_errors) {
-  FLOWAWR_ASSIGN_OR_RETURN(ModelConfigReader reader,
-                           ModelConfigReader::Parse(json, "SD3Transformer2DModel", name_for_errors));
+  FLOWAWR_ASSIGN_OR_RETURN(ConfigFields fields, ConfigFields::Parse(json, name_for_errors));
+  fields.RequireClass("SD3Transformer2DModel", /*may_be_absent=*/true);
   TransformerConfig config;
-  config.sample_size = reader.Int("sample_size", config.sample_size);
-  config.patch_size = reader.Int("patch_size", config.patch_size);
-  config.in_channels = reader.Int("in_channels", config.in_channels);
-  config.out_channels = reader.Int("out_channels", config.in_channels);
-  config.num_layers = reader.Int("num_layers", config.num_layers);
-  config.attention_head_dim = reader.Int("attention_head_dim", config.attention_head_dim);
-  config.num_attention_heads = reader.Int("num_attention_heads", config.num_attention_heads);
-  config.joint_attention_dim = reader.Int("joint_attention_dim", config.joint_attention_dim);
-  config.caption_projection_dim = reader.Int("caption_projection_dim", config.caption_projection_dim);
-  config.pooled_projection_dim = reader.Int("pooled_projection_dim", config.pooled_projection_dim);
-  config.pos_embed_max_size = reader.Int("pos_embed_max_size", config.pos_embed_max_size);
-  const std::vector<int64_t> dual = reader.Ints("dual_attention_layers", {});
+  config.sample_size = fields.Int("sample_size", config.sample_size);
+  config.patch_size = fields.Int("patch_size", config.patch_size);
+  config.in_channels = fields.Int("in_channels", config.in_channels);
+  config.out_channels = fields.Int("out_channels", config.in_channels);
+  config.num_layers = fields.Int("num_layers", config.num_layers);
+  config.attention_head_dim = fields.Int("attention_head_dim", config.attention_head_dim);
+  config.num_attention_heads = fields.Int("num_attention_heads", config.num_attention_heads);
+  config.joint_attention_dim = fields.Int("joint_attention_dim", config.joint_attention_dim);
+  config.caption_projection_dim = fields.Int("caption_projection_dim", config.caption_projection_dim);
+  config.pooled_projection_dim = fields.Int("pooled_projection_dim", config.pooled_projection_dim);
+  config.pos_embed_max_size = fields.Int("pos_embed_max_size", config.pos_embed_max_size);
+  const std::vector<int64_t> dual = fields.Ints("dual_attention_layers", {});
   config.dual_attention_layers.insert(dual.begin(), dual.end());
-  const std::string qk_norm = reader.String("qk_norm", "");
+  const std::string qk_norm = fields.String("qk_norm", "");
   config.has_qk_norm = !qk_norm.empty();
 
-  reader.Require(qk_norm.empty() || qk_norm == "rms_norm",
+  fields.Require(qk_norm.empty() || qk_norm == "rms_norm",
                  absl::StrCat("qk_norm \"", qk_norm, "\" is not supported; \"rms_norm\" and null are"));
-  reader.Require(config.caption_projection_dim == config.inner_dim(),
+  fields.Require(config.caption_projection_dim == config.inner_dim(),
                  absl::StrCat("caption_projection_dim ", config.caption_projection_dim,
                               " differs from num_attention_heads * attention_head_dim = ", config.inner_dim()));
-  for (const auto& [field, size] : {std::pair{"patch_size", config.patch_size},
-                                    {"in_channels", config.in_channels},
-                                    {"num_layers", config.num_layers},
-                                    {"attention_head_dim", config.attention_head_dim},
-                                    {"num_attention_heads", config.num_attention_heads},
-                                    {"joint_attention_dim", config.joint_attention_dim},
-                                    {"pooled_projection_dim", config.pooled_projection_dim},
-                                    {"pos_embed_max_size", config.pos_embed_max_size}}) {
-    reader.Require(size > 0, absl::StrCat(field, " must be positive"));
-  }
-  FLOWAWR_RETURN_IF_ERROR(reader.Finish());
+  fields.RefuseUnknown();
+  FLOWAWR_RETURN_IF_ERROR(fields.Finish());
   return config;
 }
 

@@ -9,7 +9,7 @@
 #include "common/base/file.h"
 #include "common/base/status.h"
 #include "common/nn/weight_binder.h"
-#include "common/sd3/model_config.h"
+#include "common/sd3/config_fields.h"
 
 namespace flowawr {
 namespace {
@@ -225,42 +225,43 @@ struct Vae::Weights {
 };
 
 absl::StatusOr<VaeConfig> ParseVaeConfig(absl::string_view json, const std::string& name_for_errors) {
-  FLOWAWR_ASSIGN_OR_RETURN(ModelConfigReader reader, ModelConfigReader::Parse(json, "AutoencoderKL", name_for_errors));
+  FLOWAWR_ASSIGN_OR_RETURN(ConfigFields fields, ConfigFields::Parse(json, name_for_errors));
+  fields.RequireClass("AutoencoderKL", /*may_be_absent=*/true);
   VaeConfig config;
-  config.in_channels = reader.Int("in_channels", config.in_channels);
-  config.out_channels = reader.Int("out_channels", config.out_channels);
-  config.latent_channels = reader.Int("latent_channels", config.latent_channels);
-  config.block_out_channels = reader.Ints("block_out_channels", config.block_out_channels);
-  config.layers_per_block = reader.Int("layers_per_block", config.layers_per_block);
-  config.norm_num_groups = reader.Int("norm_num_groups", config.norm_num_groups);
-  config.scaling_factor = reader.Double("scaling_factor", config.scaling_factor);
-  config.shift_factor = reader.Double("shift_factor", config.shift_factor);
-  config.use_quant_conv = reader.Bool("use_quant_conv", config.use_quant_conv);
-  config.use_post_quant_conv = reader.Bool("use_post_quant_conv", config.use_post_quant_conv);
-  config.mid_block_add_attention = reader.Bool("mid_block_add_attention", config.mid_block_add_attention);
-  reader.Ignore("sample_size");
-  reader.Ignore("force_upcast");
+  config.in_channels = fields.Int("in_channels", config.in_channels);
+  config.out_channels = fields.Int("out_channels", config.out_channels);
+  config.latent_channels = fields.Int("latent_channels", config.latent_channels);
+  config.block_out_channels = fields.Ints("block_out_channels", config.block_out_channels);
+  config.layers_per_block = fields.Int("layers_per_block", config.layers_per_block);
+  config.norm_num_groups = fields.Int("norm_num_groups", config.norm_num_groups);
+  config.scaling_factor = fields.Number("scaling_factor", config.scaling_factor);
+  config.shift_factor = fields.Number("shift_factor", config.shift_factor);
+  config.use_quant_conv = fields.Bool("use_quant_conv", config.use_quant_conv);
+  config.use_post_quant_conv = fields.Bool("use_post_quant_conv", config.use_post_quant_conv);
+  config.mid_block_add_attention = fields.Bool("mid_block_add_attention", config.mid_block_add_attention);
+  fields.Ignore("sample_size");
+  fields.Ignore("force_upcast");
 
-  reader.Require(reader.String("act_fn", "silu") == "silu", "act_fn must be silu");
+  fields.Require(fields.String("act_fn", "silu") == "silu", "act_fn must be silu");
   const auto require_blocks = [&](const std::string& field, const std::string& type) {
-    std::vector<std::string> types = reader.Strings(field);
+    std::vector<std::string> types = fields.Strings(field);
     if (types.empty()) types = {type};
     for (const std::string& found : types) {
-      reader.Require(found == type, absl::StrCat(field, " holds ", found, "; only ", type, " is supported"));
+      fields.Require(found == type, absl::StrCat(field, " holds ", found, "; only ", type, " is supported"));
     }
-    reader.Require(types.size() == config.block_out_channels.size(),
+    fields.Require(types.size() == config.block_out_channels.size(),
                    absl::StrCat(field, " and block_out_channels differ in length"));
   };
   require_blocks("down_block_types", "DownEncoderBlock2D");
   require_blocks("up_block_types", "UpDecoderBlock2D");
-  reader.Require(!config.block_out_channels.empty() && config.norm_num_groups > 0,
-                 "block_out_channels or groups empty");
+  fields.Require(!config.block_out_channels.empty(), "block_out_channels is empty");
   for (const int64_t channels : config.block_out_channels) {
-    reader.Require(channels > 0 && config.norm_num_groups > 0 && channels % config.norm_num_groups == 0,
+    fields.Require(channels > 0 && channels % config.norm_num_groups == 0,
                    absl::StrCat(channels, " channels do not divide into ", config.norm_num_groups, " norm groups"));
   }
-  reader.Require(config.scaling_factor > 0, "scaling_factor must be positive");
-  FLOWAWR_RETURN_IF_ERROR(reader.Finish());
+  fields.Require(config.scaling_factor > 0, "scaling_factor must be positive");
+  fields.RefuseUnknown();
+  FLOWAWR_RETURN_IF_ERROR(fields.Finish());
   return config;
 }
 
