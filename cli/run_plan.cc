@@ -9,6 +9,7 @@
 #include "common/base/status.h"
 #include "common/config/prompts.h"
 #include "common/config/run_config.h"
+#include "common/sd3/model_folder.h"
 
 namespace flowawr {
 namespace {
@@ -18,16 +19,6 @@ namespace fs = std::filesystem;
 bool Exists(const std::string& path) {
   std::error_code error;
   return fs::exists(path, error);
-}
-
-absl::Status CheckModel(const std::string& folder) {
-  if (Exists(folder + "/model_index.json")) return absl::OkStatus();
-  const char* const what =
-      Exists(folder) ? " is not a diffusers folder: it has no model_index.json" : " does not exist";
-  return absl::NotFoundError(absl::StrCat(
-      "model.path: ", folder, what,
-      "; it is relative to the working directory. The embedded model is models/tiny-sd3, from the repository's root; "
-      "docs/operations.md says how to get Stable Diffusion 3.5"));
 }
 
 absl::Status CheckPrompts(const v1::PromptsConfig& prompts) {
@@ -71,7 +62,7 @@ absl::StatusOr<RunPlan> PlanRun(const RunRequest& request) {
   FLOWAWR_ASSIGN_OR_RETURN(plan.config, LoadRunConfig(request.config, request.overrides));
   if (!request.run_dir.empty()) plan.config.set_run_dir(request.run_dir);
   FLOWAWR_ASSIGN_OR_RETURN(plan.continues, CheckRunFolder(plan.run_dir(), request.resume));
-  FLOWAWR_RETURN_IF_ERROR(CheckModel(plan.config.model().path()));
+  FLOWAWR_RETURN_IF_ERROR(Annotate(CheckModelFolder(plan.config.model().path()), "model.path"));
   FLOWAWR_RETURN_IF_ERROR(CheckPrompts(plan.config.prompts()));
   FLOWAWR_RETURN_IF_ERROR(CheckPrograms(plan.binaries));
 

@@ -76,8 +76,13 @@ absl::Status SampleImages(const Pipeline& pipeline, const BoundAdapter* adapter,
 
 absl::StatusOr<BoundAdapter> BindPeftFolder(const Transformer& transformer, const std::string& folder) {
   const std::string file = folder + "/adapter_config.json";
-  FLOWAWR_ASSIGN_OR_RETURN(const std::string text, ReadFile(file, size_t{1} << 20));
-  const nlohmann::json config = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
+  const absl::StatusOr<std::string> text = ReadFile(file, size_t{1} << 20);
+  if (absl::IsNotFound(text.status()))
+    return absl::NotFoundError(absl::StrCat(text.status().message(),
+                                            "; an adapter is a folder with adapter_config.json and "
+                                            "adapter_model.safetensors, like RUN_DIR/export/peft of a run that is done"));
+  FLOWAWR_RETURN_IF_ERROR(text.status());
+  const nlohmann::json config = nlohmann::json::parse(*text, nullptr, /*allow_exceptions=*/false);
   if (!config.is_object()) return absl::InvalidArgumentError(absl::StrCat(file, ": not a JSON object"));
   const auto field = [&config](const char* name) { return config.contains(name) ? config[name] : nlohmann::json(); };
   const nlohmann::json rank = field("r"), alpha = field("lora_alpha"), modules = field("target_modules");

@@ -20,6 +20,7 @@
 #include "common/process/start_metrics.h"
 #include "common/rpc/endpoint_file.h"
 #include "common/rpc/server.h"
+#include "common/sd3/model_folder.h"
 #include "common/sd3/scheduler.h"
 #include "common/sd3/vae.h"
 #include "learner/control_service.h"
@@ -122,6 +123,7 @@ absl::Status RunLearner(const LearnerOptions& options, const std::function<bool(
     FLOWAWR_ASSIGN_OR_RETURN(heldout, LoadPrompts(config.prompts().heldout()));
   }
   const std::string& model = config.model().path();
+  FLOWAWR_RETURN_IF_ERROR(CheckModelFolder(model));
   FLOWAWR_ASSIGN_OR_RETURN(const SchedulerConfig scheduler, SchedulerConfig::Load(model + "/scheduler"));
   const at::ScalarType dtype = config.model().dtype() == v1::BFLOAT16 ? at::kBFloat16 : at::kFloat;
   FLOWAWR_ASSIGN_OR_RETURN(const auto transformer, Transformer::Load(model + "/transformer", dtype));

@@ -9,6 +9,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/strip.h"
 #include "common/base/status.h"
+#include "common/sd3/model_folder.h"
 #include "common/tensor/strict_json.h"
 
 namespace flowawr {
@@ -74,6 +75,7 @@ absl::StatusOr<std::unique_ptr<Pipeline>> Pipeline::Load(const std::string& fold
   if (options.max_sequence_length < 1 || options.max_sequence_length > 512)
     return absl::InvalidArgumentError(
         absl::StrCat("max_sequence_length ", options.max_sequence_length, "; expected 1 to 512"));
+  FLOWAWR_RETURN_IF_ERROR(CheckModelFolder(folder));
   FLOWAWR_ASSIGN_OR_RETURN(nlohmann::json index, ReadStrictJson(absl::StrCat(folder, "/model_index.json")));
   if (!index.is_object() || index.value("_class_name", nlohmann::json()) != "StableDiffusion3Pipeline")
     return absl::InvalidArgumentError(

@@ -21,6 +21,7 @@
 namespace flowawr {
 namespace {
 
+using testing::AllOf;
 using testing::HasSubstr;
 
 constexpr char kModel[] = "models/tiny-sd3";
@@ -107,6 +108,11 @@ TEST(PipelineTest, RefusesASequenceLengthOutOfRange) {
 
 TEST(PipelineTest, SaysWhatIsMissing) {
   const TempFolder folder;
+  for (const std::string& path : {folder / "none", folder.path()}) {
+    const absl::Status missing = Pipeline::Load(path, {}).status();
+    EXPECT_EQ(missing.code(), absl::StatusCode::kNotFound);
+    EXPECT_THAT(missing.message(), AllOf(HasSubstr(path), HasSubstr("The embedded model is models/tiny-sd3")));
+  }
   folder.Write("model_index.json", R"({"_class_name": "StableDiffusion3Pipeline", "vae": ["diffusers", "Other"]})");
   const absl::Status status = Pipeline::Load(folder.path(), {}).status();
   for (const char* part :
