@@ -22,6 +22,7 @@ if(MOLD)
 endif()
 
 if(FLOWAWR_SANITIZE)
+  set(CMAKE_CXX_FLAGS_RELWITHDEBINFO "-O1 -g1 -DNDEBUG")  # enough for their reports, and compiles in half the time
   add_compile_options(-fsanitize=${FLOWAWR_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
   add_link_options(-fsanitize=${FLOWAWR_SANITIZE})
   if(FLOWAWR_SANITIZE MATCHES "thread")
