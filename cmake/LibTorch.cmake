@@ -28,6 +28,9 @@ target_link_options(libtorch INTERFACE "-Wl,-rpath,${torch_root}/lib" "-Wl,--no-
 target_link_libraries(libtorch INTERFACE torch torch_cpu c10)
 # Protobuf's targets bring -pthread; a precompiled header only serves files with the same flags.
 target_compile_options(libtorch INTERFACE -pthread)
+if(FLOWAWR_SANITIZE MATCHES "thread")
+  target_compile_options(libtorch INTERFACE -Wno-tsan)  # the headers have fences, which ThreadSanitizer does not know
+endif()
 foreach(cuda_library torch_cuda c10_cuda)
   if(EXISTS "${torch_root}/lib/lib${cuda_library}.so")
     target_link_libraries(libtorch INTERFACE ${cuda_library})

@@ -26,7 +26,8 @@ if(FLOWAWR_SANITIZE)
   add_compile_options(-fsanitize=${FLOWAWR_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
   add_link_options(-fsanitize=${FLOWAWR_SANITIZE})
   if(FLOWAWR_SANITIZE MATCHES "thread")
-    set(FLOWAWR_SANITIZER_SRCS ${CMAKE_SOURCE_DIR}/tests/testing/tsan_abseil.cc)  # in every executable
+    set(FLOWAWR_SANITIZER_SRCS  # in every executable
+      ${CMAKE_SOURCE_DIR}/tests/testing/tsan_abseil.cc ${CMAKE_SOURCE_DIR}/tests/testing/tsan_third_party.cc)
   endif()
 endif()
 

@@ -46,6 +46,12 @@ void GiveUp(void* mutex, unsigned flags = 0) {
 
 }  // namespace
 
+// So that a new lock in the same memory has no past.
+Mutex::~Mutex() {
+  REAL(void (*)(Mutex*), "_ZN", "5MutexD1Ev")(this);
+  __tsan_mutex_destroy(this, __tsan_mutex_linker_init);
+}
+
 void Mutex::Lock() {
   Locking locking(this);
   REAL(void (*)(Mutex*), "_ZN", "5Mutex4LockEv")(this);
@@ -94,10 +100,11 @@ void Mutex::LockWhen(const Condition& condition) {
   REAL(void (*)(Mutex*, const Condition&), "_ZN", "5Mutex8LockWhenERKNS0_9ConditionE")(this, condition);
 }
 
-bool Mutex::LockWhenWithTimeout(const Condition& condition, Duration timeout) {
+// LockWhenWithTimeout() of the library calls this one.
+bool Mutex::LockWhenWithDeadline(const Condition& condition, Time deadline) {
   Locking locking(this);
-  return REAL(bool (*)(Mutex*, const Condition&, Duration), "_ZN",
-              "5Mutex19LockWhenWithTimeoutERKNS0_9ConditionENS0_8DurationE")(this, condition, timeout);
+  return REAL(bool (*)(Mutex*, const Condition&, Time), "_ZN",
+              "5Mutex20LockWhenWithDeadlineERKNS0_9ConditionENS0_4TimeE")(this, condition, deadline);
 }
 
 void CondVar::Wait(Mutex* mutex) {
@@ -106,11 +113,12 @@ void CondVar::Wait(Mutex* mutex) {
   REAL(void (*)(CondVar*, Mutex*), "_ZN", "7CondVar4WaitEPNS0_5MutexE")(this, mutex);
 }
 
-bool CondVar::WaitWithTimeout(Mutex* mutex, Duration timeout) {
+// WaitWithTimeout() of the library calls this one.
+bool CondVar::WaitWithDeadline(Mutex* mutex, Time deadline) {
   GiveUp(mutex);
   Locking locking(mutex);
-  return REAL(bool (*)(CondVar*, Mutex*, Duration), "_ZN", "7CondVar15WaitWithTimeoutEPNS0_5MutexENS0_8DurationE")(
-      this, mutex, timeout);
+  return REAL(bool (*)(CondVar*, Mutex*, Time), "_ZN", "7CondVar16WaitWithDeadlineEPNS0_5MutexENS0_4TimeE")(this, mutex,
+                                                                                                            deadline);
 }
 
 void Notification::Notify() {
