@@ -1,7 +1,7 @@
 #include "cli/run_plan.h"
 
-#include <algorithm>
 #include <filesystem>
+#include <map>
 #include <system_error>
 
 #include "absl/strings/str_cat.h"
@@ -49,6 +49,14 @@ absl::StatusOr<bool> CheckRunFolder(const std::string& folder, bool resume) {
   return fs::directory_iterator(folder + "/checkpoints", error) != fs::directory_iterator();
 }
 
+// NAME[,option=value...], as of the reward server's --scorer; by name, so that the same term gives the same text.
+std::string ScorerArgument(const v1::RewardTerm& term) {
+  const std::map<std::string, std::string> options(term.options().begin(), term.options().end());
+  std::string text = term.scorer();
+  for (const auto& [name, value] : options) absl::StrAppend(&text, ",", name, "=", value);
+  return text;
+}
+
 void AddMetricsOptions(const RunPlan& plan, const std::string& process, std::vector<std::string>& command) {
   command.insert(command.end(), {"--metrics", absl::StrCat(plan.config.network().metrics_host(), ":0"),
                                  "--metrics-endpoint-file", plan.EndpointFile(process + ".metrics")});
@@ -72,10 +80,8 @@ absl::StatusOr<RunPlan> PlanRun(const RunRequest& request) {
   local.set_actors(plan.budget.actors);
   local.set_actor_threads(plan.budget.actor_threads);
   local.set_reward_threads(plan.budget.reward_threads);
-  for (const v1::RewardTerm& term : plan.config.rewards().terms()) {
-    const bool is_new = std::find(plan.scorers.begin(), plan.scorers.end(), term.scorer()) == plan.scorers.end();
-    if (term.endpoint().empty() && is_new) plan.scorers.push_back(term.scorer());
-  }
+  for (const v1::RewardTerm& term : plan.config.rewards().terms())
+    if (term.endpoint().empty()) plan.scorers.push_back(ScorerArgument(term));
   return plan;
 }
 
@@ -91,10 +97,14 @@ absl::Status PrepareRunFolder(const RunPlan& plan) {
 
 std::vector<std::string> RewardServerCommand(const RunPlan& plan, const std::string& listen) {
   std::vector<std::string> command = {plan.binaries + "/flowawr-reward-server",
-                                      "--listen", listen,
-                                      "--threads", absl::StrCat(plan.budget.reward_threads),
-                                      "--endpoint-file", plan.EndpointFile("reward-server"),
-                                      "--network-config", plan.ConfigFile()};
+                                      "--listen",
+                                      listen,
+                                      "--threads",
+                                      absl::StrCat(plan.budget.reward_threads),
+                                      "--endpoint-file",
+                                      plan.EndpointFile("reward-server"),
+                                      "--network-config",
+                                      plan.ConfigFile()};
   for (const std::string& scorer : plan.scorers) command.insert(command.end(), {"--scorer", scorer});
   AddMetricsOptions(plan, "reward-server", command);
   return command;
@@ -111,11 +121,9 @@ std::vector<std::string> LearnerCommand(const RunPlan& plan, const std::string& 
 
 std::vector<std::string> ActorCommand(const RunPlan& plan, int index, const std::string& learner_endpoint) {
   const std::string name = absl::StrCat("actor-", index);
-  std::vector<std::string> command = {plan.binaries + "/flowawr-actor",
-                                      "--learner", learner_endpoint,
-                                      "--id", name,
-                                      "--threads", absl::StrCat(plan.budget.actor_threads),
-                                      "--network-config", plan.ConfigFile()};
+  std::vector<std::string> command = {
+      plan.binaries + "/flowawr-actor",        "--learner",        learner_endpoint, "--id", name, "--threads",
+      absl::StrCat(plan.budget.actor_threads), "--network-config", plan.ConfigFile()};
   AddMetricsOptions(plan, name, command);
   return command;
 }

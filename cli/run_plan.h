@@ -24,7 +24,7 @@ struct RunPlan {
   ThreadBudget budget;
   std::string binaries;
   bool continues = false;            // from a checkpoint; a run to resume that has none begins anew
-  std::vector<std::string> scorers;  // that the run's own reward server loads; empty: there is none
+  std::vector<std::string> scorers;  // NAME[,option=value...] for the run's own reward server; empty: there is none
 
   const std::string& run_dir() const { return config.run_dir(); }
   std::string ConfigFile() const { return run_dir() + "/config.yaml"; }

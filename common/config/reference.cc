@@ -38,6 +38,7 @@ std::string DefaultOf(const FieldDescriptor& field) {
     return absl::StrCat("`", text, "`");
   }
   if (rule.required()) return "**required**";
+  if (field.is_map()) return "empty";
   switch (field.cpp_type()) {
     case FieldDescriptor::CPPTYPE_STRING:
       return "empty";
@@ -57,7 +58,7 @@ void AppendTable(const Descriptor& type, std::string& out) {
   absl::StrAppend(&out, "\n| field | default | accepted | meaning |\n|---|---|---|---|\n");
   for (int i = 0; i < type.field_count(); ++i) {
     const FieldDescriptor& field = *type.field(i);
-    if (field.cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE) continue;
+    if (field.cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE && !field.is_map()) continue;
     absl::StrAppend(&out, "| `", field.name(), "` | ", DefaultOf(field), " | ", AcceptedCell(field), " | ",
                     absl::StrReplaceAll(RuleOf(field).help(), {{"|", "\\|"}}), " |\n");
   }
@@ -67,7 +68,7 @@ void AppendTable(const Descriptor& type, std::string& out) {
 void AppendSections(const Descriptor& type, const std::string& prefix, std::string& out) {
   for (int i = 0; i < type.field_count(); ++i) {
     const FieldDescriptor& field = *type.field(i);
-    if (field.cpp_type() != FieldDescriptor::CPPTYPE_MESSAGE) continue;
+    if (field.cpp_type() != FieldDescriptor::CPPTYPE_MESSAGE || field.is_map()) continue;
     const std::string path = absl::StrCat(prefix, field.name(), field.is_repeated() ? ".N" : "");
     absl::StrAppend(&out, "\n## ", path, "\n");
     if (field.is_repeated())

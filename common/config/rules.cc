@@ -30,6 +30,7 @@ void FindMissing(const Message& message, const std::string& prefix, Violations& 
       const std::string& help = RuleOf(*field).help();
       if (is_empty) found.push_back({path, absl::StrCat("is required", help.empty() ? "" : ": ", help)});
     }
+    if (field->is_map()) continue;
     if (is_section && field->is_repeated()) {
       for (int element = 0; element < reflection.FieldSize(message, field); ++element)
         FindMissing(reflection.GetRepeatedMessage(message, field, element), absl::StrCat(path, ".", element, "."),
@@ -75,6 +76,21 @@ void CheckEvaluation(const v1::RunConfig& config, Violations& found) {
   if (config.train().target_reward() != 0) needs("train.target_reward", "train.target_reward: 0");
 }
 
+// They become one argument of the reward server: NAME,option=value,...
+void CheckScorerOptions(const v1::RewardTerm& term, const std::string& path, Violations& found) {
+  if (term.options().empty()) return;
+  if (!term.endpoint().empty())
+    found.push_back({path, absl::StrCat("are for the reward server that `flowawr run` starts, but this term's is ",
+                                        term.endpoint(), "; give them to that one, by its --scorer")});
+  const std::map<std::string, std::string> options(term.options().begin(), term.options().end());
+  for (const auto& [name, value] : options) {
+    if (name.empty() || name.find_first_of(",=") != std::string::npos || value.find(',') != std::string::npos)
+      found.push_back({absl::StrCat(path, ".", name),
+                       "a name must hold something and neither , nor =, a value no ,: the reward server reads "
+                       "NAME,option=value,..."});
+  }
+}
+
 void CheckRewards(const v1::RewardsConfig& rewards, Violations& found) {
   std::map<std::pair<std::string, std::string>, int> seen;
   double sum = 0, sum_of_sizes = 0;
@@ -92,6 +108,7 @@ void CheckRewards(const v1::RewardsConfig& rewards, Violations& found) {
     if (!term.endpoint().empty())
       if (const auto address = ParseHostPort(term.endpoint()); !address.ok())
         found.push_back({path + ".endpoint", std::string(address.status().message())});
+    CheckScorerOptions(term, path + ".options", found);
     sum += term.weight();
     sum_of_sizes += std::fabs(term.weight());
   }

@@ -68,6 +68,7 @@ std::string AcceptedElement(const FieldDescriptor& field) {
 const v1::FieldRule& RuleOf(const FieldDescriptor& field) { return field.options().GetExtension(v1::rule); }
 
 std::string Accepted(const FieldDescriptor& field) {
+  if (field.is_map()) return "a section of names and values";
   return absl::StrCat(field.is_repeated() ? "a list of " : "", AcceptedElement(field));
 }
 

@@ -37,6 +37,21 @@ void Store(const FieldDescriptor& field, Message& message, const Value& value, S
   }
 }
 
+// One entry of a map of text to text.
+void SetMapEntry(const FieldDescriptor& field, const std::string& key, const std::string& value, Message& message) {
+  const Reflection& reflection = *message.GetReflection();
+  const FieldDescriptor* key_field = field.message_type()->map_key();
+  const FieldDescriptor* value_field = field.message_type()->map_value();
+  for (int i = 0; i < reflection.FieldSize(message, &field); ++i) {
+    Message* entry = reflection.MutableRepeatedMessage(&message, &field, i);
+    if (entry->GetReflection()->GetString(*entry, key_field) == key)
+      return entry->GetReflection()->SetString(entry, value_field, value);
+  }
+  Message* entry = reflection.AddMessage(&message, &field);
+  entry->GetReflection()->SetString(entry, key_field, key);
+  entry->GetReflection()->SetString(entry, value_field, value);
+}
+
 }  // namespace
 
 void YamlReader::Remember(const std::string& path, const YAML::Mark& mark) {
@@ -121,6 +136,7 @@ void YamlReader::UnknownField(const std::string& name, const std::string& path, 
 void YamlReader::ReadField(const YAML::Node& node, const FieldDescriptor& field, const std::string& path,
                            Message& message) {
   if (!field.is_repeated()) return ReadValue(node, field, path, message);
+  if (field.is_map()) return ReadMap(node, field, path, message);
   if (!node.IsSequence()) return AddError(path, absl::StrCat("expected ", Accepted(field)));
   message.GetReflection()->ClearField(&message, &field);
   int index = 0;
@@ -128,6 +144,27 @@ void YamlReader::ReadField(const YAML::Node& node, const FieldDescriptor& field,
     const std::string element_path = absl::StrCat(path, ".", index++);
     Remember(element_path, element.Mark());
     ReadValue(element, field, element_path, message);
+  }
+}
+
+void YamlReader::ReadMap(const YAML::Node& node, const FieldDescriptor& field, const std::string& path,
+                         Message& message) {
+  message.GetReflection()->ClearField(&message, &field);
+  if (node.IsNull()) return;
+  if (!node.IsMap()) return AddError(path, absl::StrCat("expected ", Accepted(field)));
+  std::set<std::string> seen;
+  for (const auto& entry : node) {
+    if (!entry.first.IsScalar() || !entry.second.IsScalar()) {
+      AddError(path, absl::StrCat("expected ", Accepted(field), ", each a single value"));
+      continue;
+    }
+    const std::string entry_path = Join(path, entry.first.Scalar());
+    Remember(entry_path, entry.first.Mark());
+    if (!seen.insert(entry.first.Scalar()).second) {
+      AddError(entry_path, "written twice; keep one");
+      continue;
+    }
+    SetMapEntry(field, entry.first.Scalar(), entry.second.Scalar(), message);
   }
 }
 
@@ -253,6 +290,11 @@ void YamlReader::Assign(const std::vector<std::string>& steps, const std::string
       continue;
     }
     path = Join(path, steps[++i]);
+    if (field->is_map()) {
+      if (i + 1 < steps.size()) return AddError(path, "is no section");
+      Remember(path, YAML::Mark::null_mark());
+      return SetMapEntry(*field, steps[i], value, *message);
+    }
     const int size = reflection.FieldSize(*message, field);
     int index = -1;
     if (!absl::SimpleAtoi(steps[i], &index) || index < 0 || index > size)

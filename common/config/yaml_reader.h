@@ -34,6 +34,9 @@ class YamlReader {
   // A whole field: a value, a section or a list.
   void ReadField(const YAML::Node& node, const google::protobuf::FieldDescriptor& field, const std::string& path,
                  google::protobuf::Message& message);
+  // A map of text to text, e.g. options.
+  void ReadMap(const YAML::Node& node, const google::protobuf::FieldDescriptor& field, const std::string& path,
+               google::protobuf::Message& message);
   // One value; added when the field is a list.
   void ReadValue(const YAML::Node& node, const google::protobuf::FieldDescriptor& field, const std::string& path,
                  google::protobuf::Message& message);

@@ -1,3 +1,6 @@
+#include <map>
+#include <string>
+
 #include "common/config/run_config.h"
 #include "common/config/schema.h"
 #include "yaml-cpp/yaml.h"
@@ -43,6 +46,20 @@ void WriteValue(const Message& message, const FieldDescriptor* field, int index,
   }
 }
 
+// In the order of the names: that of a proto map is arbitrary.
+void WriteMap(const Message& message, const FieldDescriptor* field, YAML::Emitter& out) {
+  std::map<std::string, std::string> entries;
+  for (int i = 0; i < message.GetReflection()->FieldSize(message, field); ++i) {
+    const Message& entry = message.GetReflection()->GetRepeatedMessage(message, field, i);
+    entries[entry.GetReflection()->GetString(entry, field->message_type()->map_key())] =
+        entry.GetReflection()->GetString(entry, field->message_type()->map_value());
+  }
+  out << YAML::Flow << YAML::BeginMap;
+  for (const auto& [name, value] : entries)
+    out << YAML::Key << YAML::DoubleQuoted << name << YAML::Value << YAML::DoubleQuoted << value;
+  out << YAML::EndMap;
+}
+
 void WriteMessage(const Message& message, YAML::Emitter& out) {
   out << YAML::BeginMap;
   for (int i = 0; i < message.GetDescriptor()->field_count(); ++i) {
@@ -50,6 +67,10 @@ void WriteMessage(const Message& message, YAML::Emitter& out) {
     out << YAML::Key << field->name() << YAML::Value;
     if (!field->is_repeated()) {
       WriteValue(message, field, -1, out);
+      continue;
+    }
+    if (field->is_map()) {
+      WriteMap(message, field, out);
       continue;
     }
     if (field->cpp_type() != FieldDescriptor::CPPTYPE_MESSAGE) out << YAML::Flow;

@@ -15,6 +15,8 @@ namespace {
 using ::google::protobuf::util::MessageDifferencer;
 using ::testing::HasSubstr;
 using ::testing::Not;
+using ::testing::Pair;
+using ::testing::UnorderedElementsAre;
 
 // The least that a run needs.
 constexpr char kLeast[] = R"(run_dir: runs/x
@@ -221,13 +223,35 @@ TEST(NetworkConfig, HasTheDefaultsWithoutAFile) {
 }
 
 TEST(RunConfig, WritesYamlThatReadsBackTheSame) {
-  const v1::RunConfig config = Parse(
-      kLeast, {"name=\"quoted\": #null\ttab", "optimizer.learning_rate=0.00012345678901234567",
-               "seed=18446744073709551615", "rewards.terms.0.weight=-0.1", "rewards.terms.0.is_required=false",
-               "rewards.terms.1.scorer=~", "run_dir=caf\xC3\xA9", "network.tls_ca= null", "algorithm.behaviour=late"});
+  const v1::RunConfig config =
+      Parse(kLeast, {"name=\"quoted\": #null\ttab", "optimizer.learning_rate=0.00012345678901234567",
+                     "seed=18446744073709551615", "rewards.terms.0.weight=-0.1", "rewards.terms.0.is_required=false",
+                     "rewards.terms.1.scorer=~", "rewards.terms.1.options.b=1", "rewards.terms.1.options.a=\" x: y",
+                     "run_dir=caf\xC3\xA9", "network.tls_ca= null", "algorithm.behaviour=late"});
   const auto yaml = RunConfigToYaml(config);
   ASSERT_TRUE(yaml.ok()) << yaml.status();
   EXPECT_TRUE(MessageDifferencer::Equals(Parse(*yaml), config)) << *yaml;
+}
+
+TEST(RunConfig, ReadsTheOptionsOfAScorerAsText) {
+  v1::RunConfig config = Parse(kLeast, {"rewards.terms.0={scorer: ocr, options: {layout: sparse, margin: 4}}"});
+  EXPECT_THAT(config.rewards().terms(0).options(), UnorderedElementsAre(Pair("layout", "sparse"), Pair("margin", "4")));
+  config = Parse(kLeast, {"rewards.terms.0.options={layout: word, margin: 4}", "rewards.terms.0.options.margin=8",
+                          "rewards.terms.0.options.letters=AB=C"});
+  EXPECT_THAT(config.rewards().terms(0).options(),
+              UnorderedElementsAre(Pair("layout", "word"), Pair("margin", "8"), Pair("letters", "AB=C")));
+}
+
+TEST(RunConfig, RefusesOptionsThatNoScorerWouldGet) {
+  EXPECT_THAT(ErrorOfSet("rewards.terms.0.options=sparse"),
+              HasSubstr("rewards.terms.0.options: expected a section of names and values"));
+  EXPECT_THAT(ErrorOfSet("rewards.terms.0.options={layout: [line]}"), HasSubstr("each a single value"));
+  EXPECT_THAT(ErrorOfSet("rewards.terms.0.options={layout: line, layout: word}"), HasSubstr("written twice"));
+  EXPECT_THAT(ErrorOfSet("rewards.terms.0.options.layout.x=line"), HasSubstr("is no section"));
+  EXPECT_THAT(ErrorOfSet("rewards.terms.0.options.letters=A,B"),
+              HasSubstr("rewards.terms.0.options.letters: a name must hold something"));
+  EXPECT_THAT(Error(kLeast, {"rewards.terms.0.options.layout=line", "rewards.terms.0.endpoint=127.0.0.1:7000"}),
+              HasSubstr("but this term's is 127.0.0.1:7000"));
 }
 
 TEST(RunConfig, WritesNoYamlThatNobodyCouldRead) {
