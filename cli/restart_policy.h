@@ -1,13 +1,15 @@
 // What the supervisor does about a process that ended. Pure: a snapshot in, an action out.
 //
 // Actors and reward servers hold nothing durable: they are started again after a pause that doubles, until the run's
-// restarts are used up; an end without error is not counted. The learner is not started again by itself: what broke it
+// restarts are used up; an end without error is not counted. One that says that another start would end the same way (a
+// bad configuration, a wrong token) ends the run at once. The learner is not started again by itself: what broke it
 // (a full disk, a bad model) would break it again, and `flowawr run --resume` continues from its last checkpoint
 // without loss.
 #pragma once
 
 #include <string>
 
+#include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 
 namespace flowawr {
@@ -17,6 +19,7 @@ enum class ProcessRole { kLearner, kActor, kRewardServer };
 struct ProcessExit {
   ProcessRole role = ProcessRole::kActor;
   bool succeeded = false;      // exit status 0
+  bool is_hopeless = false;    // IsHopeless() of how it ended
   bool run_is_ending = false;  // the learner finished or the user asked to stop
   int restarts = 0;            // of this process, in a row: a process that lived for kStableLife starts from 0
   int restarts_in_run = 0;     // of all processes
@@ -33,6 +36,10 @@ struct RestartDecision {
 };
 
 inline constexpr absl::Duration kStableLife = absl::Minutes(1);
+
+// Whether `end`, in ChildProcess::Poll()'s words, is an exit status that another start would give again: wrong usage
+// (64), a damaged or missing file (65, 66), refused (77), configuration (78).
+bool IsHopeless(absl::string_view end);
 
 RestartDecision DecideRestart(const ProcessExit& exit);
 

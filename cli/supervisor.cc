@@ -92,6 +92,7 @@ void Supervisor::HandleExit(Process& process, const std::string& how) {
   if (clock_.Now() - process.started >= kStableLife) process.restarts = 0;
   const RestartDecision decision = DecideRestart({.role = process.spec.role,
                                                   .succeeded = how.empty(),
+                                                  .is_hopeless = IsHopeless(how),
                                                   .run_is_ending = is_ending_,
                                                   .restarts = process.restarts,
                                                   .restarts_in_run = restarts_in_run_,
@@ -122,9 +123,10 @@ void Supervisor::Fail(const Process& process, const std::string& how, const std:
   is_ending_ = true;
   if (!failure_.ok()) return;
   const std::string tail = TailOfLog(process.spec.log_file, kTailLines);
-  failure_ = absl::InternalError(absl::StrCat(reason, ": ", process.spec.name, " ended",
-                                              how.empty() ? "" : " with ", how, ". The end of ",
-                                              process.spec.log_file, ":\n", tail.empty() ? "(empty)" : tail));
+  const auto code = IsHopeless(how) ? absl::StatusCode::kFailedPrecondition : absl::StatusCode::kInternal;
+  failure_ =
+      absl::Status(code, absl::StrCat(reason, ": ", process.spec.name, " ended", how.empty() ? "" : " with ", how,
+                                      ". The end of ", process.spec.log_file, ":\n", tail.empty() ? "(empty)" : tail));
 }
 
 }  // namespace flowawr

@@ -43,7 +43,8 @@ class Supervisor {
   void EndRun() { is_ending_ = true; }
   bool is_ending() const { return is_ending_; }
 
-  // Why the run ended, when something broke: names the process, its log and the log's end. OK otherwise.
+  // Why the run ended, when something broke: names the process, its log and the log's end. FailedPrecondition when it
+  // is what the process was given, else Internal; OK when nothing broke.
   const absl::Status& failure() const { return failure_; }
 
   // To every process of that role that runs.
@@ -54,11 +55,11 @@ class Supervisor {
  private:
   struct Process {
     ProcessSpec spec;
-    std::optional<ChildProcess> child;        // nullopt while it does not run
+    std::optional<ChildProcess> child;  // nullopt while it does not run
     absl::Time started;
-    std::string end;                          // "exit status 3", "" for success
+    std::string end;  // "exit status 3", "" for success
     std::optional<absl::Time> restart_at;
-    int restarts = 0;                         // in a row
+    int restarts = 0;  // in a row
   };
 
   absl::Status StartChild(Process& process);

@@ -34,6 +34,17 @@ TEST(RestartPolicyTest, EndsTheRunWhenRestartsAreUsedUp) {
   EXPECT_THAT(decision.reason, testing::HasSubstr("local.max_restarts (3)"));
 }
 
+TEST(RestartPolicyTest, EndsTheRunAtOnceWhenAnotherStartWouldEndTheSameWay) {
+  const RestartDecision decision =
+      DecideRestart({.role = ProcessRole::kRewardServer, .is_hopeless = true, .max_restarts = 9});
+  EXPECT_EQ(decision.action, Action::kEndRun);
+  EXPECT_THAT(decision.reason, testing::HasSubstr("the reward server"));
+  for (const char* end : {"exit status 64", "exit status 65", "exit status 66", "exit status 77", "exit status 78"})
+    EXPECT_TRUE(IsHopeless(end)) << end;
+  for (const char* end : {"", "exit status 1", "exit status 69", "exit status 70", "signal 9 (Killed)"})
+    EXPECT_FALSE(IsHopeless(end)) << end;
+}
+
 TEST(RestartPolicyTest, EndsTheRunWithTheLearner) {
   const RestartDecision finished = DecideRestart({.role = ProcessRole::kLearner, .succeeded = true, .max_restarts = 9});
   EXPECT_EQ(finished.action, Action::kEndRun);

@@ -79,6 +79,17 @@ TEST_F(SupervisorTest, GivesUpWhenTheRestartsOfTheRunAreUsedUp) {
   EXPECT_THAT(supervisor.failure().message(), HasSubstr("local.max_restarts"));
 }
 
+TEST_F(SupervisorTest, DoesNotStartAgainWhatCannotWork) {
+  Supervisor supervisor(9, clock_);
+  ASSERT_TRUE(
+      supervisor.Start(Shell(ProcessRole::kRewardServer, "reward-server", "echo unknown scorer; exit 78")).ok());
+  AwaitAnyExit();
+  supervisor.Poll();
+  EXPECT_TRUE(supervisor.is_ending());
+  EXPECT_EQ(supervisor.failure().code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_THAT(supervisor.failure().message(), HasSubstr("unknown scorer"));
+}
+
 TEST_F(SupervisorTest, StartsNothingAgainOnceTheRunEnds) {
   Supervisor supervisor(3, clock_);
   ASSERT_TRUE(supervisor.Start(Shell(ProcessRole::kActor, "actor-0", "exec cat /dev/zero > /dev/null")).ok());
