@@ -96,8 +96,7 @@ class Screen {
 bool IsOver(v1::RunPhase phase) { return phase == v1::FINISHED || phase == v1::FAILED; }
 
 // Shows one stream until it ends; `last` is the newest status of all streams.
-absl::Status WatchOnce(const LearnerAddress& address, Screen* screen, v1::Status* last, bool* was_heard) {
-  FLOWAWR_ASSIGN_OR_RETURN(LearnerConnection learner, LearnerConnection::Open(address));
+absl::Status WatchOnce(LearnerConnection& learner, Screen* screen, v1::Status* last, bool* was_heard) {
   const auto context = learner.Context(absl::Hours(24 * 365));
   const auto reader = learner.control().WatchStatus(context.get(), {});
   while (reader->Read(last)) {
@@ -108,21 +107,25 @@ absl::Status WatchOnce(const LearnerAddress& address, Screen* screen, v1::Status
   return end.ok() ? absl::UnavailableError("the learner stopped") : learner.Explain(end);
 }
 
-// A learner that dies is started again by `flowawr run`, at another address perhaps: keep trying for a while.
+// A run that stopped may be resumed, at another address perhaps: keep trying for a while.
 absl::Status Watch(const LearnerAddress& address) {
+  FLOWAWR_ASSIGN_OR_RETURN(LearnerConnection learner, LearnerConnection::Open(address));
   Screen screen;
   v1::Status last;
   bool was_ever_heard = false;
   absl::Time give_up = absl::Now() + kReconnectTime;
   while (true) {
     bool was_heard = false;
-    const absl::Status end = WatchOnce(address, &screen, &last, &was_heard);
+    const absl::Status end = WatchOnce(learner, &screen, &last, &was_heard);
     was_ever_heard |= was_heard;
     if (last.phase() == v1::FAILED) return absl::InternalError(absl::StrCat("the run failed: ", last.message()));
     if (IsOver(last.phase())) return absl::OkStatus();
     if (was_heard) give_up = absl::Now() + kReconnectTime;
     if (!was_ever_heard || !IsLearnerGone(end) || absl::Now() >= give_up) return end;
-    absl::SleepFor(kReconnectPause);
+    learner.WaitForAnother(kReconnectPause);
+    // The addresses of a run that is just being resumed are not there for a moment.
+    if (absl::StatusOr<LearnerConnection> again = LearnerConnection::Open(address); again.ok())
+      learner = *std::move(again);
   }
 }
 

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "cli/run_folder.h"
 #include "common/base/status.h"
 #include "common/config/run_config.h"
@@ -34,9 +35,15 @@ absl::StatusOr<LearnerConnection> LearnerConnection::Open(const LearnerAddress& 
   if (address.learner.empty()) {
     FLOWAWR_ASSIGN_OR_RETURN(connection.endpoint_, LearnerEndpointOf(address.run_dir));
   }
-  FLOWAWR_ASSIGN_OR_RETURN(const auto channel, MakeChannel(connection.endpoint_, connection.network_));
-  connection.control_ = v1::Control::NewStub(channel);
+  FLOWAWR_ASSIGN_OR_RETURN(connection.channel_, MakeChannel(connection.endpoint_, connection.network_));
+  connection.control_ = v1::Control::NewStub(connection.channel_);
   return connection;
+}
+
+void LearnerConnection::WaitForAnother(absl::Duration limit) const {
+  const auto until = absl::ToChronoTime(absl::Now() + limit);
+  const bool is_gone = channel_->WaitForStateChange(GRPC_CHANNEL_READY, until);
+  if (is_gone) channel_->WaitForConnected(until);
 }
 
 std::unique_ptr<grpc::ClientContext> LearnerConnection::Context(absl::Duration deadline) const {

@@ -8,6 +8,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "flowawr/v1/control.grpc.pb.h"
+#include "grpcpp/channel.h"
 #include "grpcpp/client_context.h"
 #include "grpcpp/support/status.h"
 
@@ -36,6 +37,8 @@ class LearnerConnection {
   static absl::StatusOr<LearnerConnection> Open(const LearnerAddress& address);
 
   v1::Control::Stub& control() { return *control_; }
+  // After a call that the learner ended: until that learner is gone and one listens there again. At most for `limit`.
+  void WaitForAnother(absl::Duration limit) const;
   std::unique_ptr<grpc::ClientContext> Context(absl::Duration deadline) const;
   // The call's error with the learner's address, and for a dead learner what to do.
   absl::Status Explain(const grpc::Status& status) const;
@@ -43,6 +46,7 @@ class LearnerConnection {
  private:
   std::string endpoint_;
   v1::NetworkConfig network_;
+  std::shared_ptr<grpc::Channel> channel_;
   std::unique_ptr<v1::Control::Stub> control_;
 };
 
