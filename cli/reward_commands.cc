@@ -1,6 +1,7 @@
 #include "cli/reward_commands.h"
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <memory>
@@ -13,6 +14,7 @@
 #include "absl/strings/str_split.h"
 #include "cli/control_commands.h"
 #include "cli/learner_connection.h"
+#include "cli/run_folder.h"
 #include "common/base/host_port.h"
 #include "common/base/status.h"
 #include "common/config/run_config.h"
@@ -32,7 +34,7 @@ constexpr absl::Duration kLoadTime = absl::Minutes(10);  // a scorer may read a 
 constexpr absl::Duration kSwapTime = absl::Minutes(30);  // answered between two updates
 
 struct ServerArguments {
-  std::string server, network_config, scorer;
+  std::string server, run_dir, network_config, scorer;
 };
 
 struct RewardServer {
@@ -48,20 +50,35 @@ struct RewardServer {
 };
 
 absl::StatusOr<RewardServer> Open(const ServerArguments& arguments) {
+  if (arguments.server.empty() && arguments.run_dir.empty())
+    return absl::InvalidArgumentError("name a reward server: --server HOST:PORT, or --run-dir for the run's own");
   RewardServer server;
   server.endpoint = arguments.server;
-  FLOWAWR_ASSIGN_OR_RETURN(server.network, LoadNetworkConfig(arguments.network_config));
-  FLOWAWR_ASSIGN_OR_RETURN(const auto channel, MakeChannel(arguments.server, server.network));
+  if (arguments.network_config.empty() && !arguments.run_dir.empty()) {
+    FLOWAWR_ASSIGN_OR_RETURN(const v1::RunConfig config, ReadRunFolderConfig(arguments.run_dir));
+    server.network = config.network();
+  } else {
+    FLOWAWR_ASSIGN_OR_RETURN(server.network, LoadNetworkConfig(arguments.network_config));
+  }
+  if (arguments.server.empty()) {
+    FLOWAWR_ASSIGN_OR_RETURN(server.endpoint, RewardServerEndpointOf(arguments.run_dir));
+  }
+  FLOWAWR_ASSIGN_OR_RETURN(const auto channel, MakeChannel(server.endpoint, server.network));
   server.stub = v1::RewardService::NewStub(channel);
   return server;
 }
 
-absl::Status List(const ServerArguments& arguments) {
-  FLOWAWR_ASSIGN_OR_RETURN(const RewardServer server, Open(arguments));
+absl::StatusOr<v1::ListScorersResponse> ScorersOf(const RewardServer& server) {
   v1::ListScorersResponse response;
   const grpc::Status answer = server.stub->ListScorers(MakeContext(kAnswerTime, server.network).get(), {}, &response);
   if (!answer.ok()) return server.Explain(answer);
-  std::fputs(DescribeScorers(response).c_str(), stdout);
+  return response;
+}
+
+absl::Status List(const ServerArguments& arguments) {
+  FLOWAWR_ASSIGN_OR_RETURN(const RewardServer server, Open(arguments));
+  FLOWAWR_ASSIGN_OR_RETURN(const v1::ListScorersResponse scorers, ScorersOf(server));
+  std::fputs(DescribeScorers(scorers).c_str(), stdout);
   return absl::OkStatus();
 }
 
@@ -87,12 +104,33 @@ absl::Status Unload(const ServerArguments& arguments) {
   return absl::OkStatus();
 }
 
+// A scorer that its server does not have would fail every group from the swap on: refused before, where this can be
+// known. A term without an endpoint is the run's own reward server's.
+absl::Status CheckIsLoaded(const LearnerAddress& address, const v1::RewardSpecTerm& term) {
+  ServerArguments arguments{term.endpoint(), address.run_dir, address.network_config, ""};
+  if (arguments.server.empty() && arguments.run_dir.empty()) return absl::OkStatus();  // only the learner knows it
+  FLOWAWR_ASSIGN_OR_RETURN(const RewardServer server, Open(arguments));
+  FLOWAWR_ASSIGN_OR_RETURN(const v1::ListScorersResponse list, ScorersOf(server));
+  std::vector<std::string> names;
+  for (const v1::ScorerInfo& scorer : list.scorers()) names.push_back(scorer.name());
+  if (std::find(names.begin(), names.end(), term.scorer()) != names.end()) return absl::OkStatus();
+  return absl::NotFoundError(absl::StrCat("the reward server ", server.endpoint, " has no scorer \"", term.scorer(),
+                                          "\"; there ", names.empty() ? "is none" : "are: ", absl::StrJoin(names, ", "),
+                                          ". Load it first: flowawr reward load ", term.scorer(), "=KIND --server ",
+                                          server.endpoint));
+}
+
 absl::Status Swap(const LearnerAddress& address, const std::vector<std::string>& terms) {
   v1::SetRewardSpecRequest request;
   for (const std::string& text : terms) {
     FLOWAWR_ASSIGN_OR_RETURN(*request.add_terms(), ParseTerm(text));
   }
   FLOWAWR_ASSIGN_OR_RETURN(LearnerConnection learner, LearnerConnection::Open(address));
+  v1::Status status;
+  const grpc::Status told = learner.control().GetStatus(learner.Context(kAnswerTime).get(), {}, &status);
+  if (!told.ok()) return learner.Explain(told);
+  FillInEndpoints(status.reward_spec(), request.mutable_terms());
+  for (const v1::RewardSpecTerm& term : request.terms()) FLOWAWR_RETURN_IF_ERROR(CheckIsLoaded(address, term));
   v1::RewardSpec spec;
   const grpc::Status answer = learner.control().SetRewardSpec(learner.Context(kSwapTime).get(), request, &spec);
   if (!answer.ok()) return learner.Explain(answer);
@@ -106,8 +144,10 @@ void AddServerCommand(CLI::App* reward, int* exit_code, const char* name, const 
   CLI::App* command = reward->add_subcommand(name, description);
   command->footer(footer);
   if (scorer != nullptr) command->add_option("SCORER", arguments->scorer, scorer)->required();
-  command->add_option("--server", arguments->server, "HOST:PORT of the reward server")->required();
-  AddNetworkConfigOption(*command, "neither TLS nor token", &arguments->network_config);
+  command->add_option("--server", arguments->server, "HOST:PORT of the reward server; default: that of --run-dir");
+  command->add_option("--run-dir", arguments->run_dir, "a run on this machine: the reward server that it started");
+  AddNetworkConfigOption(*command, "the configuration of --run-dir, else neither TLS nor token",
+                         &arguments->network_config);
   command->callback([arguments, exit_code, call] { *exit_code = ReportAndExitCodeOf(call(*arguments)); });
 }
 
@@ -142,6 +182,14 @@ absl::StatusOr<v1::RewardSpecTerm> ParseTerm(const std::string& text) {
       "reward \"", text, "\": expected SCORER[,weight=W][,endpoint=HOST:PORT][,required=false][,timeout=SECONDS]"));
 }
 
+void FillInEndpoints(const v1::RewardSpec& now, google::protobuf::RepeatedPtrField<v1::RewardSpecTerm>* terms) {
+  for (v1::RewardSpecTerm& term : *terms) {
+    if (!term.endpoint().empty()) continue;
+    for (const v1::RewardSpecTerm& other : now.terms())
+      if (other.scorer() == term.scorer()) term.set_endpoint(other.endpoint());
+  }
+}
+
 std::string DescribeScorers(const v1::ListScorersResponse& scorers) {
   std::string text;
   if (scorers.scorers().empty()) text = "no scorer is loaded\n";
@@ -157,19 +205,23 @@ void AddRewardCommands(CLI::App& app, int* exit_code) {
   CLI::App* reward = app.add_subcommand("reward", "Scorers of a reward server, rewards of a run");
   reward->require_subcommand(1);
   AddServerCommand(reward, exit_code, "list", "List what a reward server has loaded",
-                   "Example:\n  flowawr reward list --server 127.0.0.1:50052", nullptr, List);
+                   "Examples:\n  flowawr reward list --run-dir runs/tiny-ocr\n"
+                   "  flowawr reward list --server 127.0.0.1:50052",
+                   nullptr, List);
   AddServerCommand(reward, exit_code, "load", "Load a scorer while the server runs",
-                   "Example:\n  flowawr reward load size=jpeg_compressibility --server 127.0.0.1:50052",
+                   "Example:\n  flowawr reward load size=jpeg_compressibility,scale=5 --run-dir runs/tiny-ocr",
                    "NAME[=KIND][,option=value...]", Load);
   AddServerCommand(reward, exit_code, "unload", "Unload a scorer once what it scores is done",
-                   "Example:\n  flowawr reward unload size --server 127.0.0.1:50052", "a name that `list` shows",
+                   "Example:\n  flowawr reward unload size --run-dir runs/tiny-ocr", "a name that `list` shows",
                    Unload);
   auto address = std::make_shared<LearnerAddress>();
   auto terms = std::make_shared<std::vector<std::string>>();
   CLI::App* swap = reward->add_subcommand("swap", "Replace the rewards of a run that goes on");
   swap->footer(
       "Example:\n  flowawr reward swap runs/tiny-ocr --term ocr,weight=1 --term size,weight=-0.1,required=false\n\n"
-      "Groups under way finish under the old rewards; no batch mixes two.");
+      "Groups under way finish under the old rewards; no batch mixes two. A term without an endpoint keeps the one "
+      "that\n"
+      "its scorer has now, else it is the run's own reward server's. Scorers that are not loaded are refused.");
   AddLearnerOptions(swap, address.get());
   swap->add_option("--term", *terms, "SCORER[,weight=W][,endpoint=HOST:PORT][,required=false][,timeout=S]; repeatable")
       ->required()

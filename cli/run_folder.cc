@@ -113,4 +113,13 @@ absl::StatusOr<std::string> LearnerEndpointOf(const std::string& run_dir) {
   return endpoint;
 }
 
+absl::StatusOr<std::string> RewardServerEndpointOf(const std::string& run_dir) {
+  const absl::StatusOr<std::string> endpoint = ReadEndpointFile(run_dir + "/endpoints/reward-server");
+  if (absl::IsNotFound(endpoint.status())) {
+    return absl::NotFoundError(absl::StrCat(run_dir, " has no reward server of its own that runs (no ",
+                                            "endpoints/reward-server there): name one by its address"));
+  }
+  return endpoint;
+}
+
 }  // namespace flowawr

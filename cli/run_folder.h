@@ -30,4 +30,7 @@ std::string ExportedPeftFolder(const std::string& run_dir);
 // RUN_DIR/endpoints/learner: host:port while the run's processes run. NotFound for a run that is stopped.
 absl::StatusOr<std::string> LearnerEndpointOf(const std::string& run_dir);
 
+// RUN_DIR/endpoints/reward-server, likewise. NotFound, too, for a run whose terms all name reward servers elsewhere.
+absl::StatusOr<std::string> RewardServerEndpointOf(const std::string& run_dir);
+
 }  // namespace flowawr

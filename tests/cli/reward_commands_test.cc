@@ -28,6 +28,20 @@ TEST(ParseTerm, FillsInDefaultsAndTakesEveryField) {
   }
 }
 
+TEST(FillInEndpoints, KeepsTheServerThatAScorerHasUnlessAnotherIsNamed) {
+  v1::RewardSpec now;
+  *now.add_terms() = ParseTerm("ocr,endpoint=127.0.0.1:7").value();
+  *now.add_terms() = ParseTerm("size").value();
+  v1::RewardSpec next;
+  for (const char* term : {"ocr,weight=2", "size", "new", "ocr,endpoint=127.0.0.1:8"})
+    *next.add_terms() = ParseTerm(term).value();
+  FillInEndpoints(now, next.mutable_terms());
+  EXPECT_EQ(next.terms(0).endpoint(), "127.0.0.1:7");
+  EXPECT_EQ(next.terms(1).endpoint(), "");
+  EXPECT_EQ(next.terms(2).endpoint(), "");
+  EXPECT_EQ(next.terms(3).endpoint(), "127.0.0.1:8");
+}
+
 TEST(DescribeScorers, IsALineAScorerAndTheKinds) {
   v1::ListScorersResponse response;
   response.add_available_kinds("ocr");
