@@ -1,15 +1,13 @@
 // The server as users run it: a real process, real gRPC, signals.
-#include <fcntl.h>
+#include "tests/system/process.h"
+
 #include <signal.h>
-#include <spawn.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <atomic>
 #include <cstdlib>
+#include <memory>
 #include <thread>
 
-#include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "common/base/file.h"
@@ -22,14 +20,10 @@
 #include "tests/reward_server/scorers/test_items.h"
 #include "tests/testing/temp_folder.h"
 
-extern char** environ;
-
 namespace flowawr {
 namespace {
 
 using ::testing::HasSubstr;
-
-constexpr absl::Duration kPatience = absl::Seconds(60);
 
 v1::NetworkConfig Network() {
   v1::NetworkConfig network;
@@ -43,49 +37,32 @@ class ServerProcess {
     const char* build = std::getenv("FLOWAWR_BUILD_DIR");
     arguments.insert(arguments.begin(),
                      absl::StrCat(build == nullptr ? "build/release" : build, "/bin/flowawr-reward-server"));
-    arguments.push_back("--endpoint-file=" + folder_.path() + "/endpoint");
-    std::vector<char*> argv;
-    for (std::string& argument : arguments) argv.push_back(argument.data());
-    argv.push_back(nullptr);
-    posix_spawn_file_actions_t actions;
-    posix_spawn_file_actions_init(&actions);
-    posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, log_path().c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0644);
-    EXPECT_EQ(posix_spawn(&pid_, argv[0], &actions, nullptr, argv.data(), environ), 0) << argv[0];
-    posix_spawn_file_actions_destroy(&actions);
-  }
-  ~ServerProcess() {
-    if (pid_ <= 0) return;
-    kill(pid_, SIGKILL);
-    waitpid(pid_, nullptr, 0);
+    arguments.push_back("--endpoint-file=" + endpoint_file());
+    process_ = std::make_unique<Process>(arguments, folder_.path() + "/log");
   }
 
   std::unique_ptr<v1::RewardService::Stub> WaitUntilServing() {
     const absl::Time limit = absl::Now() + kPatience;
     while (absl::Now() < limit) {
-      const auto endpoint = ReadEndpointFile(folder_.path() + "/endpoint");
+      const auto endpoint = ReadEndpointFile(endpoint_file());
       if (endpoint.ok()) return v1::RewardService::NewStub(MakeChannel(*endpoint, Network()).value());
-      absl::SleepFor(absl::Milliseconds(5));
+      if (process_->WaitForExit(absl::Milliseconds(5))) break;
     }
     ADD_FAILURE() << "no endpoint file; log:\n" << log();
     return nullptr;
   }
-  std::string endpoint() const { return ReadEndpointFile(folder_.path() + "/endpoint").value_or(""); }
+  std::string endpoint() const { return ReadEndpointFile(endpoint_file()).value_or(""); }
   // The exit code, or 128 + the signal.
-  int Wait() {
-    int status = 0;
-    EXPECT_EQ(waitpid(pid_, &status, 0), pid_);
-    pid_ = 0;
-    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-  }
-  void Signal(int signal) { kill(pid_, signal); }
-  pid_t pid() const { return pid_; }
-  std::string log() const { return ReadFile(log_path()).value_or(""); }
+  int Wait() const { return process_->Wait(); }
+  void Signal(int signal) { process_->Signal(signal); }
+  pid_t pid() const { return process_->pid(); }
+  std::string log() const { return process_->log(); }
 
  private:
-  std::string log_path() const { return folder_.path() + "/log"; }
+  std::string endpoint_file() const { return folder_.path() + "/endpoint"; }
 
   TempFolder folder_;
-  pid_t pid_ = 0;
+  std::unique_ptr<Process> process_;
 };
 
 template <typename Method, typename Request, typename Response>

@@ -13,6 +13,7 @@
 #include "absl/functional/function_ref.h"
 #include "flowawr/v1/control.grpc.pb.h"
 #include "tests/system/process.h"
+#include "tests/system/small_run.h"
 #include "tests/testing/temp_folder.h"
 
 namespace flowawr {
@@ -28,6 +29,8 @@ class Cluster {
 
   // Returns once it serves; the second time at the address of the first.
   void StartRewards();
+  // Instead: a reward server that somebody else has started.
+  void UseRewards(const std::string& endpoint) { reward_endpoint_ = endpoint; }
   // Returns once it serves; with `is_resume`, at the address of the first. `wrapper` is a command put before it.
   void StartLearner(bool is_resume = false, const std::vector<std::string>& wrapper = {});
   // Does not wait. One process a name; starting a name again forgets the process before.
@@ -55,13 +58,10 @@ class Cluster {
   // The exported adapter, for peft; empty when there is none.
   std::string ExportedAdapter() const;
 
-  // A program of the build.
-  static std::string Program(const std::string& name);
   std::string NewLog(const std::string& name);
 
  private:
   std::unique_ptr<Process> Start(std::vector<std::string> command, const std::string& name);
-  std::string WaitForEndpoint(const std::string& file, const Process& process);
 
   TempFolder folder_;
   int starts_ = 0;

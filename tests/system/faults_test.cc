@@ -77,7 +77,7 @@ TEST(SystemFaults, SavesEverythingOnShutdownOverRpc) {
 TEST(SystemFaults, RefusesARunDirectoryThatAnotherLearnerHolds) {
   Cluster cluster;
   cluster.StartAll();
-  Process second({Cluster::Program("flowawr-learner"), "--config", cluster.config_path(), "--reward-endpoint",
+  Process second({SystemProgram("flowawr-learner"), "--config", cluster.config_path(), "--reward-endpoint",
                   cluster.reward_endpoint(), "--resume"},
                  cluster.NewLog("second-learner"));
   EXPECT_EQ(second.Wait(), 75) << second.log();
@@ -89,12 +89,12 @@ TEST(SystemFaults, RefusesARunDirectoryThatAnotherLearnerHolds) {
 TEST(SystemFaults, NamesAPortThatIsTaken) {
   Cluster cluster;
   cluster.StartRewards();
-  Process learner({Cluster::Program("flowawr-learner"), "--config", cluster.config_path(), "--reward-endpoint",
+  Process learner({SystemProgram("flowawr-learner"), "--config", cluster.config_path(), "--reward-endpoint",
                    cluster.reward_endpoint(), "--listen", cluster.reward_endpoint()},
                   cluster.NewLog("learner"));
   EXPECT_EQ(learner.Wait(), 73);
   EXPECT_THAT(learner.log(), HasSubstr(cluster.reward_endpoint()));
-  Process rewards({Cluster::Program("flowawr-reward-server"), "--scorer", "small=jpeg_compressibility", "--listen",
+  Process rewards({SystemProgram("flowawr-reward-server"), "--scorer", "small=jpeg_compressibility", "--listen",
                    cluster.reward_endpoint()},
                   cluster.NewLog("second-rewards"));
   EXPECT_EQ(rewards.Wait(), 73);

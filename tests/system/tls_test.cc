@@ -36,7 +36,7 @@ class SystemTls : public ::testing::Test {
   static void ExpectToLeave(Cluster& cluster, std::vector<std::string> command, int exit_code,
                             const ::testing::Matcher<std::string>& output) {
     const std::string shown = ::testing::PrintToString(command);
-    command[0] = Cluster::Program(command[0]);
+    command[0] = SystemProgram(command[0]);
     const Process process(command, cluster.NewLog("command"));
     EXPECT_EQ(process.Wait(), exit_code) << shown << "\n" << process.log();
     EXPECT_THAT(process.log(), output) << shown;

@@ -1,0 +1,133 @@
+// Scorers that are slow, broken or asked for what they cannot do: a run holds and says why, trains on nothing that was
+// not scored, and goes on when the scorer is well again.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "absl/strings/str_cat.h"
+#include "tests/system/cluster.h"
+#include "tests/system/live_run.h"
+#include "tests/system/scripted_rewards.h"
+
+namespace flowawr {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::AnyOf;
+using ::testing::Contains;
+using ::testing::Ge;
+using ::testing::HasSubstr;
+using ::testing::Pair;
+
+// Of a run that nothing has been trained in since it was well.
+void ExpectHeld(const v1::Status& status, const std::string& cause) {
+  EXPECT_EQ(status.phase(), v1::PAUSED);
+  EXPECT_EQ(status.update(), 0);
+  EXPECT_EQ(status.samples_trained(), 0);
+  EXPECT_THAT(status.dropped(), Contains(Pair(cause, Ge(3))));
+  EXPECT_THAT(status.message(), AllOf(HasSubstr("failed 3 times"), HasSubstr("then resume the run")));
+}
+
+v1::Status AwaitHold(const Cluster& cluster) {
+  return cluster.WaitForStatus([](const v1::Status& status) { return status.phase() == v1::PAUSED; });
+}
+
+std::vector<std::string> Settings(std::vector<std::string> more = {}) {
+  std::vector<std::string> settings = {"prompts.heldout=", "evaluation.every_updates=0", "rollout.max_attempts=3",
+                                       "train.updates=3"};
+  settings.insert(settings.end(), more.begin(), more.end());
+  return settings;
+}
+
+class ScorerFaultsTest : public ::testing::Test {
+ protected:
+  // One actor: its circuit breaker is the only one.
+  void Start() {
+    cluster_.UseRewards(rewards_.endpoint());
+    cluster_.StartLearner();
+    cluster_.StartActor("actor-0");
+  }
+  void ExpectToGoOn() {
+    rewards_.SetMood(ScriptedRewards::Mood::kWell);
+    const CommandResult resume = Flowawr({"resume", "--learner", cluster_.learner_endpoint()});
+    EXPECT_EQ(resume.exit_code, 0) << resume.output;
+    const v1::Status status =
+        cluster_.WaitForStatus([](const v1::Status& status) { return status.phase() == v1::FINISHED; });
+    EXPECT_EQ(status.samples_trained(), 3 * 2 * 4);
+    cluster_.ExpectToFinish();
+  }
+
+  ScriptedRewards rewards_{{{"scripted", 0}}};
+  Cluster cluster_{Settings({"rewards.terms.0.scorer=scripted", "rewards.terms.0.timeout_s=0.3"})};
+};
+
+TEST_F(ScorerFaultsTest, HoldsWhenAScorerIsSlowerThanItsTimeoutAndGoesOnWhenItIsWell) {
+  rewards_.SetMood(ScriptedRewards::Mood::kSlow);
+  Start();
+  const v1::Status held = AwaitHold(cluster_);
+  ExpectHeld(held, "reward_failed");
+  EXPECT_THAT(held.message(),
+              AllOf(HasSubstr("scripted"), AnyOf(HasSubstr("DEADLINE_EXCEEDED"), HasSubstr("left alone"))));
+  ExpectToGoOn();
+}
+
+TEST_F(ScorerFaultsTest, HoldsWhenAScorerFailsOnEveryImageAndGoesOnWhenItIsWell) {
+  rewards_.SetMood(ScriptedRewards::Mood::kBroken);
+  Start();
+  const v1::Status held = AwaitHold(cluster_);
+  ExpectHeld(held, "reward_failed");
+  EXPECT_THAT(held.message(), HasSubstr("the lamp of the scorer is out"));
+  ExpectToGoOn();
+}
+
+// More failures than calls: an open breaker spared the server the others.
+TEST(SystemScorerFaults, LeavesAServerAloneThatFailsAgainAndAgain) {
+  ScriptedRewards rewards({{"scripted", 0}});
+  rewards.SetMood(ScriptedRewards::Mood::kSlow);
+  Cluster cluster(
+      Settings({"rewards.terms.0.scorer=scripted", "rewards.terms.0.timeout_s=0.2", "rollout.max_attempts=12"}));
+  cluster.UseRewards(rewards.endpoint());
+  cluster.StartLearner();
+  cluster.StartActor("actor-0");
+  const v1::Status held = AwaitHold(cluster);
+  const uint64_t failures = held.dropped().at("reward_failed");
+  EXPECT_GE(failures, 12);
+  EXPECT_GE(rewards.calls(), 5);
+  EXPECT_LT(rewards.calls(), static_cast<int>(failures));
+}
+
+// The real scorer, asked for what it cannot know.
+TEST(SystemScorerFaults, HoldsWhenNoPromptTellsTheOcrItsTarget) {
+  const TempFolder folder;
+  const std::string prompts = folder.Write("prompts.txt", "a red sign\na blue sign\na green sign\n");
+  Cluster cluster(Settings({"rewards.terms.0.scorer=ocr", absl::StrCat("prompts.train=", prompts)}));
+  cluster.StartAll();
+  const v1::Status held = AwaitHold(cluster);
+  ExpectHeld(held, "reward_bad_input");
+  EXPECT_THAT(held.message(), AllOf(HasSubstr("required scorer ocr"), HasSubstr("target")));
+}
+
+// An OCR whose language is not installed does not serve: nobody waits for rewards that will never come.
+TEST(SystemScorerFaults, DoesNotStartWithAnOcrThatCannotRead) {
+  LiveRun run({"rewards.terms.0={scorer: ocr, options: {scale: 1}}", "rewards.terms.0.options={language: xyz}"});
+  EXPECT_EQ(run.Start().Wait(), 78);
+  EXPECT_THAT(run.process().log(), HasSubstr("Tesseract cannot load the language \"xyz\""));
+}
+
+// A missing reward is not 0: with each reward's energies by themselves, the other's are as if it were alone.
+TEST(SystemScorerFaults, TrainsOnTheOtherRewardWhenAnOptionalScorerFailsOnEveryImage) {
+  Cluster alone({"rewards.combination=decoupled"});
+  alone.StartAll();
+  alone.ExpectToFinish();
+  ScriptedRewards broken({{"scripted", 1000}});
+  broken.SetMood(ScriptedRewards::Mood::kBroken);
+  Cluster cluster({"rewards.combination=decoupled", "rewards.terms.1.scorer=scripted",
+                   "rewards.terms.1.is_required=false", absl::StrCat("rewards.terms.1.endpoint=", broken.endpoint())});
+  cluster.StartAll();
+  cluster.ExpectToFinish();
+  EXPECT_GT(broken.calls(), 0);
+  ASSERT_FALSE(alone.ExportedAdapter().empty());
+  EXPECT_TRUE(cluster.ExportedAdapter() == alone.ExportedAdapter());
+}
+
+}  // namespace
+}  // namespace flowawr
