@@ -2,6 +2,7 @@
 // specs.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <signal.h>
 
 #include <utility>
 
@@ -74,6 +75,34 @@ TEST_P(RewardSwapTest, LosesNoGroupAndMixesNoTwoSpecsInABatch) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Staleness, RewardSwapTest, ::testing::Values(0, 2));
+
+// An actor that stands still holds a group back while later ones are trained on: the spec must not change where the
+// groups of the old one fill no whole batch.
+TEST(SystemRewards, SwapsWhileAGroupIsHeldBack) {
+  ScriptedRewards rewards({{"one", 1}, {"hundred", 100}});
+  const int updates = 18;
+  Cluster cluster({"rollout.max_staleness=2", absl::StrCat("train.updates=", updates), "rollout.groups_per_batch=3",
+                   "rewards.terms.0.scorer=one", "evaluation.every_updates=0"});
+  cluster.UseRewards(rewards.endpoint());
+  cluster.StartLearner();
+  cluster.StartActor("actor-0");
+  cluster.StartActor("actor-1");
+  uint64_t update = 1;
+  for (const char* scorer : {"hundred", "one", "hundred"}) {
+    cluster.WaitForUpdate(update);
+    cluster.actor("actor-1").Signal(SIGSTOP);
+    update = cluster.WaitForUpdate(update + 1).update();
+    OutputOf({"reward", "swap", "--learner", cluster.learner_endpoint(), "--term", scorer});
+    cluster.actor("actor-1").Signal(SIGCONT);
+    update += 3;
+  }
+  const v1::Status status =
+      cluster.WaitForStatus([](const v1::Status& status) { return status.phase() == v1::FINISHED; });
+  cluster.ExpectToFinish();
+  EXPECT_EQ(status.samples_trained(), updates * 3 * 4);
+  for (const double reward : RewardsOf(cluster.run_dir()))
+    EXPECT_TRUE((reward >= 1 && reward < 2) || (reward >= 100 && reward < 101)) << reward;
+}
 
 TEST(SystemRewards, SwapsToAScorerThatWasLoadedMeanwhileAndUnloadsTheOldOne) {
   LiveRun run({"train.updates=1000"});
