@@ -88,7 +88,10 @@ absl::StatusOr<RunPlan> PlanRun(const RunRequest& request) {
 absl::Status PrepareRunFolder(const RunPlan& plan) {
   std::error_code ignored;  // a file that stays is written over
   fs::remove_all(plan.run_dir() + "/endpoints", ignored);
-  if (!plan.continues) fs::remove(plan.run_dir() + "/metrics.jsonl", ignored);
+  if (!plan.continues) {
+    fs::remove(plan.run_dir() + "/metrics.jsonl", ignored);
+    fs::remove(plan.ScorerFile(), ignored);
+  }
   FLOWAWR_RETURN_IF_ERROR(MakeDirectories(plan.run_dir() + "/endpoints"));
   FLOWAWR_RETURN_IF_ERROR(MakeDirectories(plan.run_dir() + "/logs"));
   FLOWAWR_ASSIGN_OR_RETURN(const std::string yaml, RunConfigToYaml(plan.config));
@@ -106,6 +109,7 @@ std::vector<std::string> RewardServerCommand(const RunPlan& plan, const std::str
                                       "--network-config",
                                       plan.ConfigFile()};
   for (const std::string& scorer : plan.scorers) command.insert(command.end(), {"--scorer", scorer});
+  command.insert(command.end(), {"--remember", plan.ScorerFile()});
   AddMetricsOptions(plan, "reward-server", command);
   return command;
 }

@@ -28,6 +28,7 @@ struct RunPlan {
 
   const std::string& run_dir() const { return config.run_dir(); }
   std::string ConfigFile() const { return run_dir() + "/config.yaml"; }
+  std::string ScorerFile() const { return run_dir() + "/scorers.jsonl"; }  // loaded while the run goes on
   std::string LogFile(const std::string& process) const { return run_dir() + "/logs/" + process + ".log"; }
   std::string EndpointFile(const std::string& process) const { return run_dir() + "/endpoints/" + process; }
 };
@@ -36,8 +37,8 @@ struct RunPlan {
 // run; AlreadyExists for a folder that holds a run when `resume` is not set; InvalidArgument from the configuration.
 absl::StatusOr<RunPlan> PlanRun(const RunRequest& request);
 
-// Makes the run's folders, writes config.yaml, and removes the addresses of earlier processes and the history of a run
-// that ended before its first checkpoint.
+// Makes the run's folders, writes config.yaml, and removes the addresses of earlier processes and, of a run that ended
+// before its first checkpoint, its history and what was loaded for it.
 absl::Status PrepareRunFolder(const RunPlan& plan);
 
 // The command lines. An empty `reward_endpoint` leaves the option out.

@@ -2,6 +2,7 @@
 #include <unistd.h>
 
 #include <cstdlib>
+#include <memory>
 
 #include "common/base/shutdown_signal.h"
 #include "common/base/status.h"
@@ -27,6 +28,19 @@ void LimitOpenMpThreads(char** argv) {
   execv("/proc/self/exe", argv);  // on failure: slower, not wrong
 }
 
+// What the server before this one was given while it ran. One that cannot be loaded any more must not keep the others
+// from being served.
+void LoadRemembered(const ScorerMemory& memory, ScorerHost& host) {
+  for (const v1::LoadScorerRequest& scorer : memory.scorers()) {
+    const absl::StatusOr<v1::ScorerInfo> info = host.Load(scorer);
+    if (info.ok()) {
+      spdlog::info("loaded scorer {} ({}) again", info->name(), info->version());
+    } else if (!absl::IsAlreadyExists(info.status())) {
+      spdlog::error("a scorer that was loaded before is left out: {}", std::string(info.status().message()));
+    }
+  }
+}
+
 absl::Status ServeUntilSignal(const RewardServerOptions& options, ShutdownSignal& signal) {
   FLOWAWR_ASSIGN_OR_RETURN(const auto metrics,
                            StartMetrics(options.telemetry, "reward_server", options.network.insecure()));
@@ -36,7 +50,12 @@ absl::Status ServeUntilSignal(const RewardServerOptions& options, ShutdownSignal
     FLOWAWR_ASSIGN_OR_RETURN(const v1::ScorerInfo info, host.Load(scorer));
     spdlog::info("loaded scorer {} ({})", info.name(), info.version());
   }
-  RewardService service(host);
+  std::unique_ptr<ScorerMemory> memory;
+  if (!options.memory_file.empty()) {
+    FLOWAWR_ASSIGN_OR_RETURN(memory, ScorerMemory::Open(options.memory_file));
+    LoadRemembered(*memory, host);
+  }
+  RewardService service(host, memory.get());
   FLOWAWR_ASSIGN_OR_RETURN(
       const auto server, RpcServer::Start({.listen = options.serving.listen, .network = options.network}, {&service}));
   if (!options.serving.endpoint_file.empty())

@@ -48,6 +48,9 @@ Parsed<RewardServerOptions> ParseRewardServerOptions(int argc, const char* const
       ->check([](const std::string& text) { return std::string(ParseScorer(text).status().message()); })
       ->expected(1)
       ->take_all();
+  app.add_option("--remember", options.memory_file,
+                 "file of what is loaded while it serves, for the next start: made if absent")
+      ->type_name("FILE");
   AddServingOptions(app, "where to serve; port 0: any free one", &options.serving);
   app.add_option("--threads", options.threads, "threads of each scorer; default: one a core")
       ->type_name("N")

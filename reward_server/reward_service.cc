@@ -33,6 +33,11 @@ absl::Status ScoreWith(ScorerHost& host, grpc::ServerContext& context, const v1:
   return absl::OkStatus();
 }
 
+// The scorer is served, or gone, all the same: only the server after this one would not know.
+void WarnUnlessKept(const absl::Status& kept, const std::string& scorer) {
+  if (!kept.ok()) spdlog::warn("scorer {}: the next start will not know of this: {}", scorer, kept.ToString());
+}
+
 }  // namespace
 
 grpc::Status RewardService::Score(grpc::ServerContext* context, const v1::ScoreRequest* request,
@@ -51,6 +56,7 @@ grpc::Status RewardService::LoadScorer(grpc::ServerContext*, const v1::LoadScore
   auto info = host_.Load(*request);
   if (!info.ok()) return ToGrpc(info.status());
   spdlog::info("loaded scorer {} ({})", info->name(), info->version());
+  if (memory_ != nullptr) WarnUnlessKept(memory_->Add(*request), info->name());
   *response->mutable_scorer() = *std::move(info);
   return grpc::Status::OK;
 }
@@ -59,6 +65,7 @@ grpc::Status RewardService::UnloadScorer(grpc::ServerContext*, const v1::UnloadS
                                          v1::UnloadScorerResponse*) {
   const absl::Status status = host_.Unload(request->name());
   if (status.ok()) spdlog::info("unloaded scorer {}", request->name());
+  if (status.ok() && memory_ != nullptr) WarnUnlessKept(memory_->Remove(request->name()), request->name());
   return ToGrpc(status);
 }
 

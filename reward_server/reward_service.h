@@ -3,13 +3,15 @@
 
 #include "flowawr/v1/reward.grpc.pb.h"
 #include "reward_server/scorer_host.h"
+#include "reward_server/scorer_memory.h"
 
 namespace flowawr {
 
-// Thread-safe. The host must outlive it.
+// Thread-safe. The host must outlive it, as must the memory, which may be null: what is loaded and unloaded by calls is
+// then forgotten with the server.
 class RewardService final : public v1::RewardService::Service {
  public:
-  explicit RewardService(ScorerHost& host) : host_(host) {}
+  RewardService(ScorerHost& host, ScorerMemory* memory) : host_(host), memory_(memory) {}
 
   // NOT_FOUND: no such scorer. INVALID_ARGUMENT: no items or too many. DEADLINE_EXCEEDED, CANCELLED: what was not begun
   // has been dropped. Errors of single images are in the response.
@@ -24,6 +26,7 @@ class RewardService final : public v1::RewardService::Service {
 
  private:
   ScorerHost& host_;
+  ScorerMemory* const memory_;
 };
 
 }  // namespace flowawr

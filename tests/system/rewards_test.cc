@@ -129,6 +129,19 @@ TEST(SystemRewards, SwapsToAScorerThatWasLoadedMeanwhileAndUnloadsTheOldOne) {
               Not(HasSubstr("jpeg_compressibility jpeg_compressibility")));
   const uint64_t update = run.WaitForUpdate(1).update();
   EXPECT_THAT(run.WaitForUpdate(update + 2).dropped(), IsEmpty());
+
+  // A server that is started again has the scorer, too: after a crash, and in the resumed run.
+  run.KillAndWaitForRestart("reward-server");
+  const uint64_t crashed = run.WaitForUpdate(1).update();
+  EXPECT_GT(run.WaitForUpdate(crashed + 2).reward_mean(), 0);
+  run.process().Signal(SIGINT);
+  EXPECT_EQ(run.process().Wait(), 130);
+  run.Start({"--resume"});
+  const v1::Status resumed = run.WaitForUpdate(1);
+  EXPECT_EQ(resumed.reward_spec().version(), 2);
+  EXPECT_GT(run.WaitForUpdate(resumed.update() + 1).reward_mean(), 0);
+  run.process().Signal(SIGINT);
+  EXPECT_EQ(run.process().Wait(), 130);
 }
 
 TEST(SystemRewards, KeepsASwapThroughCheckpointAndResume) {
