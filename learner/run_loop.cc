@@ -168,16 +168,18 @@ absl::Status RunLoop::RunUpdates() {
 
 void RunLoop::OfferTraining() {
   const uint64_t groups = config_.rollout().groups_per_batch();
-  uint64_t end = desk_.next_group() + groups * (1 + config_.rollout().max_staleness());
-  uint64_t left;
+  const std::set<uint64_t> consumed = desk_.consumed_groups();
+  // Whole batches. What lies beyond is counted from here, not from the first group that is missing: one that is slow
+  // must not make the others too few for a batch.
+  const uint64_t trained = desk_.next_group() + consumed.size();
+  uint64_t end = trained + groups * (1 + config_.rollout().max_staleness());
   std::vector<v1::Lease> leases;
   {
     absl::MutexLock lock(&mutex_);
-    left = config_.train().updates() - manifest_.update();
-    end = std::min(end, desk_.next_group() + groups * left);
-    const std::set<uint64_t> consumed = desk_.consumed_groups();
+    end = std::min(end, trained + groups * (config_.train().updates() - manifest_.update()));
     for (; offered_end_ < end; ++offered_end_) {
       if (consumed.contains(offered_end_)) continue;
+      if (offered_++ % groups == 0) offered_spec_ = manifest_.reward_spec();
       v1::Lease& lease = leases.emplace_back();
       lease.set_group_id(offered_end_);
       lease.set_purpose(v1::TRAINING);
@@ -185,7 +187,7 @@ void RunLoop::OfferTraining() {
       lease.set_samples(config_.rollout().samples_per_group());
       lease.set_noise_seed(config_.seed());
       lease.set_policy_version(recent_versions_.back());
-      *lease.mutable_reward_spec() = manifest_.reward_spec();
+      *lease.mutable_reward_spec() = offered_spec_;
       *lease.mutable_sampler() = config_.sampler();
     }
   }

@@ -82,6 +82,8 @@ class RunLoop {
   Desk& desk_;
   PromptOrder order_;
   uint64_t offered_end_;                    // training groups below it were offered
+  uint64_t offered_ = 0;                    // training groups, by this process
+  v1::RewardSpec offered_spec_;             // theirs; changes after whole batches only, so that each spec's groups fill them
   std::vector<uint64_t> recent_versions_;   // behaviour version by update, the newest last
   std::map<std::string, double> seconds_written_;  // by stage, up to the last line of metrics.jsonl
   const double elapsed_before_;
