@@ -83,7 +83,7 @@ class RunLoop {
   PromptOrder order_;
   uint64_t offered_end_;                    // training groups below it were offered
   uint64_t offered_ = 0;                    // training groups, by this process
-  v1::RewardSpec offered_spec_;             // theirs; changes after whole batches only, so that each spec's groups fill them
+  v1::RewardSpec offered_spec_;             // of the last of them; a new one begins after whole batches only
   std::vector<uint64_t> recent_versions_;   // behaviour version by update, the newest last
   std::map<std::string, double> seconds_written_;  // by stage, up to the last line of metrics.jsonl
   const double elapsed_before_;

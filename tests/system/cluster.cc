@@ -41,11 +41,11 @@ std::unique_ptr<Process> Cluster::Start(std::vector<std::string> command, const 
 
 void Cluster::StartRewards() {
   const std::string file = folder_ / absl::StrCat("rewards-", ++starts_);
-  rewards_ =
-      Start({SystemProgram("flowawr-reward-server"), "--listen", reward_endpoint_.empty() ? "127.0.0.1:0" : reward_endpoint_,
-             "--scorer", "small=jpeg_compressibility,scale=1", "--scorer", "twin=jpeg_compressibility,scale=1",
-             "--scorer", "ocr", "--threads", "1", "--endpoint-file", file, "--network-config", config_path()},
-            "rewards");
+  rewards_ = Start(
+      {SystemProgram("flowawr-reward-server"), "--listen", reward_endpoint_.empty() ? "127.0.0.1:0" : reward_endpoint_,
+       "--scorer", "small=jpeg_compressibility,scale=1", "--scorer", "twin=jpeg_compressibility,scale=1", "--scorer",
+       "ocr", "--threads", "1", "--endpoint-file", file, "--network-config", config_path()},
+      "rewards");
   reward_endpoint_ = AwaitEndpoint(file, *rewards_);
 }
 
