@@ -85,6 +85,7 @@ RunLoop::RunLoop(Parts parts)
     status.set_updates_skipped(manifest_.updates_skipped());
     *status.mutable_dropped() = manifest_.dropped();
     *status.mutable_reward_spec() = manifest_.reward_spec();
+    status.set_elapsed_s(elapsed_before_);
     status.set_behaviour(config_.algorithm().behaviour());
     if (manifest_.has_base()) *status.mutable_base() = manifest_.base();
     if (manifest_.has_latest()) *status.mutable_latest() = manifest_.latest();
