@@ -15,9 +15,9 @@ class ActorMetrics {
  public:
   explicit ActorMetrics(prometheus::Registry& registry);
 
-  void CountGroup(bool is_evaluation, int samples);      // accepted by the learner
-  void CountLostGroup(const std::string& cause);         // failed, dropped or refused
-  void CountSession() { sessions_.Increment(); }         // registrations
+  void CountGroup(bool is_evaluation, int samples);  // accepted by the learner
+  void CountLostGroup(const std::string& cause);     // failed, dropped or refused
+  void CountSession() { sessions_.Increment(); }     // registrations
   void SetAdoptedVersion(uint64_t version) { adopted_version_.Set(version); }
   void SetHeldLeases(size_t leases) { held_leases_.Set(leases); }
   void SetQueueDepth(const std::string& stage, size_t groups) { queue_depth_.Add({{"stage", stage}}).Set(groups); }

@@ -17,8 +17,8 @@ namespace flowawr {
 absl::StatusOr<ChildProcess> ChildProcess::Start(const std::vector<std::string>& arguments,
                                                  const std::string& log_file) {
   if (access(arguments.front().c_str(), X_OK) != 0) {
-    return absl::NotFoundError(absl::StrCat(arguments.front(), " cannot be run: ", strerror(errno),
-                                            "; build it with scripts/build"));
+    return absl::NotFoundError(
+        absl::StrCat(arguments.front(), " cannot be run: ", strerror(errno), "; build it with scripts/build"));
   }
   const int log = open(log_file.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
   if (log < 0) return absl::InternalError(absl::StrCat(log_file, " cannot be opened: ", strerror(errno)));

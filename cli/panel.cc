@@ -11,7 +11,7 @@ namespace {
 
 constexpr int kLeastWidth = 20;
 constexpr int kWidestBar = 40;
-constexpr size_t kMostActors = 8;    // lines of the panel
+constexpr size_t kMostActors = 8;      // lines of the panel
 constexpr double kSilenceSeconds = 5;  // of an actor, worth telling
 
 bool StartsCharacter(char byte) { return (static_cast<unsigned char>(byte) & 0xC0) != 0x80; }
@@ -28,7 +28,8 @@ std::string Fit(absl::string_view text, int width) {
     if (StartsCharacter(text[end]) && ++columns > width) break;
   }
   std::string fitting(text.substr(0, end));
-  std::replace_if(fitting.begin(), fitting.end(), [](char c) { return c >= 0 && c < ' '; }, ' ');
+  std::replace_if(
+      fitting.begin(), fitting.end(), [](char c) { return c >= 0 && c < ' '; }, ' ');
   return fitting;
 }
 
@@ -72,14 +73,22 @@ std::string UpdateLine(const v1::Status& status) {
 
 std::string PhaseName(v1::RunPhase phase) {
   switch (phase) {
-    case v1::STARTING: return "starting";
-    case v1::EVALUATING_BASE: return "evaluating the base model";
-    case v1::RUNNING: return "running";
-    case v1::PAUSED: return "paused";
-    case v1::EVALUATING_FINAL: return "evaluating the result";
-    case v1::FINISHED: return "finished";
-    case v1::FAILED: return "failed";
-    default: return "unknown";
+    case v1::STARTING:
+      return "starting";
+    case v1::EVALUATING_BASE:
+      return "evaluating the base model";
+    case v1::RUNNING:
+      return "running";
+    case v1::PAUSED:
+      return "paused";
+    case v1::EVALUATING_FINAL:
+      return "evaluating the result";
+    case v1::FINISHED:
+      return "finished";
+    case v1::FAILED:
+      return "failed";
+    default:
+      return "unknown";
   }
 }
 
@@ -119,8 +128,8 @@ std::vector<std::string> RenderPanel(const v1::Status& status, int width) {
                                   status.samples_trained(), Dropped(status)));
   for (int i = 0; i < status.actors_size() && static_cast<size_t>(i) < kMostActors; ++i) {
     const v1::ActorStatus& actor = status.actors(i);
-    std::string line = absl::StrFormat("  %-8s %d groups, version %d", actor.actor_id(), actor.groups(),
-                                       actor.adopted_version());
+    std::string line =
+        absl::StrFormat("  %-8s %d groups, version %d", actor.actor_id(), actor.groups(), actor.adopted_version());
     if (actor.seconds_since_seen() >= kSilenceSeconds)
       absl::StrAppendFormat(&line, ", silent for %.0f s", actor.seconds_since_seen());
     lines.push_back(std::move(line));
@@ -139,8 +148,8 @@ std::vector<std::string> ProgressLines::Next(const v1::Status& status) {
   if (status.has_base() && !before.has_base())
     lines.push_back(absl::StrCat("base model, held-out: ", DescribeEvaluation(status.base())));
   if (status.has_latest() && status.latest().update() > before.latest().update()) {
-    lines.push_back(absl::StrCat("update ", status.latest().update(), ", held-out: ",
-                                 DescribeEvaluation(status.latest())));
+    lines.push_back(
+        absl::StrCat("update ", status.latest().update(), ", held-out: ", DescribeEvaluation(status.latest())));
   }
   if (status.phase() != before.phase()) {
     lines.push_back(absl::StrCat(PhaseName(status.phase()), status.message().empty() ? "" : ": ", status.message()));

@@ -45,8 +45,8 @@ std::string Percent(const std::optional<double>& value) {
 
 // `size`: large or small.
 std::string Tile(absl::string_view size, absl::string_view name, absl::string_view value, absl::string_view more) {
-  return absl::StrCat(R"(<div class="card tile )", size, R"("><div class="name">)", name, R"(</div><div class="value">)", value,
-                      R"(</div><div class="more">)", more, "</div></div>");
+  return absl::StrCat(R"(<div class="card tile )", size, R"("><div class="name">)", name,
+                      R"(</div><div class="value">)", value, R"(</div><div class="more">)", more, "</div></div>");
 }
 
 // "0.521 → 0.953", the base's figure smaller.
@@ -56,7 +56,7 @@ std::string BeforeAndAfter(const std::string& base, const std::string& final) {
 
 std::string Headline(const RunHistory& history) {
   const EvaluationRecord *base = history.base_evaluation(), *last = history.final_evaluation();
-  const auto of = [](const EvaluationRecord* record, std::optional<double> EvaluationRecord::* field) {
+  const auto of = [](const EvaluationRecord* record, std::optional<double> EvaluationRecord::*field) {
     return record == nullptr ? std::nullopt : record->*field;
   };
   const auto error = [&](const EvaluationRecord* record) {
@@ -72,7 +72,10 @@ std::string Headline(const RunHistory& history) {
                   Tile("large", "Held-out images exactly right",
                        BeforeAndAfter(Percent(of(base, &EvaluationRecord::exact_share)),
                                       Percent(of(last, &EvaluationRecord::exact_share))),
-                       absl::StrCat("of ", Grouped(last != nullptr ? last->images : base != nullptr ? base->images : 0),
+                       absl::StrCat("of ",
+                                    Grouped(last != nullptr   ? last->images
+                                            : base != nullptr ? base->images
+                                                              : 0),
                                     " images each")));
   if (!history.updates.empty()) {
     const UpdateRecord& update = history.updates.back();
@@ -107,8 +110,7 @@ std::string PictureFigure(const Picture& picture, absl::string_view when) {
   if (const auto text = picture.details.find("text"); text != picture.details.end()) {
     const bool is_match = TextMatches(text->second, QuotedTarget(picture.prompt));
     absl::StrAppend(&caption, R"(<span class="read mono )", is_match ? "match" : "mismatch", R"(">)",
-                    is_match ? "✓ " : "✗ ", text->second.empty() ? "nothing" : HtmlEscape(text->second),
-                    "</span><br>");
+                    is_match ? "✓ " : "✗ ", text->second.empty() ? "nothing" : HtmlEscape(text->second), "</span><br>");
   }
   absl::StrAppend(&caption, when);
   if (picture.reward.has_value()) absl::StrAppendFormat(&caption, " · %.2f", *picture.reward);
@@ -125,11 +127,13 @@ std::string Pictures(const RunHistory& history) {
   for (const auto& [name, picture] : history.final_pictures) names.insert(name);
   std::string html = "<h2>Before and after</h2>";
   if (names.empty()) return absl::StrCat(html, R"(<p class="sub">No pictures yet.</p>)");
-  absl::StrAppend(&html, "<p class=\"sub\">Held-out prompts, each pair from the same initial noise. Below each: what the scorer read, and "
-                  "the reward. ",
-                  names.size() > kPairsShown ? absl::StrCat("The first ", kPairsShown, " of ", names.size(), ", not chosen.")
-                                             : absl::StrCat("All ", names.size(), " that were kept."),
-                  R"(</p><div class="pairs">)");
+  absl::StrAppend(
+      &html,
+      "<p class=\"sub\">Held-out prompts, each pair from the same initial noise. Below each: what the scorer read, and "
+      "the reward. ",
+      names.size() > kPairsShown ? absl::StrCat("The first ", kPairsShown, " of ", names.size(), ", not chosen.")
+                                 : absl::StrCat("All ", names.size(), " that were kept."),
+      R"(</p><div class="pairs">)");
   size_t shown = 0;
   for (const std::string& name : names) {
     if (shown++ == kPairsShown) break;
@@ -144,7 +148,7 @@ std::string Pictures(const RunHistory& history) {
 }
 
 ChartSeries UpdateSeries(const RunHistory& history, absl::string_view name, int colour,
-                         std::optional<double> UpdateRecord::* field) {
+                         std::optional<double> UpdateRecord::*field) {
   ChartSeries series{std::string(name), colour, false, {}};
   for (const UpdateRecord& update : history.updates)
     if ((update.*field).has_value())
@@ -167,9 +171,10 @@ std::string Curves(const RunHistory& history) {
   if (std::all_of(heldout.points.begin(), heldout.points.end(), in_unit) &&
       std::all_of(training.points.begin(), training.points.end(), in_unit))
     reward.y_high = 1;  // an error bar may reach above the largest reward there is
-  const auto small = [&](absl::string_view title, int colour, std::optional<double> UpdateRecord::* field) {
-    return ChartCard(title, LineChart({absl::StrCat(title, " by update"), "update", 360, 230, std::nullopt, std::nullopt},
-                                      {UpdateSeries(history, title, colour, field)}));
+  const auto small = [&](absl::string_view title, int colour, std::optional<double> UpdateRecord::*field) {
+    return ChartCard(title,
+                     LineChart({absl::StrCat(title, " by update"), "update", 360, 230, std::nullopt, std::nullopt},
+                               {UpdateSeries(history, title, colour, field)}));
   };
   return absl::StrCat("<h2>Reward</h2><div class=\"card scroll\">", LineChart(reward, {training, heldout}),
                       "</div><h2>Optimisation</h2><div class=\"columns\">", small("Loss", 3, &UpdateRecord::loss),
@@ -229,7 +234,8 @@ std::string Evaluations(const RunHistory& history) {
 }
 
 std::string Collapsed(absl::string_view title, absl::string_view text) {
-  return absl::StrCat("<details class=\"card\"><summary>", title, "</summary><pre>", HtmlEscape(text), "</pre></details>");
+  return absl::StrCat("<details class=\"card\"><summary>", title, "</summary><pre>", HtmlEscape(text),
+                      "</pre></details>");
 }
 
 }  // namespace
@@ -242,8 +248,8 @@ std::string RenderReport(const RunHistory& history, const std::string& name, con
       title, " – flowawr report</title><style>", kReportStyle, "</style></head>\n<body><main><h1>", title,
       "</h1><p class=\"sub\">FlowAWR training run",
       history.run_id.empty() ? "" : absl::StrCat(" <code>", HtmlEscape(history.run_id), "</code>"), " · flowawr ",
-      HtmlEscape(Version()), "</p>\n", Headline(history), Notes(history), "\n", Pictures(history), "\n", Curves(history),
-      "\n", Stages(history), "\n", Evaluations(history), "\n<h2>Details</h2>",
+      HtmlEscape(Version()), "</p>\n", Headline(history), Notes(history), "\n", Pictures(history), "\n",
+      Curves(history), "\n", Stages(history), "\n", Evaluations(history), "\n<h2>Details</h2>",
       Collapsed("Configuration (config.yaml)", history.config_yaml), Collapsed("Figures (summary.json)", summary_json),
       "</main></body></html>\n");
 }

@@ -174,7 +174,8 @@ const EvaluationRecord* RunHistory::final_evaluation() const {
 absl::StatusOr<RunHistory> ReadRunHistory(const std::string& run_dir) {
   const absl::StatusOr<std::string> metrics = ReadFile(run_dir + "/metrics.jsonl");
   if (absl::IsNotFound(metrics.status()))
-    return absl::NotFoundError(absl::StrCat(run_dir, " has no metrics.jsonl: it is no run directory, or its run has "
+    return absl::NotFoundError(absl::StrCat(run_dir,
+                                            " has no metrics.jsonl: it is no run directory, or its run has "
                                             "not evaluated the base model yet"));
   FLOWAWR_RETURN_IF_ERROR(metrics.status());
   RunHistory history;

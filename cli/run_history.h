@@ -40,9 +40,9 @@ struct Picture {
 };
 
 struct RunHistory {
-  std::string run_id;  // empty: not known
-  std::vector<UpdateRecord> updates;          // by update; of a repeated one the last line counts
-  std::vector<EvaluationRecord> evaluations;  // likewise
+  std::string run_id;                             // empty: not known
+  std::vector<UpdateRecord> updates;              // by update; of a repeated one the last line counts
+  std::vector<EvaluationRecord> evaluations;      // likewise
   SecondsByStage learner_seconds, actor_seconds;  // sums over the updates; the actors' over all actors
   // By file name without ending: the same prompt and seed have the same name. The final ones of a run that has not come
   // to its end are those of its latest evaluation.

@@ -26,9 +26,7 @@ constexpr char kLearner[] = "learner";
 class RunSession {
  public:
   RunSession(const RunPlan& plan, ShutdownSignal& signal)
-      : plan_(plan),
-        signal_(signal),
-        supervisor_(plan.config.local().max_restarts(), Clock::Real()) {}
+      : plan_(plan), signal_(signal), supervisor_(plan.config.local().max_restarts(), Clock::Real()) {}
 
   RunOutcome Run() {
     absl::Status status = StartAll();

@@ -9,8 +9,8 @@
 namespace flowawr {
 
 struct RunOutcome {
-  absl::Status status;        // Cancelled: the user stopped the run, and it was saved
-  v1::Status last;            // what the learner told last; empty when it never got that far
+  absl::Status status;  // Cancelled: the user stopped the run, and it was saved
+  v1::Status last;      // what the learner told last; empty when it never got that far
 };
 
 // Starts the reward server, the learner and the actors, shows progress on stdout until the run ends, and stops them

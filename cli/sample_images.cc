@@ -78,9 +78,10 @@ absl::StatusOr<BoundAdapter> BindPeftFolder(const Transformer& transformer, cons
   const std::string file = folder + "/adapter_config.json";
   const absl::StatusOr<std::string> text = ReadFile(file, size_t{1} << 20);
   if (absl::IsNotFound(text.status()))
-    return absl::NotFoundError(absl::StrCat(text.status().message(),
-                                            "; an adapter is a folder with adapter_config.json and "
-                                            "adapter_model.safetensors, like RUN_DIR/export/peft of a run that is done"));
+    return absl::NotFoundError(
+        absl::StrCat(text.status().message(),
+                     "; an adapter is a folder with adapter_config.json and "
+                     "adapter_model.safetensors, like RUN_DIR/export/peft of a run that is done"));
   FLOWAWR_RETURN_IF_ERROR(text.status());
   const nlohmann::json config = nlohmann::json::parse(*text, nullptr, /*allow_exceptions=*/false);
   if (!config.is_object()) return absl::InvalidArgumentError(absl::StrCat(file, ": not a JSON object"));

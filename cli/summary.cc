@@ -36,17 +36,18 @@ Json Summarise(const RunHistory& history, const std::string& run_dir) {
   uint64_t skipped = 0;
   for (const UpdateRecord& update : history.updates) skipped += update.is_skipped ? 1 : 0;
   const UpdateRecord* last = history.updates.empty() ? nullptr : &history.updates.back();
-  return {{"run_id", history.run_id.empty() ? Json() : Json(history.run_id)},
-          {"heldout", {{"base", Evaluation(history.base_evaluation())}, {"final", Evaluation(history.final_evaluation())}}},
-          {"updates", last == nullptr ? 0 : last->update},
-          {"updates_skipped", skipped},
-          {"images_trained", last == nullptr ? 0 : last->samples_trained},
-          {"training_s", last == nullptr ? Json() : OrNull(last->elapsed_s)},
-          {"seconds_by_stage", {{"learner", history.learner_seconds}, {"actor", history.actor_seconds}}},
-          {"adapter_sha256",
-           {{"peft", FileDigest(run_dir + "/export/peft/adapter_model.safetensors")},
-            {"diffusers", FileDigest(run_dir + "/export/pytorch_lora_weights.safetensors")}}},
-          {"notes", history.notes}};
+  return {
+      {"run_id", history.run_id.empty() ? Json() : Json(history.run_id)},
+      {"heldout", {{"base", Evaluation(history.base_evaluation())}, {"final", Evaluation(history.final_evaluation())}}},
+      {"updates", last == nullptr ? 0 : last->update},
+      {"updates_skipped", skipped},
+      {"images_trained", last == nullptr ? 0 : last->samples_trained},
+      {"training_s", last == nullptr ? Json() : OrNull(last->elapsed_s)},
+      {"seconds_by_stage", {{"learner", history.learner_seconds}, {"actor", history.actor_seconds}}},
+      {"adapter_sha256",
+       {{"peft", FileDigest(run_dir + "/export/peft/adapter_model.safetensors")},
+        {"diffusers", FileDigest(run_dir + "/export/pytorch_lora_weights.safetensors")}}},
+      {"notes", history.notes}};
 }
 
 }  // namespace flowawr

@@ -45,8 +45,8 @@ void AppendAxes(const ChartAxes& axes, const std::vector<double>& y_ticks, const
     absl::StrAppendFormat(svg, R"(<text class="tick" x="%.1f" y="%g" text-anchor="middle">%g</text>)", frame.X(tick),
                           frame.height - kBottom + 18, tick);
   }
-  absl::StrAppendFormat(svg, R"(<line class="axis" x1="%g" x2="%g" y1="%g" y2="%g"/>)", kLeft,
-                        frame.width - kRight, frame.height - kBottom, frame.height - kBottom);
+  absl::StrAppendFormat(svg, R"(<line class="axis" x1="%g" x2="%g" y1="%g" y2="%g"/>)", kLeft, frame.width - kRight,
+                        frame.height - kBottom, frame.height - kBottom);
   absl::StrAppendFormat(svg, R"(<text class="tick" x="%g" y="%g" text-anchor="end">%s</text>)", frame.width - kRight,
                         frame.height - 6, HtmlEscape(axes.x_label));
 }
@@ -68,7 +68,8 @@ void AppendSeries(const ChartSeries& series, const Frame& frame, std::string* sv
                             x - 4, top, x - 4, bottom);
     }
     // Without markers the circle is only there to be pointed at.
-    absl::StrAppendFormat(svg, R"(<circle class="%s" cx="%.1f" cy="%.1f" r="%g"><title>%s, %g: %.4g%s</title>)"
+    absl::StrAppendFormat(svg,
+                          R"(<circle class="%s" cx="%.1f" cy="%.1f" r="%g"><title>%s, %g: %.4g%s</title>)"
                           "</circle>",
                           series.has_markers ? "marker" : "hover", x, y, series.has_markers ? 3.5 : 6.0,
                           HtmlEscape(series.name), point.x, point.y,

@@ -33,7 +33,7 @@ struct ChartSeries {
 struct ChartAxes {
   std::string title;  // for screen readers
   std::string x_label;
-  int width = 360, height = 230;  // in pixels of the page where it has the room; the chart scales with its place
+  int width = 360, height = 230;        // in pixels of the page where it has the room; the chart scales with its place
   std::optional<double> y_low, y_high;  // fixed ends; the data's otherwise
 };
 
@@ -42,8 +42,8 @@ std::string LineChart(const ChartAxes& axes, const std::vector<ChartSeries>& ser
 
 struct ChartBar {
   std::string label;
-  double value = 0;   // >= 0
-  std::string text;   // written at the bar's end
+  double value = 0;  // >= 0
+  std::string text;  // written at the bar's end
 };
 
 // Horizontal bars in the given order, for a place about 500 pixels wide.

@@ -10,9 +10,9 @@ namespace flowawr {
 
 struct ThreadBudget {
   int actors = 1;
-  int actor_threads = 1;    // of each actor
+  int actor_threads = 1;  // of each actor
   int learner_threads = 1;
-  int reward_threads = 1;   // of the local reward server
+  int reward_threads = 1;  // of the local reward server
 
   bool operator==(const ThreadBudget&) const = default;
 };

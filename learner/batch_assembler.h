@@ -1,9 +1,9 @@
 // Which of the groups that are in make the next batch. Pure; not thread-safe.
 //
-// Strict (max_staleness 0): the next `groups_per_batch` groups by id, in id order, whatever order they came in, so that a
-// run is reproducible to the bit. Otherwise: the first complete groups of the oldest reward spec whose policy version is
-// not too old. The spec changes at a multiple of `groups_per_batch` only, so each spec's groups fill whole batches and no
-// group waits for ever.
+// Strict (max_staleness 0): the next `groups_per_batch` groups by id, in id order, whatever order they came in, so that
+// a run is reproducible to the bit. Otherwise: the first complete groups of the oldest reward spec whose policy version
+// is not too old. The spec changes at a multiple of `groups_per_batch` only, so each spec's groups fill whole batches
+// and no group waits for ever.
 #pragma once
 
 #include <cstdint>

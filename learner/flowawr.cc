@@ -37,8 +37,8 @@ at::Tensor IsAllEqual(const at::Tensor& values) {
 
 at::Tensor ComputeAdvantages(const at::Tensor& rewards, const v1::AlgorithmConfig& algorithm) {
   const Moments group = FiniteMoments(rewards);
-  const at::Tensor std = algorithm.std_scope() == v1::GROUP ? group.variance.sqrt()
-                                                            : FiniteMoments(rewards.flatten()).variance.sqrt();
+  const at::Tensor std =
+      algorithm.std_scope() == v1::GROUP ? group.variance.sqrt() : FiniteMoments(rewards.flatten()).variance.sqrt();
   const double clip = algorithm.advantage_clip();
   return ((rewards - group.mean) / (std + kStdFloor)).clamp(-clip, clip) / algorithm.temperature();
 }

@@ -32,8 +32,8 @@ struct BatchEnergies {
 
 // The energies of a batch. `rewards` is [terms, groups, samples] f64; `weights` has one value a term.
 // AVERAGE: the energy of the weighted sum of rewards; a sample without one of its rewards has E = 0.
-// DECOUPLED: the mean of one energy a term, weighted by the weights over the sum of their magnitudes, over the terms that
-// the sample has.
+// DECOUPLED: the mean of one energy a term, weighted by the weights over the sum of their magnitudes, over the terms
+// that the sample has.
 BatchEnergies CombineRewards(const at::Tensor& rewards, const std::vector<double>& weights, v1::Combination combination,
                              const v1::AlgorithmConfig& algorithm);
 

@@ -1,9 +1,8 @@
 #include "learner/gradient_workers.h"
 
+#include <ATen/Parallel.h>
 #include <torch/csrc/autograd/autograd.h>
 #include <torch/types.h>
-
-#include <ATen/Parallel.h>
 
 #include <algorithm>
 #include <exception>
@@ -67,7 +66,8 @@ class GradientWorkers::Pool {
     work_ = &work;
     ++round_;
     running_ = size();
-    mutex_.Await(absl::Condition(+[](int* running) { return *running == 0; }, &running_));
+    mutex_.Await(absl::Condition(
+        +[](int* running) { return *running == 0; }, &running_));
     work_ = nullptr;
   }
 
@@ -108,9 +108,9 @@ struct GradientWorkers::Job {
   const int64_t draws;  // sigmas a sample
   const uint64_t update;
   const std::vector<Group>& batch;
-  const at::Tensor energies;   // [groups, samples] f32
-  const at::Tensor leaf;       // the adapter's vector, requiring grad
-  const BoundAdapter current;  // bound to `leaf`
+  const at::Tensor energies;                                             // [groups, samples] f32
+  const at::Tensor leaf;                                                 // the adapter's vector, requiring grad
+  const BoundAdapter current;                                            // bound to `leaf`
   const std::map<uint64_t, std::optional<BoundAdapter>> old_by_version;  // nullopt: v_old is v_theta
   const std::vector<Chunk> chunks;
   const std::atomic<bool>& is_cancelled;

@@ -1,8 +1,8 @@
 // The gradient of one batch, computed by a fixed set of threads.
 //
-// Every sample of the batch is trained at a few of the rollout's own sigmas, with fresh noise; a row is one sample at one
-// of them. Rows are cut into chunks of at most `train.micro_batch` rows of one group. Chunks are computed side by side
-// and added up in their order, so that the bits depend on the configuration and the batch, not on the scheduling.
+// Every sample of the batch is trained at a few of the rollout's own sigmas, with fresh noise; a row is one sample at
+// one of them. Rows are cut into chunks of at most `train.micro_batch` rows of one group. Chunks are computed side by
+// side and added up in their order, so that the bits depend on the configuration and the batch, not on the scheduling.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -35,7 +35,8 @@ class GradientWorkers {
  public:
   // Starts `train.threads` threads (0: one a core), each of which computes alone. `sigmas` are the rollout's own,
   // sampler.steps + 1 values; training draws from the first int(steps * timestep_fraction) of them, at least one.
-  GradientWorkers(std::shared_ptr<const Transformer> transformer, const v1::RunConfig& config, std::vector<float> sigmas);
+  GradientWorkers(std::shared_ptr<const Transformer> transformer, const v1::RunConfig& config,
+                  std::vector<float> sigmas);
   // No Compute() may be running.
   ~GradientWorkers();
   GradientWorkers(const GradientWorkers&) = delete;
@@ -44,9 +45,9 @@ class GradientWorkers {
   // The gradient with respect to `current` of update `update`. `energies` is of the same batch, in its order.
   //
   // `old_adapter(version)` is the adapter that sampled the groups of that version, or null when it equals `current` bit
-  // for bit: v_old is then v_theta detached, which saves a forward pass. It is called on this thread, once a version, and
-  // what it returns must live until Compute() returns. Groups that cannot move anything (all energies 0, v_old equal to
-  // v_theta, no kl_beta) are not computed: their loss and gradient are exactly zero.
+  // for bit: v_old is then v_theta detached, which saves a forward pass. It is called on this thread, once a version,
+  // and what it returns must live until Compute() returns. Groups that cannot move anything (all energies 0, v_old
+  // equal to v_theta, no kl_beta) are not computed: their loss and gradient are exactly zero.
   //
   // Cancelled once `is_cancelled` is true, seen between two chunks; Internal, with LibTorch's message, when a
   // computation fails. One call at a time.

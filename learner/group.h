@@ -15,7 +15,7 @@ inline constexpr uint64_t kEvaluationGroupBit = uint64_t{1} << 63;
 inline bool IsEvaluationGroup(uint64_t group_id) { return (group_id & kEvaluationGroupBit) != 0; }
 
 struct Group {
-  v1::Lease lease;       // as it was given out
+  v1::Lease lease;  // as it was given out
   v1::GroupHeader header;
   at::Tensor x0;                    // [K, C, h, w] f32
   at::Tensor prompt_embeds;         // [T, D] f32

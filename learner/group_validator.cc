@@ -53,16 +53,19 @@ Refusal CheckHeader(const v1::GroupHeader& header, const v1::Lease& lease, const
   const std::string group = absl::StrCat("group ", lease.group_id(), ": ");
   if (header.policy_version() != lease.policy_version()) {
     return {absl::FailedPreconditionError(absl::StrCat(group, "sampled by policy version ", header.policy_version(),
-                                                       ", leased for ", lease.policy_version())), "wrong_version"};
+                                                       ", leased for ", lease.policy_version())),
+            "wrong_version"};
   }
   if (header.policy_sha256() != policy.sha256()) {
     return {absl::FailedPreconditionError(absl::StrCat(group, "sampled by an adapter with digest ",
                                                        Hex(header.policy_sha256()), "..., version ", policy.version(),
-                                                       " has ", Hex(policy.sha256()), "...")), "wrong_digest"};
+                                                       " has ", Hex(policy.sha256()), "...")),
+            "wrong_digest"};
   }
   if (header.bound_modules() != policy.modules()) {
     return {absl::FailedPreconditionError(absl::StrCat(group, "the adapter was bound to ", header.bound_modules(),
-                                                       " modules, it has ", policy.modules())), "unbound_adapter"};
+                                                       " modules, it has ", policy.modules())),
+            "unbound_adapter"};
   }
   if (header.reward_spec_version() != lease.reward_spec().version()) {
     return {absl::FailedPreconditionError(absl::StrCat(group, "scored under reward spec ", header.reward_spec_version(),
@@ -70,14 +73,16 @@ Refusal CheckHeader(const v1::GroupHeader& header, const v1::Lease& lease, const
             "wrong_reward_spec"};
   }
   if (header.samples_size() != static_cast<int>(lease.samples())) {
-    return {absl::InvalidArgumentError(absl::StrCat(group, header.samples_size(), " samples' scores, leased for ",
-                                                    lease.samples())), "wrong_shape"};
+    return {absl::InvalidArgumentError(
+                absl::StrCat(group, header.samples_size(), " samples' scores, leased for ", lease.samples())),
+            "wrong_shape"};
   }
   for (const v1::SampleScores& sample : header.samples()) {
     if (sample.terms_size() != lease.reward_spec().terms_size()) {
       return {absl::InvalidArgumentError(absl::StrCat(group, "a sample has ", sample.terms_size(),
-                                                      " scores, the reward spec has ",
-                                                      lease.reward_spec().terms_size(), " terms")), "wrong_shape"};
+                                                      " scores, the reward spec has ", lease.reward_spec().terms_size(),
+                                                      " terms")),
+              "wrong_shape"};
     }
   }
   if (const absl::Status rewards = CheckRewards(header, lease.reward_spec()); !rewards.ok()) {
@@ -101,14 +106,14 @@ absl::StatusOr<Group> DecodeGroup(const v1::GroupHeader& header, std::string blo
   const auto embeds = file.tensors().find("prompt_embeds");
   if (embeds == file.tensors().end() || embeds->second.dim() != 2 || embeds->second.size(0) < 1 ||
       embeds->second.size(0) > shape.max_tokens) {
-    return absl::InvalidArgumentError(absl::StrCat(name, ": prompt_embeds must be [1 to ", shape.max_tokens, ", ",
-                                                   shape.embed_dim, "]"));
+    return absl::InvalidArgumentError(
+        absl::StrCat(name, ": prompt_embeds must be [1 to ", shape.max_tokens, ", ", shape.embed_dim, "]"));
   }
   Group group;
   group.lease = lease;
   group.header = header;
-  FLOWAWR_ASSIGN_OR_RETURN(group.x0, Require(file, "x0", at::kFloat,
-                                             {samples, shape.channels, shape.latent_height, shape.latent_width}));
+  FLOWAWR_ASSIGN_OR_RETURN(
+      group.x0, Require(file, "x0", at::kFloat, {samples, shape.channels, shape.latent_height, shape.latent_width}));
   FLOWAWR_ASSIGN_OR_RETURN(group.prompt_embeds,
                            Require(file, "prompt_embeds", at::kFloat, {embeds->second.size(0), shape.embed_dim}));
   FLOWAWR_ASSIGN_OR_RETURN(group.pooled_prompt_embeds,

@@ -31,12 +31,14 @@ struct Refusal {
 
 // What the header alone tells, before anything large is allocated. `policy` is the version that the lease names.
 //   wrong_version, wrong_digest, unbound_adapter, wrong_reward_spec: FailedPrecondition
-//   wrong_shape (number of samples or terms), bad_reward (not finite, or missing though required), too_large: InvalidArgument
+//   wrong_shape (number of samples or terms), bad_reward (not finite, or missing though required), too_large:
+//   InvalidArgument
 Refusal CheckHeader(const v1::GroupHeader& header, const v1::Lease& lease, const v1::PolicyVersion& policy,
                     const GroupShape& shape);
 
 // The group, from a header that passed CheckHeader() and its whole blob. Sets `cause` on error:
-//   malformed (no safetensors file), wrong_shape (missing, extra or mis-shaped tensor, or dtype), not_finite: InvalidArgument
+//   malformed (no safetensors file), wrong_shape (missing, extra or mis-shaped tensor, or dtype), not_finite:
+//   InvalidArgument
 absl::StatusOr<Group> DecodeGroup(const v1::GroupHeader& header, std::string blob, const v1::Lease& lease,
                                   const GroupShape& shape, std::string* cause);
 

@@ -8,8 +8,8 @@
 
 namespace flowawr {
 
-// Runs until the training is finished or `wait_for_stop` returns true; it is called again and again, waits a little each
-// time and tells whether the process was asked to stop. Everything is saved when it returns.
+// Runs until the training is finished or `wait_for_stop` returns true; it is called again and again, waits a little
+// each time and tells whether the process was asked to stop. Everything is saved when it returns.
 //
 // FailedPrecondition: the run directory is in use, or the configuration does not fit the checkpoint; AlreadyExists: the
 // directory holds a run and --resume was not given, or a port is taken; InvalidArgument: the configuration.

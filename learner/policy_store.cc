@@ -24,8 +24,8 @@ absl::StatusOr<std::shared_ptr<const StoredPolicy>> PolicyStore::Publish(const L
   policy.set_sha256(header.blob().sha256());
   policy.set_size(bytes.size());
   policy.set_modules(static_cast<uint32_t>(snapshot.layout().modules.size()));
-  auto stored = std::make_shared<const StoredPolicy>(
-      StoredPolicy{std::move(header), std::move(bytes), std::move(snapshot)});
+  auto stored =
+      std::make_shared<const StoredPolicy>(StoredPolicy{std::move(header), std::move(bytes), std::move(snapshot)});
   versions_[next_version_++] = stored;
   if (role == v1::BEHAVIOUR_POLICY) newest_behaviour_ = stored;
   DropOld(role, role == v1::BEHAVIOUR_POLICY ? keep_ : 1);

@@ -16,6 +16,7 @@ uint64_t TrainingNoiseSeed(uint64_t run_seed);
 
 // `count` different indices below `choices`, in rising order: the sigmas at which one sample is trained in one update.
 // A function of its arguments alone. `count` is at most `choices`.
-std::vector<int> DrawSigmas(uint64_t run_seed, uint64_t update, uint64_t group, uint64_t sample, int choices, int count);
+std::vector<int> DrawSigmas(uint64_t run_seed, uint64_t update, uint64_t group, uint64_t sample, int choices,
+                            int count);
 
 }  // namespace flowawr

@@ -36,9 +36,9 @@ absl::Status CheckResumable(const v1::RunConfig& saved, const v1::RunConfig& now
   google::protobuf::util::MessageDifferencer differencer;
   differencer.ReportDifferencesToString(&differences);
   if (differencer.Compare(WithoutWhatMayDiffer(saved), WithoutWhatMayDiffer(now))) return absl::OkStatus();
-  return absl::FailedPreconditionError(absl::StrCat(
-      "the configuration would change the run, so it cannot be resumed with it (saved -> given):\n", differences,
-      "give the saved values, or start a new run in another --run-dir"));
+  return absl::FailedPreconditionError(
+      absl::StrCat("the configuration would change the run, so it cannot be resumed with it (saved -> given):\n",
+                   differences, "give the saved values, or start a new run in another --run-dir"));
 }
 
 }  // namespace flowawr

@@ -5,9 +5,8 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <utility>
-
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "common/base/status.h"
@@ -110,8 +109,10 @@ absl::Status RunLoop::Run() {
   absl::Status status = RunUpdates();
   if (status.ok() || absl::IsCancelled(status)) {
     absl::MutexLock lock(&mutex_);
-    if (manifest_.update() != saved_update_ || !manifest_.has_base()) status = CheckpointLocked().status();
-    else status = absl::OkStatus();
+    if (manifest_.update() != saved_update_ || !manifest_.has_base())
+      status = CheckpointLocked().status();
+    else
+      status = absl::OkStatus();
   }
   if (!status.ok()) SetPhase(v1::FAILED, std::string(status.message()));
   return status;
@@ -135,7 +136,8 @@ absl::Status RunLoop::RunUpdates() {
     {
       const StageTimer timer(desk_, "wait");
       const size_t allowed = static_cast<size_t>(config_.rollout().max_staleness()) + 1;
-      batch = desk_.WaitForBatch(recent_versions_[recent_versions_.size() - std::min(allowed, recent_versions_.size())]);
+      batch =
+          desk_.WaitForBatch(recent_versions_[recent_versions_.size() - std::min(allowed, recent_versions_.size())]);
     }
     if (!batch) {
       if (const std::optional<std::string> why = desk_.exhausted()) Hold(*why);
@@ -155,9 +157,7 @@ absl::Status RunLoop::RunUpdates() {
     if (every > 0 && update % every == 0 && !is_last && !heldout_prompts_.empty()) {
       OfferTraining();
       FLOWAWR_RETURN_IF_ERROR(Evaluate("latest", v1::RUNNING));
-      if (config_.train().target_reward() != 0 &&
-          desk_.heldout_reward() >= config_.train().target_reward())
-        break;
+      if (config_.train().target_reward() != 0 && desk_.heldout_reward() >= config_.train().target_reward()) break;
     }
   }
   if (!heldout_prompts_.empty()) FLOWAWR_RETURN_IF_ERROR(Evaluate("final", v1::EVALUATING_FINAL));
@@ -198,7 +198,8 @@ void RunLoop::OfferTraining() {
 absl::Status RunLoop::PublishBehaviour() {
   const StageTimer timer(desk_, "publish");
   absl::MutexLock lock(&mutex_);
-  FLOWAWR_ASSIGN_OR_RETURN(const auto stored, desk_.Publish(roles_.behaviour, v1::BEHAVIOUR_POLICY, manifest_.update()));
+  FLOWAWR_ASSIGN_OR_RETURN(const auto stored,
+                           desk_.Publish(roles_.behaviour, v1::BEHAVIOUR_POLICY, manifest_.update()));
   const v1::PolicyVersion& policy = stored->header.policy();
   recent_versions_.push_back(policy.version());
   manifest_.set_behaviour_version(policy.version());
@@ -232,8 +233,8 @@ absl::Status RunLoop::Update(std::vector<Group> batch) {
       const LoraAdapter& adapter = sampled_by.at(version)->adapter;
       return at::equal(adapter.flat(), current.flat()) ? nullptr : &adapter;
     };
-    FLOWAWR_ASSIGN_OR_RETURN(
-        gradient, workers_->Compute(updates() + 1, batch, energies, current, old_adapter, is_stopping_));
+    FLOWAWR_ASSIGN_OR_RETURN(gradient,
+                             workers_->Compute(updates() + 1, batch, energies, current, old_adapter, is_stopping_));
   }
   double norm = 0;
   {
@@ -252,8 +253,10 @@ absl::Status RunLoop::Update(std::vector<Group> batch) {
     manifest_.set_updates_skipped(manifest_.updates_skipped() + (is_skipped ? 1 : 0));
     if (!is_skipped) manifest_.set_samples_trained(manifest_.samples_trained() + energies.energies.numel());
   }
-  if (is_skipped) recent_versions_.push_back(recent_versions_.back());
-  else FLOWAWR_RETURN_IF_ERROR(PublishBehaviour());
+  if (is_skipped)
+    recent_versions_.push_back(recent_versions_.back());
+  else
+    FLOWAWR_RETURN_IF_ERROR(PublishBehaviour());
   return WriteUpdate(gradient.loss, gradient.policy_loss, gradient.kl, norm, FiniteMean(energies.rewards), is_skipped);
 }
 
@@ -281,9 +284,17 @@ absl::Status RunLoop::WriteUpdate(double loss, double policy_loss, double kl, do
   std::map<std::string, double> seconds;
   for (const auto& [stage, total] : desk_.learner_seconds())
     seconds[stage] = total - std::exchange(seconds_written_[stage], total);
-  const nlohmann::json line = {{"kind", "update"}, {"update", update}, {"reward_mean", reward}, {"loss", loss}, {"kl", kl},
-                               {"grad_norm", norm}, {"learning_rate", learning_rate}, {"elapsed_s", elapsed}, {"samples_trained", trained},
-                               {"skipped", is_skipped}, {"seconds", seconds},
+  const nlohmann::json line = {{"kind", "update"},
+                               {"update", update},
+                               {"reward_mean", reward},
+                               {"loss", loss},
+                               {"kl", kl},
+                               {"grad_norm", norm},
+                               {"learning_rate", learning_rate},
+                               {"elapsed_s", elapsed},
+                               {"samples_trained", trained},
+                               {"skipped", is_skipped},
+                               {"seconds", seconds},
                                {"actor_seconds", actor_seconds_.Take(desk_.actor_seconds())}};
   FLOWAWR_RETURN_IF_ERROR(directory_.AppendMetrics(line.dump()));
   const int64_t step = static_cast<int64_t>(update);
@@ -343,10 +354,14 @@ absl::Status RunLoop::Evaluate(const std::string& set, v1::RunPhase phase) {
 
 absl::Status RunLoop::WriteEvaluation(const v1::EvaluationSummary& summary) {
   const std::map<std::string, double> by_scorer(summary.by_scorer().begin(), summary.by_scorer().end());
-  const nlohmann::json line = {{"kind", "evaluation"}, {"update", summary.update()},
-                               {"reward_mean", summary.reward_mean()}, {"reward_stderr", summary.reward_stderr()},
-                               {"exact_share", summary.exact_share()}, {"images", summary.images()},
-                               {"elapsed_s", Elapsed()}, {"by_scorer", by_scorer}};
+  const nlohmann::json line = {{"kind", "evaluation"},
+                               {"update", summary.update()},
+                               {"reward_mean", summary.reward_mean()},
+                               {"reward_stderr", summary.reward_stderr()},
+                               {"exact_share", summary.exact_share()},
+                               {"images", summary.images()},
+                               {"elapsed_s", Elapsed()},
+                               {"by_scorer", by_scorer}};
   FLOWAWR_RETURN_IF_ERROR(directory_.AppendMetrics(line.dump()));
   const int64_t step = static_cast<int64_t>(summary.update());
   FLOWAWR_RETURN_IF_ERROR(events_->AddScalar("heldout/reward", step, summary.reward_mean()));
@@ -375,9 +390,12 @@ absl::StatusOr<RunDirectory::Exported> RunLoop::Export(v1::PolicyRole role, cons
   switch (role) {
     case v1::REFERENCE_POLICY:
       return absl::InvalidArgumentError("the reference policy is the base model: it has no adapter to export");
-    case v1::CURRENT_POLICY: return directory_.Export(roles_.current, config_.model().path(), folder);
-    case v1::BEHAVIOUR_POLICY: return directory_.Export(roles_.behaviour, config_.model().path(), folder);
-    default: return directory_.Export(roles_.average, config_.model().path(), folder);
+    case v1::CURRENT_POLICY:
+      return directory_.Export(roles_.current, config_.model().path(), folder);
+    case v1::BEHAVIOUR_POLICY:
+      return directory_.Export(roles_.behaviour, config_.model().path(), folder);
+    default:
+      return directory_.Export(roles_.average, config_.model().path(), folder);
   }
 }
 

@@ -1,9 +1,10 @@
 // The learner's loop: evaluate the base, then update after update, then evaluate and export the result.
 //
-//   offer leases -> wait for a batch -> energies -> gradient -> optimiser step -> publish -> checkpoint and evaluate when due
+//   offer leases -> wait for a batch -> energies -> gradient -> optimiser step -> publish -> checkpoint and evaluate
+//   when due
 //
-// Run() is called once, by one thread. The other members may be called by any thread meanwhile: they take effect between
-// two updates.
+// Run() is called once, by one thread. The other members may be called by any thread meanwhile: they take effect
+// between two updates.
 #pragma once
 
 #include <atomic>
@@ -20,8 +21,8 @@
 #include "common/telemetry/event_writer.h"
 #include "flowawr/v1/checkpoint.pb.h"
 #include "flowawr/v1/control.pb.h"
-#include "learner/checkpoint.h"
 #include "learner/actor_seconds.h"
+#include "learner/checkpoint.h"
 #include "learner/desk.h"
 #include "learner/gradient_workers.h"
 #include "learner/policy_roles.h"
@@ -81,10 +82,10 @@ class RunLoop {
   RunDirectory& directory_;
   Desk& desk_;
   PromptOrder order_;
-  uint64_t offered_end_;                    // training groups below it were offered
-  uint64_t offered_ = 0;                    // training groups, by this process
-  v1::RewardSpec offered_spec_;             // of the last of them; a new one begins after whole batches only
-  std::vector<uint64_t> recent_versions_;   // behaviour version by update, the newest last
+  uint64_t offered_end_;                           // training groups below it were offered
+  uint64_t offered_ = 0;                           // training groups, by this process
+  v1::RewardSpec offered_spec_;                    // of the last of them; a new one begins after whole batches only
+  std::vector<uint64_t> recent_versions_;          // behaviour version by update, the newest last
   std::map<std::string, double> seconds_written_;  // by stage, up to the last line of metrics.jsonl
   const double elapsed_before_;
   ActorSeconds actor_seconds_;

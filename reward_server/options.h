@@ -14,8 +14,8 @@ struct RewardServerOptions {
   ServingOptions serving = {.listen = "127.0.0.1:0", .endpoint_file = ""};
   std::vector<v1::LoadScorerRequest> scorers;
   std::string memory_file;  // empty: none
-  int threads = 1;        // of each scorer
-  int max_queued = 1024;  // images waiting for one scorer
+  int threads = 1;          // of each scorer
+  int max_queued = 1024;    // images waiting for one scorer
   v1::NetworkConfig network;
   TelemetryOptions telemetry;
 };

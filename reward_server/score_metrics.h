@@ -13,7 +13,7 @@ namespace flowawr {
 
 // The series of one loaded scorer; valid until ScoreMetrics::Remove(). Thread-safe.
 struct ScorerSeries {
-  prometheus::Histogram* seconds = nullptr;     // of one Score() call
+  prometheus::Histogram* seconds = nullptr;  // of one Score() call
   prometheus::Histogram* batch_images = nullptr;
   prometheus::Gauge* queued_images = nullptr;
   prometheus::Counter* rewards = nullptr;

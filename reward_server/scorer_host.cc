@@ -38,7 +38,8 @@ absl::StatusOr<v1::ScorerInfo> ScorerHost::Load(const v1::LoadScorerRequest& req
     if (in_transition_.count(name) > 0)
       return absl::AlreadyExistsError(absl::StrCat("scorer ", name, " is being loaded or unloaded; ask again later"));
     if (scorers_.count(name) > 0)
-      return absl::AlreadyExistsError(absl::StrCat("scorer ", name, " is loaded; unload it first, or use another name"));
+      return absl::AlreadyExistsError(
+          absl::StrCat("scorer ", name, " is loaded; unload it first, or use another name"));
     if (scorers_.size() + in_transition_.size() >= kMaxScorers)
       return absl::ResourceExhaustedError(absl::StrCat(kMaxScorers, " scorers are loaded; unload one first"));
     in_transition_.insert(name);

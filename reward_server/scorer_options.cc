@@ -43,8 +43,9 @@ absl::Status ScorerOptions::Finish() const {
   if (!status_.ok()) return status_;
   for (const auto& [name, value] : values_) {
     if (std::find(known_.begin(), known_.end(), name) == known_.end())
-      return absl::InvalidArgumentError(absl::StrCat(
-          "unknown option ", name, "; ", known_.empty() ? "this kind has none" : "there are ", absl::StrJoin(known_, ", ")));
+      return absl::InvalidArgumentError(absl::StrCat("unknown option ", name, "; ",
+                                                     known_.empty() ? "this kind has none" : "there are ",
+                                                     absl::StrJoin(known_, ", ")));
   }
   return absl::OkStatus();
 }

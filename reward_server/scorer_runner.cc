@@ -18,7 +18,8 @@ constexpr absl::Duration kPoll = absl::Milliseconds(20);
 
 std::string WhatIsWrong(const v1::ScoreItem& item) {
   const uint64_t height = item.height(), width = item.width();
-  if (height == 0 || width == 0) return absl::StrCat("the image is ", height, " x ", width, " pixels: nothing to score");
+  if (height == 0 || width == 0)
+    return absl::StrCat("the image is ", height, " x ", width, " pixels: nothing to score");
   if (height > kMaxSide || width > kMaxSide)
     return absl::StrCat("the image is ", height, " x ", width, " pixels; at most ", kMaxSide, " a side are accepted");
   if (item.image_rgb().size() != height * width * 3)
@@ -103,9 +104,15 @@ void ScorerRunner::Settle(Request& request, size_t index, v1::ScoreResult result
   } else {
     ++errors_;
     switch (result.error().kind()) {
-      case v1::ScoreError::BAD_INPUT: series_.bad_input->Increment(); break;
-      case v1::ScoreError::OVERLOADED: series_.overloaded->Increment(); break;
-      default: series_.broken->Increment(); break;
+      case v1::ScoreError::BAD_INPUT:
+        series_.bad_input->Increment();
+        break;
+      case v1::ScoreError::OVERLOADED:
+        series_.overloaded->Increment();
+        break;
+      default:
+        series_.broken->Increment();
+        break;
     }
   }
   request.results[index] = std::move(result);
@@ -131,7 +138,8 @@ std::vector<ScorerRunner::Entry> ScorerRunner::TakeBatch() {
   absl::MutexLock lock(&mutex_);
   while (batch.empty()) {
     mutex_.Await(absl::Condition(this, &ScorerRunner::HasWorkOrStopped));
-    if (batch_size_ > 1) mutex_.AwaitWithTimeout(absl::Condition(this, &ScorerRunner::HasBatchOrStopped), options_.max_wait);
+    if (batch_size_ > 1)
+      mutex_.AwaitWithTimeout(absl::Condition(this, &ScorerRunner::HasBatchOrStopped), options_.max_wait);
     if (queue_.empty() && is_stopped_) break;
     const absl::Time now = absl::Now();
     while (!queue_.empty() && batch.size() < batch_size_) {
@@ -165,7 +173,8 @@ std::vector<v1::ScoreResult> ScorerRunner::ScoreBatch(absl::Span<const Entry> ba
   if (!failure.empty()) return {items.size(), ErrorResult(v1::ScoreError::BROKEN, failure)};
   for (v1::ScoreResult& result : results) {
     if (result.has_error() || (result.has_reward() && std::isfinite(result.reward()))) continue;
-    result = ErrorResult(v1::ScoreError::BROKEN, absl::StrCat("the scorer gave no finite reward, but ", result.reward()));
+    result =
+        ErrorResult(v1::ScoreError::BROKEN, absl::StrCat("the scorer gave no finite reward, but ", result.reward()));
   }
   return results;
 }

@@ -36,9 +36,9 @@ class ScorerRunner {
   ~ScorerRunner();  // Stop()
 
   // One result an item, in order, when all are there. Images that find no room in the queue are OVERLOADED at once,
-  // whatever is malformed is BAD_INPUT without bothering the scorer. What has not been begun when the deadline passes or
-  // the caller `is_gone` is never computed, and the call ends as DeadlineExceeded or Cancelled.
-  // FailedPrecondition after Stop(). `items` need only live until it returns.
+  // whatever is malformed is BAD_INPUT without bothering the scorer. What has not been begun when the deadline passes
+  // or the caller `is_gone` is never computed, and the call ends as DeadlineExceeded or Cancelled. FailedPrecondition
+  // after Stop(). `items` need only live until it returns.
   absl::StatusOr<std::vector<v1::ScoreResult>> Score(absl::Span<const v1::ScoreItem* const> items, absl::Time deadline,
                                                      absl::FunctionRef<bool()> is_gone);
 

@@ -64,13 +64,15 @@ FLOWAWR_ALWAYS_INLINE void NormaliseRowBackward(const float* x, const float* wei
   }
   const float inverse_rms = InverseRms(x, dim, epsilon);
   Lanes projection = {};
-  for (int64_t i = 0; i < dim; i += kLanes) projection += LoadLanes(dout + i) * LoadLanes(weight + i) * LoadLanes(x + i);
+  for (int64_t i = 0; i < dim; i += kLanes)
+    projection += LoadLanes(dout + i) * LoadLanes(weight + i) * LoadLanes(x + i);
   const float slope = SumLanes(projection) * inverse_rms * inverse_rms / static_cast<float>(dim);
   const float scale = factor * inverse_rms;
   for (int64_t i = 0; i < dim; ++i) dx[i] = scale * (dout[i] * weight[i] - x[i] * slope);
 }
 
-FLOWAWR_ALWAYS_INLINE void Transpose(const float* rows, int64_t count, int64_t dim, float* columns, int64_t column_row) {
+FLOWAWR_ALWAYS_INLINE void Transpose(const float* rows, int64_t count, int64_t dim, float* columns,
+                                     int64_t column_row) {
   for (int64_t t = 0; t < count; ++t) {
     for (int64_t i = 0; i < dim; ++i) columns[i * column_row + t] = rows[t * dim + i];
   }
@@ -175,11 +177,11 @@ FLOWAWR_VECTORISED void AttentionBackward(const AttentionSize& size, const Atten
   const int64_t dim = head.dim;
   const int64_t padded = head.padded_keys;
   std::vector<float> storage((2 * head.queries + 2 * head.keys) * dim + head.queries * padded);
-  float* const dout = storage.data();                // [queries, dim]
-  float* const dq = dout + head.queries * dim;       // [queries, dim]
-  float* const dk = dq + head.queries * dim;         // [keys, dim]
-  float* const dv = dk + head.keys * dim;            // [keys, dim]
-  float* const dscores = dv + head.keys * dim;       // [queries, padded_keys], first the probabilities' gradient
+  float* const dout = storage.data();           // [queries, dim]
+  float* const dq = dout + head.queries * dim;  // [queries, dim]
+  float* const dk = dq + head.queries * dim;    // [keys, dim]
+  float* const dv = dk + head.keys * dim;       // [keys, dim]
+  float* const dscores = dv + head.keys * dim;  // [queries, padded_keys], first the probabilities' gradient
 
   for (int64_t b = 0; b < size.batch; ++b) {
     for (int64_t h = 0; h < size.heads; ++h) {
@@ -190,8 +192,8 @@ FLOWAWR_VECTORISED void AttentionBackward(const AttentionSize& size, const Atten
                     dim * sizeof(float));
       }
       for (int64_t i = 0; i < second_queries; ++i) {
-        std::memcpy(dout + (first_queries + i) * dim,
-                    second_gradient.dout + (b * second_queries + i) * width + h * dim, dim * sizeof(float));
+        std::memcpy(dout + (first_queries + i) * dim, second_gradient.dout + (b * second_queries + i) * width + h * dim,
+                    dim * sizeof(float));
       }
 
       SmallGemm(head.keys, dim, head.queries, {head.probabilities, 1, padded}, dout, dim, dv, dim);
@@ -202,7 +204,8 @@ FLOWAWR_VECTORISED void AttentionBackward(const AttentionSize& size, const Atten
         Lanes product = {};
         for (int64_t j = 0; j < padded; j += kLanes) product += LoadLanes(p + j) * LoadLanes(d + j);
         const float expected = SumLanes(product);
-        for (int64_t j = 0; j < padded; j += kLanes) StoreLanes(LoadLanes(p + j) * (LoadLanes(d + j) - expected), d + j);
+        for (int64_t j = 0; j < padded; j += kLanes)
+          StoreLanes(LoadLanes(p + j) * (LoadLanes(d + j) - expected), d + j);
       }
       SmallGemm(head.queries, dim, head.keys, {dscores, padded, 1}, head.k, dim, dq, dim);
       SmallGemm(head.keys, dim, head.queries, {dscores, 1, padded}, head.q, dim, dk, dim);

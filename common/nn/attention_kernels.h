@@ -10,8 +10,8 @@ namespace flowawr::kernels {
 struct AttentionSize {
   int64_t batch = 0;
   int64_t heads = 0;
-  int64_t head_dim = 0;     // a multiple of kHeadDimMultiple, at most kMaxHeadDim
-  float norm_epsilon = 0;   // of the RMSNorm
+  int64_t head_dim = 0;    // a multiple of kHeadDimMultiple, at most kMaxHeadDim
+  float norm_epsilon = 0;  // of the RMSNorm
 };
 inline constexpr int64_t kHeadDimMultiple = 16;
 inline constexpr int64_t kMaxHeadDim = 128;
@@ -25,15 +25,15 @@ struct AttentionStream {
   const float* k = nullptr;
   const float* v = nullptr;
   int64_t row_stride = 0;
-  int64_t batch_stride = 0;        // 0: every sample has the same tokens
-  const float* q_norm = nullptr;   // RMSNorm weights [head_dim]; null: no norm
+  int64_t batch_stride = 0;       // 0: every sample has the same tokens
+  const float* q_norm = nullptr;  // RMSNorm weights [head_dim]; null: no norm
   const float* k_norm = nullptr;
 };
 
 // Attends over the tokens of both streams; `second.tokens` may be 0.
 // Outputs are [batch, tokens, heads * head_dim], contiguous; null where a stream has no queries.
-void Attention(const AttentionSize& size, const AttentionStream& first, const AttentionStream& second,
-               float* first_out, float* second_out);
+void Attention(const AttentionSize& size, const AttentionStream& first, const AttentionStream& second, float* first_out,
+               float* second_out);
 
 // Gradients of one stream, laid out as the inputs. `dq` is null where `q` is.
 struct AttentionStreamGradient {
@@ -43,7 +43,8 @@ struct AttentionStreamGradient {
   float* dv = nullptr;
 };
 
-// Computes the probabilities again, so the forward pass keeps nothing but q, k, v. Streams must not have batch stride 0.
+// Computes the probabilities again, so the forward pass keeps nothing but q, k, v. Streams must not have batch stride
+// 0.
 void AttentionBackward(const AttentionSize& size, const AttentionStream& first, const AttentionStream& second,
                        const AttentionStreamGradient& first_gradient, const AttentionStreamGradient& second_gradient);
 

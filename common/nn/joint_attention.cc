@@ -71,8 +71,8 @@ variable_list KernelForward(const AttentionInput& first, const AttentionInput& s
 class AttentionFunction : public torch::autograd::Function<AttentionFunction> {
  public:
   static variable_list forward(AutogradContext* context, const at::Tensor& first_projection,
-                               const std::optional<at::Tensor>& second_projection, AttentionInput first, AttentionInput second,
-                               int64_t heads) {
+                               const std::optional<at::Tensor>& second_projection, AttentionInput first,
+                               AttentionInput second, int64_t heads) {
     first.projection = first_projection;
     second.projection = second_projection.value_or(at::Tensor());
     context->save_for_backward(
@@ -133,11 +133,10 @@ variable_list LibTorchAttention(const AttentionInput& first, const AttentionInpu
   const int64_t batch = BatchOf(first, second);
   const variable_list a = SplitHeads(first, batch, heads);
   const variable_list b = SplitHeads(second, batch, heads);
-  const at::Tensor out =
-      at::scaled_dot_product_attention(ConcatenateTokens(a[0], b[0]), ConcatenateTokens(a[1], b[1]),
-                                       ConcatenateTokens(a[2], b[2]))
-          .transpose(1, 2)
-          .flatten(2);
+  const at::Tensor out = at::scaled_dot_product_attention(ConcatenateTokens(a[0], b[0]), ConcatenateTokens(a[1], b[1]),
+                                                          ConcatenateTokens(a[2], b[2]))
+                             .transpose(1, 2)
+                             .flatten(2);
   if (!b[0].defined()) return {out.contiguous()};
   const int64_t first_tokens = first.projection.size(1);
   return {out.narrow(1, 0, first_tokens).contiguous(),

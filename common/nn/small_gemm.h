@@ -17,8 +17,8 @@ struct Strided {
 };
 
 template <int kRows, int kVectors>
-FLOWAWR_ALWAYS_INLINE void GemmTile(int64_t inner, Strided a, const float* b, int64_t b_row, const float* bias, float* c,
-                                    int64_t c_row) {
+FLOWAWR_ALWAYS_INLINE void GemmTile(int64_t inner, Strided a, const float* b, int64_t b_row, const float* bias,
+                                    float* c, int64_t c_row) {
   Lanes sum[kRows][kVectors] = {};
   if (bias != nullptr) {
 #pragma GCC unroll 6

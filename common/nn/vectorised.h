@@ -1,5 +1,6 @@
-// What the hand-written CPU kernels share: dispatch by instruction set, and an exponential that the compiler vectorises.
-// For kernel sources only (compiled by the rules in CMakeLists.txt that allow contraction to fused multiply-add).
+// What the hand-written CPU kernels share: dispatch by instruction set, and an exponential that the compiler
+// vectorises. For kernel sources only (compiled by the rules in CMakeLists.txt that allow contraction to fused
+// multiply-add).
 #pragma once
 
 #include <bit>
@@ -43,10 +44,12 @@ FLOWAWR_ALWAYS_INLINE float ReduceLanes(const Lanes& lanes, Combine combine) {
   return combine(combine(in_four[0], in_four[2]), combine(in_four[1], in_four[3]));
 }
 FLOWAWR_ALWAYS_INLINE float SumLanes(const Lanes& lanes) {
-  return ReduceLanes(lanes, [](const auto& a, const auto& b) __attribute__((always_inline)) { return a + b; });
+  return ReduceLanes(
+      lanes, [](const auto& a, const auto& b) __attribute__((always_inline)) { return a + b; });
 }
 FLOWAWR_ALWAYS_INLINE float MaxLanes(const Lanes& lanes) {
-  return ReduceLanes(lanes, [](const auto& a, const auto& b) __attribute__((always_inline)) { return a > b ? a : b; });
+  return ReduceLanes(
+      lanes, [](const auto& a, const auto& b) __attribute__((always_inline)) { return a > b ? a : b; });
 }
 
 // exp(x) to about 1e-7 relative, saturating near the ends of f32's range; NaN stays NaN. After Cephes' expf.

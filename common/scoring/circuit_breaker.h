@@ -40,8 +40,8 @@ class CircuitBreaker {
 
   const Options options_;
   State state_ = State::kClosed;
-  int failures_ = 0;         // in a row, while closed
-  absl::Duration pause_;     // of the next opening
+  int failures_ = 0;      // in a row, while closed
+  absl::Duration pause_;  // of the next opening
   absl::Time open_until_ = absl::InfinitePast();
 };
 

@@ -54,12 +54,15 @@ absl::Status CheckRequiredTerms(const v1::RewardSpec& spec, const std::vector<v1
     for (size_t sample = 0; sample < scores.size(); ++sample) {
       const v1::TermScore& score = scores[sample].terms(term);
       if (score.has_reward()) continue;
-      const std::string message = absl::StrCat("sample ", sample, ", required scorer ", spec.terms(term).scorer(), " at ",
-                                               spec.terms(term).endpoint(), ": ", score.error().message());
+      const std::string message = absl::StrCat("sample ", sample, ", required scorer ", spec.terms(term).scorer(),
+                                               " at ", spec.terms(term).endpoint(), ": ", score.error().message());
       switch (score.error().kind()) {
-        case v1::ScoreError::BAD_INPUT: return absl::InvalidArgumentError(message);
-        case v1::ScoreError::OVERLOADED: return absl::ResourceExhaustedError(message);
-        default: return absl::UnavailableError(message);
+        case v1::ScoreError::BAD_INPUT:
+          return absl::InvalidArgumentError(message);
+        case v1::ScoreError::OVERLOADED:
+          return absl::ResourceExhaustedError(message);
+        default:
+          return absl::UnavailableError(message);
       }
     }
   }

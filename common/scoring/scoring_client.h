@@ -44,9 +44,9 @@ class ScoringClient {
   //
   // Whether a failed term matters is the caller's: see CheckRequiredTerms(). Cancelled soon after `is_wanted` says no;
   // InvalidArgument for images whose size does not fit their bytes, an unusable endpoint or a spec without terms.
-  absl::StatusOr<std::vector<v1::SampleScores>> Score(const v1::RewardSpec& spec, const v1::Prompt& prompt,
-                                                      const std::vector<Image>& images,
-                                                      absl::FunctionRef<bool()> is_wanted = [] { return true; });
+  absl::StatusOr<std::vector<v1::SampleScores>> Score(
+      const v1::RewardSpec& spec, const v1::Prompt& prompt, const std::vector<Image>& images,
+      absl::FunctionRef<bool()> is_wanted = [] { return true; });
 
   // What the breaker of an endpoint thinks; for metrics and tests.
   CircuitBreaker::State breaker_state(const std::string& endpoint) const;

@@ -91,9 +91,7 @@ void RunBlock(const JointBlock& block, const ActiveAdapter& linear, int64_t head
 }
 
 // Rows that are one row expanded become that one row, so that what depends on it is computed once.
-at::Tensor OnceIfShared(const at::Tensor& x) {
-  return x.size(0) > 1 && x.stride(0) == 0 ? x.narrow(0, 0, 1) : x;
-}
+at::Tensor OnceIfShared(const at::Tensor& x) { return x.size(0) > 1 && x.stride(0) == 0 ? x.narrow(0, 0, 1) : x; }
 
 // [B] to [B, 256] f32: cosines, then sines, of 1000 sigma at geometric frequencies.
 at::Tensor TimestepEmbedding(const at::Tensor& sigma) {
@@ -106,7 +104,11 @@ at::Tensor TimestepEmbedding(const at::Tensor& sigma) {
 
 // [B, C, H, W] to [B, H/p * W/p, C * p * p], as a convolution of stride p sees its windows.
 at::Tensor Patchify(const at::Tensor& latents, int64_t patch) {
-  return latents.unflatten(3, {-1, patch}).unflatten(2, {-1, patch}).permute({0, 2, 4, 1, 3, 5}).flatten(3).flatten(1, 2);
+  return latents.unflatten(3, {-1, patch})
+      .unflatten(2, {-1, patch})
+      .permute({0, 2, 4, 1, 3, 5})
+      .flatten(3)
+      .flatten(1, 2);
 }
 
 // [B, h * w, p * p * C] to [B, C, h * p, w * p].
@@ -180,8 +182,8 @@ at::Tensor Transformer::Forward(const TransformerInput& input, const BoundAdapte
               " channels, sides that are multiples of ", w.config.patch_size, " and at most ",
               w.config.patch_size * w.config.pos_embed_max_size);
   for (const at::Tensor* shared : {&input.sigma, &input.prompt_embeds, &input.pooled_prompt_embeds}) {
-    TORCH_CHECK(shared->size(0) == 1 || shared->size(0) == batch, "an input has ", shared->size(0),
-                " rows for ", batch, " latents; expected that many or 1");
+    TORCH_CHECK(shared->size(0) == 1 || shared->size(0) == batch, "an input has ", shared->size(0), " rows for ", batch,
+                " latents; expected that many or 1");
   }
   const ActiveAdapter linear(adapter == nullptr ? nullptr : adapter->state_.get());
   const at::ScalarType dtype = w.proj_out.weight.scalar_type();
@@ -194,8 +196,8 @@ at::Tensor Transformer::Forward(const TransformerInput& input, const BoundAdapte
   at::Tensor text = linear(w.context_embedder, OnceIfShared(input.prompt_embeds).to(dtype));
 
   // What every AdaLN layer is steered by: the noise level and the pooled text.
-  const at::Tensor time = linear(
-      w.timestep_out, at::silu(linear(w.timestep_in, TimestepEmbedding(OnceIfShared(input.sigma)).to(dtype))));
+  const at::Tensor time =
+      linear(w.timestep_out, at::silu(linear(w.timestep_in, TimestepEmbedding(OnceIfShared(input.sigma)).to(dtype))));
   const at::Tensor pooled =
       linear(w.pooled_out, at::silu(linear(w.pooled_in, OnceIfShared(input.pooled_prompt_embeds).to(dtype))));
   Modulation modulation(linear(w.modulation, at::silu(time + pooled)), w.config.inner_dim());

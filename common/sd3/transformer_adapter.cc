@@ -101,7 +101,7 @@ absl::StatusOr<std::shared_ptr<const LoraLayout>> LayoutFor(const std::vector<co
 }
 
 absl::StatusOr<std::shared_ptr<const BoundAdapterState>> BindTo(const std::vector<const FrozenLinear*>& linears,
-                                                                  const LoraAdapter& adapter, bool trains) {
+                                                                const LoraAdapter& adapter, bool trains) {
   const at::NoGradGuard no_grad;
   const LoraLayout& layout = adapter.layout();
   auto state = std::make_shared<BoundAdapterState>(BoundAdapterState{.adapter = adapter, .trains = trains});

@@ -42,6 +42,6 @@ absl::StatusOr<std::shared_ptr<const LoraLayout>> LayoutFor(const std::vector<co
 
 // See Transformer::Bind and BindMerged.
 absl::StatusOr<std::shared_ptr<const BoundAdapterState>> BindTo(const std::vector<const FrozenLinear*>& linears,
-                                                                  const LoraAdapter& adapter, bool trains);
+                                                                const LoraAdapter& adapter, bool trains);
 
 }  // namespace flowawr

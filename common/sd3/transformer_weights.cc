@@ -50,8 +50,7 @@ void Transformer::Weights::Bind(WeightBinder& binder) {
     return {binder.Take(q + ".weight", {head_dim}), binder.Take(k + ".weight", {head_dim})};
   };
 
-  patch_projection.weight =
-      binder.Take("pos_embed.proj.weight", {dim, config.in_channels, patch, patch});
+  patch_projection.weight = binder.Take("pos_embed.proj.weight", {dim, config.in_channels, patch, patch});
   if (patch_projection.weight.defined()) patch_projection.weight = patch_projection.weight.flatten(1).contiguous();
   patch_projection.bias = binder.Take("pos_embed.proj.bias", {dim});
   const int64_t side = config.pos_embed_max_size;
@@ -80,9 +79,10 @@ void Transformer::Weights::Bind(WeightBinder& binder) {
     block.ff = TakeFeedForward(binder, name + "ff", dim);
     if (config.IsDual(i)) {
       const std::string attn2 = name + "attn2.";
-      block.dual = {.qkv = TakeLinear(binder, dim, {{attn2 + "to_q", dim}, {attn2 + "to_k", dim}, {attn2 + "to_v", dim}}),
-                    .norm = take_norms(attn2 + "norm_q", attn2 + "norm_k"),
-                    .to_out = TakeLinear(binder, dim, {{attn2 + "to_out.0", dim}})};
+      block.dual = {
+          .qkv = TakeLinear(binder, dim, {{attn2 + "to_q", dim}, {attn2 + "to_k", dim}, {attn2 + "to_v", dim}}),
+          .norm = take_norms(attn2 + "norm_q", attn2 + "norm_k"),
+          .to_out = TakeLinear(binder, dim, {{attn2 + "to_out.0", dim}})};
     }
 
     const Layer context_q{attn + "add_q_proj", dim};
@@ -107,9 +107,9 @@ void Transformer::Weights::Bind(WeightBinder& binder) {
 std::vector<const FrozenLinear*> Transformer::Weights::AdaptableLinears() const {
   std::vector<const FrozenLinear*> linears;
   for (const JointBlock& block : blocks) {
-    linears.insert(linears.end(), {&block.qkv, &block.to_out, &block.unused_context_q, &block.context_qkv,
-                                   &block.context_to_out, &block.ff.in, &block.ff.out, &block.context_ff.in,
-                                   &block.context_ff.out});
+    linears.insert(linears.end(),
+                   {&block.qkv, &block.to_out, &block.unused_context_q, &block.context_qkv, &block.context_to_out,
+                    &block.ff.in, &block.ff.out, &block.context_ff.in, &block.context_ff.out});
     if (block.dual) linears.insert(linears.end(), {&block.dual->qkv, &block.dual->to_out});
   }
   return linears;

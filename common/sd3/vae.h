@@ -36,8 +36,8 @@ absl::StatusOr<VaeConfig> ParseVaeConfig(absl::string_view json, const std::stri
 // Frozen; safe to call from several threads at once. No gradients.
 class Vae {
  public:
-  // Reads config.json and diffusion_pytorch_model.safetensors of `folder`; InvalidArgument lists all missing, unexpected
-  // and mis-shaped tensors at once.
+  // Reads config.json and diffusion_pytorch_model.safetensors of `folder`; InvalidArgument lists all missing,
+  // unexpected and mis-shaped tensors at once.
   static absl::StatusOr<std::shared_ptr<const Vae>> Load(const std::string& folder, at::ScalarType dtype);
   ~Vae();
   Vae(const Vae&) = delete;

@@ -15,13 +15,16 @@ absl::StatusOr<std::shared_ptr<Scorer>> JpegScorer::Load(ScorerOptions& options,
 }
 
 JpegScorer::JpegScorer(int quality, int scale, int sign)
-    : quality_(quality), scale_(scale), sign_(sign), version_(absl::StrCat("libjpeg quality ", quality, " scale ", scale)) {}
+    : quality_(quality),
+      scale_(scale),
+      sign_(sign),
+      version_(absl::StrCat("libjpeg quality ", quality, " scale ", scale)) {}
 
 std::vector<v1::ScoreResult> JpegScorer::Score(absl::Span<const v1::ScoreItem* const> items) {
   std::vector<v1::ScoreResult> results;
   for (const v1::ScoreItem* item : items) {
-    const auto jpeg = EncodeJpeg(
-        {static_cast<int>(item->height()), static_cast<int>(item->width()), item->image_rgb()}, quality_);
+    const auto jpeg =
+        EncodeJpeg({static_cast<int>(item->height()), static_cast<int>(item->width()), item->image_rgb()}, quality_);
     if (!jpeg.ok()) {
       results.push_back(ErrorResult(v1::ScoreError::BROKEN, std::string(jpeg.status().message())));
       continue;

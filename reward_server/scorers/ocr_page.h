@@ -17,7 +17,7 @@ struct GrayPage {
 struct PageOptions {
   int min_height = 64;  // lower pictures are enlarged by the smallest whole factor that reaches it
   int max_scale = 4;
-  int margin = 20;      // white pixels on every side, after enlarging: Tesseract expects room around a line
+  int margin = 20;  // white pixels on every side, after enlarging: Tesseract expects room around a line
 };
 
 // ITU-R 601 luma, enlarged bicubically (a = -1/2, as PIL).

@@ -52,7 +52,8 @@ absl::StatusOr<std::string> OcrTarget(const std::string& prompt, const std::map<
 }
 
 std::u32string NormaliseForOcr(absl::string_view text) {
-  icu::UnicodeString unicode = icu::UnicodeString::fromUTF8(icu::StringPiece(text.data(), static_cast<int>(text.size())));
+  icu::UnicodeString unicode =
+      icu::UnicodeString::fromUTF8(icu::StringPiece(text.data(), static_cast<int>(text.size())));
   unicode.toLower(icu::Locale::getRoot());
   std::u32string normalised;
   for (int i = 0; i < unicode.length(); i = unicode.moveIndex32(i, 1)) {

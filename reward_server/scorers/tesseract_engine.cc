@@ -36,8 +36,8 @@ absl::StatusOr<std::unique_ptr<TesseractEngine>> TesseractEngine::Load(const Tes
   // Dictionaries can only be left out while the model is loaded.
   std::vector<std::string> names = {"debug_file"}, values = {"/dev/null"};
   if (!options.uses_dictionary) {
-    for (const char* name : {"load_system_dawg", "load_freq_dawg", "load_punc_dawg", "load_number_dawg",
-                             "load_bigram_dawg"}) {
+    for (const char* name :
+         {"load_system_dawg", "load_freq_dawg", "load_punc_dawg", "load_number_dawg", "load_bigram_dawg"}) {
       names.emplace_back(name);
       values.emplace_back("0");
     }
@@ -46,10 +46,10 @@ absl::StatusOr<std::unique_ptr<TesseractEngine>> TesseractEngine::Load(const Tes
     const char* tessdata = options.tessdata.empty() ? nullptr : options.tessdata.c_str();
     if (engine->api_->Init(tessdata, options.language.c_str(), tesseract::OEM_LSTM_ONLY, nullptr, 0, &names, &values,
                            false) != 0)
-      return absl::NotFoundError(absl::StrCat(
-          "Tesseract cannot load the language \"", options.language, "\" from ",
-          options.tessdata.empty() ? "TESSDATA_PREFIX or its default folder" : options.tessdata,
-          "; install it (Debian: tesseract-ocr-eng for eng) or name the folder with the option tessdata"));
+      return absl::NotFoundError(
+          absl::StrCat("Tesseract cannot load the language \"", options.language, "\" from ",
+                       options.tessdata.empty() ? "TESSDATA_PREFIX or its default folder" : options.tessdata,
+                       "; install it (Debian: tesseract-ocr-eng for eng) or name the folder with the option tessdata"));
     engine->api_->SetPageSegMode(SegmentationFor(options.layout));
   } catch (const std::exception& error) {
     return absl::InternalError(absl::StrCat("Tesseract failed while it was loaded: ", error.what()));

@@ -55,8 +55,7 @@ class GroupSamplerTest : public ::testing::Test {
 TEST_F(GroupSamplerTest, FollowsTheSolverFromTheNoiseOfEachSample) {
   GroupJob job = MakeJob(4, "a sign that says \"CAT\"", 2);
   ASSERT_TRUE(Sample({&job}).ok());
-  const std::vector<float> sigmas =
-      FlowMatchSigmas(3, Model().scheduler_shift(), Model().num_train_timesteps());
+  const std::vector<float> sigmas = FlowMatchSigmas(3, Model().scheduler_shift(), Model().num_train_timesteps());
   for (uint32_t sample = 0; sample < 2; ++sample) {
     const at::Tensor noise = InitialNoise(11, 4, sample, {8, 8, 16}).unsqueeze(0);
     const at::Tensor expected = SampleLatents(
@@ -77,8 +76,8 @@ TEST_F(GroupSamplerTest, UsesThePolicyAndThePrompt) {
   EXPECT_FALSE(at::allclose(job.x0, other_prompt.x0, 1e-3, 1e-3));
   const auto layout = Model().transformer().MakeLoraLayout({"attn.to_q"}, 4, 8).value();
   GroupJob base_policy = MakeJob(4, "a sign that says \"CAT\"", 1);
-  base_policy.policy = std::make_shared<const AdoptedPolicy>(AdoptedPolicy{
-      v1::PolicyVersion(), Model().transformer().BindMerged(LoraAdapter::Initialise(layout, 1)).value()});
+  base_policy.policy = std::make_shared<const AdoptedPolicy>(
+      AdoptedPolicy{v1::PolicyVersion(), Model().transformer().BindMerged(LoraAdapter::Initialise(layout, 1)).value()});
   ASSERT_TRUE(Sample({&base_policy}).ok());
   EXPECT_FALSE(at::allclose(job.x0, base_policy.x0, 1e-3, 1e-3));
 }

@@ -54,8 +54,9 @@ class RunDirectoryFixture : public testing::Test {
   }
 
   static std::string EvaluationLine(int update, double reward, double exact) {
-    return nlohmann::json{{"kind", "evaluation"}, {"update", update},        {"reward_mean", reward},
-                          {"reward_stderr", 0.02}, {"exact_share", exact},    {"images", 64},
+    return nlohmann::json{{"kind", "evaluation"},       {"update", update},
+                          {"reward_mean", reward},      {"reward_stderr", 0.02},
+                          {"exact_share", exact},       {"images", 64},
                           {"elapsed_s", 10.0 * update}, {"by_scorer", {{"ocr", reward}}}}
                .dump() +
            "\n";

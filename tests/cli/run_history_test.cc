@@ -59,7 +59,8 @@ TEST_F(RunHistoryTest, TakesTheLastLineOfARepeatedUpdate) {
 }
 
 TEST_F(RunHistoryTest, LeavesOutFieldsOfAWrongType) {
-  Write("metrics.jsonl", R"({"kind":"update","update":3,"reward_mean":"high","loss":null,"seconds":[1]})" "\n");
+  Write("metrics.jsonl", R"({"kind":"update","update":3,"reward_mean":"high","loss":null,"seconds":[1]})"
+                         "\n");
   const absl::StatusOr<RunHistory> history = ReadRunHistory(run_dir_);
   ASSERT_TRUE(history.ok()) << history.status();
   ASSERT_EQ(history->updates.size(), 1u);

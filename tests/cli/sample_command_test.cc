@@ -126,8 +126,10 @@ TEST(SampleCommand, SaysInOneLineWhatIsMissingAndExitsAsSysexitsDoes) {
       {absl::StrCat("sample --model ", Model(), " --prompt x --height 33 --width 64"), 78, "33"},
       {absl::StrCat("sample --model ", Model(), " --prompt x --adapter ", folder / "none"), 66,
        "none/adapter_config.json: No such file or directory; an adapter is a folder with"},
-      {"sample --model nowhere --prompt x", 66, "nowhere does not exist; a relative path starts at the working directory"},
-      {absl::StrCat("sample --model ", folder.path(), " --prompt x"), 66, "it has no model_index.json; a relative path"},
+      {"sample --model nowhere --prompt x", 66,
+       "nowhere does not exist; a relative path starts at the working directory"},
+      {absl::StrCat("sample --model ", folder.path(), " --prompt x"), 66,
+       "it has no model_index.json; a relative path"},
       {"sample --solver heun", 64, "dpm_solver_pp_2m"},
       {"sample --steps 0", 64, "--steps"},
   };

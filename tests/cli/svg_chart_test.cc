@@ -21,12 +21,15 @@ TEST(NiceTicksTest, AreRoundAndCoverTheRange) {
 
 TEST(HtmlEscapeTest, LeavesNothingThatHtmlReads) {
   EXPECT_EQ(HtmlEscape("<a href=\"x\">'&'</a>"), "&lt;a href=&quot;x&quot;&gt;&#39;&amp;&#39;&lt;/a&gt;");
-  EXPECT_EQ(HtmlEscape(absl::string_view("a\0\x1b" "b\n", 5)), "ab\n");
+  EXPECT_EQ(HtmlEscape(absl::string_view("a\0\x1b"
+                                         "b\n",
+                                         5)),
+            "ab\n");
 }
 
 TEST(LineChartTest, DrawsPointsAtTheirPlacesAndErrorBars) {
-  const std::string svg = LineChart({"title", "update", 262, 248, 0.0, 1.0},
-                                    {{"held out", 2, true, {{0, 0, std::nullopt}, {10, 1, 0.5}}}});
+  const std::string svg =
+      LineChart({"title", "update", 262, 248, 0.0, 1.0}, {{"held out", 2, true, {{0, 0, std::nullopt}, {10, 1, 0.5}}}});
   // The plot is 200 wide from 50 and 200 high from 10.
   EXPECT_THAT(svg, HasSubstr("d=\"M50.0 210.0L250.0 10.0\""));
   EXPECT_THAT(svg, HasSubstr("class=\"error\" d=\"M250.0 10.0V110.0"));
@@ -35,7 +38,8 @@ TEST(LineChartTest, DrawsPointsAtTheirPlacesAndErrorBars) {
 
 TEST(LineChartTest, LeavesOutWhatIsNotFinite) {
   const double nan = std::numeric_limits<double>::quiet_NaN(), inf = std::numeric_limits<double>::infinity();
-  const std::string svg = LineChart({"t", "x"}, {{"s", 1, false, {{0, nan, {}}, {1, 2, nan}, {2, inf, {}}, {3, 4, {}}}}});
+  const std::string svg =
+      LineChart({"t", "x"}, {{"s", 1, false, {{0, nan, {}}, {1, 2, nan}, {2, inf, {}}, {3, 4, {}}}}});
   EXPECT_THAT(svg, Not(HasSubstr("nan")));
   EXPECT_THAT(svg, Not(HasSubstr("inf")));
   EXPECT_THAT(svg, HasSubstr("s, 3: 4"));

@@ -54,13 +54,14 @@ TEST(CombineRewardsTest, AgreesWithTheFormulasWrittenInPython) {
         algorithms[name] = Algorithm(energy, scope);
         combinations[name] = combination;
         cases.push_back(absl::StrCat("\"", name, "\": {\"hard\": ", energy == v1::HARD ? "true" : "false",
-                                     ", \"group_std\": ", scope == v1::GROUP ? "true" : "false", ", \"decoupled\": ",
-                                     combination == v1::DECOUPLED ? "true" : "false",
+                                     ", \"group_std\": ", scope == v1::GROUP ? "true" : "false",
+                                     ", \"decoupled\": ", combination == v1::DECOUPLED ? "true" : "false",
                                      ", \"temperature\": 0.7, \"advantage_clip\": 1.5, \"energy_clip\": 3}"));
       }
     }
   }
-  ASSERT_TRUE(WriteSafetensors(folder / "energies", {{"rewards", rewards}, {"weights", at::tensor(weights, at::kDouble)}},
+  ASSERT_TRUE(WriteSafetensors(folder / "energies",
+                               {{"rewards", rewards}, {"weights", at::tensor(weights, at::kDouble)}},
                                {{"config", absl::StrCat("{", absl::StrJoin(cases, ", "), "}")}})
                   .ok());
   ASSERT_TRUE(RunPython("tests/learner/algorithm_reference.py", {"energies", folder / "energies"}));
@@ -102,7 +103,9 @@ TEST(ComputeEnergiesTest, OneGoodSampleAmongManyIsClipped) {
 class FlowAwrLossTest : public testing::Test {
  protected:
   explicit FlowAwrLossTest() {
-    const auto noise = [](uint64_t seed, at::IntArrayRef shape) { return InitialNoise(seed, 0, 0, shape).to(at::kDouble); };
+    const auto noise = [](uint64_t seed, at::IntArrayRef shape) {
+      return InitialNoise(seed, 0, 0, shape).to(at::kDouble);
+    };
     input_.x_t = noise(1, {3, 2, 4, 4});
     input_.x0 = noise(2, {3, 2, 4, 4});
     input_.sigma = at::tensor({1.0, 0.6, 0.1}, at::kDouble);
@@ -116,9 +119,13 @@ class FlowAwrLossTest : public testing::Test {
 
 TEST_F(FlowAwrLossTest, AgreesWithTheFormulasWrittenInPython) {
   const TempFolder folder;
-  ASSERT_TRUE(WriteSafetensors(folder / "loss", {{"x_t", input_.x_t}, {"x0", input_.x0}, {"sigma", input_.sigma},
-                                                 {"energy", input_.energy}, {"v_theta", input_.v_theta},
-                                                 {"v_old", input_.v_old}, {"v_ref", input_.v_ref},
+  ASSERT_TRUE(WriteSafetensors(folder / "loss", {{"x_t", input_.x_t},
+                                                 {"x0", input_.x0},
+                                                 {"sigma", input_.sigma},
+                                                 {"energy", input_.energy},
+                                                 {"v_theta", input_.v_theta},
+                                                 {"v_old", input_.v_old},
+                                                 {"v_ref", input_.v_ref},
                                                  {"kl_beta", at::scalar_tensor(0.3, at::kDouble)}})
                   .ok());
   ASSERT_TRUE(RunPython("tests/learner/algorithm_reference.py", {"loss", folder / "loss"}));

@@ -14,8 +14,14 @@
 namespace flowawr {
 namespace {
 
-constexpr GroupShape kShape = {.channels = 2, .latent_height = 3, .latent_width = 4, .max_tokens = 5, .embed_dim = 6,
-                               .pooled_dim = 7, .image_height = 8, .image_width = 9};
+constexpr GroupShape kShape = {.channels = 2,
+                               .latent_height = 3,
+                               .latent_width = 4,
+                               .max_tokens = 5,
+                               .embed_dim = 6,
+                               .pooled_dim = 7,
+                               .image_height = 8,
+                               .image_width = 9};
 constexpr int kSamples = 3;
 constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
@@ -191,17 +197,17 @@ TEST_F(GroupValidatorTest, RefusesBytesThatAreNoSafetensorsFileAndOneCutShortAny
 }
 
 TEST_F(GroupValidatorTest, RefusesLatentsOfAnotherNumberOfSamplesShapeOrType) {
-  for (const at::Tensor& x0 : {at::randn({kSamples + 1, 2, 3, 4}), at::randn({kSamples, 2, 4, 3}),
-                               at::randn({kSamples * 2 * 3 * 4}), at::randn({kSamples, 2, 3, 4}, at::kDouble),
-                               at::randn({kSamples, 2, 3, 4}).to(at::kHalf)}) {
+  for (const at::Tensor& x0 :
+       {at::randn({kSamples + 1, 2, 3, 4}), at::randn({kSamples, 2, 4, 3}), at::randn({kSamples * 2 * 3 * 4}),
+        at::randn({kSamples, 2, 3, 4}, at::kDouble), at::randn({kSamples, 2, 3, 4}).to(at::kHalf)}) {
     tensors_["x0"] = x0;
     ExpectBlobRefused(Blob(), "wrong_shape", "x0");
   }
 }
 
 TEST_F(GroupValidatorTest, RefusesEmbeddingsOfAnotherShapeOrType) {
-  for (const at::Tensor& embeds : {at::randn({6, 6}), at::randn({0, 6}), at::randn({5, 5}), at::randn({30}),
-                                   at::randn({5, 6}, at::kDouble)}) {
+  for (const at::Tensor& embeds :
+       {at::randn({6, 6}), at::randn({0, 6}), at::randn({5, 5}), at::randn({30}), at::randn({5, 6}, at::kDouble)}) {
     tensors_["prompt_embeds"] = embeds;
     ExpectBlobRefused(Blob(), "wrong_shape", "prompt_embeds");
   }

@@ -23,7 +23,8 @@ inline testing::AssertionResult RunPython(const std::string& script, const std::
   if (!std::filesystem::exists(python)) {
     return testing::AssertionFailure() << python << " is missing: run scripts/setup --tests";
   }
-  std::string command = absl::StrCat("OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 '", python, "' '", SourceFolder(), "/", script, "'");
+  std::string command =
+      absl::StrCat("OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 '", python, "' '", SourceFolder(), "/", script, "'");
   for (const std::string& argument : arguments) absl::StrAppend(&command, " '", argument, "'");
   if (std::system(command.c_str()) != 0) return testing::AssertionFailure() << "failed: " << command;
   return testing::AssertionSuccess();

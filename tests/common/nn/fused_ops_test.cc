@@ -48,40 +48,42 @@ void ExpectSame(const Tensors& inputs, size_t differentiable, const std::functio
 
 TEST(LayerNormModulateTest, MatchesLibTorch) {
   for (const int64_t dim : {48, 37}) {
-    ExpectSame({at::randn({3, 5, dim}) * 2 + 1, at::randn({3, dim}), at::randn({3, dim})}, 1,
-               [](const Tensors& t) { return Tensors{LayerNormModulate(t[0], t[1], t[2])}; },
-               [](const Tensors& t) {
-                 return Tensors{at::layer_norm(t[0], {t[0].size(2)}, {}, {}, 1e-6) * (1 + t[2].unsqueeze(1)) +
-                                t[1].unsqueeze(1)};
-               });
+    ExpectSame(
+        {at::randn({3, 5, dim}) * 2 + 1, at::randn({3, dim}), at::randn({3, dim})}, 1,
+        [](const Tensors& t) { return Tensors{LayerNormModulate(t[0], t[1], t[2])}; },
+        [](const Tensors& t) {
+          return Tensors{at::layer_norm(t[0], {t[0].size(2)}, {}, {}, 1e-6) * (1 + t[2].unsqueeze(1)) +
+                         t[1].unsqueeze(1)};
+        });
   }
 }
 
 TEST(LayerNormModulateTest, SharesOneSampleAmongAll) {
-  ExpectSame({at::randn({1, 5, 32}), at::randn({3, 32}), at::randn({3, 32})}, 1,
-             [](const Tensors& t) { return Tensors{LayerNormModulate(t[0], t[1], t[2])}; },
-             [](const Tensors& t) {
-               return Tensors{at::layer_norm(t[0], {32}, {}, {}, 1e-6) * (1 + t[2].unsqueeze(1)) + t[1].unsqueeze(1)};
-             });
+  ExpectSame(
+      {at::randn({1, 5, 32}), at::randn({3, 32}), at::randn({3, 32})}, 1,
+      [](const Tensors& t) { return Tensors{LayerNormModulate(t[0], t[1], t[2])}; },
+      [](const Tensors& t) {
+        return Tensors{at::layer_norm(t[0], {32}, {}, {}, 1e-6) * (1 + t[2].unsqueeze(1)) + t[1].unsqueeze(1)};
+      });
 }
 
 TEST(GatedResidualTest, MatchesLibTorch) {
   for (const int64_t rows : {1, 3}) {
-    ExpectSame({at::randn({rows, 4, 21}), at::randn({3, 4, 21}), at::randn({rows, 21})}, 2,
-               [](const Tensors& t) { return Tensors{GatedResidual(t[0], t[2], t[1])}; },
-               [](const Tensors& t) { return Tensors{t[0] + t[2].unsqueeze(1) * t[1]}; });
+    ExpectSame(
+        {at::randn({rows, 4, 21}), at::randn({3, 4, 21}), at::randn({rows, 21})}, 2,
+        [](const Tensors& t) { return Tensors{GatedResidual(t[0], t[2], t[1])}; },
+        [](const Tensors& t) { return Tensors{t[0] + t[2].unsqueeze(1) * t[1]}; });
   }
 }
 
 TEST(GeluTanhTest, MatchesLibTorchAlsoFarFromZero) {
-  ExpectSame({at::cat({at::linspace(-6, 6, 999), at::tensor({-1e4f, -50.f, 0.f, 50.f, 1e4f})})}, 1,
-             [](const Tensors& t) { return Tensors{GeluTanh(t[0])}; },
-             [](const Tensors& t) { return Tensors{at::gelu(t[0], "tanh")}; });
+  ExpectSame(
+      {at::cat({at::linspace(-6, 6, 999), at::tensor({-1e4f, -50.f, 0.f, 50.f, 1e4f})})}, 1,
+      [](const Tensors& t) { return Tensors{GeluTanh(t[0])}; },
+      [](const Tensors& t) { return Tensors{at::gelu(t[0], "tanh")}; });
 }
 
-TEST(GeluTanhTest, KeepsNaN) {
-  EXPECT_TRUE(GeluTanh(at::full({20}, NAN)).isnan().all().item<bool>());
-}
+TEST(GeluTanhTest, KeepsNaN) { EXPECT_TRUE(GeluTanh(at::full({20}, NAN)).isnan().all().item<bool>()); }
 
 // Projections of 2 heads of 32 with their norm weights, through the textbook formula.
 at::Tensor Heads(const at::Tensor& x, const at::Tensor& weight) {
@@ -97,44 +99,49 @@ at::Tensor Textbook(const at::Tensor& q, const at::Tensor& k, const at::Tensor& 
 TEST(JointAttentionTest, MatchesTheFormula) {
   const Tensors inputs{at::randn({3, 9, 192}), at::randn({3, 8, 192}), at::randn({32}),
                        at::randn({32}),        at::randn({32}),        at::randn({32})};
-  ExpectSame(inputs, 2,
-             [](const Tensors& t) {
-               const auto [a, b] = JointAttention({t[0], true, t[2], t[3]}, {t[1], true, t[4], t[5]}, 2);
-               return Tensors{a, b};
-             },
-             [](const Tensors& t) {
-               const Tensors a = t[0].split(64, 2);
-               const Tensors b = t[1].split(64, 2);
-               const at::Tensor out =
-                   Textbook(at::cat({Heads(a[0], t[2]), Heads(b[0], t[4])}, 2),
-                            at::cat({Heads(a[1], t[3]), Heads(b[1], t[5])}, 2), at::cat({Heads(a[2], {}), Heads(b[2], {})}, 2));
-               return Tensors{out.narrow(1, 0, 9), out.narrow(1, 9, 8)};
-             });
+  ExpectSame(
+      inputs, 2,
+      [](const Tensors& t) {
+        const auto [a, b] = JointAttention({t[0], true, t[2], t[3]}, {t[1], true, t[4], t[5]}, 2);
+        return Tensors{a, b};
+      },
+      [](const Tensors& t) {
+        const Tensors a = t[0].split(64, 2);
+        const Tensors b = t[1].split(64, 2);
+        const at::Tensor out = Textbook(at::cat({Heads(a[0], t[2]), Heads(b[0], t[4])}, 2),
+                                        at::cat({Heads(a[1], t[3]), Heads(b[1], t[5])}, 2),
+                                        at::cat({Heads(a[2], {}), Heads(b[2], {})}, 2));
+        return Tensors{out.narrow(1, 0, 9), out.narrow(1, 9, 8)};
+      });
 }
 
 TEST(JointAttentionTest, SecondStreamMayOnlyBeAttendedTo) {
   const Tensors inputs{at::randn({2, 5, 192}), at::randn({2, 13, 128})};
-  ExpectSame(inputs, 2,
-             [](const Tensors& t) {
-               const auto [a, b] = JointAttention({t[0], true, {}, {}}, {t[1], false, {}, {}}, 2);
-               EXPECT_FALSE(b.defined());
-               return Tensors{a};
-             },
-             [](const Tensors& t) {
-               const Tensors a = t[0].split(64, 2);
-               const Tensors b = t[1].split(64, 2);
-               return Tensors{Textbook(Heads(a[0], {}), at::cat({Heads(a[1], {}), Heads(b[0], {})}, 2),
-                                       at::cat({Heads(a[2], {}), Heads(b[1], {})}, 2))};
-             });
+  ExpectSame(
+      inputs, 2,
+      [](const Tensors& t) {
+        const auto [a, b] = JointAttention({t[0], true, {}, {}}, {t[1], false, {}, {}}, 2);
+        EXPECT_FALSE(b.defined());
+        return Tensors{a};
+      },
+      [](const Tensors& t) {
+        const Tensors a = t[0].split(64, 2);
+        const Tensors b = t[1].split(64, 2);
+        return Tensors{Textbook(Heads(a[0], {}), at::cat({Heads(a[1], {}), Heads(b[0], {})}, 2),
+                                at::cat({Heads(a[2], {}), Heads(b[1], {})}, 2))};
+      });
 }
 
 TEST(SelfAttentionTest, MatchesTheFormula) {
-  ExpectSame({at::randn({2, 33, 192}), at::randn({32}), at::randn({32})}, 1,
-             [](const Tensors& t) { return Tensors{SelfAttention({t[0], true, t[1], t[2]}, 2)}; },
-             [](const Tensors& t) {
-               const Tensors a = t[0].split(64, 2);
-               return Tensors{Textbook(Heads(a[0], t[1]), Heads(a[1], t[2]), Heads(a[2], {}))};
-             });
+  ExpectSame(
+      {at::randn({2, 33, 192}), at::randn({32}), at::randn({32})}, 1,
+      [](const Tensors& t) {
+        return Tensors{SelfAttention({t[0], true, t[1], t[2]}, 2)};
+      },
+      [](const Tensors& t) {
+        const Tensors a = t[0].split(64, 2);
+        return Tensors{Textbook(Heads(a[0], t[1]), Heads(a[1], t[2]), Heads(a[2], {}))};
+      });
 }
 
 // x, then A and B of an adapter on the first and the third of three layers fused into one.
@@ -154,14 +161,15 @@ TEST(LinearTest, TrainsAFoldedAdapterAsOneBesideTheBase) {
     return Tensors{at::linear(t[0], linear.weight, linear.bias) + 0.5 * at::cat({q, at::zeros_like(q), v}, 2)};
   };
   for (const bool folds : {true, false}) {
-    ExpectSame(inputs, 3,
-               [&](const Tensors& t) {
-                 const FrozenLinear linear = linear_of(at::kFloat);
-                 LinearLora lora{.A = t[1], .B = t[2], .parts = {{0, 16}, {32, 16}}, .scale = 0.5};
-                 if (folds) FoldLora(linear, lora);
-                 return Tensors{Linear(linear, t[0], &lora)};
-               },
-               composed);
+    ExpectSame(
+        inputs, 3,
+        [&](const Tensors& t) {
+          const FrozenLinear linear = linear_of(at::kFloat);
+          LinearLora lora{.A = t[1], .B = t[2], .parts = {{0, 16}, {32, 16}}, .scale = 0.5};
+          if (folds) FoldLora(linear, lora);
+          return Tensors{Linear(linear, t[0], &lora)};
+        },
+        composed);
   }
 }
 

@@ -83,12 +83,13 @@ v1::RewardSpec Spec(std::vector<std::string> endpoints, double timeout_s = 30) {
 ScoringOptions Quick() {
   ScoringOptions options;
   options.retry = {.max_attempts = 4, .initial = absl::Milliseconds(1), .max = absl::Milliseconds(2)};
-  options.breaker = {.failures_to_open = 3, .initial_pause = absl::Milliseconds(5), .max_pause = absl::Milliseconds(20)};
+  options.breaker = {
+      .failures_to_open = 3, .initial_pause = absl::Milliseconds(5), .max_pause = absl::Milliseconds(20)};
   return options;
 }
 
 TEST(ScoringClientTest, GivesEveryImageItsRewardOfEveryTerm) {
-  ScriptedServer first(FirstByte), second([](int call, const auto& request, auto& response) {
+  ScriptedServer first(FirstByte), second([](int call, const auto&request, auto&response) {
     const grpc::Status status = FirstByte(call, request, response);
     for (v1::ScoreResult& result : *response.mutable_results()) result.set_reward(-result.reward());
     return status;

@@ -101,8 +101,7 @@ class Reference {
 
 class TransformerParityTest : public testing::TestWithParam<std::string> {};
 
-INSTANTIATE_TEST_SUITE_P(Cases, TransformerParityTest,
-                         testing::ValuesIn(kCases),
+INSTANTIATE_TEST_SUITE_P(Cases, TransformerParityTest, testing::ValuesIn(kCases),
                          [](const auto& info) { return info.param; });
 
 TEST_P(TransformerParityTest, MatchesDiffusersAndPeft) {
@@ -158,10 +157,10 @@ TEST_F(TransformerTest, SampleDoesNotDependOnItsBatch) {
   const TransformerInput all = reference_->Input();
   const at::Tensor together = transformer->Forward(all, nullptr);
   for (int64_t i = 0; i < 3; ++i) {
-    const at::Tensor alone = transformer->Forward(
-        {all.latents.narrow(0, i, 1), all.sigma.narrow(0, i, 1), all.prompt_embeds.narrow(0, i, 1),
-         all.pooled_prompt_embeds.narrow(0, i, 1)},
-        nullptr);
+    const at::Tensor alone =
+        transformer->Forward({all.latents.narrow(0, i, 1), all.sigma.narrow(0, i, 1), all.prompt_embeds.narrow(0, i, 1),
+                              all.pooled_prompt_embeds.narrow(0, i, 1)},
+                             nullptr);
     EXPECT_LT(RelativeError(alone, together.narrow(0, i, 1)), 1e-5);
   }
 }

@@ -67,10 +67,12 @@ TEST(VaeTest, ListsEveryTensorThatDoesNotFit) {
 }
 
 TEST(VaeConfigTest, RefusesWhatItDoesNotKnow) {
-  const absl::Status status = ParseVaeConfig(
-      R"({"act_fn": "relu", "latents_mean": [0.1], "block_out_channels": [30], "norm_num_groups": 8,
+  const absl::Status status =
+      ParseVaeConfig(
+          R"({"act_fn": "relu", "latents_mean": [0.1], "block_out_channels": [30], "norm_num_groups": 8,
           "down_block_types": ["AttnDownEncoderBlock2D"]})",
-      "config.json").status();
+          "config.json")
+          .status();
   EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
   EXPECT_THAT(status.message(), HasSubstr("act_fn must be silu"));
   EXPECT_THAT(status.message(), HasSubstr("field \"latents_mean\""));

@@ -19,10 +19,12 @@ struct Case {
 
 TEST(OcrRewardTest, AgreesWithClosedForms) {
   const Case cases[] = {
-      {"CAT", "CAT", 1, 0},          {"CAT", "cat\n", 1, 0},        {"CAT", "C A T", 1, 0},
-      {"CAT", "the CAT sat", 1, 0},  {"CAT", "CAR", 2.0 / 3, 1},    {"CAT", "CT", 2.0 / 3, 1},
-      {"CAT", "CXAT", 2.0 / 3, 1},   {"CAT", "", 0, 3},             {"CAT", "DOG", 0, 3},
-      {"AB", "XYZXYZ", 0, 4},        {"NEW YORK", "newyork", 1, 0}, {"ÄÖ", "äö", 1, 0},
+      {"CAT", "CAT", 1, 0},          {"CAT", "cat\n", 1, 0},
+      {"CAT", "C A T", 1, 0},        {"CAT", "the CAT sat", 1, 0},
+      {"CAT", "CAR", 2.0 / 3, 1},    {"CAT", "CT", 2.0 / 3, 1},
+      {"CAT", "CXAT", 2.0 / 3, 1},   {"CAT", "", 0, 3},
+      {"CAT", "DOG", 0, 3},          {"AB", "XYZXYZ", 0, 4},
+      {"NEW YORK", "newyork", 1, 0}, {"ÄÖ", "äö", 1, 0},
       {"ÄÖ", "äo", 0.5, 1},
   };
   for (const Case& c : cases) {

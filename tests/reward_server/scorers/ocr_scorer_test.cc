@@ -79,7 +79,8 @@ TEST(OcrScorerTest, RefusesItemsWithoutATarget) {
 
 TEST(OcrScorerTest, ScoresPicturesOfAnyShape) {
   const auto scorer = LoadOcr();
-  for (const auto& [height, width] : std::vector<std::pair<int, int>>{{1, 1}, {1, 2000}, {2000, 1}, {3, 3}, {700, 900}}) {
+  for (const auto& [height, width] :
+       std::vector<std::pair<int, int>>{{1, 1}, {1, 2000}, {2000, 1}, {3, 3}, {700, 900}}) {
     const v1::ScoreItem item = MakeItem(Plain(height, width, 0), "\"CAT\"");
     const v1::ScoreItem* pointer = &item;
     EXPECT_TRUE(scorer->Score({&pointer, 1})[0].has_reward()) << height << " x " << width;
