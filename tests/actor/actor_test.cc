@@ -410,7 +410,9 @@ TEST_F(ActorTest, LeavesWhenTheRunFinishedWhileItWasReconnecting) {
   learner_->Start(endpoint);
   const absl::Status status = Join();
   EXPECT_TRUE(status.ok()) << status;
-  EXPECT_THAT(learner_->log().fingerprints, ::testing::ElementsAre(::testing::SizeIs(64)));
+  // Whichever answer comes first tells it: that to a heartbeat, or that to its registration.
+  EXPECT_THAT(learner_->log().fingerprints,
+              ::testing::AnyOf(::testing::IsEmpty(), ::testing::ElementsAre(::testing::SizeIs(64))));
 }
 
 TEST_F(ActorTest, RegistersAgainWhenAHeartbeatTellsThatItIsNotKnown) {
