@@ -37,7 +37,7 @@ void Desk::Drop(const std::string& cause) {
   Changed();
 }
 
-bool Desk::CanGrant() const { return !is_paused_ && !is_stopped_ && leases_.HasWaiting(); }
+bool Desk::CanGrant() const { return !paused_because_ && !is_stopped_ && leases_.HasWaiting(); }
 
 void Desk::WaitForChange(absl::Time until) {
   absl::Duration wait = until - absl::Now();
@@ -238,7 +238,15 @@ v1::Status Desk::Snapshot() const {
   }
   status.set_open_leases(static_cast<uint32_t>(leases_.granted()));
   status.set_batch_groups(static_cast<uint32_t>(batches_.ready()));
+  if (ShowsPaused()) {
+    status.set_phase(v1::PAUSED);
+    status.set_message(*paused_because_);
+  }
   return status;
+}
+
+bool Desk::ShowsPaused() const {
+  return paused_because_ && status_.phase() != v1::FINISHED && status_.phase() != v1::FAILED;
 }
 
 v1::Status Desk::status() const {
@@ -248,7 +256,7 @@ v1::Status Desk::status() const {
 
 v1::RunPhase Desk::phase() const {
   absl::MutexLock lock(&mutex_);
-  return status_.phase();
+  return ShowsPaused() ? v1::PAUSED : status_.phase();
 }
 
 double Desk::heldout_reward() const {
@@ -354,22 +362,29 @@ std::set<uint64_t> Desk::consumed_groups() const {
   return batches_.consumed_above();
 }
 
-void Desk::SetPaused(bool is_paused) {
+void Desk::Pause(const std::string& why) {
   absl::MutexLock lock(&mutex_);
-  is_paused_ = is_paused;
-  if (!is_paused) leases_.ResetAttempts();
+  paused_because_ = why;
+  is_interrupted_ = true;
+  Changed();
+}
+
+void Desk::Resume() {
+  absl::MutexLock lock(&mutex_);
+  paused_because_.reset();
+  leases_.ResetAttempts();
   is_interrupted_ = true;
   Changed();
 }
 
 bool Desk::is_paused() const {
   absl::MutexLock lock(&mutex_);
-  return is_paused_;
+  return paused_because_.has_value();
 }
 
 void Desk::WaitWhilePaused() {
   absl::MutexLock lock(&mutex_);
-  while (is_paused_ && !is_stopped_ && !std::exchange(is_interrupted_, false)) changed_.Wait(&mutex_);
+  while (paused_because_ && !is_stopped_ && !std::exchange(is_interrupted_, false)) changed_.Wait(&mutex_);
 }
 
 std::optional<std::string> Desk::exhausted() const {

@@ -90,11 +90,13 @@ class Desk {
   uint64_t next_group() const;
   std::set<uint64_t> consumed_groups() const;
 
-  void SetPaused(bool is_paused);  // no lease is granted while paused
+  // No lease is granted while paused. The status says PAUSED and `why` for as long, whatever phase the run loop is in.
+  void Pause(const std::string& why);
+  void Resume();
   bool is_paused() const;
   // Returns when the run is not paused, on Interrupt() and Stop().
   void WaitWhilePaused();
-  // Why leases ran out of attempts, if they did; SetPaused(false) tries again.
+  // Why leases ran out of attempts, if they did; Resume() tries again.
   std::optional<std::string> exhausted() const;
   // Wakes the run loop's waits once, so that it looks at requests (pause, checkpoint).
   void Interrupt();
@@ -120,6 +122,8 @@ class Desk {
   void WaitForChange(absl::Time until) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Changed() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Drop(const std::string& cause) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Paused until Resume(); a run that is over is not.
+  bool ShowsPaused() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   v1::Status Snapshot() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Time Now() const { return options_.clock->Now(); }
 
@@ -133,8 +137,8 @@ class Desk {
   PolicyStore policies_ ABSL_GUARDED_BY(mutex_);
   std::map<std::string, Actor> actors_ ABSL_GUARDED_BY(mutex_);
   v1::Status status_ ABSL_GUARDED_BY(mutex_);
-  uint64_t generation_ ABSL_GUARDED_BY(mutex_) = 1;  // grows with every change
-  bool is_paused_ ABSL_GUARDED_BY(mutex_) = false;
+  uint64_t generation_ ABSL_GUARDED_BY(mutex_) = 1;                    // grows with every change
+  std::optional<std::string> paused_because_ ABSL_GUARDED_BY(mutex_);  // nullopt: not paused
   bool is_stopped_ ABSL_GUARDED_BY(mutex_) = false;
   bool is_run_finished_ ABSL_GUARDED_BY(mutex_) = false;
   bool is_interrupted_ ABSL_GUARDED_BY(mutex_) = false;

@@ -328,7 +328,6 @@ absl::Status RunLoop::Evaluate(const std::string& set, v1::RunPhase phase) {
     if (const std::optional<std::string> why = desk_.exhausted()) Hold(*why);
     WaitWhilePaused();
     if (is_stopping()) return absl::CancelledError("stopped");
-    SetPhase(phase);
   }
   const v1::EvaluationSummary summary = Summarise(*groups, updates());
   {
@@ -413,13 +412,15 @@ absl::StatusOr<v1::RewardSpec> RunLoop::SetRewardSpec(std::vector<v1::RewardSpec
 }
 
 void RunLoop::SetPaused(bool is_paused) {
-  desk_.SetPaused(is_paused);
-  SetPhase(is_paused ? v1::PAUSED : v1::RUNNING, is_paused ? "paused; groups under way are finished and kept" : "");
+  if (is_paused) {
+    desk_.Pause("paused; groups under way are finished and kept");
+  } else {
+    desk_.Resume();
+  }
 }
 
 void RunLoop::Hold(const std::string& why) {
-  desk_.SetPaused(true);
-  SetPhase(v1::PAUSED, why);
+  desk_.Pause(why);
   WaitWhilePaused();
 }
 

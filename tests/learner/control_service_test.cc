@@ -95,13 +95,14 @@ TEST_F(ControlServiceTest, AWatchTellsTheStatusAtOnceAndItsChangesAndEndsWithThe
   EXPECT_TRUE(stream->Finish().ok());
 }
 
-TEST_F(ControlServiceTest, PausesAndResumes) {
+TEST_F(ControlServiceTest, PausesAndGoesOnWhereItWas) {
+  desk_.UpdateStatus([](v1::Status& before) { before.set_phase(v1::EVALUATING_BASE); });
   v1::Status status;
   ASSERT_TRUE(Call(&v1::Control::Stub::Pause, v1::PauseRequest(), &status).ok());
   EXPECT_EQ(status.phase(), v1::PAUSED);
   EXPECT_TRUE(desk_.is_paused());
   ASSERT_TRUE(Call(&v1::Control::Stub::Resume, v1::ResumeRequest(), &status).ok());
-  EXPECT_EQ(status.phase(), v1::RUNNING);
+  EXPECT_EQ(status.phase(), v1::EVALUATING_BASE);
   EXPECT_FALSE(desk_.is_paused());
 }
 

@@ -227,12 +227,32 @@ TEST_F(DeskTest, GrantsNothingToACallThatWasCancelled) {
 
 TEST_F(DeskTest, GrantsNothingWhilePausedAndGoesOnWhenResumed) {
   Offer({0});
-  desk_.SetPaused(true);
+  desk_.Pause("for a test");
   EXPECT_TRUE(desk_.is_paused());
   EXPECT_FALSE(Acquire("a"));
   auto waiting = std::async(std::launch::async, [this] { return desk_.Acquire("a", kForEver, NotCancelled); });
-  desk_.SetPaused(false);
+  desk_.Resume();
   EXPECT_TRUE(waiting.get()->has_lease());
+}
+
+TEST_F(DeskTest, ShowsPausedWhateverTheRunLoopDoesMeanwhile) {
+  const auto set_phase = [this](v1::RunPhase phase, const std::string& message) {
+    desk_.UpdateStatus([&](v1::Status& status) {
+      status.set_phase(phase);
+      status.set_message(message);
+    });
+  };
+  desk_.Pause("why");
+  set_phase(v1::EVALUATING_BASE, "evaluating");
+  EXPECT_EQ(desk_.phase(), v1::PAUSED);
+  EXPECT_EQ(desk_.status().phase(), v1::PAUSED);
+  EXPECT_EQ(desk_.status().message(), "why");
+  desk_.Resume();
+  EXPECT_EQ(desk_.status().phase(), v1::EVALUATING_BASE);
+  EXPECT_EQ(desk_.status().message(), "evaluating");
+  desk_.Pause("why");
+  set_phase(v1::FINISHED, "");
+  EXPECT_EQ(desk_.status().phase(), v1::FINISHED);
 }
 
 TEST_F(DeskTest, EvaluationGoesFirst) {
@@ -242,7 +262,7 @@ TEST_F(DeskTest, EvaluationGoesFirst) {
 }
 
 TEST_F(DeskTest, StopEndsEveryWait) {
-  desk_.SetPaused(true);
+  desk_.Pause("for a test");
   std::vector<std::future<void>> waits;
   const auto start = [&waits](auto wait) { waits.push_back(std::async(std::launch::async, wait)); };
   start([this] { EXPECT_FALSE(desk_.Acquire("a", kForEver, NotCancelled)->has_lease()); });
@@ -269,11 +289,11 @@ TEST_F(DeskTest, AnInterruptEndsOneWaitOfTheRunLoop) {
   EXPECT_EQ(desk_.WaitForBatch(1), std::nullopt);
   desk_.Interrupt();
   EXPECT_EQ(desk_.WaitForEvaluation(1), std::nullopt);
-  desk_.SetPaused(true);  // interrupts as well
+  desk_.Pause("for a test");  // interrupts as well
   desk_.WaitWhilePaused();
   EXPECT_TRUE(desk_.is_paused());
   auto waiting = std::async(std::launch::async, [this] { desk_.WaitWhilePaused(); });
-  desk_.SetPaused(false);
+  desk_.Resume();
   waiting.get();
 
   EXPECT_EQ(desk_.WaitForBatch(1), std::nullopt);  // of resuming
@@ -305,7 +325,7 @@ TEST_F(DeskTest, PausesTheRunAfterFailuresButNotAfterLeasesHandedBack) {
   EXPECT_EQ(desk_.WaitForEvaluation(1), std::nullopt);
   EXPECT_FALSE(Acquire("a"));
 
-  desk_.SetPaused(false);
+  desk_.Resume();
   EXPECT_EQ(desk_.exhausted(), std::nullopt);
   EXPECT_TRUE(Acquire("a"));
 }
