@@ -19,6 +19,7 @@
 #include "cli/learner_connection.h"
 #include "cli/panel.h"
 #include "cli/run_folder.h"
+#include "cli/run_history.h"
 #include "common/base/status.h"
 #include "common/process/exit_code.h"
 
@@ -45,6 +46,19 @@ absl::StatusOr<v1::Status> AskStatus(const LearnerAddress& address) {
   return status;
 }
 
+// What a checkpoint does not keep of its last update, from the run's metrics.
+void AddLastUpdate(const std::string& run_dir, v1::Status* status) {
+  const absl::StatusOr<RunHistory> history = ReadRunHistory(run_dir);
+  if (!history.ok()) return;
+  for (const UpdateRecord& record : history->updates) {
+    if (record.update != status->update()) continue;
+    status->set_reward_mean(record.reward_mean.value_or(0));
+    status->set_loss(record.loss.value_or(0));
+    status->set_kl(record.kl.value_or(0));
+    status->set_grad_norm(record.grad_norm.value_or(0));
+  }
+}
+
 // From the learner, or from the newest checkpoint of a run that is stopped.
 absl::StatusOr<v1::Status> FindStatus(const LearnerAddress& address) {
   absl::StatusOr<v1::Status> status = AskStatus(address);
@@ -52,7 +66,9 @@ absl::StatusOr<v1::Status> FindStatus(const LearnerAddress& address) {
     return status;
   FLOWAWR_RETURN_IF_ERROR(ReadRunFolderConfig(address.run_dir).status());
   FLOWAWR_ASSIGN_OR_RETURN(const CheckpointFolder checkpoint, NewestCheckpoint(address.run_dir));
-  return StatusOfCheckpoint(checkpoint, address.run_dir);
+  v1::Status stopped = StatusOfCheckpoint(checkpoint, address.run_dir);
+  AddLastUpdate(address.run_dir, &stopped);
+  return stopped;
 }
 
 absl::Status PrintStatus(const LearnerAddress& address, bool as_json) {

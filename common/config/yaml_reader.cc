@@ -276,7 +276,10 @@ void YamlReader::Assign(const std::vector<std::string>& steps, const std::string
     const Reflection& reflection = *message->GetReflection();
     const FieldDescriptor* field = message->GetDescriptor()->FindFieldByName(steps[i]);
     path = Join(path, steps[i]);
-    if (field == nullptr) return UnknownField(steps[i], path, *message->GetDescriptor());
+    if (field == nullptr) {
+      Remember(path, YAML::Mark::null_mark());  // the mistake is in the override, not in the file
+      return UnknownField(steps[i], path, *message->GetDescriptor());
+    }
     const bool is_section = field->cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE;
     if (i + 1 == steps.size()) {
       Remember(path, YAML::Mark::null_mark());

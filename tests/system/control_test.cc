@@ -68,7 +68,8 @@ TEST(SystemControl, AnswersForARunThatIsOver) {
   EXPECT_THAT(output, HasSubstr("3 of 3 updates"));
   EXPECT_THAT(output, Not(HasSubstr("\x1b")));  // not a terminal: plain lines
 
-  EXPECT_THAT(OutputOf({"status", run.run_dir()}), HasSubstr("finished"));
+  EXPECT_THAT(OutputOf({"status", run.run_dir()}),
+              AllOf(HasSubstr("finished"), HasSubstr("loss "), Not(HasSubstr("loss 0.0000"))));
   const CommandResult pause = Flowawr({"pause", run.run_dir()});
   EXPECT_EQ(pause.exit_code, 69);
   EXPECT_THAT(pause.output, HasSubstr("no learner answers at"));

@@ -148,6 +148,7 @@ TEST(RunConfig, ExplainsABadOverride) {
   EXPECT_THAT(ErrorOfSet("train.updates"), HasSubstr("write PATH=VALUE"));
   EXPECT_THAT(ErrorOfSet("train.update=5"),
               HasSubstr("--set train.update=5: train.update: unknown field; did you mean updates?"));
+  EXPECT_THAT(ErrorOfSet("model.pth=x"), HasSubstr("--set model.pth=x: model.pth: unknown field; did you mean path?"));
   EXPECT_THAT(ErrorOfSet("train.updates=0"), HasSubstr("--set train.updates=0: train.updates: 0 is out of range"));
   EXPECT_THAT(ErrorOfSet("rewards.terms.2.weight=1"), HasSubstr("rewards.terms.2: the list has 1 elements"));
   EXPECT_THAT(ErrorOfSet("rewards.terms.x.weight=1"), HasSubstr("counted from 0"));
