@@ -5,6 +5,7 @@
 #include <set>
 #include <utility>
 
+#include "absl/cleanup/cleanup.h"
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
@@ -62,7 +63,8 @@ void YamlReader::Remember(const std::string& path, const YAML::Mark& mark) {
 
 void YamlReader::AddError(const std::string& path, absl::string_view problem) {
   std::string place = override_.empty() ? source_ : absl::StrCat("--set ", override_);
-  for (std::string around = path;; around.resize(around.rfind('.'))) {
+  // While an override is read, the mistake is in it, whatever the file says around that path.
+  for (std::string around = path; override_.empty(); around.resize(around.rfind('.'))) {
     if (const auto found = places_.find(around); found != places_.end()) {
       place = found->second;
       break;
@@ -259,6 +261,7 @@ void YamlReader::FillDefaults(Message& message) {
 void YamlReader::ReadOverride(absl::string_view assignment, Message& root) {
   root_ = root.GetDescriptor();
   override_ = std::string(assignment);
+  const absl::Cleanup back_to_the_file = [this] { override_.clear(); };
   if (!absl::StrContains(assignment, '='))
     return AddError("", "has no value; write PATH=VALUE, e.g. optimizer.learning_rate=1e-4");
   const std::pair<std::string, std::string> parts = absl::StrSplit(assignment, absl::MaxSplits('=', 1));
@@ -276,10 +279,7 @@ void YamlReader::Assign(const std::vector<std::string>& steps, const std::string
     const Reflection& reflection = *message->GetReflection();
     const FieldDescriptor* field = message->GetDescriptor()->FindFieldByName(steps[i]);
     path = Join(path, steps[i]);
-    if (field == nullptr) {
-      Remember(path, YAML::Mark::null_mark());  // the mistake is in the override, not in the file
-      return UnknownField(steps[i], path, *message->GetDescriptor());
-    }
+    if (field == nullptr) return UnknownField(steps[i], path, *message->GetDescriptor());
     const bool is_section = field->cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE;
     if (i + 1 == steps.size()) {
       Remember(path, YAML::Mark::null_mark());
