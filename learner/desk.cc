@@ -37,6 +37,11 @@ void Desk::Drop(const std::string& cause) {
   Changed();
 }
 
+absl::Status Desk::Duplicate(uint64_t group_id) {
+  Drop("duplicate");
+  return absl::AlreadyExistsError(absl::StrCat("group ", group_id, " was accepted before"));
+}
+
 bool Desk::CanGrant() const { return !paused_because_ && !is_stopped_ && leases_.HasWaiting(); }
 
 void Desk::WaitForChange(absl::Time until) {
@@ -125,8 +130,7 @@ absl::StatusOr<uint64_t> Desk::CheckSubmission(const v1::GroupHeader& header) {
   const uint64_t id = header.lease().group_id();
   switch (leases_.StandingOf(id)) {
     case LeaseBook::Standing::kCompleted:
-      Drop("duplicate");
-      return absl::AlreadyExistsError(absl::StrCat("group ", id, " was accepted before"));
+      return Duplicate(id);
     case LeaseBook::Standing::kUnknown:
       Drop("unknown_lease");
       return absl::NotFoundError(absl::StrCat("group ", id, " was never leased, or its lease was withdrawn"));
@@ -152,10 +156,7 @@ absl::Status Desk::Accept(const v1::GroupHeader& header, std::string blob) {
     absl::MutexLock lock(&mutex_);
     const v1::Lease* open = leases_.Find(id);
     // While the blob travelled, another attempt may have come in and the lease be open again under a newer version.
-    if (open == nullptr || open->policy_version() != header.policy_version()) {
-      Drop("duplicate");
-      return absl::AlreadyExistsError(absl::StrCat("group ", id, " was accepted before"));
-    }
+    if (open == nullptr || open->policy_version() != header.policy_version()) return Duplicate(id);
     lease = *open;
   }
   std::string cause;
@@ -166,10 +167,7 @@ absl::Status Desk::Accept(const v1::GroupHeader& header, std::string blob) {
     return group.status();
   }
   const v1::Lease* open = leases_.Find(id);
-  if (open == nullptr || open->policy_version() != lease.policy_version()) {
-    Drop("duplicate");
-    return absl::AlreadyExistsError(absl::StrCat("group ", id, " was accepted before"));
-  }
+  if (open == nullptr || open->policy_version() != lease.policy_version()) return Duplicate(id);
   leases_.Complete(id);
   if (Actor* actor = FindActor(header.actor_id())) {
     actor->seen = Now();

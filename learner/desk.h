@@ -122,6 +122,8 @@ class Desk {
   void WaitForChange(absl::Time until) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Changed() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Drop(const std::string& cause) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Counts a group that came in before, and its error.
+  absl::Status Duplicate(uint64_t group_id) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Paused until Resume(); a run that is over is not.
   bool ShowsPaused() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   v1::Status Snapshot() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
