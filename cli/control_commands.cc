@@ -40,15 +40,12 @@ int TerminalWidth() {
 
 absl::StatusOr<v1::Status> AskStatus(const LearnerAddress& address) {
   FLOWAWR_ASSIGN_OR_RETURN(LearnerConnection learner, LearnerConnection::Open(address));
-  v1::Status status;
-  const grpc::Status answer = learner.control().GetStatus(learner.Context(kAnswerTime).get(), {}, &status);
-  if (!answer.ok()) return learner.Explain(answer);
-  return status;
+  return learner.Call(&v1::Control::Stub::GetStatus, v1::GetStatusRequest(), kAnswerTime);
 }
 
 // What a checkpoint does not keep of its last update, from the run's metrics.
 void AddLastUpdate(const std::string& run_dir, v1::Status* status) {
-  const absl::StatusOr<RunHistory> history = ReadRunHistory(run_dir);
+  const absl::StatusOr<RunHistory> history = ReadRunMetrics(run_dir);
   if (!history.ok()) return;
   for (const UpdateRecord& record : history->updates) {
     if (record.update != status->update()) continue;
@@ -147,9 +144,8 @@ absl::Status Watch(const LearnerAddress& address) {
 
 absl::Status Pause(const LearnerAddress& address) {
   FLOWAWR_ASSIGN_OR_RETURN(LearnerConnection learner, LearnerConnection::Open(address));
-  v1::Status status;
-  const grpc::Status answer = learner.control().Pause(learner.Context(kAnswerTime).get(), {}, &status);
-  if (!answer.ok()) return learner.Explain(answer);
+  FLOWAWR_ASSIGN_OR_RETURN(const v1::Status status,
+                           learner.Call(&v1::Control::Stub::Pause, v1::PauseRequest(), kAnswerTime));
   std::printf("paused after update %lu; what is under way is finished and kept. `flowawr resume` goes on\n",
               static_cast<unsigned long>(status.update()));
   return absl::OkStatus();
@@ -157,18 +153,16 @@ absl::Status Pause(const LearnerAddress& address) {
 
 absl::Status Resume(const LearnerAddress& address) {
   FLOWAWR_ASSIGN_OR_RETURN(LearnerConnection learner, LearnerConnection::Open(address));
-  v1::Status status;
-  const grpc::Status answer = learner.control().Resume(learner.Context(kAnswerTime).get(), {}, &status);
-  if (!answer.ok()) return learner.Explain(answer);
+  FLOWAWR_ASSIGN_OR_RETURN(const v1::Status status,
+                           learner.Call(&v1::Control::Stub::Resume, v1::ResumeRequest(), kAnswerTime));
   std::printf("going on after update %lu\n", static_cast<unsigned long>(status.update()));
   return absl::OkStatus();
 }
 
 absl::Status Checkpoint(const LearnerAddress& address) {
   FLOWAWR_ASSIGN_OR_RETURN(LearnerConnection learner, LearnerConnection::Open(address));
-  v1::CheckpointResponse response;
-  const grpc::Status answer = learner.control().Checkpoint(learner.Context(kBetweenUpdates).get(), {}, &response);
-  if (!answer.ok()) return learner.Explain(answer);
+  FLOWAWR_ASSIGN_OR_RETURN(const v1::CheckpointResponse response,
+                           learner.Call(&v1::Control::Stub::Checkpoint, v1::CheckpointRequest(), kBetweenUpdates));
   std::printf("%s\n", response.path().c_str());
   return absl::OkStatus();
 }

@@ -47,10 +47,7 @@ absl::StatusOr<v1::ExportResponse> ExportFromLearner(const Arguments& arguments)
   request.set_role(RoleOf(arguments.role));
   // The learner has a working directory of its own.
   if (!arguments.out.empty()) request.set_path(std::filesystem::absolute(arguments.out).string());
-  v1::ExportResponse response;
-  const grpc::Status answer = learner.control().Export(learner.Context(kBetweenUpdates).get(), request, &response);
-  if (!answer.ok()) return learner.Explain(answer);
-  return response;
+  return learner.Call(&v1::Control::Stub::Export, request, kBetweenUpdates);
 }
 
 absl::StatusOr<v1::ExportResponse> Export(const Arguments& arguments) {
@@ -90,11 +87,10 @@ absl::StatusOr<v1::ExportResponse> ExportAdapterFile(const std::string& file, do
   FLOWAWR_ASSIGN_OR_RETURN(const SafetensorsFile tensors, SafetensorsFile::Parse(bytes, file));
   FLOWAWR_ASSIGN_OR_RETURN(auto layout, LayoutOfFile(tensors, file, alpha));
   FLOWAWR_ASSIGN_OR_RETURN(const LoraAdapter adapter, LoraAdapter::ParsePeft(std::move(bytes), layout, file));
+  FLOWAWR_ASSIGN_OR_RETURN(const ExportedLora exported, ExportLora(adapter, base_model, folder));
   v1::ExportResponse response;
-  response.set_peft_folder(folder + "/peft");
-  response.set_diffusers_file(folder + "/pytorch_lora_weights.safetensors");
-  FLOWAWR_RETURN_IF_ERROR(WritePeftFolder(adapter, base_model, response.peft_folder()));
-  FLOWAWR_RETURN_IF_ERROR(WriteDiffusersLora(adapter, response.diffusers_file()));
+  response.set_peft_folder(exported.peft_folder);
+  response.set_diffusers_file(exported.diffusers_file);
   return response;
 }
 

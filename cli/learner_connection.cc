@@ -25,12 +25,7 @@ absl::StatusOr<LearnerConnection> LearnerConnection::Open(const LearnerAddress& 
   if (address.run_dir.empty() && address.learner.empty())
     return absl::InvalidArgumentError("name a run directory, or --learner HOST:PORT");
   LearnerConnection connection;
-  if (address.network_config.empty() && !address.run_dir.empty()) {
-    FLOWAWR_ASSIGN_OR_RETURN(const v1::RunConfig config, ReadRunFolderConfig(address.run_dir));
-    connection.network_ = config.network();
-  } else {
-    FLOWAWR_ASSIGN_OR_RETURN(connection.network_, LoadNetworkConfig(address.network_config));
-  }
+  FLOWAWR_ASSIGN_OR_RETURN(connection.network_, FindNetworkConfig(address.network_config, address.run_dir));
   connection.endpoint_ = address.learner;
   if (address.learner.empty()) {
     FLOWAWR_ASSIGN_OR_RETURN(connection.endpoint_, LearnerEndpointOf(address.run_dir));

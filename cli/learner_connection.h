@@ -40,6 +40,16 @@ class LearnerConnection {
   // After a call that the learner ended: until that learner is gone and one listens there again. At most for `limit`.
   void WaitForAnother(absl::Duration limit) const;
   std::unique_ptr<grpc::ClientContext> Context(absl::Duration deadline) const;
+  // One call, e.g. Call(&v1::Control::Stub::Pause, v1::PauseRequest(), time); its error is explained as below.
+  template <typename Request, typename Response>
+  absl::StatusOr<Response> Call(grpc::Status (v1::Control::Stub::*method)(grpc::ClientContext*, const Request&,
+                                                                          Response*),
+                                const Request& request, absl::Duration deadline) {
+    Response response;
+    const grpc::Status answer = (*control_.*method)(Context(deadline).get(), request, &response);
+    if (!answer.ok()) return Explain(answer);
+    return response;
+  }
   // The call's error with the learner's address, and for a dead learner what to do.
   absl::Status Explain(const grpc::Status& status) const;
 

@@ -54,12 +54,7 @@ absl::StatusOr<RewardServer> Open(const ServerArguments& arguments) {
     return absl::InvalidArgumentError("name a reward server: --server HOST:PORT, or --run-dir for the run's own");
   RewardServer server;
   server.endpoint = arguments.server;
-  if (arguments.network_config.empty() && !arguments.run_dir.empty()) {
-    FLOWAWR_ASSIGN_OR_RETURN(const v1::RunConfig config, ReadRunFolderConfig(arguments.run_dir));
-    server.network = config.network();
-  } else {
-    FLOWAWR_ASSIGN_OR_RETURN(server.network, LoadNetworkConfig(arguments.network_config));
-  }
+  FLOWAWR_ASSIGN_OR_RETURN(server.network, FindNetworkConfig(arguments.network_config, arguments.run_dir));
   if (arguments.server.empty()) {
     FLOWAWR_ASSIGN_OR_RETURN(server.endpoint, RewardServerEndpointOf(arguments.run_dir));
   }
@@ -126,14 +121,12 @@ absl::Status Swap(const LearnerAddress& address, const std::vector<std::string>&
     FLOWAWR_ASSIGN_OR_RETURN(*request.add_terms(), ParseTerm(text));
   }
   FLOWAWR_ASSIGN_OR_RETURN(LearnerConnection learner, LearnerConnection::Open(address));
-  v1::Status status;
-  const grpc::Status told = learner.control().GetStatus(learner.Context(kAnswerTime).get(), {}, &status);
-  if (!told.ok()) return learner.Explain(told);
+  FLOWAWR_ASSIGN_OR_RETURN(const v1::Status status,
+                           learner.Call(&v1::Control::Stub::GetStatus, v1::GetStatusRequest(), kAnswerTime));
   FillInEndpoints(status.reward_spec(), request.mutable_terms());
   for (const v1::RewardSpecTerm& term : request.terms()) FLOWAWR_RETURN_IF_ERROR(CheckIsLoaded(address, term));
-  v1::RewardSpec spec;
-  const grpc::Status answer = learner.control().SetRewardSpec(learner.Context(kSwapTime).get(), request, &spec);
-  if (!answer.ok()) return learner.Explain(answer);
+  FLOWAWR_ASSIGN_OR_RETURN(const v1::RewardSpec spec,
+                           learner.Call(&v1::Control::Stub::SetRewardSpec, request, kSwapTime));
   std::printf("%s\n", DescribeRewardSpec(spec).c_str());
   return absl::OkStatus();
 }

@@ -2,15 +2,12 @@
 
 #include <google/protobuf/util/json_util.h>
 
-#include <algorithm>
 #include <filesystem>
-#include <functional>
 #include <system_error>
 #include <vector>
 
-#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/strip.h"
+#include "common/base/checkpoint_names.h"
 #include "common/base/file.h"
 #include "common/base/sha256_sums.h"
 #include "common/base/status.h"
@@ -23,26 +20,6 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr size_t kMostManifestBytes = size_t{64} << 20;
-
-// Whether `name` is update-NUMBER, and not one that is being written or was moved aside.
-bool IsCheckpointName(absl::string_view name) {
-  return absl::ConsumePrefix(&name, "update-") && !name.empty() &&
-         std::all_of(name.begin(), name.end(), absl::ascii_isdigit);
-}
-
-// Names hold the update in a fixed width at least, so that longer is newer, and of equal length the greater.
-bool IsNewer(const std::string& a, const std::string& b) { return a.size() != b.size() ? a.size() > b.size() : a > b; }
-
-std::vector<std::string> CheckpointNames(const std::string& folder) {
-  std::vector<std::string> names;
-  std::error_code error;
-  for (fs::directory_iterator entry(folder, error), end; !error && entry != end; entry.increment(error)) {
-    std::string name = entry->path().filename().string();
-    if (IsCheckpointName(name)) names.push_back(std::move(name));
-  }
-  std::sort(names.begin(), names.end(), IsNewer);
-  return names;
-}
 
 }  // namespace
 
@@ -57,9 +34,15 @@ absl::StatusOr<v1::RunConfig> ReadRunFolderConfig(const std::string& run_dir) {
   return LoadRunConfig(file);
 }
 
+absl::StatusOr<v1::NetworkConfig> FindNetworkConfig(const std::string& network_config, const std::string& run_dir) {
+  if (!network_config.empty() || run_dir.empty()) return LoadNetworkConfig(network_config);
+  FLOWAWR_ASSIGN_OR_RETURN(const v1::RunConfig config, ReadRunFolderConfig(run_dir));
+  return config.network();
+}
+
 absl::StatusOr<CheckpointFolder> NewestCheckpoint(const std::string& run_dir) {
   const std::string folder = run_dir + "/checkpoints";
-  const std::vector<std::string> names = CheckpointNames(folder);
+  FLOWAWR_ASSIGN_OR_RETURN(const std::vector<std::string> names, CheckpointNames(folder));
   if (names.empty())
     return absl::NotFoundError(absl::StrCat(folder, " holds no checkpoint: the run stopped before its first one"));
   CheckpointFolder checkpoint{absl::StrCat(folder, "/", names.front()), {}};

@@ -12,6 +12,10 @@ namespace flowawr {
 // RUN_DIR/config.yaml. NotFound, saying what a run directory is, when `run_dir` is none.
 absl::StatusOr<v1::RunConfig> ReadRunFolderConfig(const std::string& run_dir);
 
+// How a command reaches what belongs to a run: by the file `network_config`, else by the run's own configuration, else
+// by the defaults. Either may be empty.
+absl::StatusOr<v1::NetworkConfig> FindNetworkConfig(const std::string& network_config, const std::string& run_dir);
+
 struct CheckpointFolder {
   std::string path;
   v1::CheckpointManifest manifest;

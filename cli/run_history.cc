@@ -171,7 +171,7 @@ const EvaluationRecord* RunHistory::final_evaluation() const {
   return !evaluations.empty() && evaluations.back().update > 0 ? &evaluations.back() : nullptr;
 }
 
-absl::StatusOr<RunHistory> ReadRunHistory(const std::string& run_dir) {
+absl::StatusOr<RunHistory> ReadRunMetrics(const std::string& run_dir) {
   const absl::StatusOr<std::string> metrics = ReadFile(run_dir + "/metrics.jsonl");
   if (absl::IsNotFound(metrics.status()))
     return absl::NotFoundError(absl::StrCat(run_dir,
@@ -180,6 +180,11 @@ absl::StatusOr<RunHistory> ReadRunHistory(const std::string& run_dir) {
   FLOWAWR_RETURN_IF_ERROR(metrics.status());
   RunHistory history;
   ReadMetrics(*metrics, history);
+  return history;
+}
+
+absl::StatusOr<RunHistory> ReadRunHistory(const std::string& run_dir) {
+  FLOWAWR_ASSIGN_OR_RETURN(RunHistory history, ReadRunMetrics(run_dir));
   if (history.run_id.empty()) history.run_id = RunIdOfCheckpoint(run_dir);
   history.base_pictures = ReadPictures(run_dir, "base", history);
   history.final_pictures = ReadPictures(run_dir, "final", history);

@@ -55,7 +55,10 @@ struct RunHistory {
   const EvaluationRecord* final_evaluation() const;
 };
 
-// NotFound when `run_dir` has no metrics.jsonl.
+// What metrics.jsonl alone tells: neither pictures nor configuration. NotFound when `run_dir` has none.
+absl::StatusOr<RunHistory> ReadRunMetrics(const std::string& run_dir);
+
+// All of it. NotFound when `run_dir` has no metrics.jsonl.
 absl::StatusOr<RunHistory> ReadRunHistory(const std::string& run_dir);
 
 // What the prompt asks to be written: its first double-quoted part; empty when it has none.

@@ -11,12 +11,12 @@
 #include <vector>
 
 #include "absl/cleanup/cleanup.h"
-#include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/strip.h"
+#include "common/base/checkpoint_names.h"
 #include "common/base/file.h"
 #include "common/base/sha256_sums.h"
 #include "common/base/status.h"
@@ -28,7 +28,6 @@ namespace {
 namespace fs = std::filesystem;
 constexpr uint32_t kFormat = 2;
 constexpr char kManifest[] = "checkpoint.json";
-constexpr char kPrefix[] = "update-";
 constexpr size_t kMostBytes = size_t{1} << 36;
 constexpr char kTemporary[] = ".tmp";
 constexpr char kOld[] = ".old";
@@ -54,32 +53,6 @@ absl::StatusOr<std::string> SerializeManifest(const v1::CheckpointManifest& mani
   if (!google::protobuf::util::MessageToJsonString(manifest, &json, options).ok())
     return absl::InternalError("the checkpoint's manifest has no JSON form");
   return json;
-}
-
-// Whether `name` is update-NUMBER. Someone may have put a broken folder aside under a name of their own.
-bool IsCheckpointName(absl::string_view name) {
-  return absl::ConsumePrefix(&name, kPrefix) && !name.empty() &&
-         std::all_of(name.begin(), name.end(), absl::ascii_isdigit);
-}
-
-absl::StatusOr<std::vector<std::string>> NamesIn(const std::string& folder) {
-  std::vector<std::string> names;
-  std::error_code error;
-  for (fs::directory_iterator entry(folder, error), end; !error && entry != end; entry.increment(error))
-    names.push_back(entry->path().filename().string());
-  if (error && error != std::errc::no_such_file_or_directory)
-    return absl::InternalError(absl::StrCat("reading ", folder, ": ", error.message()));
-  return names;
-}
-
-// Newest first.
-absl::StatusOr<std::vector<std::string>> CheckpointNames(const std::string& run_dir) {
-  FLOWAWR_ASSIGN_OR_RETURN(std::vector<std::string> names, NamesIn(Folder(run_dir)));
-  std::erase_if(names, [](const std::string& name) { return !IsCheckpointName(name); });
-  std::sort(names.begin(), names.end(), [](const std::string& a, const std::string& b) {
-    return std::make_pair(a.size(), a) > std::make_pair(b.size(), b);
-  });
-  return names;
 }
 
 // Checks every file of the folder first.
@@ -109,7 +82,7 @@ absl::StatusOr<std::string> SaveCheckpoint(const std::string& run_dir, v1::Check
                                            const PolicyRoles& roles, int keep) {
   const std::string parent = Folder(run_dir);
   FLOWAWR_RETURN_IF_ERROR(MakeDirectories(parent));
-  const std::string name = absl::StrFormat("%s%06d", kPrefix, manifest.update());
+  const std::string name = absl::StrFormat("%s%06d", kCheckpointPrefix, manifest.update());
   const std::string target = absl::StrCat(parent, "/", name), temporary = target + kTemporary, old = target + kOld;
   std::error_code ignored;
   fs::remove_all(temporary, ignored);
@@ -135,7 +108,7 @@ absl::StatusOr<std::string> SaveCheckpoint(const std::string& run_dir, v1::Check
   fs::remove_all(old, ignored);
   FLOWAWR_RETURN_IF_ERROR(FsyncDirectory(parent));
   FLOWAWR_RETURN_IF_ERROR(WriteFileAtomically(parent + "/latest", name + "\n"));
-  FLOWAWR_ASSIGN_OR_RETURN(const std::vector<std::string> all, CheckpointNames(run_dir));
+  FLOWAWR_ASSIGN_OR_RETURN(const std::vector<std::string> all, CheckpointNames(parent));
   for (size_t i = std::max(keep, 1); i < all.size(); ++i) fs::remove_all(absl::StrCat(parent, "/", all[i]), ignored);
   return target;
 }
@@ -161,7 +134,7 @@ absl::Status TidyCheckpoints(const std::string& run_dir) {
 absl::StatusOr<std::optional<FoundCheckpoint>> FindCheckpoint(const std::string& run_dir) {
   absl::Status broken;
   std::vector<std::string> broken_folders;
-  FLOWAWR_ASSIGN_OR_RETURN(const std::vector<std::string> names, CheckpointNames(run_dir));
+  FLOWAWR_ASSIGN_OR_RETURN(const std::vector<std::string> names, CheckpointNames(Folder(run_dir)));
   for (const std::string& name : names) {
     const std::string folder = absl::StrCat(Folder(run_dir), "/", name);
     absl::StatusOr<v1::CheckpointManifest> manifest = ReadManifest(folder);

@@ -54,7 +54,7 @@ grpc::Status ControlService::Checkpoint(grpc::ServerContext*, const v1::Checkpoi
 
 grpc::Status ControlService::Export(grpc::ServerContext*, const v1::ExportRequest* request,
                                     v1::ExportResponse* response) {
-  absl::StatusOr<RunDirectory::Exported> exported = loop_.Export(request->role(), request->path());
+  absl::StatusOr<ExportedLora> exported = loop_.Export(request->role(), request->path());
   if (!exported.ok()) return ToGrpc(exported.status());
   response->set_peft_folder(exported->peft_folder);
   response->set_diffusers_file(exported->diffusers_file);

@@ -16,7 +16,6 @@
 #include "absl/strings/strip.h"
 #include "common/base/file.h"
 #include "common/base/status.h"
-#include "common/nn/lora_files.h"
 #include "learner/checkpoint.h"
 
 namespace flowawr {
@@ -82,14 +81,9 @@ absl::Status RunDirectory::SavePicture(const std::string& set, int index, const 
   return WriteFileAtomically(stem + ".json", json);
 }
 
-absl::StatusOr<RunDirectory::Exported> RunDirectory::Export(const LoraAdapter& adapter, const std::string& base_model,
-                                                            std::string folder) {
-  if (folder.empty()) folder = path_ + "/export";
-  Exported exported{folder + "/peft", folder + "/pytorch_lora_weights.safetensors"};
-  FLOWAWR_RETURN_IF_ERROR(MakeDirectories(folder));
-  FLOWAWR_RETURN_IF_ERROR(WritePeftFolder(adapter, base_model, exported.peft_folder));
-  FLOWAWR_RETURN_IF_ERROR(WriteDiffusersLora(adapter, exported.diffusers_file));
-  return exported;
+absl::StatusOr<ExportedLora> RunDirectory::Export(const LoraAdapter& adapter, const std::string& base_model,
+                                                  const std::string& folder) {
+  return ExportLora(adapter, base_model, folder.empty() ? path_ + "/export" : folder);
 }
 
 }  // namespace flowawr

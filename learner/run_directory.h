@@ -9,6 +9,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "common/nn/lora_adapter.h"
+#include "common/nn/lora_files.h"
 #include "common/tensor/image.h"
 
 namespace flowawr {
@@ -33,11 +34,9 @@ class RunDirectory {
   // images/<set>/<index>.png and .json; `set` is base, latest or final.
   absl::Status SavePicture(const std::string& set, int index, const Image& image, const std::string& json);
 
-  struct Exported {
-    std::string peft_folder, diffusers_file;
-  };
   // For peft a folder, for diffusers one file. `folder` empty: <path>/export.
-  absl::StatusOr<Exported> Export(const LoraAdapter& adapter, const std::string& base_model, std::string folder);
+  absl::StatusOr<ExportedLora> Export(const LoraAdapter& adapter, const std::string& base_model,
+                                      const std::string& folder);
 
  private:
   RunDirectory(std::string path, int lock) : path_(std::move(path)), lock_(lock) {}

@@ -236,11 +236,11 @@ absl::Status RunLoop::Update(std::vector<Group> batch) {
     FLOWAWR_ASSIGN_OR_RETURN(gradient,
                              workers_->Compute(updates() + 1, batch, energies, current, old_adapter, is_stopping_));
   }
-  double norm = 0;
+  double norm = 0, learning_rate = 0;
   {
     const StageTimer timer(desk_, "step");
     absl::MutexLock lock(&mutex_);
-    const double learning_rate = LearningRate(config_.optimizer(), manifest_.update(), config_.train().updates());
+    learning_rate = LearningRate(config_.optimizer(), manifest_.update(), config_.train().updates());
     if (!is_skipped) norm = roles_.Apply(gradient.gradient, config_.optimizer(), learning_rate, config_.algorithm());
     if (!std::isfinite(norm))
       return absl::InternalError(absl::StrCat("the gradient of update ", manifest_.update() + 1,
@@ -257,10 +257,10 @@ absl::Status RunLoop::Update(std::vector<Group> batch) {
     recent_versions_.push_back(recent_versions_.back());
   else
     FLOWAWR_RETURN_IF_ERROR(PublishBehaviour());
-  return WriteUpdate(gradient.loss, gradient.policy_loss, gradient.kl, norm, FiniteMean(energies.rewards), is_skipped);
+  return WriteUpdate(gradient, norm, learning_rate, FiniteMean(energies.rewards), is_skipped);
 }
 
-absl::Status RunLoop::WriteUpdate(double loss, double policy_loss, double kl, double norm, double reward,
+absl::Status RunLoop::WriteUpdate(const BatchGradient& gradient, double norm, double learning_rate, double reward,
                                   bool is_skipped) {
   const double elapsed = Elapsed();
   uint64_t update, trained, skipped;
@@ -274,21 +274,20 @@ absl::Status RunLoop::WriteUpdate(double loss, double policy_loss, double kl, do
     status.set_samples_trained(trained);
     status.set_updates_skipped(skipped);
     status.set_reward_mean(reward);
-    if (!is_skipped) status.set_loss(loss), status.set_kl(kl), status.set_grad_norm(norm);
+    if (!is_skipped) status.set_loss(gradient.loss), status.set_kl(gradient.kl), status.set_grad_norm(norm);
     status.set_elapsed_s(elapsed);
     const double done = static_cast<double>(update), total = static_cast<double>(status.updates_total());
     status.set_remaining_s(elapsed / done * (total - done));
     status.set_groups_per_s(static_cast<double>(status.groups_accepted()) / elapsed);
   });
-  const double learning_rate = LearningRate(config_.optimizer(), update - 1, config_.train().updates());
   std::map<std::string, double> seconds;
   for (const auto& [stage, total] : desk_.learner_seconds())
     seconds[stage] = total - std::exchange(seconds_written_[stage], total);
   const nlohmann::json line = {{"kind", "update"},
                                {"update", update},
                                {"reward_mean", reward},
-                               {"loss", loss},
-                               {"kl", kl},
+                               {"loss", gradient.loss},
+                               {"kl", gradient.kl},
                                {"grad_norm", norm},
                                {"learning_rate", learning_rate},
                                {"elapsed_s", elapsed},
@@ -300,9 +299,9 @@ absl::Status RunLoop::WriteUpdate(double loss, double policy_loss, double kl, do
   const int64_t step = static_cast<int64_t>(update);
   FLOWAWR_RETURN_IF_ERROR(events_->AddScalar("train/reward", step, reward));
   if (is_skipped) return absl::OkStatus();
-  FLOWAWR_RETURN_IF_ERROR(events_->AddScalar("train/loss", step, loss));
-  FLOWAWR_RETURN_IF_ERROR(events_->AddScalar("train/policy_loss", step, policy_loss));
-  FLOWAWR_RETURN_IF_ERROR(events_->AddScalar("train/kl", step, kl));
+  FLOWAWR_RETURN_IF_ERROR(events_->AddScalar("train/loss", step, gradient.loss));
+  FLOWAWR_RETURN_IF_ERROR(events_->AddScalar("train/policy_loss", step, gradient.policy_loss));
+  FLOWAWR_RETURN_IF_ERROR(events_->AddScalar("train/kl", step, gradient.kl));
   FLOWAWR_RETURN_IF_ERROR(events_->AddScalar("train/learning_rate", step, learning_rate));
   return events_->AddScalar("train/grad_norm", step, norm);
 }
@@ -384,7 +383,7 @@ absl::StatusOr<std::string> RunLoop::Checkpoint() {
   return CheckpointLocked();
 }
 
-absl::StatusOr<RunDirectory::Exported> RunLoop::Export(v1::PolicyRole role, const std::string& folder) {
+absl::StatusOr<ExportedLora> RunLoop::Export(v1::PolicyRole role, const std::string& folder) {
   absl::MutexLock lock(&mutex_);
   switch (role) {
     case v1::REFERENCE_POLICY:

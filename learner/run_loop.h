@@ -51,7 +51,7 @@ class RunLoop {
   void RequestStop();
 
   absl::StatusOr<std::string> Checkpoint();
-  absl::StatusOr<RunDirectory::Exported> Export(v1::PolicyRole role, const std::string& folder);
+  absl::StatusOr<ExportedLora> Export(v1::PolicyRole role, const std::string& folder);
   // For batches not offered yet. InvalidArgument for terms that make no spec.
   absl::StatusOr<v1::RewardSpec> SetRewardSpec(std::vector<v1::RewardSpecTerm> terms);
   void SetPaused(bool is_paused);
@@ -64,7 +64,8 @@ class RunLoop {
   void OfferTraining();
   absl::Status PublishBehaviour();
   absl::Status Evaluate(const std::string& set, v1::RunPhase phase);
-  absl::Status WriteUpdate(double loss, double policy_loss, double kl, double norm, double reward, bool is_skipped);
+  absl::Status WriteUpdate(const BatchGradient& gradient, double norm, double learning_rate, double reward,
+                           bool is_skipped);
   absl::Status WriteEvaluation(const v1::EvaluationSummary& summary);
   absl::StatusOr<std::string> CheckpointLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Pauses with `why` and waits until somebody resumes or stops the run.

@@ -57,6 +57,14 @@ absl::Status WriteDiffusersLora(const LoraAdapter& adapter, const std::string& f
   return WriteSafetensors(file, tensors);
 }
 
+absl::StatusOr<ExportedLora> ExportLora(const LoraAdapter& adapter, const std::string& base_model,
+                                        const std::string& folder) {
+  ExportedLora exported{folder + "/peft", folder + "/pytorch_lora_weights.safetensors"};
+  FLOWAWR_RETURN_IF_ERROR(WritePeftFolder(adapter, base_model, exported.peft_folder));
+  FLOWAWR_RETURN_IF_ERROR(WriteDiffusersLora(adapter, exported.diffusers_file));
+  return exported;
+}
+
 absl::StatusOr<LoraAdapter> ReadPeftFolder(const std::string& folder, std::shared_ptr<const LoraLayout> layout) {
   const std::string config_path = absl::StrCat(folder, "/", kConfigFile);
   FLOWAWR_ASSIGN_OR_RETURN(const std::string text, ReadFile(config_path));

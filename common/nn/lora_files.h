@@ -18,6 +18,13 @@ absl::Status WritePeftFolder(const LoraAdapter& adapter, const std::string& base
 // folded into B, so that readers that ignore metadata (and take alpha = rank) compute the same.
 absl::Status WriteDiffusersLora(const LoraAdapter& adapter, const std::string& file);
 
+struct ExportedLora {
+  std::string peft_folder, diffusers_file;
+};
+// Both, as `folder`/peft and `folder`/pytorch_lora_weights.safetensors; makes `folder`.
+absl::StatusOr<ExportedLora> ExportLora(const LoraAdapter& adapter, const std::string& base_model,
+                                        const std::string& folder);
+
 // Reads a PEFT folder whose rank, alpha and modules are those of `layout`; InvalidArgument says what differs.
 absl::StatusOr<LoraAdapter> ReadPeftFolder(const std::string& folder, std::shared_ptr<const LoraLayout> layout);
 
