@@ -12,12 +12,13 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-// Above this many elements several threads do better with LibTorch's parallel operations.
-constexpr int64_t kSingleThreadElements = int64_t{1} << 18;
+// Above this many elements of a sample several threads do better with LibTorch's parallel operations. Of a sample, not
+// of its batch: both round differently.
+constexpr int64_t kSingleThreadElements = int64_t{1} << 16;
 
 bool UseKernel(const at::Tensor& x) {
   return x.is_cpu() && x.scalar_type() == at::kFloat &&
-         (at::get_num_threads() == 1 || x.numel() <= kSingleThreadElements);
+         (at::get_num_threads() == 1 || x.numel() <= kSingleThreadElements * x.size(0));
 }
 
 bool NeedsGradient(const at::Tensor& x) { return at::GradMode::is_enabled() && x.requires_grad(); }

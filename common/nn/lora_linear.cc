@@ -27,6 +27,10 @@ struct PartView {
 // One megabyte: the second-level cache of a core.
 constexpr int64_t kMaxKernelElements = int64_t{1} << 18;
 
+// LibTorch multiplies few rows by kernels that it picks by their number and that of the threads. So samples of fewer
+// rows than this are multiplied one by one: the bits of a sample do not depend on its batch.
+constexpr int64_t kFewRows = 16;
+
 bool IsForKernel(const at::Tensor& matrix) {
   return matrix.defined() && matrix.is_cpu() && matrix.scalar_type() == at::kFloat && matrix.is_contiguous() &&
          matrix.numel() <= kMaxKernelElements && matrix.size(1) % kernels::kColumnMultiple == 0;
@@ -59,7 +63,14 @@ at::Tensor BaseForward(const at::Tensor& x, const UsedWeight& used, const at::Te
   if (used.transposed.defined() && at::get_num_threads() == 1) return KernelMatMul(x, used.transposed, bias);
   std::vector<int64_t> shape = x.sizes().vec();
   shape.back() = used.weight.size(0);
-  return at::addmm(bias, Rows(x), used.weight.t()).view(shape);
+  const int64_t rows_of_sample = x.dim() > 2 ? x.size(-2) : 1;
+  if (x.size(0) == 1 || rows_of_sample >= kFewRows) return at::addmm(bias, Rows(x), used.weight.t()).view(shape);
+  at::Tensor y = at::empty(shape, x.options());
+  for (int64_t sample = 0; sample < x.size(0); ++sample) {
+    at::Tensor rows = y[sample].view({-1, y.size(-1)});
+    at::addmm_out(rows, bias, Rows(x[sample]), used.weight.t());
+  }
+  return y;
 }
 
 at::Tensor BaseBackward(const at::Tensor& dy, const at::Tensor& weight) {

@@ -93,6 +93,16 @@ void RunBlock(const JointBlock& block, const ActiveAdapter& linear, int64_t head
 // Rows that are one row expanded become that one row, so that what depends on it is computed once.
 at::Tensor OnceIfShared(const at::Tensor& x) { return x.size(0) > 1 && x.stride(0) == 0 ? x.narrow(0, 0, 1) : x; }
 
+// Of vectors [B, dim]. What is left over of a tensor after whole vector registers, LibTorch computes by other code, so
+// vectors that do not fill them are taken one by one: no sample depends on its batch.
+at::Tensor Silu(const at::Tensor& vectors) {
+  constexpr int64_t kWholeRegisters = 64;
+  if (vectors.size(1) % kWholeRegisters == 0) return at::silu(vectors);
+  std::vector<at::Tensor> rows;
+  for (const at::Tensor& row : vectors.split(1)) rows.push_back(at::silu(row));
+  return at::cat(rows);
+}
+
 // [B] to [B, 256] f32: cosines, then sines, of 1000 sigma at geometric frequencies.
 at::Tensor TimestepEmbedding(const at::Tensor& sigma) {
   constexpr int64_t kHalf = 128;
@@ -197,10 +207,10 @@ at::Tensor Transformer::Forward(const TransformerInput& input, const BoundAdapte
 
   // What every AdaLN layer is steered by: the noise level and the pooled text.
   const at::Tensor time =
-      linear(w.timestep_out, at::silu(linear(w.timestep_in, TimestepEmbedding(OnceIfShared(input.sigma)).to(dtype))));
+      linear(w.timestep_out, Silu(linear(w.timestep_in, TimestepEmbedding(OnceIfShared(input.sigma)).to(dtype))));
   const at::Tensor pooled =
-      linear(w.pooled_out, at::silu(linear(w.pooled_in, OnceIfShared(input.pooled_prompt_embeds).to(dtype))));
-  Modulation modulation(linear(w.modulation, at::silu(time + pooled)), w.config.inner_dim());
+      linear(w.pooled_out, Silu(linear(w.pooled_in, OnceIfShared(input.pooled_prompt_embeds).to(dtype))));
+  Modulation modulation(linear(w.modulation, Silu(time + pooled)), w.config.inner_dim());
 
   for (const JointBlock& block : w.blocks) {
     RunBlock(block, linear, w.config.num_attention_heads, modulation, image, text);

@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <string>
 #include <thread>
 #include <vector>
@@ -151,18 +152,46 @@ class TransformerTest : public testing::Test {
   static inline Reference* reference_ = nullptr;
 };
 
-TEST_F(TransformerTest, SampleDoesNotDependOnItsBatch) {
-  const at::NoGradGuard no_grad;
-  const auto transformer = reference_->Load();
-  const TransformerInput all = reference_->Input();
-  const at::Tensor together = transformer->Forward(all, nullptr);
-  for (int64_t i = 0; i < 3; ++i) {
-    const at::Tensor alone =
-        transformer->Forward({all.latents.narrow(0, i, 1), all.sigma.narrow(0, i, 1), all.prompt_embeds.narrow(0, i, 1),
-                              all.pooled_prompt_embeds.narrow(0, i, 1)},
-                             nullptr);
-    EXPECT_LT(RelativeError(alone, together.narrow(0, i, 1)), 1e-5);
+// Rows 0 to 4 of a case's three.
+TransformerInput FiveRows(const TransformerInput& three) {
+  const auto repeat = [](const at::Tensor& x) { return at::cat({x, x.narrow(0, 0, 2).flip(0)}); };
+  return {repeat(three.latents) * at::linspace(0.5, 1.5, 5).view({5, 1, 1, 1}), repeat(three.sigma),
+          repeat(three.prompt_embeds), repeat(three.pooled_prompt_embeds)};
+}
+
+// `rows` rows at a time.
+at::Tensor ForwardInBatches(const Transformer& transformer, const TransformerInput& input, int64_t rows) {
+  std::vector<at::Tensor> velocities;
+  for (int64_t first = 0; first < input.latents.size(0); first += rows) {
+    const auto some = [&](const at::Tensor& x) { return x.narrow(0, first, std::min(rows, x.size(0) - first)); };
+    velocities.push_back(transformer.Forward(
+        {some(input.latents), some(input.sigma), some(input.prompt_embeds), some(input.pooled_prompt_embeds)},
+        nullptr));
   }
+  return at::cat(velocities);
+}
+
+// By the kernels of this project and by LibTorch's operations, which several threads, bf16, long sequences and heads of
+// 20 ask for.
+TEST(TransformerBatchTest, SampleDoesNotDependOnItsBatch) {
+  const at::NoGradGuard no_grad;
+  for (const char* name : {"dual", "plain", "long", "embedded"}) {
+    const Reference reference(name);
+    const TransformerInput input = FiveRows(reference.Input());
+    for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
+      const auto transformer = Transformer::Load(reference.Path("transformer"), dtype);
+      ASSERT_TRUE(transformer.ok()) << transformer.status();
+      for (const int threads : {1, 2, 3}) {
+        at::set_num_threads(threads);
+        const at::Tensor alone = ForwardInBatches(**transformer, input, 1);
+        for (const int64_t rows : {2, 3, 5}) {
+          EXPECT_TRUE(ForwardInBatches(**transformer, input, rows).equal(alone))
+              << name << ", " << c10::toString(dtype) << ", " << threads << " threads, " << rows << " rows";
+        }
+      }
+    }
+  }
+  at::set_num_threads(1);
 }
 
 TEST_F(TransformerTest, ExpandedInputsGiveWhatRepeatedOnesGive) {
