@@ -20,9 +20,9 @@
 #include "common/process/start_metrics.h"
 #include "common/rpc/endpoint_file.h"
 #include "common/rpc/server.h"
+#include "common/sd3/latent_shape.h"
 #include "common/sd3/model_folder.h"
 #include "common/sd3/scheduler.h"
-#include "common/sd3/vae.h"
 #include "learner/control_service.h"
 #include "learner/learner_metrics.h"
 #include "learner/policy_service.h"
@@ -47,20 +47,19 @@ v1::RewardSpec SpecOf(const v1::RewardsConfig& rewards) {
   return spec;
 }
 
-absl::StatusOr<GroupShape> ShapeOf(const v1::RunConfig& config, const Transformer& transformer) {
-  const std::string vae_path = config.model().path() + "/vae/config.json";
-  FLOWAWR_ASSIGN_OR_RETURN(const std::string vae_json, ReadFile(vae_path));
-  FLOWAWR_ASSIGN_OR_RETURN(const VaeConfig vae, ParseVaeConfig(vae_json, vae_path));
-  const int64_t downscale = vae.downscale();
+absl::StatusOr<GroupShape> ShapeOf(const v1::ModelConfig& model) {
+  FLOWAWR_ASSIGN_OR_RETURN(const PictureSizes sizes, ReadPictureSizes(model.path()));
+  const absl::StatusOr<LatentShape> latents = sizes.LatentShapeFor(model.height(), model.width());
+  if (!latents.ok()) return Annotate(latents.status(), "model.height, model.width");
   GroupShape shape;
-  shape.channels = transformer.config().in_channels;
-  shape.latent_height = config.model().height() / downscale;
-  shape.latent_width = config.model().width() / downscale;
-  shape.embed_dim = transformer.config().joint_attention_dim;
-  shape.pooled_dim = transformer.config().pooled_projection_dim;
-  shape.max_tokens = 77 + config.model().max_sequence_length();
-  shape.image_height = config.model().height();
-  shape.image_width = config.model().width();
+  shape.channels = latents->channels;
+  shape.latent_height = latents->height;
+  shape.latent_width = latents->width;
+  shape.embed_dim = sizes.transformer.joint_attention_dim;
+  shape.pooled_dim = sizes.transformer.pooled_projection_dim;
+  shape.max_tokens = 77 + model.max_sequence_length();
+  shape.image_height = model.height();
+  shape.image_width = model.width();
   return shape;
 }
 
@@ -124,6 +123,7 @@ absl::Status RunLearner(const LearnerOptions& options, const std::function<bool(
   }
   const std::string& model = config.model().path();
   FLOWAWR_RETURN_IF_ERROR(CheckModelFolder(model));
+  FLOWAWR_ASSIGN_OR_RETURN(const GroupShape shape, ShapeOf(config.model()));
   FLOWAWR_ASSIGN_OR_RETURN(const SchedulerConfig scheduler, SchedulerConfig::Load(model + "/scheduler"));
   const at::ScalarType dtype = config.model().dtype() == v1::BFLOAT16 ? at::kBFloat16 : at::kFloat;
   FLOWAWR_ASSIGN_OR_RETURN(const auto transformer, Transformer::Load(model + "/transformer", dtype));
@@ -132,7 +132,6 @@ absl::Status RunLearner(const LearnerOptions& options, const std::function<bool(
                            transformer->MakeLoraLayout({lora.target_modules().begin(), lora.target_modules().end()},
                                                        lora.rank(), lora.alpha()));
   FLOWAWR_ASSIGN_OR_RETURN(Standing standing, FindStanding(options, config, *transformer, layout, *directory));
-  FLOWAWR_ASSIGN_OR_RETURN(const GroupShape shape, ShapeOf(config, *transformer));
   FLOWAWR_ASSIGN_OR_RETURN(auto events, EventWriter::Create(config.run_dir() + "/events"));
   FLOWAWR_ASSIGN_OR_RETURN(auto metrics_server,
                            StartMetrics(options.telemetry, "learner", config.network().insecure()));

@@ -14,18 +14,6 @@
 
 namespace flowawr {
 
-absl::StatusOr<LatentShape> LatentShapeFor(const TransformerConfig& transformer, int vae_downscale, int height,
-                                           int width) {
-  const int64_t step = vae_downscale * transformer.patch_size;
-  const int64_t largest = step * transformer.pos_embed_max_size;
-  for (const int side : {height, width})
-    if (side <= 0 || side % step != 0 || side > largest)
-      return absl::InvalidArgumentError(
-          absl::StrCat("an image of ", height, "x", width, " pixels (height x width): with ",
-                       "this model each side must be a multiple of ", step, " up to ", largest));
-  return LatentShape{transformer.in_channels, height / vae_downscale, width / vae_downscale};
-}
-
 // Loads components one by one and collects what went wrong.
 class Pipeline::Loader {
  public:

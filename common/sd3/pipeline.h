@@ -13,6 +13,7 @@
 
 #include "absl/status/statusor.h"
 #include "common/sd3/clip_text_encoder.h"
+#include "common/sd3/latent_shape.h"
 #include "common/sd3/scheduler.h"
 #include "common/sd3/t5_encoder.h"
 #include "common/sd3/tokenizer.h"
@@ -26,17 +27,6 @@ struct PromptEmbeds {
   at::Tensor prompt_embeds;  // [B, T, joint_attention_dim]; T = CLIP's length + max_sequence_length
   at::Tensor pooled;         // [B, pooled_projection_dim]
 };
-
-struct LatentShape {
-  int64_t channels = 0;
-  int64_t height = 0;
-  int64_t width = 0;
-};
-
-// The latents of a height x width image. InvalidArgument, saying what is accepted, when the sides do not divide into
-// patches or exceed the position table.
-absl::StatusOr<LatentShape> LatentShapeFor(const TransformerConfig& transformer, int vae_downscale, int height,
-                                           int width);
 
 // Frozen, immutable, thread-safe.
 class Pipeline {

@@ -86,6 +86,14 @@ TEST(SystemFaults, RefusesARunDirectoryThatAnotherLearnerHolds) {
   EXPECT_TRUE(cluster.ExportedAdapter() == BaselineAdapter());
 }
 
+TEST(SystemFaults, RefusesASizeThatTheModelDoesNotTakeAtTheStart) {
+  Cluster cluster({"model.height=36"});
+  Process learner({SystemProgram("flowawr-learner"), "--config", cluster.config_path()}, cluster.NewLog("learner"));
+  EXPECT_EQ(learner.Wait(), 78);
+  EXPECT_THAT(learner.log(), HasSubstr("model.height, model.width: an image of 36x64 pixels"));
+  EXPECT_THAT(learner.log(), HasSubstr("like 32x64 or 40x64"));
+}
+
 TEST(SystemFaults, NamesAPortThatIsTaken) {
   Cluster cluster;
   cluster.StartRewards();

@@ -120,31 +120,5 @@ TEST(PipelineTest, SaysWhatIsMissing) {
     EXPECT_THAT(status.message(), HasSubstr(part));
 }
 
-TransformerConfig Patches(int64_t patch, int64_t largest) {
-  TransformerConfig config;
-  config.patch_size = patch;
-  config.pos_embed_max_size = largest;
-  config.in_channels = 16;
-  return config;
-}
-
-TEST(LatentShapeForTest, DividesTheSidesByTheVae) {
-  const auto shape = LatentShapeFor(Patches(2, 96), 8, 512, 1024);
-  ASSERT_TRUE(shape.ok()) << shape.status();
-  EXPECT_EQ(shape->channels, 16);
-  EXPECT_EQ(shape->height, 64);
-  EXPECT_EQ(shape->width, 128);
-  EXPECT_TRUE(LatentShapeFor(Patches(2, 96), 8, 1536, 16).ok());  // 96 patches and one
-}
-
-TEST(LatentShapeForTest, RefusesSidesThatDoNotDivideOrExceedThePositionsAndSaysWhatIsAccepted) {
-  for (const auto& [height, width] :
-       {std::pair{512, 520}, {520, 512}, {1552, 512}, {512, 1552}, {0, 512}, {512, -16}}) {
-    const absl::Status status = LatentShapeFor(Patches(2, 96), 8, height, width).status();
-    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << height << "x" << width;
-    EXPECT_THAT(status.message(), HasSubstr("multiple of 16 up to 1536"));
-  }
-}
-
 }  // namespace
 }  // namespace flowawr

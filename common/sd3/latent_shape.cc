@@ -1,0 +1,46 @@
+#include "common/sd3/latent_shape.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "common/base/file.h"
+#include "common/base/status.h"
+#include "common/sd3/vae.h"
+
+namespace flowawr {
+namespace {
+
+constexpr size_t kMaxConfigBytes = size_t{1} << 20;
+
+}  // namespace
+
+absl::StatusOr<LatentShape> LatentShapeFor(const TransformerConfig& transformer, int vae_downscale, int height,
+                                           int width) {
+  const int64_t step = vae_downscale * transformer.patch_size;
+  const int64_t largest = step * transformer.pos_embed_max_size;
+  const auto fits = [&](int64_t side) { return side > 0 && side % step == 0 && side <= largest; };
+  if (fits(height) && fits(width))
+    return LatentShape{transformer.in_channels, height / vae_downscale, width / vae_downscale};
+  const auto below = [&](int64_t side) { return std::clamp(side / step * step, step, largest); };
+  const auto above = [&](int64_t side) { return std::clamp((side + step - 1) / step * step, step, largest); };
+  const std::string smaller = absl::StrCat(below(height), "x", below(width));
+  const std::string larger = absl::StrCat(above(height), "x", above(width));
+  return absl::InvalidArgumentError(absl::StrCat("an image of ", height, "x", width,
+                                                 " pixels (height x width): with this model each side must be a ",
+                                                 "multiple of ", step, " up to ", largest, ", like ", smaller,
+                                                 smaller == larger ? "" : absl::StrCat(" or ", larger)));
+}
+
+absl::StatusOr<PictureSizes> ReadPictureSizes(const std::string& model_folder) {
+  const std::string transformer_path = model_folder + "/transformer/config.json";
+  const std::string vae_path = model_folder + "/vae/config.json";
+  FLOWAWR_ASSIGN_OR_RETURN(const std::string transformer_json, ReadFile(transformer_path, kMaxConfigBytes));
+  FLOWAWR_ASSIGN_OR_RETURN(const std::string vae_json, ReadFile(vae_path, kMaxConfigBytes));
+  PictureSizes sizes;
+  FLOWAWR_ASSIGN_OR_RETURN(sizes.transformer, ParseTransformerConfig(transformer_json, transformer_path));
+  FLOWAWR_ASSIGN_OR_RETURN(const VaeConfig vae, ParseVaeConfig(vae_json, vae_path));
+  sizes.vae_downscale = vae.downscale();
+  return sizes;
+}
+
+}  // namespace flowawr

@@ -1,0 +1,64 @@
+#include "common/sd3/latent_shape.h"
+
+#include <gmock/gmock.h>
+
+#include <string>
+#include <utility>
+
+#include "tests/testing/temp_folder.h"
+
+namespace flowawr {
+namespace {
+
+using testing::HasSubstr;
+
+TransformerConfig Patches(int64_t patch, int64_t largest) {
+  TransformerConfig config;
+  config.patch_size = patch;
+  config.pos_embed_max_size = largest;
+  config.in_channels = 16;
+  return config;
+}
+
+TEST(LatentShapeForTest, DividesTheSidesByTheVae) {
+  const auto shape = LatentShapeFor(Patches(2, 96), 8, 512, 1024);
+  ASSERT_TRUE(shape.ok()) << shape.status();
+  EXPECT_EQ(shape->channels, 16);
+  EXPECT_EQ(shape->height, 64);
+  EXPECT_EQ(shape->width, 128);
+  EXPECT_TRUE(LatentShapeFor(Patches(2, 96), 8, 1536, 16).ok());  // 96 patches and one
+}
+
+TEST(LatentShapeForTest, RefusesSidesThatDoNotDivideOrExceedThePositionsAndSaysWhatIsAccepted) {
+  for (const auto& [height, width] :
+       {std::pair{512, 520}, {520, 512}, {1552, 512}, {512, 1552}, {0, 512}, {512, -16}}) {
+    const absl::Status status = LatentShapeFor(Patches(2, 96), 8, height, width).status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << height << "x" << width;
+    EXPECT_THAT(status.message(), HasSubstr("multiple of 16 up to 1536"));
+  }
+}
+
+TEST(LatentShapeForTest, NamesSizesNearTheOneRefused) {
+  struct Case {
+    int height, width;
+    const char* near;
+  };
+  for (const Case& c : {Case{500, 520, ", like 496x512 or 512x528"}, Case{512, 520, ", like 512x512 or 512x528"},
+                        Case{5, 64, ", like 16x64"}, Case{4096, 512, ", like 1536x512"}}) {
+    const absl::Status status = LatentShapeFor(Patches(2, 96), 8, c.height, c.width).status();
+    EXPECT_THAT(std::string(status.message()), testing::EndsWith(c.near));
+  }
+}
+
+TEST(ReadPictureSizesTest, ReadsAModelFolder) {
+  const auto sizes = ReadPictureSizes("models/tiny-sd3");
+  ASSERT_TRUE(sizes.ok()) << sizes.status();
+  EXPECT_EQ(sizes->vae_downscale, 4);
+  EXPECT_EQ(sizes->UsualSide(), 64);
+  EXPECT_TRUE(sizes->LatentShapeFor(32, 64).ok());
+  const TempFolder none;
+  EXPECT_EQ(ReadPictureSizes(none.path()).status().code(), absl::StatusCode::kNotFound);
+}
+
+}  // namespace
+}  // namespace flowawr
