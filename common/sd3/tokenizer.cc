@@ -1,5 +1,8 @@
 #include "common/sd3/tokenizer.h"
 
+#include <algorithm>
+
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "common/base/file.h"
 #include "common/base/status.h"
@@ -27,12 +30,7 @@ absl::StatusOr<std::unique_ptr<const Tokenizer>> Tokenizer::Load(const std::stri
                                                  "\" is not known; CLIPTokenizer and T5Tokenizer are"));
 }
 
-absl::StatusOr<std::vector<int64_t>> Tokenizer::Encode(absl::string_view text, int max_length) const {
-  const size_t frame = frame_.before.size() + frame_.after.size();
-  if (max_length < static_cast<int>(frame))
-    return absl::InvalidArgumentError(absl::StrCat("a sequence of ", max_length, " tokens has no room for the ", frame,
-                                                   " that every text begins and ends with"));
-  if (!IsValidUtf8(text)) return absl::InvalidArgumentError("the text is not valid UTF-8");
+std::vector<int64_t> Tokenizer::EncodeBody(absl::string_view text) const {
   std::vector<int64_t> body;
   for (const TextPiece& raw : SplitAtTokens(text, config_.added_tokens, false)) {
     if (raw.token_id) {
@@ -48,12 +46,36 @@ absl::StatusOr<std::vector<int64_t>> Tokenizer::Encode(absl::string_view text, i
       }
     }
   }
+  return body;
+}
+
+absl::StatusOr<std::vector<int64_t>> Tokenizer::Encode(absl::string_view text, int max_length) const {
+  const size_t frame = frame_.before.size() + frame_.after.size();
+  if (max_length < static_cast<int>(frame))
+    return absl::InvalidArgumentError(absl::StrCat("a sequence of ", max_length, " tokens has no room for the ", frame,
+                                                   " that every text begins and ends with"));
+  if (!IsValidUtf8(text)) return absl::InvalidArgumentError("the text is not valid UTF-8");
+  std::vector<int64_t> body = EncodeBody(text);
   body.resize(std::min(body.size(), max_length - frame));
   std::vector<int64_t> ids = frame_.before;
   ids.insert(ids.end(), body.begin(), body.end());
   ids.insert(ids.end(), frame_.after.begin(), frame_.after.end());
   ids.resize(max_length, frame_.pad);
   return ids;
+}
+
+std::string Tokenizer::CutOff(absl::string_view text, int max_length) const {
+  const int64_t room = max_length - static_cast<int64_t>(frame_.before.size() + frame_.after.size());
+  const auto fits = [&](size_t end) { return static_cast<int64_t>(EncodeBody(text.substr(0, end)).size()) <= room; };
+  if (room < 0 || !IsValidUtf8(text) || fits(text.size())) return "";
+  std::vector<size_t> ends;  // of characters
+  for (size_t at = 0; at < text.size();) {
+    ends.push_back(at);
+    NextCodePoint(text, at);
+  }
+  const auto first_cut = std::partition_point(ends.begin(), ends.end(), fits);
+  const size_t begin = first_cut == ends.begin() ? 0 : *(first_cut - 1);
+  return std::string(absl::StripLeadingAsciiWhitespace(text.substr(begin)));
 }
 
 }  // namespace flowawr

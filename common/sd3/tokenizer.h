@@ -27,6 +27,10 @@ class Tokenizer {
   // InvalidArgument for text that is not UTF-8 or a `max_length` without room for the special tokens.
   absl::StatusOr<std::vector<int64_t>> Encode(absl::string_view text, int max_length) const;
 
+  // The end of `text` that Encode() with the same arguments leaves out, for a warning: what follows the longest
+  // beginning of as many tokens as there is room for. Empty when all of it is encoded, or when Encode() fails.
+  std::string CutOff(absl::string_view text, int max_length) const;
+
   // The longest sequence the tokenizer's folder declares.
   int model_max_length() const { return config_.model_max_length; }
 
@@ -48,6 +52,9 @@ class Tokenizer {
   virtual void EncodeNormalized(absl::string_view text, std::vector<int64_t>& ids) const = 0;
 
  private:
+  // The ids of valid UTF-8, without the special tokens around them.
+  std::vector<int64_t> EncodeBody(absl::string_view text) const;
+
   const TokenizerConfig config_;
   const Frame frame_;
   const int64_t vocabulary_size_;

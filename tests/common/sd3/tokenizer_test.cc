@@ -51,6 +51,23 @@ TEST(TokenizerTest, CutsAndPadsToTheLengthAskedFor) {
   EXPECT_FALSE((*tokenizer)->Encode("a", 0).ok());
 }
 
+// The embedded model's tokenizers know letters and few pairs of them.
+TEST(TokenizerTest, NamesWhatItCutsOff) {
+  const auto clip = Tokenizer::Load(std::string(kModel) + "/tokenizer");
+  ASSERT_TRUE(clip.ok()) << clip.status();
+  EXPECT_EQ((*clip)->CutOff("one two three", 5), "two three");  // begin, o, n, e, end
+  EXPECT_EQ((*clip)->CutOff("one two three", 6), "wo three");
+  EXPECT_EQ((*clip)->CutOff("one two three", 13), "");
+  EXPECT_EQ((*clip)->CutOff("one two three", 2), "one two three");
+  EXPECT_EQ((*clip)->CutOff("", 2), "");
+  EXPECT_EQ((*clip)->CutOff("one", 1), "") << "no length to encode at";
+  EXPECT_EQ((*clip)->CutOff("one\xff", 3), "");
+  const auto t5 = Tokenizer::Load(std::string(kModel) + "/tokenizer_3");
+  ASSERT_TRUE(t5.ok()) << t5.status();
+  EXPECT_EQ((*t5)->CutOff("one two three", 5), "two three");  // word, o, n, e, end
+  EXPECT_EQ((*t5)->CutOff("one two three", 15), "");
+}
+
 TEST(TokenizerTest, RefusesTextThatIsNotUtf8) {
   for (const char* part : {"tokenizer", "tokenizer_3"}) {
     const auto tokenizer = Tokenizer::Load(std::string(kModel) + "/" + part);
