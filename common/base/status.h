@@ -1,7 +1,9 @@
 // Two macros that pass an error up, with the usual meaning.
 #pragma once
 
+#include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -26,5 +28,9 @@ namespace flowawr {
 
 // The same error with `context` and ": " before its message; OK stays OK.
 absl::Status Annotate(const absl::Status& status, absl::string_view context);
+
+// InvalidArgument with `context` and all of `complaints`: a single one after ": ", several on a line each, indented. OK
+// if there are none. Of very many the first ones are listed and the others counted.
+absl::Status AllComplaints(absl::string_view context, const std::vector<std::string>& complaints);
 
 }  // namespace flowawr

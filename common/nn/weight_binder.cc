@@ -1,67 +1,125 @@
 #include "common/nn/weight_binder.h"
 
+#include <torch/types.h>
+
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "common/base/status.h"
+#include "common/tensor/checkpoint.h"
+#include "common/tensor/convert.h"
 #include "common/tensor/safetensors.h"
+#include "spdlog/spdlog.h"
 
 namespace flowawr {
 namespace {
-
-constexpr size_t kMaxListed = 40;
 
 std::string ShapeText(at::IntArrayRef shape) { return absl::StrCat("[", absl::StrJoin(shape, ","), "]"); }
 
 }  // namespace
 
-WeightBinder::WeightBinder(std::map<std::string, at::Tensor> tensors, at::ScalarType dtype, std::string file)
-    : tensors_(std::move(tensors)), dtype_(dtype), file_(std::move(file)) {}
+WeightBinder::WeightBinder(std::map<std::string, at::Tensor> tensors, at::ScalarType dtype, std::string file,
+                           ReadProgress progress)
+    : tensors_(std::move(tensors)), dtype_(dtype), file_(std::move(file)), progress_(std::move(progress)) {
+  for (const auto& [name, tensor] : tensors_) total_ += static_cast<int64_t>(tensor.nbytes());
+}
 
 absl::StatusOr<WeightBinder> WeightBinder::Open(const std::string& folder, const std::string& stem,
-                                                at::ScalarType dtype) {
-  auto tensors = LoadCheckpointTensors(folder, stem);
-  if (!tensors.ok()) return tensors.status();
-  return WeightBinder(*std::move(tensors), dtype, absl::StrCat(folder, "/", stem, ".safetensors"));
+                                                at::ScalarType dtype, ReadProgress progress) {
+  FLOWAWR_ASSIGN_OR_RETURN(CheckpointTensors checkpoint, OpenCheckpoint(folder, stem));
+  if (!checkpoint.variant.empty())
+    spdlog::info("{}: the weights are there as {} alone; reading that", checkpoint.file, checkpoint.variant);
+  return WeightBinder(std::move(checkpoint.tensors), dtype, std::move(checkpoint.file), std::move(progress));
 }
 
 at::Tensor WeightBinder::Take(const std::string& name, at::IntArrayRef shape) {
+  DropLast();
+  const at::Tensor* source = Find(name, shape);
+  if (source == nullptr) return {};
+  at::Tensor tensor = *source;
+  if (tensor.scalar_type() == dtype_) {
+    ReadPages(tensor);
+    last_ = source;
+  } else {
+    tensor = EmptyWeight(shape, dtype_);
+    ConvertInto(tensor, source->contiguous());
+  }
+  Report(*source);
+  return tensor;
+}
+
+at::Tensor WeightBinder::TakeStacked(const std::vector<Part>& parts, at::IntArrayRef rest) {
+  std::vector<int64_t> shape = {0};
+  shape.insert(shape.end(), rest.begin(), rest.end());
+  if (parts.size() == 1) {
+    shape[0] = parts[0].rows;
+    return Take(parts[0].name, shape);
+  }
+  DropLast();
+  int64_t rows = 0;
+  std::vector<const at::Tensor*> sources;
+  bool is_complete = true;
+  for (const Part& part : parts) {
+    shape[0] = part.rows;
+    rows += part.rows;
+    sources.push_back(Find(part.name, shape));
+    is_complete = is_complete && sources.back() != nullptr;
+  }
+  if (!is_complete) return {};
+  shape[0] = rows;
+  at::Tensor stack = EmptyWeight(shape, dtype_);
+  int64_t row = 0;
+  for (size_t i = 0; i < parts.size(); ++i) {
+    ConvertInto(stack.narrow(0, row, parts[i].rows), sources[i]->contiguous());
+    row += parts[i].rows;
+    Report(*sources[i]);
+  }
+  return stack;
+}
+
+const at::Tensor* WeightBinder::Find(const std::string& name, at::IntArrayRef shape) {
   const auto found = tensors_.find(name);
   if (found == tensors_.end()) {
     Refuse(name, absl::StrCat("is missing (expected ", ShapeText(shape), ")"));
-    return {};
+    return nullptr;
   }
   taken_.insert(name);
   const at::Tensor& tensor = found->second;
   if (tensor.sizes() != shape) {
     Refuse(name, absl::StrCat("is ", ShapeText(tensor.sizes()), ", expected ", ShapeText(shape)));
-    return {};
+    return nullptr;
   }
   if (!tensor.is_floating_point()) {
-    Refuse(name, "is not of a floating-point type");
-    return {};
+    Refuse(name, absl::StrCat("is ", c10::toString(tensor.scalar_type()), ", not of a floating-point type"));
+    return nullptr;
   }
-  return tensor.to(dtype_);
+  return &tensor;
+}
+
+void WeightBinder::DropLast() {
+  if (last_ != nullptr && last_->use_count() == 1 && last_->storage().use_count() == 1) DropPages(*last_);
+  last_ = nullptr;
+}
+
+void WeightBinder::Report(const at::Tensor& read) {
+  read_ += static_cast<int64_t>(read.nbytes());
+  if (progress_) progress_(read_, total_);
 }
 
 void WeightBinder::Refuse(const std::string& name, const std::string& complaint) {
   complaints_.push_back(absl::StrCat("tensor \"", name, "\" ", complaint));
 }
 
-absl::Status WeightBinder::Finish() const {
+absl::Status WeightBinder::Finish() {
+  DropLast();
   std::vector<std::string> lines = complaints_;
   for (const auto& [name, tensor] : tensors_) {
     if (!taken_.contains(name)) {
       lines.push_back(absl::StrCat("tensor \"", name, "\" ", ShapeText(tensor.sizes()), " is unexpected"));
     }
   }
-  if (lines.empty()) return absl::OkStatus();
-  const size_t total = lines.size();
-  if (total > kMaxListed) {
-    lines.resize(kMaxListed);
-    lines.push_back(absl::StrCat("and ", total - kMaxListed, " more"));
-  }
-  return absl::InvalidArgumentError(absl::StrCat(file_, ": ", absl::StrJoin(lines, "; ")));
+  return AllComplaints(file_, lines);
 }
 
 }  // namespace flowawr

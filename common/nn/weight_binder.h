@@ -3,6 +3,8 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <cstdint>
+#include <functional>
 #include <map>
 #include <set>
 #include <string>
@@ -13,17 +15,34 @@
 
 namespace flowawr {
 
+// Called while weights are read, on the thread that loads: bytes read so far of the files of one model.
+using ReadProgress = std::function<void(int64_t bytes, int64_t total)>;
+
 // Not thread-safe; lives while a model is loaded.
+//
+// Beside what it hands out it keeps a few megabytes in memory, however large the file: a tensor is read when it is
+// taken, and the pages of a mapped file are given back once its values are elsewhere. A tensor that has the wanted type
+// already is handed out as a view of the file, without a copy.
 class WeightBinder {
  public:
   // `file` is named in errors. Tensors are converted to `dtype` when taken.
-  WeightBinder(std::map<std::string, at::Tensor> tensors, at::ScalarType dtype, std::string file);
+  WeightBinder(std::map<std::string, at::Tensor> tensors, at::ScalarType dtype, std::string file,
+               ReadProgress progress = nullptr);
 
-  // Reads `folder`/`stem`.safetensors, or the shards that `stem`.safetensors.index.json lists.
-  static absl::StatusOr<WeightBinder> Open(const std::string& folder, const std::string& stem, at::ScalarType dtype);
+  // What OpenCheckpoint() finds; logs which variant of the weights it is.
+  static absl::StatusOr<WeightBinder> Open(const std::string& folder, const std::string& stem, at::ScalarType dtype,
+                                           ReadProgress progress = nullptr);
 
   // The tensor called `name`. Missing, mis-shaped or not floating-point: an undefined tensor, and a line in Finish().
   at::Tensor Take(const std::string& name, at::IntArrayRef shape);
+
+  // Several tensors stacked along their first dimension, which is `rows`; the others are `rest`. Filled in place: no
+  // part of it is in memory twice. Undefined if one of them does not fit.
+  struct Part {
+    std::string name;
+    int64_t rows;
+  };
+  at::Tensor TakeStacked(const std::vector<Part>& parts, at::IntArrayRef rest);
 
   // Takes no offence at a tensor called `name`.
   void Ignore(const std::string& name) { taken_.insert(name); }
@@ -35,12 +54,22 @@ class WeightBinder {
   const std::map<std::string, at::Tensor>& tensors() const { return tensors_; }
 
   // InvalidArgument that lists all complaints, and the tensors that nobody took.
-  absl::Status Finish() const;
+  absl::Status Finish();
 
  private:
+  // The tensor as it is in the file; null, with a complaint, if it does not fit.
+  const at::Tensor* Find(const std::string& name, at::IntArrayRef shape);
+  // Gives back the pages of the tensor handed out last if nobody kept it: its values were rearranged into a copy.
+  void DropLast();
+  void Report(const at::Tensor& read);
+
   std::map<std::string, at::Tensor> tensors_;
   at::ScalarType dtype_;
   std::string file_;
+  ReadProgress progress_;
+  int64_t total_ = 0;  // bytes
+  int64_t read_ = 0;
+  const at::Tensor* last_ = nullptr;
   std::set<std::string> taken_;
   std::vector<std::string> complaints_;
 };

@@ -5,11 +5,8 @@
 #include <cmath>
 #include <utility>
 
-#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
 #include "common/base/file.h"
-#include "common/base/sha256.h"
 #include "common/base/status.h"
 #include "common/nn/fused_ops.h"
 #include "common/nn/weight_binder.h"
@@ -126,18 +123,6 @@ at::Tensor Unpatchify(const at::Tensor& tokens, int64_t h, int64_t w, int64_t pa
   return tokens.view({tokens.size(0), h, w, patch, patch, -1}).permute({0, 5, 1, 3, 2, 4}).flatten(4).flatten(2, 3);
 }
 
-std::string Fingerprint(const TransformerConfig& config, const std::map<std::string, at::Tensor>& tensors) {
-  Sha256Hasher hasher;
-  hasher.Update(config.Canonical());
-  for (const auto& [name, tensor] : tensors) {
-    const at::Tensor contiguous = tensor.contiguous();
-    hasher.Update(absl::StrCat("\n", name, " ", c10::toString(tensor.scalar_type()), " [",
-                               absl::StrJoin(tensor.sizes(), ","), "]\n"));
-    hasher.Update(absl::string_view(static_cast<const char*>(contiguous.const_data_ptr()), contiguous.nbytes()));
-  }
-  return absl::BytesToHexString(hasher.Finish());
-}
-
 }  // namespace
 
 int64_t BoundAdapter::modules() const {
@@ -156,12 +141,12 @@ absl::StatusOr<std::shared_ptr<const Transformer>> Transformer::Load(const std::
   FLOWAWR_ASSIGN_OR_RETURN(WeightBinder binder, WeightBinder::Open(folder, "diffusion_pytorch_model", dtype));
   weights->Bind(binder);
   FLOWAWR_RETURN_IF_ERROR(binder.Finish());
-  weights->fingerprint = Fingerprint(weights->config, binder.tensors());
+  weights->fingerprint.emplace(weights->config.Canonical(), binder.tensors());
   return std::shared_ptr<const Transformer>(new Transformer(std::move(weights)));
 }
 
 const TransformerConfig& Transformer::config() const { return weights_->config; }
-const std::string& Transformer::fingerprint() const { return weights_->fingerprint; }
+const std::string& Transformer::fingerprint() const { return weights_->fingerprint->Hex(); }
 
 absl::StatusOr<std::shared_ptr<const LoraLayout>> Transformer::MakeLoraLayout(
     const std::vector<std::string>& target_suffixes, int64_t rank, double alpha) const {

@@ -54,7 +54,7 @@ class Transformer {
 
   const TransformerConfig& config() const;
 
-  // Hex SHA-256 over the configuration and every tensor's name, shape, type and bytes as stored.
+  // Hex SHA-256 of the configuration and all tensors as stored. The first call reads them; see model_fingerprint.h.
   const std::string& fingerprint() const;
 
   // The layout of an adapter on every attention and feed-forward layer whose name ends with one of `target_suffixes` at

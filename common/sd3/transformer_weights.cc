@@ -1,7 +1,5 @@
 #include "common/sd3/transformer_weights.h"
 
-#include <ATen/ops/cat.h>
-
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -17,20 +15,16 @@ struct Layer {
 // Binds one linear layer, or several of the same input into one.
 FrozenLinear TakeLinear(WeightBinder& binder, int64_t in, const std::vector<Layer>& layers) {
   FrozenLinear linear;
-  std::vector<at::Tensor> weights;
-  std::vector<at::Tensor> biases;
-  bool is_complete = true;
+  std::vector<WeightBinder::Part> weights, biases;
   for (const Layer& layer : layers) {
     linear.names.push_back(layer.name);
     linear.widths.push_back(layer.width);
-    weights.push_back(binder.Take(layer.name + ".weight", {layer.width, in}));
-    biases.push_back(binder.Take(layer.name + ".bias", {layer.width}));
-    is_complete = is_complete && weights.back().defined() && biases.back().defined();
+    weights.push_back({layer.name + ".weight", layer.width});
+    biases.push_back({layer.name + ".bias", layer.width});
   }
-  if (!is_complete) return linear;
-  linear.weight = weights.size() == 1 ? weights[0].contiguous() : at::cat(weights);
-  linear.bias = biases.size() == 1 ? biases[0].contiguous() : at::cat(biases);
-  linear.transposed_weight = TransposeIfSmall(linear.weight);
+  linear.weight = binder.TakeStacked(weights, {in});
+  linear.bias = binder.TakeStacked(biases, {});
+  if (linear.weight.defined()) linear.transposed_weight = TransposeIfSmall(linear.weight);
   return linear;
 }
 

@@ -9,6 +9,7 @@
 
 #include "common/nn/lora_linear.h"
 #include "common/nn/weight_binder.h"
+#include "common/sd3/model_fingerprint.h"
 #include "common/sd3/transformer.h"
 
 namespace flowawr {
@@ -51,7 +52,7 @@ struct JointBlock {
 
 struct Transformer::Weights {
   TransformerConfig config;
-  std::string fingerprint;
+  std::optional<ModelFingerprint> fingerprint;
   FrozenLinear patch_projection;  // [inner, channels * patch * patch]
   at::Tensor positions;           // [pos_embed_max_size, pos_embed_max_size, inner]
   FrozenLinear timestep_in, timestep_out;

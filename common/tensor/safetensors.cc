@@ -8,7 +8,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <filesystem>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <system_error>
@@ -17,18 +16,14 @@
 
 #include "absl/base/internal/endian.h"
 #include "absl/cleanup/cleanup.h"
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "common/base/file.h"
 #include "common/base/status.h"
 #include "common/tensor/safetensors_header.h"
-#include "common/tensor/strict_json.h"
 
 namespace flowawr {
 namespace {
-
-using nlohmann::json;
 
 constexpr std::pair<absl::string_view, at::ScalarType> kTypes[] = {{"F64", at::kDouble},
                                                                    {"F32", at::kFloat},
@@ -70,6 +65,7 @@ class Bytes {
   Bytes& operator=(const Bytes&) = delete;
 
   char* data() const { return data_; }
+  bool is_mapped() const { return is_mapped_; }
   absl::string_view view() const { return {data_, size_}; }
 
  private:
@@ -78,6 +74,18 @@ class Bytes {
   size_t size_;
   bool is_mapped_ = false;
 };
+
+// How a storage lets go of the bytes that it views; also how it is known to be one of ours.
+void LetGo(void* owner) { delete static_cast<std::shared_ptr<const Bytes>*>(owner); }
+
+// Advises the kernel about the pages that lie wholly within the tensor (`is_generous`: that it touches at all).
+bool AdvisePages(const at::Tensor& tensor, int advice, bool is_generous) {
+  const auto page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
+  const auto begin = reinterpret_cast<uintptr_t>(tensor.const_data_ptr()), end = begin + tensor.nbytes();
+  const uintptr_t first = (is_generous ? begin : begin + page - 1) / page * page;
+  const uintptr_t last = (is_generous ? end + page - 1 : end) / page * page;
+  return first >= last || madvise(reinterpret_cast<void*>(first), last - first, advice) == 0;
+}
 
 absl::StatusOr<std::shared_ptr<const Bytes>> MapFile(const std::string& path) {
   auto error = [&path](absl::string_view action) {
@@ -113,8 +121,10 @@ absl::StatusOr<std::map<std::string, at::Tensor>> MakeTensors(const std::shared_
     }
     at::Tensor tensor;
     if (reinterpret_cast<uintptr_t>(data) % c10::elementSize(type) == 0) {
-      tensor = at::from_blob(
-          data, entry.shape, [bytes](void*) {}, type);
+      tensor = at::for_blob(data, entry.shape)
+                   .context(new std::shared_ptr<const Bytes>(bytes), &LetGo)
+                   .options(type)
+                   .make_tensor();
     } else {  // a writer that did not pad its header
       tensor = at::empty(entry.shape, type);
       std::memcpy(tensor.data_ptr(), data, content.size());
@@ -129,6 +139,22 @@ std::string Describe(at::ScalarType dtype, at::IntArrayRef shape) {
 }
 
 }  // namespace
+
+bool IsMapped(const at::Tensor& tensor) {
+  if (!tensor.defined() || !tensor.has_storage()) return false;
+  const c10::DataPtr& data = tensor.storage().data_ptr();
+  return data.get_deleter() == &LetGo && (*static_cast<std::shared_ptr<const Bytes>*>(data.get_context()))->is_mapped();
+}
+
+void ReadPages(const at::Tensor& tensor) {
+  if (!IsMapped(tensor) || AdvisePages(tensor, MADV_POPULATE_READ, /*is_generous=*/true)) return;
+  const auto* bytes = static_cast<const volatile char*>(tensor.const_data_ptr());  // a kernel before 5.14
+  for (size_t i = 0; i < tensor.nbytes(); i += 4096) (void)bytes[i];
+}
+
+void DropPages(const at::Tensor& tensor) {
+  if (IsMapped(tensor)) AdvisePages(tensor, MADV_DONTNEED, /*is_generous=*/false);
+}
 
 absl::StatusOr<SafetensorsFile> SafetensorsFile::Open(const std::string& path) {
   FLOWAWR_ASSIGN_OR_RETURN(const std::shared_ptr<const Bytes> bytes, MapFile(path));
@@ -162,39 +188,6 @@ absl::StatusOr<at::Tensor> SafetensorsFile::Get(const std::string& name, at::Sca
                                                    Describe(tensor.scalar_type(), tensor.sizes()), ", expected ",
                                                    Describe(dtype, shape)));
   return tensor;
-}
-
-absl::StatusOr<std::map<std::string, at::Tensor>> LoadCheckpointTensors(const std::string& folder,
-                                                                        const std::string& stem) {
-  const std::string base = absl::StrCat(folder, "/", stem, ".safetensors"),
-                    index_path = absl::StrCat(base, ".index.json");
-  std::error_code ignored;
-  if (!std::filesystem::exists(index_path, ignored)) {
-    FLOWAWR_ASSIGN_OR_RETURN(const SafetensorsFile file, SafetensorsFile::Open(base));
-    return file.tensors();
-  }
-  FLOWAWR_ASSIGN_OR_RETURN(const json index, ReadStrictJson(index_path));
-  if (!index.is_object() || !index.contains("weight_map") || !index["weight_map"].is_object())
-    return absl::InvalidArgumentError(absl::StrCat(index_path, ": no weight_map object"));
-  std::map<std::string, SafetensorsFile> shards;
-  std::map<std::string, at::Tensor> tensors;
-  for (const auto& [name, value] : index["weight_map"].items()) {
-    const std::string shard = value.is_string() ? value.get<std::string>() : "";
-    if (shard.empty() || absl::StrContains(shard, "/") || absl::StrContains(shard, "..") ||
-        !absl::EndsWith(shard, ".safetensors"))
-      return absl::InvalidArgumentError(
-          absl::StrCat(index_path, ": weight_map \"", name, "\" must name a .safetensors file beside the index"));
-    auto found = shards.find(shard);
-    if (found == shards.end()) {
-      FLOWAWR_ASSIGN_OR_RETURN(SafetensorsFile file, SafetensorsFile::Open(absl::StrCat(folder, "/", shard)));
-      found = shards.emplace(shard, std::move(file)).first;
-    }
-    const auto tensor = found->second.tensors().find(name);
-    if (tensor == found->second.tensors().end())
-      return absl::NotFoundError(absl::StrCat(index_path, ": tensor \"", name, "\" is not in ", shard));
-    tensors[name] = tensor->second;
-  }
-  return tensors;
 }
 
 absl::StatusOr<std::string> SerializeSafetensors(const std::map<std::string, at::Tensor>& tensors,

@@ -35,10 +35,14 @@ class SafetensorsFile {
   std::map<std::string, std::string> metadata_;
 };
 
-// All tensors of one model of a diffusers or transformers folder: `stem`.safetensors, or the shards that
-// `stem`.safetensors.index.json lists. The index may only name files beside it.
-absl::StatusOr<std::map<std::string, at::Tensor>> LoadCheckpointTensors(const std::string& folder,
-                                                                        const std::string& stem);
+// Whether the tensor views a mapped file. The memory of such a tensor is the kernel's to manage, page by page:
+// - ReadPages reads them now, in one go, instead of one by one when they are touched;
+// - DropPages gives them back; they are read from the file again if they are needed, and what was written into the
+//   tensor is lost. Pages that neighbours share stay.
+// Neither does anything to other tensors.
+bool IsMapped(const at::Tensor& tensor);
+void ReadPages(const at::Tensor& tensor);
+void DropPages(const at::Tensor& tensor);
 
 // The same tensors and metadata give the same bytes on every machine. Tensors are copied to contiguous CPU memory as
 // needed; "format": "pt" is added to the metadata, as transformers expects. InvalidArgument for a dtype that the format

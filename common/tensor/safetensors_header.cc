@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/base/internal/endian.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "common/base/status.h"
@@ -88,7 +89,8 @@ absl::Status CheckTiling(const SafetensorsHeader& header, uint64_t data_bytes, a
   }
   if (at != data_bytes)
     return absl::InvalidArgumentError(absl::StrCat(file, ": the tensors take ", at, " bytes of data but the file has ",
-                                                   data_bytes, at > data_bytes ? "; it is cut short" : ""));
+                                                   data_bytes,
+                                                   at > data_bytes ? "; it is cut short, fetch it again" : ""));
   return absl::OkStatus();
 }
 
@@ -103,14 +105,17 @@ int SafetensorsDtypeBytes(absl::string_view dtype) {
 absl::StatusOr<SafetensorsHeader> ParseSafetensorsHeader(absl::string_view file, absl::string_view name) {
   if (file.size() < 8)
     return absl::InvalidArgumentError(
-        absl::StrCat(name, ": ", file.size(), " bytes are too few for a safetensors file"));
+        absl::StrCat(name, ": ", file.size(), " bytes are too few for a safetensors file; fetch it again"));
+  if (absl::StartsWith(file, "version https://git-lfs"))
+    return absl::InvalidArgumentError(
+        absl::StrCat(name, ": a Git LFS pointer, not the file itself; run git lfs pull in its repository"));
   const uint64_t header_bytes = absl::little_endian::Load64(file.data());
   if (header_bytes > kMaxHeaderBytes)
     return absl::InvalidArgumentError(
         absl::StrCat(name, ": a header of ", header_bytes, " bytes; at most ", kMaxHeaderBytes, " are read"));
   if (header_bytes > file.size() - 8)
     return absl::InvalidArgumentError(absl::StrCat(name, ": the header should take ", header_bytes, " bytes, but only ",
-                                                   file.size() - 8, " follow; the file is cut short"));
+                                                   file.size() - 8, " follow; the file is cut short, fetch it again"));
   const absl::string_view text = file.substr(8, header_bytes);
   if (text.empty() || text[0] != '{')
     return absl::InvalidArgumentError(absl::StrCat(name, ": the header does not begin with '{'"));

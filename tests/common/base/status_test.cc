@@ -27,5 +27,13 @@ TEST(Annotate, PutsContextBeforeAnErrorAndLeavesSuccessAlone) {
   EXPECT_EQ(Annotate(absl::OkStatus(), "reading y"), absl::OkStatus());
 }
 
+TEST(AllComplaints, StandOnALineEachUnlessThereIsOneAlone) {
+  EXPECT_TRUE(AllComplaints("x", {}).ok());
+  EXPECT_EQ(AllComplaints("x", {"a"}), absl::InvalidArgumentError("x: a"));
+  EXPECT_EQ(AllComplaints("x", {"a", "b:\n  c"}), absl::InvalidArgumentError("x:\n  a\n  b:\n    c"));
+  const std::string many(AllComplaints("x", std::vector<std::string>(45, "a")).message());
+  EXPECT_EQ(many.substr(many.size() - 12), "  and 5 more");
+}
+
 }  // namespace
 }  // namespace flowawr

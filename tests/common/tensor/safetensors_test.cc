@@ -219,40 +219,5 @@ TEST(SafetensorsTest, IsReadByThePublishedLibraryAndReadsIt) {
   EXPECT_EQ(file->metadata().at("key"), "value");
 }
 
-class ShardsTest : public testing::Test {
- protected:
-  void SetUp() override {
-    ASSERT_TRUE(WriteSafetensors(folder_ / "model-1.safetensors", {{"a", at::ones({2})}}).ok());
-    ASSERT_TRUE(WriteSafetensors(folder_ / "model-2.safetensors", {{"b", at::zeros({3})}}).ok());
-  }
-  auto LoadWithIndex(absl::string_view index) {
-    folder_.Write("model.safetensors.index.json", index);
-    return LoadCheckpointTensors(folder_.path(), "model");
-  }
-  const TempFolder folder_;
-};
-
-TEST_F(ShardsTest, AreReadAsOneModel) {
-  const auto tensors = LoadWithIndex(R"({"weight_map":{"a":"model-1.safetensors","b":"model-2.safetensors"}})");
-  ASSERT_TRUE(tensors.ok()) << tensors.status();
-  ExpectSame(*tensors, {{"a", at::ones({2})}, {"b", at::zeros({3})}});
-}
-
-TEST_F(ShardsTest, MayNotLieOutsideTheFolder) {
-  for (const char* shard :
-       {"../model-1.safetensors", "/model-1.safetensors", "x/model-1.safetensors", "..", "", "model-1.bin"})
-    EXPECT_EQ(LoadWithIndex(absl::StrCat(R"({"weight_map":{"a":")", shard, R"("}})")).status().code(),
-              absl::StatusCode::kInvalidArgument)
-        << shard;
-}
-
-TEST_F(ShardsTest, NameATensorThatItsShardLacks) {
-  EXPECT_THAT(LoadWithIndex(R"({"weight_map":{"b":"model-1.safetensors"}})").status().message(), HasSubstr("\"b\""));
-  EXPECT_FALSE(LoadWithIndex(R"({"weight_map":{"a":"model-3.safetensors"}})").ok());
-  EXPECT_FALSE(LoadWithIndex(R"({"weight_map":{"a":1}})").ok());
-  EXPECT_FALSE(LoadWithIndex(R"({"weight_map":[]})").ok());
-  EXPECT_FALSE(LoadWithIndex(R"({"weight_map":{"a":"model-1.safetensors","a":"model-2.safetensors"}})").ok());
-}
-
 }  // namespace
 }  // namespace flowawr
