@@ -4,23 +4,34 @@ usage: transformer_reference.py make FOLDER    one folder a case: a model, an ad
        transformer_reference.py check FOLDER   loads the adapters exported beside them with peft and with diffusers
 """
 
+import copy
 import json
 import pathlib
 import sys
 
+import diffusers
 import peft
 import torch
 from diffusers import SD3Transformer2DModel
 from diffusers.loaders import SD3LoraLoaderMixin
 from safetensors.torch import load_file, save_file
 
+sys.path.append(str(pathlib.Path(__file__).parents[3] / "tools"))
+from random_pipeline import randomise  # noqa: E402
+
 torch.set_num_threads(1)
+diffusers.utils.logging.set_verbosity_error()
 
 TARGETS = "attn.to_q attn.to_k attn.to_v attn.to_out.0 attn.add_q_proj attn.add_k_proj attn.add_v_proj attn.to_add_out"
 BASE = dict(
     sample_size=16, patch_size=2, in_channels=4, out_channels=4, num_layers=3, attention_head_dim=16,
     num_attention_heads=3, joint_attention_dim=24, caption_projection_dim=48, pooled_projection_dim=20,
     pos_embed_max_size=12, dual_attention_layers=(0, 2), qk_norm="rms_norm",
+)
+# As the published models, but narrow and shallow.
+PUBLISHED = dict(
+    in_channels=16, out_channels=16, num_layers=4, attention_head_dim=64, num_attention_heads=4, joint_attention_dim=96,
+    caption_projection_dim=256, pooled_projection_dim=64, pos_embed_max_size=48, dual_attention_layers=(0, 1, 2),
 )
 # name: changes to the configuration, LoRA targets, latent height and width, text tokens, one prompt for all samples
 CASES = {
@@ -31,23 +42,48 @@ CASES = {
     "plain": (dict(qk_norm=None, dual_attention_layers=(), attention_head_dim=20, caption_projection_dim=60,
                    out_channels=6), TARGETS, 4, 8, 3, False),
     "long": (dict(pos_embed_max_size=20, num_layers=2), TARGETS, 36, 32, 9, False),
+    "sd35_like": (PUBLISHED, TARGETS, 24, 32, 77, False),
+    "sd3_like": ({**PUBLISHED, "qk_norm": None, "dual_attention_layers": ()}, TARGETS, 32, 24, 77, False),
+    "sd35_long": ({**PUBLISHED, "num_layers": 2, "dual_attention_layers": (0,)}, TARGETS, 64, 64, 333, False),
     "embedded": (None, TARGETS, 8, 16, 24, False),
 }
 EMBEDDED = pathlib.Path(__file__).parents[3] / "models/tiny-sd3/transformer"
 
 
-def add_random_adapter(model, targets, rank=4, alpha=6):
+def add_random_adapter(model, targets, std, rank=4, alpha=6):
     model.add_adapter(peft.LoraConfig(r=rank, lora_alpha=alpha, init_lora_weights="gaussian", target_modules=targets))
     for name, parameter in model.named_parameters():
         if "lora_" in name:
-            torch.nn.init.normal_(parameter, std=0.2)
+            torch.nn.init.normal_(parameter, std=std)
 
 
 def forward(model, case):
+    dtype = model.proj_out.weight.dtype
     return model(
-        hidden_states=case["latents"], encoder_hidden_states=case["prompt_embeds"],
-        pooled_projections=case["pooled_prompt_embeds"], timestep=1000 * case["sigma"], return_dict=False,
-    )[0]
+        hidden_states=case["latents"].to(dtype), encoder_hidden_states=case["prompt_embeds"].to(dtype),
+        pooled_projections=case["pooled_prompt_embeds"].to(dtype), timestep=1000 * case["sigma"], return_dict=False,
+    )[0].float()
+
+
+def in_bf16(model):
+    """The base in bf16, an adapter left in f32, as people train."""
+    low = copy.deepcopy(model).to(torch.bfloat16)
+    for (key, parameter), exact in zip(low.named_parameters(), model.parameters()):
+        if "lora_" in key:
+            parameter.data = exact.data.clone()
+    return low
+
+
+def gradients_of(model, case):
+    model.zero_grad()
+    adapted = forward(model, case)
+    (adapted * case["loss_weight"]).sum().backward()
+    gradients = {key: torch.zeros_like(p) if p.grad is None else p.grad for key, p in lora_parameters(model)}
+    return adapted.detach(), gradients
+
+
+def lora_parameters(model):
+    return [("base_model.model." + key.replace(".default.", "."), p) for key, p in model.named_parameters() if "lora_" in key]
 
 
 def make(name, folder):
@@ -57,6 +93,9 @@ def make(name, folder):
         model = SD3Transformer2DModel.from_pretrained(EMBEDDED)
     else:
         model = SD3Transformer2DModel(**{**BASE, **changes})
+    if name.startswith("sd3"):
+        randomise(model)
+    elif changes is not None:
         for key, parameter in model.named_parameters():
             spread = 0.5 if "norm" in key and parameter.dim() == 1 and "linear" not in key else 0.15
             torch.nn.init.normal_(parameter, mean=1.0 if spread == 0.5 else 0.0, std=spread)
@@ -72,24 +111,19 @@ def make(name, folder):
     )
     with torch.no_grad():
         case["reference"] = forward(model, case)
-    add_random_adapter(model, targets.split())
-    adapted = forward(model, case)
-    case["loss_weight"] = torch.randn_like(adapted)
-    (adapted * case["loss_weight"]).sum().backward()
-    case["adapted"] = adapted.detach()
-
-    adapter, gradients = {}, {}
-    for key, parameter in model.named_parameters():
-        if "lora_" in key:
-            key = "base_model.model." + key.replace(".default.", ".")
-            adapter[key] = parameter.detach().contiguous()
-            gradients[key] = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+        case["reference_bf16"] = forward(in_bf16(model), case)
+    add_random_adapter(model, targets.split(), std=0.05 if name.startswith("sd3") else 0.2)
+    case["loss_weight"] = torch.randn_like(case["reference"])
+    case["adapted"], gradients = gradients_of(model, case)
+    case["adapted_bf16"], gradients_bf16 = gradients_of(in_bf16(model), case)
+    adapter = {key: parameter.detach().contiguous() for key, parameter in lora_parameters(model)}
     if shared:
         case["prompt_embeds"] = case["prompt_embeds"][:1].contiguous()
         case["pooled_prompt_embeds"] = case["pooled_prompt_embeds"][:1].contiguous()
     save_file(case, folder / "case.safetensors", {"targets": targets})
     save_file(adapter, folder / "adapter.safetensors")
     save_file(gradients, folder / "gradients.safetensors")
+    save_file(gradients_bf16, folder / "gradients_bf16.safetensors")
 
 
 def expect_same(what, actual, expected):
