@@ -1,38 +1,54 @@
-// The memory-bound parts of a DiT block as single passes over f32 rows in CPU memory. No LibTorch, no allocation, one
-// thread; a call's result does not depend on how rows are spread over calls.
+// The memory-bound parts of a DiT block as single passes over rows in CPU memory, in f32 or bfloat16; arithmetic is f32
+// in both. No LibTorch, no allocation. Each call works on rows or elements [begin, end), so that threads can share a
+// tensor; results do not depend on how it is cut.
 #pragma once
 
 #include <cstdint>
 
+#include "common/nn/bf16.h"
+
 namespace flowawr::kernels {
 
-// A tensor [batch, tokens, dim], rows contiguous. A batch stride of 0: every sample is the same one.
+// A tensor [batch, tokens, dim], rows contiguous: row r is token r % tokens of sample r / tokens.
 struct Tokens {
-  int64_t batch = 0;
   int64_t tokens = 0;
   int64_t dim = 0;
 };
 
-// One vector [dim] for each sample, `batch_stride` floats apart; 0: one for all.
+// One vector [dim] for each sample, `batch_stride` elements apart; 0: one for all.
+template <typename Element>
 struct PerSample {
-  const float* values = nullptr;
+  const Element* values = nullptr;
   int64_t batch_stride = 0;
 };
 
-// out = (x - mean) / sqrt(variance + epsilon) * (1 + scale) + shift, statistics over each row.
-void LayerNormModulate(Tokens size, const float* x, int64_t x_batch_stride, PerSample shift, PerSample scale,
-                       float epsilon, float* out);
-// The gradient with respect to x.
-void LayerNormModulateBackward(Tokens size, const float* x, PerSample scale, float epsilon, const float* dout,
-                               float* dx);
+// out = (x - mean) / sqrt(variance + epsilon) * (1 + scale) + shift, statistics over each row. `x_batch_stride` as in
+// PerSample.
+void LayerNormModulate(Tokens size, int64_t begin, int64_t end, const float* x, int64_t x_batch_stride,
+                       PerSample<float> shift, PerSample<float> scale, float epsilon, float* out);
+void LayerNormModulate(Tokens size, int64_t begin, int64_t end, const Bf16* x, int64_t x_batch_stride,
+                       PerSample<Bf16> shift, PerSample<Bf16> scale, float epsilon, Bf16* out);
 
-// out = x + gate * y
-void GatedResidual(Tokens size, const float* x, int64_t x_batch_stride, PerSample gate, const float* y, float* out);
+// The gradient with respect to x.
+void LayerNormModulateBackward(Tokens size, int64_t begin, int64_t end, const float* x, PerSample<float> scale,
+                               float epsilon, const float* dout, float* dx);
+void LayerNormModulateBackward(Tokens size, int64_t begin, int64_t end, const Bf16* x, PerSample<Bf16> scale,
+                               float epsilon, const Bf16* dout, Bf16* dx);
+
+// out = x + gate * y; `out` may be `y`.
+void GatedResidual(Tokens size, int64_t begin, int64_t end, const float* x, int64_t x_batch_stride,
+                   PerSample<float> gate, const float* y, float* out);
+void GatedResidual(Tokens size, int64_t begin, int64_t end, const Bf16* x, int64_t x_batch_stride, PerSample<Bf16> gate,
+                   const Bf16* y, Bf16* out);
+
 // out = gate * y
-void Gate(Tokens size, PerSample gate, const float* y, float* out);
+void Gate(Tokens size, int64_t begin, int64_t end, PerSample<float> gate, const float* y, float* out);
+void Gate(Tokens size, int64_t begin, int64_t end, PerSample<Bf16> gate, const Bf16* y, Bf16* out);
 
 // The tanh approximation of GELU; `out` may be `x`.
-void GeluTanh(int64_t size, const float* x, float* out);
-void GeluTanhBackward(int64_t size, const float* x, const float* dout, float* dx);
+void GeluTanh(int64_t begin, int64_t end, const float* x, float* out);
+void GeluTanh(int64_t begin, int64_t end, const Bf16* x, Bf16* out);
+void GeluTanhBackward(int64_t begin, int64_t end, const float* x, const float* dout, float* dx);
+void GeluTanhBackward(int64_t begin, int64_t end, const Bf16* x, const Bf16* dout, Bf16* dx);
 
 }  // namespace flowawr::kernels

@@ -1,33 +1,60 @@
 #include "common/nn/fused_ops.h"
 
-#include <ATen/Parallel.h>
 #include <ATen/core/grad_mode.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include <algorithm>
+
 #include "common/nn/elementwise_kernels.h"
+#include "common/nn/parallel.h"
 
 namespace flowawr {
 namespace {
 
+using kernels::Bf16;
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-// Above this many elements of a sample several threads do better with LibTorch's parallel operations. Of a sample, not
-// of its batch: both round differently.
-constexpr int64_t kSingleThreadElements = int64_t{1} << 16;
+// Elements that a thread should have to itself, or starting it costs more than it saves.
+constexpr int64_t kGrain = int64_t{1} << 16;
 
 bool UseKernel(const at::Tensor& x) {
-  return x.is_cpu() && x.scalar_type() == at::kFloat &&
-         (at::get_num_threads() == 1 || x.numel() <= kSingleThreadElements * x.size(0));
+  return x.is_cpu() && (x.scalar_type() == at::kFloat || x.scalar_type() == at::kBFloat16);
 }
 
 bool NeedsGradient(const at::Tensor& x) { return at::GradMode::is_enabled() && x.requires_grad(); }
 
-kernels::Tokens SizeOf(const at::Tensor& x, int64_t batch) { return {batch, x.size(1), x.size(2)}; }
+template <typename T>
+const T* Read(const at::Tensor& x) {
+  return static_cast<const T*>(x.const_data_ptr());
+}
+template <typename T>
+T* Write(at::Tensor& x) {
+  return static_cast<T*>(x.mutable_data_ptr());
+}
 
-kernels::PerSample PerSampleOf(const at::Tensor& modulation) {
+// Calls `visit` with a null pointer of the element type of `x`.
+template <typename Visit>
+void ForElementType(const at::Tensor& x, Visit visit) {
+  if (x.scalar_type() == at::kBFloat16) {
+    visit(static_cast<Bf16*>(nullptr));
+  } else {
+    visit(static_cast<float*>(nullptr));
+  }
+}
+
+kernels::Tokens SizeOf(const at::Tensor& x) { return {x.size(1), x.size(2)}; }
+
+// Shares the rows of `x` out among threads.
+template <typename Visit>
+void ForRows(const at::Tensor& x, Visit visit) {
+  ParallelFor(0, x.size(0) * x.size(1), std::max<int64_t>(1, kGrain / x.size(2)), visit);
+}
+
+template <typename T>
+kernels::PerSample<T> PerSampleOf(const at::Tensor& modulation) {
   TORCH_CHECK(modulation.stride(1) == 1, "a modulation vector must be contiguous in its last dimension");
-  return {modulation.const_data_ptr<float>(), modulation.size(0) == 1 ? 0 : modulation.stride(0)};
+  return {Read<T>(modulation), modulation.size(0) == 1 ? 0 : modulation.stride(0)};
 }
 
 int64_t BatchStride(const at::Tensor& x) { return x.size(0) == 1 ? 0 : x.stride(0); }
@@ -38,10 +65,13 @@ at::Tensor WithBatch(const at::Tensor& x, int64_t batch) {
 }
 
 at::Tensor LayerNormModulateForward(const at::Tensor& x, const at::Tensor& shift, const at::Tensor& scale) {
-  const int64_t batch = std::max(x.size(0), shift.size(0));
-  at::Tensor out = at::empty({batch, x.size(1), x.size(2)}, x.options());
-  kernels::LayerNormModulate(SizeOf(x, batch), x.const_data_ptr<float>(), BatchStride(x), PerSampleOf(shift),
-                             PerSampleOf(scale), kNormEpsilon, out.mutable_data_ptr<float>());
+  at::Tensor out = at::empty({std::max(x.size(0), shift.size(0)), x.size(1), x.size(2)}, x.options());
+  ForElementType(x, [&]<typename T>(T*) {
+    ForRows(out, [&](int64_t begin, int64_t end) {
+      kernels::LayerNormModulate(SizeOf(x), begin, end, Read<T>(x), BatchStride(x), PerSampleOf<T>(shift),
+                                 PerSampleOf<T>(scale), kNormEpsilon, Write<T>(out));
+    });
+  });
   return out;
 }
 
@@ -57,17 +87,24 @@ class LayerNormModulateFunction : public torch::autograd::Function<LayerNormModu
     const at::Tensor& x = saved[0];
     const at::Tensor dout = gradients[0].contiguous();
     at::Tensor dx = at::empty_like(x);
-    kernels::LayerNormModulateBackward(SizeOf(x, x.size(0)), x.const_data_ptr<float>(), PerSampleOf(saved[1]),
-                                       kNormEpsilon, dout.const_data_ptr<float>(), dx.mutable_data_ptr<float>());
+    ForElementType(x, [&]<typename T>(T*) {
+      ForRows(x, [&](int64_t begin, int64_t end) {
+        kernels::LayerNormModulateBackward(SizeOf(x), begin, end, Read<T>(x), PerSampleOf<T>(saved[1]), kNormEpsilon,
+                                           Read<T>(dout), Write<T>(dx));
+      });
+    });
     return {dx, at::Tensor(), at::Tensor()};
   }
 };
 
-at::Tensor GatedResidualForward(const at::Tensor& x, const at::Tensor& gate, const at::Tensor& y) {
-  at::Tensor out = at::empty_like(y);
-  kernels::GatedResidual(SizeOf(y, y.size(0)), x.const_data_ptr<float>(), BatchStride(x), PerSampleOf(gate),
-                         y.const_data_ptr<float>(), out.mutable_data_ptr<float>());
-  return out;
+// Into `out`, which may be `y`.
+void GatedResidualInto(const at::Tensor& x, const at::Tensor& gate, const at::Tensor& y, at::Tensor& out) {
+  ForElementType(y, [&]<typename T>(T*) {
+    ForRows(y, [&](int64_t begin, int64_t end) {
+      kernels::GatedResidual(SizeOf(y), begin, end, Read<T>(x), BatchStride(x), PerSampleOf<T>(gate), Read<T>(y),
+                             Write<T>(out));
+    });
+  });
 }
 
 class GatedResidualFunction : public torch::autograd::Function<GatedResidualFunction> {
@@ -75,32 +112,48 @@ class GatedResidualFunction : public torch::autograd::Function<GatedResidualFunc
   static at::Tensor forward(AutogradContext* context, const at::Tensor& x, const at::Tensor& gate,
                             const at::Tensor& y) {
     context->save_for_backward({gate});
-    return GatedResidualForward(x, gate, y);
+    at::Tensor out = at::empty_like(y);
+    GatedResidualInto(x, gate, y, out);
+    return out;
   }
   static variable_list backward(AutogradContext* context, const variable_list& gradients) {
     const at::Tensor gate = context->get_saved_variables()[0];
     const at::Tensor dout = gradients[0].contiguous();
     at::Tensor dy = at::empty_like(dout);
-    kernels::Gate(SizeOf(dout, dout.size(0)), PerSampleOf(gate), dout.const_data_ptr<float>(),
-                  dy.mutable_data_ptr<float>());
+    ForElementType(dout, [&]<typename T>(T*) {
+      ForRows(dout, [&](int64_t begin, int64_t end) {
+        kernels::Gate(SizeOf(dout), begin, end, PerSampleOf<T>(gate), Read<T>(dout), Write<T>(dy));
+      });
+    });
     return {dout, at::Tensor(), dy};
   }
 };
+
+// Into `out`, which may be `x`.
+void GeluTanhInto(const at::Tensor& x, at::Tensor& out) {
+  ForElementType(x, [&]<typename T>(T*) {
+    ParallelFor(0, x.numel(), kGrain,
+                [&](int64_t begin, int64_t end) { kernels::GeluTanh(begin, end, Read<T>(x), Write<T>(out)); });
+  });
+}
 
 class GeluTanhFunction : public torch::autograd::Function<GeluTanhFunction> {
  public:
   static at::Tensor forward(AutogradContext* context, const at::Tensor& x) {
     context->save_for_backward({x});
     at::Tensor out = at::empty_like(x);
-    kernels::GeluTanh(x.numel(), x.const_data_ptr<float>(), out.mutable_data_ptr<float>());
+    GeluTanhInto(x, out);
     return out;
   }
   static variable_list backward(AutogradContext* context, const variable_list& gradients) {
     const at::Tensor x = context->get_saved_variables()[0];
     const at::Tensor dout = gradients[0].contiguous();
     at::Tensor dx = at::empty_like(x);
-    kernels::GeluTanhBackward(x.numel(), x.const_data_ptr<float>(), dout.const_data_ptr<float>(),
-                              dx.mutable_data_ptr<float>());
+    ForElementType(x, [&]<typename T>(T*) {
+      ParallelFor(0, x.numel(), kGrain, [&](int64_t begin, int64_t end) {
+        kernels::GeluTanhBackward(begin, end, Read<T>(x), Read<T>(dout), Write<T>(dx));
+      });
+    });
     return {dx};
   }
 };
@@ -116,18 +169,19 @@ at::Tensor LayerNormModulate(const at::Tensor& x, const at::Tensor& shift, const
   return LayerNormModulateFunction::apply(WithBatch(x, std::max(x.size(0), shift.size(0))), shift, scale);
 }
 
-at::Tensor GatedResidual(const at::Tensor& x, const at::Tensor& gate, const at::Tensor& y) {
+at::Tensor GatedResidual(const at::Tensor& x, const at::Tensor& gate, at::Tensor y) {
   const int64_t batch = std::max({x.size(0), gate.size(0), y.size(0)});
   if (!UseKernel(x)) return at::addcmul(x, gate.unsqueeze(1), y);
-  const at::Tensor full_y = WithBatch(y, batch);
-  if (!NeedsGradient(x) && !NeedsGradient(y)) return GatedResidualForward(x, gate, full_y);
-  return GatedResidualFunction::apply(WithBatch(x, batch), gate, full_y);
+  at::Tensor full_y = WithBatch(y, batch);
+  if (NeedsGradient(x) || NeedsGradient(y)) return GatedResidualFunction::apply(WithBatch(x, batch), gate, full_y);
+  GatedResidualInto(x, gate, full_y, full_y);
+  return full_y;
 }
 
 at::Tensor GeluTanh(at::Tensor x) {
   if (!UseKernel(x)) return at::gelu(x, "tanh");
   if (NeedsGradient(x)) return GeluTanhFunction::apply(x);
-  kernels::GeluTanh(x.numel(), x.const_data_ptr<float>(), x.mutable_data_ptr<float>());
+  GeluTanhInto(x, x);
   return x;
 }
 

@@ -1,8 +1,8 @@
 // The parts of a DiT block between its matrix products, each one differentiable operation.
 //
-// On CPU in f32 they run as the single-pass kernels of elementwise_kernels.h and attention_kernels.h; for other devices
-// and types, for long sequences, and where several threads share one operation, as the same mathematics in LibTorch's
-// own operations. Results do not depend on the batch that a sample is in.
+// On CPU they run as the single-pass kernels of elementwise_kernels.h, attention_kernels.h (f32, a few hundred tokens)
+// and bf16_attention_kernels.h; elsewhere as the same mathematics in LibTorch's own operations. Results do not depend
+// on the batch that a sample is in.
 //
 // Gradients flow to activations only: modulation vectors and norm weights are those of a frozen base.
 // Activations are [batch, tokens, dim], contiguous; modulation vectors [batch, dim]. A batch of 1 (where the other
@@ -20,8 +20,8 @@ inline constexpr double kNormEpsilon = 1e-6;
 // LayerNorm without affine parameters, then (1 + scale) and + shift.
 at::Tensor LayerNormModulate(const at::Tensor& x, const at::Tensor& shift, const at::Tensor& scale);
 
-// x + gate * y
-at::Tensor GatedResidual(const at::Tensor& x, const at::Tensor& gate, const at::Tensor& y);
+// x + gate * y. Takes y over: without gradients it is overwritten.
+at::Tensor GatedResidual(const at::Tensor& x, const at::Tensor& gate, at::Tensor y);
 
 // GELU in its tanh approximation. Takes x over: without gradients it is overwritten.
 at::Tensor GeluTanh(at::Tensor x);

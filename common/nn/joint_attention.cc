@@ -5,40 +5,62 @@
 #include <optional>
 
 #include "common/nn/attention_kernels.h"
+#include "common/nn/bf16_attention_kernels.h"
 #include "common/nn/fused_ops.h"
+#include "common/nn/parallel.h"
 
 namespace flowawr {
 namespace {
 
+using kernels::Bf16;
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
 int64_t Width(const AttentionInput& stream) { return stream.projection.size(2) / (stream.has_queries ? 3 : 2); }
 
-const float* WeightsOf(const at::Tensor& norm) { return norm.defined() ? norm.const_data_ptr<float>() : nullptr; }
+template <typename T>
+const T* Read(const at::Tensor& x) {
+  return x.defined() ? static_cast<const T*>(x.const_data_ptr()) : nullptr;
+}
+template <typename T>
+T* Write(at::Tensor& x) {
+  return x.defined() ? static_cast<T*>(x.mutable_data_ptr()) : nullptr;
+}
 
-kernels::AttentionStream StreamOf(const AttentionInput& input, int64_t batch) {
+// A kernels::AttentionStream or kernels::Bf16AttentionStream.
+template <typename Stream, typename T>
+Stream StreamOf(const AttentionInput& input, int64_t batch) {
   const at::Tensor& projection = input.projection;
   if (!projection.defined()) return {};
   const int64_t width = Width(input);
-  const float* data = projection.const_data_ptr<float>();
-  const float* keys = input.has_queries ? data + width : data;
+  const T* data = Read<T>(projection);
+  const T* keys = input.has_queries ? data + width : data;
   return {.tokens = projection.size(1),
           .q = input.has_queries ? data : nullptr,
           .k = keys,
           .v = keys + width,
           .row_stride = projection.size(2),
           .batch_stride = projection.size(0) == batch ? projection.stride(0) : 0,
-          .q_norm = WeightsOf(input.q_norm),
-          .k_norm = WeightsOf(input.k_norm)};
+          .q_norm = Read<T>(input.q_norm),
+          .k_norm = Read<T>(input.k_norm)};
 }
 
 kernels::AttentionStreamGradient GradientOf(const AttentionInput& input, const at::Tensor& dout, at::Tensor& out) {
   if (!input.projection.defined()) return {};
   const int64_t width = Width(input);
-  float* data = out.mutable_data_ptr<float>();
+  float* data = Write<float>(out);
   float* keys = input.has_queries ? data + width : data;
-  return {.dout = dout.defined() ? dout.const_data_ptr<float>() : nullptr,
+  return {.dout = Read<float>(dout), .dq = input.has_queries ? data : nullptr, .dk = keys, .dv = keys + width};
+}
+
+kernels::Bf16AttentionGradient Bf16GradientOf(const AttentionInput& input, const at::Tensor& out,
+                                              const at::Tensor& dout, at::Tensor& gradient) {
+  if (!input.projection.defined()) return {};
+  const int64_t width = Width(input);
+  Bf16* data = Write<Bf16>(gradient);
+  Bf16* keys = input.has_queries ? data + width : data;
+  return {.out = Read<Bf16>(out),
+          .dout = Read<Bf16>(dout),
           .dq = input.has_queries ? data : nullptr,
           .dk = keys,
           .dv = keys + width};
@@ -57,15 +79,34 @@ kernels::AttentionSize SizeOf(const AttentionInput& first, int64_t batch, int64_
   return {batch, heads, Width(first) / heads, static_cast<float>(kNormEpsilon)};
 }
 
-variable_list KernelForward(const AttentionInput& first, const AttentionInput& second, int64_t heads) {
+bool IsBf16(const AttentionInput& first) { return first.projection.scalar_type() == at::kBFloat16; }
+
+// The outputs of both streams, the second one undefined if it has no queries; and, if `log_sums` is not null, what the
+// backward pass of the bfloat16 kernel needs.
+variable_list KernelForward(const AttentionInput& first, const AttentionInput& second, int64_t heads,
+                            at::Tensor* log_sums) {
   const int64_t batch = BatchOf(first, second);
   at::Tensor first_out = OutputFor(first, batch);
   at::Tensor second_out = OutputFor(second, batch);
-  kernels::Attention(SizeOf(first, batch, heads), StreamOf(first, batch), StreamOf(second, batch),
-                     first_out.mutable_data_ptr<float>(),
-                     second_out.defined() ? second_out.mutable_data_ptr<float>() : nullptr);
-  if (second_out.defined()) return {first_out, second_out};
-  return {first_out};
+  const kernels::AttentionSize size = SizeOf(first, batch, heads);
+  if (!IsBf16(first)) {
+    kernels::Attention(size, StreamOf<kernels::AttentionStream, float>(first, batch),
+                       StreamOf<kernels::AttentionStream, float>(second, batch), Write<float>(first_out),
+                       Write<float>(second_out));
+    return {first_out, second_out};
+  }
+  if (log_sums != nullptr) {
+    const int64_t queries = first_out.size(1) + (second_out.defined() ? second_out.size(1) : 0);
+    *log_sums = at::empty({batch, heads, queries}, first_out.options().dtype(at::kFloat));
+  }
+  const kernels::Bf16AttentionOutput out{.first = Write<Bf16>(first_out),
+                                         .second = Write<Bf16>(second_out),
+                                         .log_sums = log_sums == nullptr ? nullptr : Write<float>(*log_sums)};
+  ParallelFor(0, batch * heads, 1, [&](int64_t begin, int64_t end) {
+    kernels::Bf16Attention(size, StreamOf<kernels::Bf16AttentionStream, Bf16>(first, batch),
+                           StreamOf<kernels::Bf16AttentionStream, Bf16>(second, batch), begin, end, out);
+  });
+  return {first_out, second_out};
 }
 
 class AttentionFunction : public torch::autograd::Function<AttentionFunction> {
@@ -75,11 +116,15 @@ class AttentionFunction : public torch::autograd::Function<AttentionFunction> {
                                AttentionInput second, int64_t heads) {
     first.projection = first_projection;
     second.projection = second_projection.value_or(at::Tensor());
-    context->save_for_backward(
-        {first_projection, second.projection, first.q_norm, first.k_norm, second.q_norm, second.k_norm});
+    at::Tensor log_sums;
+    const variable_list out = KernelForward(first, second, heads, &log_sums);
+    const bool needs_out = log_sums.defined();
+    context->save_for_backward({first_projection, second.projection, first.q_norm, first.k_norm, second.q_norm,
+                                second.k_norm, log_sums, needs_out ? out[0] : at::Tensor(),
+                                needs_out ? out[1] : at::Tensor()});
     context->saved_data["heads"] = heads;
     context->saved_data["second_has_queries"] = second.has_queries;
-    return KernelForward(first, second, heads);
+    return out[1].defined() ? out : variable_list{out[0]};
   }
 
   static variable_list backward(AutogradContext* context, const variable_list& gradients) {
@@ -92,9 +137,21 @@ class AttentionFunction : public torch::autograd::Function<AttentionFunction> {
     const at::Tensor second_dout = gradients.size() > 1 ? gradients[1].contiguous() : at::Tensor();
     at::Tensor first_gradient = at::empty_like(first.projection);
     at::Tensor second_gradient = second.projection.defined() ? at::empty_like(second.projection) : at::Tensor();
-    kernels::AttentionBackward(SizeOf(first, batch, heads), StreamOf(first, batch), StreamOf(second, batch),
-                               GradientOf(first, first_dout, first_gradient),
-                               GradientOf(second, second_dout, second_gradient));
+    const kernels::AttentionSize size = SizeOf(first, batch, heads);
+    if (!IsBf16(first)) {
+      kernels::AttentionBackward(size, StreamOf<kernels::AttentionStream, float>(first, batch),
+                                 StreamOf<kernels::AttentionStream, float>(second, batch),
+                                 GradientOf(first, first_dout, first_gradient),
+                                 GradientOf(second, second_dout, second_gradient));
+      return {first_gradient, second_gradient, {}, {}, {}};
+    }
+    const auto first_flow = Bf16GradientOf(first, saved[7], first_dout, first_gradient);
+    const auto second_flow = Bf16GradientOf(second, saved[8], second_dout, second_gradient);
+    ParallelFor(0, batch * heads, 1, [&](int64_t begin, int64_t end) {
+      kernels::Bf16AttentionBackward(size, StreamOf<kernels::Bf16AttentionStream, Bf16>(first, batch),
+                                     StreamOf<kernels::Bf16AttentionStream, Bf16>(second, batch), begin, end,
+                                     Read<float>(saved[6]), first_flow, second_flow);
+    });
     return {first_gradient, second_gradient, {}, {}, {}};
   }
 };
@@ -102,9 +159,10 @@ class AttentionFunction : public torch::autograd::Function<AttentionFunction> {
 bool UseKernel(const AttentionInput& first, const AttentionInput& second, int64_t heads) {
   const at::Tensor& x = first.projection;
   const int64_t head_dim = Width(first) / heads;
+  if (!x.is_cpu() || head_dim % kernels::kHeadDimMultiple != 0 || head_dim > kernels::kMaxHeadDim) return false;
+  if (x.scalar_type() == at::kBFloat16) return kernels::HasBf16Instructions();
   const int64_t tokens = x.size(1) + (second.projection.defined() ? second.projection.size(1) : 0);
-  return x.is_cpu() && x.scalar_type() == at::kFloat && tokens <= kernels::kMaxAttentionTokens &&
-         head_dim % kernels::kHeadDimMultiple == 0 && head_dim <= kernels::kMaxHeadDim && at::get_num_threads() == 1;
+  return x.scalar_type() == at::kFloat && tokens <= kernels::kMaxAttentionTokens && at::get_num_threads() == 1;
 }
 
 // diffusers' RMSNorm: the statistics in f32, the product with the weight in the weight's type.
@@ -148,7 +206,7 @@ variable_list Attend(AttentionInput first, AttentionInput second, int64_t heads)
   const bool needs_gradient =
       at::GradMode::is_enabled() &&
       (first.projection.requires_grad() || (second.projection.defined() && second.projection.requires_grad()));
-  if (!needs_gradient) return KernelForward(first, second, heads);
+  if (!needs_gradient) return KernelForward(first, second, heads, nullptr);
   const int64_t batch = BatchOf(first, second);
   const auto repeat = [batch](const at::Tensor& x) {
     return !x.defined() || x.size(0) == batch ? x : x.expand({batch, -1, -1}).contiguous();

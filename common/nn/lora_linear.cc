@@ -4,13 +4,17 @@
 #include <ATen/core/grad_mode.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include <algorithm>
 #include <optional>
 
+#include "common/nn/bf16_lora_kernels.h"
 #include "common/nn/linear_kernels.h"
+#include "common/nn/parallel.h"
 
 namespace flowawr {
 namespace {
 
+using kernels::Bf16;
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
@@ -89,39 +93,128 @@ void ForEachPart(const std::vector<LoraPart>& parts, int64_t rank, Visit visit) 
   }
 }
 
-// y += scale * (x A^T) B^T, part by part, summed in f32.
-void AddLora(const at::Tensor& x, const LinearLora& lora, at::Tensor& y) {
+const Bf16* Read(const at::Tensor& x) { return static_cast<const Bf16*>(x.const_data_ptr()); }
+Bf16* Write(const at::Tensor& x) { return static_cast<Bf16*>(x.mutable_data_ptr()); }
+
+// Rows that make a thread worth its start in a thin product.
+constexpr int64_t kRowGrain = 64;
+
+// The adapter's part of a layer: in f32 by LibTorch, or in bfloat16 by kernels.
+//
+// y += scale * (x A^T) B^T, part by part. Returns what the backward pass wants back as `h`; undefined for LibTorch.
+at::Tensor AddLora(const at::Tensor& x, const LinearLora& lora, at::Tensor& y) {
+  at::Tensor y_rows = y.view({-1, y.size(-1)});
+  if (lora.packed != nullptr) {
+    const kernels::Bf16Lora& packed = *lora.packed;
+    const at::Tensor x_rows = Rows(x).contiguous();
+    const int64_t columns = y.size(-1);
+    at::Tensor h = at::empty({x_rows.size(0), packed.stacked_rank()}, x.options());
+    ParallelFor(0, h.size(0), kRowGrain, [&](int64_t begin, int64_t end) {
+      Bf16* h_rows = Write(h) + begin * packed.stacked_rank();
+      packed.Down(end - begin, Read(x_rows) + begin * packed.in(), h_rows);
+      packed.Up(end - begin, h_rows, Write(y_rows) + begin * columns, columns);
+    });
+    return h;
+  }
   const int64_t rank = lora.B.size(1);
   const at::Tensor h = Rows(x).to(at::kFloat).mm(lora.A.t());
-  at::Tensor y_rows = y.view({-1, y.size(-1)});
   ForEachPart(lora.parts, rank, [&](const LoraPart& part, PartView at) {
     at::Tensor columns = y_rows.narrow(1, part.column, part.width);
     const at::Tensor sum = at::addmm(columns.to(at::kFloat), h.narrow(1, at.a_row, rank),
                                      lora.B.narrow(0, at.b_row, part.width).t(), 1, lora.scale);
     columns.copy_(sum);
   });
+  return {};
 }
+
+struct LoraGradients {
+  at::Tensor A, B;
+};
+
+// Of the adapter's part of a layer; adds its part of dx to `dx`, if that is defined.
+LoraGradients Bf16LoraBackward(const at::Tensor& x, const at::Tensor& h, const at::Tensor& dy,
+                               const kernels::Bf16Lora& lora, at::Tensor& dx) {
+  const int64_t rows = dy.size(0), columns = dy.size(1), rank = lora.rank(), stacked = lora.stacked_rank();
+  const at::Tensor x_rows = Rows(x).contiguous();
+  const at::Tensor dh = at::empty({rows, stacked}, dy.options());
+  ParallelFor(0, rows, kRowGrain, [&](int64_t begin, int64_t end) {
+    Bf16* dh_rows = Write(dh) + begin * stacked;
+    lora.DownGradient(end - begin, Read(dy) + begin * columns, columns, dh_rows);
+    if (dx.defined()) lora.UpGradient(end - begin, dh_rows, Write(dx) + begin * lora.in());
+  });
+
+  // A multiple of the kernels' column block, so that no thread ends on a narrow one.
+  constexpr int64_t kBlock = 64;
+  const auto for_columns = [](int64_t first, int64_t width, auto visit) {
+    ParallelFor(0, (width + kBlock - 1) / kBlock, 4, [&](int64_t begin, int64_t end) {
+      visit(first + begin * kBlock, first + std::min(width, end * kBlock));
+    });
+  };
+  int64_t width = 0;
+  for (const kernels::Bf16LoraPart& part : lora.parts()) width += part.width;
+  LoraGradients gradients{at::empty({stacked, lora.in()}, dy.options().dtype(at::kFloat)),
+                          at::empty({width, rank}, dy.options().dtype(at::kFloat))};
+  for_columns(0, lora.in(), [&](int64_t begin, int64_t end) {
+    kernels::Bf16OuterProduct(rows, Read(dh), stacked, stacked, Read(x_rows), lora.in(), begin, end,
+                              /*transposes=*/false, gradients.A.mutable_data_ptr<float>(), lora.in());
+  });
+  int64_t a_row = 0, b_row = 0;
+  for (const kernels::Bf16LoraPart& part : lora.parts()) {
+    for_columns(part.column, part.width, [&](int64_t begin, int64_t end) {
+      kernels::Bf16OuterProduct(rows, Read(h) + a_row, stacked, rank, Read(dy), columns, begin, end,
+                                /*transposes=*/true,
+                                gradients.B.mutable_data_ptr<float>() + (b_row - part.column) * rank, rank);
+    });
+    a_row += rank;
+    b_row += part.width;
+  }
+  return gradients;
+}
+
+LoraGradients FloatLoraBackward(const at::Tensor& x, const at::Tensor& A, const at::Tensor& B, const at::Tensor& dy,
+                                const std::vector<LoraPart>& parts, double scale, bool is_folded, at::Tensor& dx) {
+  const int64_t rank = B.size(1);
+  const at::Tensor x_rows = Rows(x).to(at::kFloat);
+  const at::Tensor dy_wide = dy.to(at::kFloat);
+  const at::Tensor h = x_rows.mm(A.t());
+  at::Tensor dh = at::empty_like(h);
+  at::Tensor dB = at::empty_like(B);
+  ForEachPart(parts, rank, [&](const LoraPart& part, PartView at) {
+    const at::Tensor dy_part = dy_wide.narrow(1, part.column, part.width);
+    at::Tensor dh_part = dh.narrow(1, at.a_row, rank);
+    at::Tensor dB_part = dB.narrow(0, at.b_row, part.width);
+    at::addmm_out(dh_part, dh_part, dy_part, B.narrow(0, at.b_row, part.width), /*beta=*/0, /*alpha=*/scale);
+    at::addmm_out(dB_part, dB_part, dy_part.t(), h.narrow(1, at.a_row, rank), /*beta=*/0, /*alpha=*/scale);
+  });
+  if (dx.defined() && !is_folded) dx.add_(dh.mm(A));
+  return {dh.t().mm(x_rows), dB};
+}
+
+// Keeps what a forward pass computed with for its backward pass.
+struct UsedLora : torch::CustomClassHolder {
+  explicit UsedLora(const LinearLora& lora)
+      : parts(lora.parts), scale(lora.scale), is_folded(lora.folded_weight.defined()), packed(lora.packed) {}
+
+  const std::vector<LoraPart> parts;
+  const double scale;
+  const bool is_folded;
+  const std::shared_ptr<const kernels::Bf16Lora> packed;
+};
 
 class LoraLinearFunction : public torch::autograd::Function<LoraLinearFunction> {
  public:
   // A and B are those of `lora`, absent where it has none: autograd looks at the arguments alone.
   static at::Tensor forward(AutogradContext* context, const at::Tensor& x, const std::optional<at::Tensor>& A,
                             const std::optional<at::Tensor>& B, const FrozenLinear& linear, const LinearLora& lora) {
-    const bool is_folded = lora.folded_weight.defined();
     const UsedWeight used = WeightOf(linear, lora);
     at::Tensor y = BaseForward(x, used, linear.bias);
-    if (!is_folded && A.has_value()) AddLora(x, lora, y);
-    context->save_for_backward({x, A.value_or(at::Tensor()), B.value_or(at::Tensor()), used.weight});
-    context->saved_data["scale"] = lora.scale;
-    context->saved_data["is_folded"] = is_folded;
-    std::vector<int64_t> columns;
-    std::vector<int64_t> widths;
-    for (const LoraPart& part : lora.parts) {
-      columns.push_back(part.column);
-      widths.push_back(part.width);
-    }
-    context->saved_data["columns"] = columns;
-    context->saved_data["widths"] = widths;
+    at::Tensor h;
+    if (!lora.folded_weight.defined() && A.has_value()) h = AddLora(x, lora, y);
+    // Without an adapter the gradient needs no x.
+    context->save_for_backward(
+        {A.has_value() ? x : at::Tensor(), A.value_or(at::Tensor()), B.value_or(at::Tensor()), used.weight, h});
+    context->saved_data["shape"] = x.sizes();
+    context->saved_data["lora"] = c10::IValue::make_capsule(c10::make_intrusive<UsedLora>(lora));
     return y;
   }
 
@@ -130,36 +223,19 @@ class LoraLinearFunction : public torch::autograd::Function<LoraLinearFunction> 
     const at::Tensor& x = saved[0];
     const at::Tensor& A = saved[1];
     const at::Tensor& B = saved[2];
-    const at::Tensor& weight = saved[3];
     const at::Tensor dy = Rows(gradients[0]).contiguous();
+    const std::vector<int64_t> shape = context->saved_data["shape"].toIntVector();
     at::Tensor dx;
-    if (context->needs_input_grad(0)) dx = BaseBackward(dy, weight);
-    if (!A.defined()) return {dx.view(x.sizes()), {}, {}, {}, {}};
-
-    const double scale = context->saved_data["scale"].toDouble();
-    const int64_t rank = B.size(1);
-    const at::Tensor x_rows = Rows(x).to(at::kFloat);
-    const at::Tensor dy_wide = dy.to(at::kFloat);
-    const at::Tensor h = x_rows.mm(A.t());
-    at::Tensor dh = at::empty_like(h);
-    at::Tensor dB = at::empty_like(B);
-    std::vector<LoraPart> parts;
-    const std::vector<int64_t> columns = context->saved_data["columns"].toIntVector();
-    const std::vector<int64_t> widths = context->saved_data["widths"].toIntVector();
-    for (size_t i = 0; i < columns.size(); ++i) parts.push_back({columns[i], widths[i]});
-    ForEachPart(parts, rank, [&](const LoraPart& part, PartView at) {
-      const at::Tensor dy_part = dy_wide.narrow(1, part.column, part.width);
-      at::Tensor dh_part = dh.narrow(1, at.a_row, rank);
-      at::Tensor dB_part = dB.narrow(0, at.b_row, part.width);
-      at::addmm_out(dh_part, dh_part, dy_part, B.narrow(0, at.b_row, part.width), /*beta=*/0, /*alpha=*/scale);
-      at::addmm_out(dB_part, dB_part, dy_part.t(), h.narrow(1, at.a_row, rank), /*beta=*/0, /*alpha=*/scale);
-    });
-    const at::Tensor dA = dh.t().mm(x_rows);
-    if (dx.defined()) {
-      if (!context->saved_data["is_folded"].toBool()) dx.add_(dh.mm(A));
-      dx = dx.view(x.sizes());
+    if (context->needs_input_grad(0)) dx = BaseBackward(dy, saved[3]);
+    LoraGradients lora_gradients;
+    if (A.defined()) {
+      const auto capsule = context->saved_data["lora"].toCapsule();
+      const UsedLora& lora = static_cast<const UsedLora&>(*capsule);
+      lora_gradients = lora.packed != nullptr
+                           ? Bf16LoraBackward(x, saved[4], dy, *lora.packed, dx)
+                           : FloatLoraBackward(x, A, B, dy, lora.parts, lora.scale, lora.is_folded, dx);
     }
-    return {dx, dA, dB, {}, {}};
+    return {dx.defined() ? dx.view(shape) : dx, lora_gradients.A, lora_gradients.B, {}, {}};
   }
 };
 
@@ -187,6 +263,21 @@ void FoldLora(const FrozenLinear& linear, LinearLora& lora) {
   });
   lora.folded_weight = weight.to(linear.weight.scalar_type());
   lora.folded_transposed_weight = TransposeIfSmall(lora.folded_weight);
+}
+
+void PackLora(const FrozenLinear& linear, LinearLora& lora) {
+  const auto fits = [](int64_t size) { return size % kernels::kLoraMultiple == 0; };
+  const at::Tensor& weight = linear.weight;
+  if (!weight.is_cpu() || weight.scalar_type() != at::kBFloat16 || !kernels::HasBf16Instructions()) return;
+  if (!fits(weight.size(1)) || !fits(lora.B.size(1))) return;
+  std::vector<kernels::Bf16LoraPart> parts;
+  for (const LoraPart& part : lora.parts) {
+    if (!fits(part.width) || !fits(part.column)) return;
+    parts.push_back({part.column, part.width});
+  }
+  const at::Tensor A = lora.A.detach().contiguous(), B = lora.B.detach().contiguous();
+  lora.packed = std::make_shared<const kernels::Bf16Lora>(A.const_data_ptr<float>(), B.const_data_ptr<float>(),
+                                                          weight.size(1), lora.B.size(1), lora.scale, std::move(parts));
 }
 
 at::Tensor TransposeIfSmall(const at::Tensor& weight) {

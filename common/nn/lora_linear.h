@@ -10,6 +10,10 @@
 
 namespace flowawr {
 
+namespace kernels {
+class Bf16Lora;
+}
+
 // y = x W^T + b, where W stacks the layers named in `names`, each with its number of output features.
 struct FrozenLinear {
   std::vector<std::string> names;
@@ -35,6 +39,7 @@ struct LinearLora {
   at::Tensor B;  // [sum of the parts' widths, rank] f32
   std::vector<LoraPart> parts;
   double scale = 0;
+  std::shared_ptr<const kernels::Bf16Lora> packed;  // of A and B, see PackLora
 };
 
 // x [..., in] contiguous to [..., sum of widths]. Gradients flow to x, A and B. `lora` may be null.
@@ -42,6 +47,10 @@ at::Tensor Linear(const FrozenLinear& linear, const at::Tensor& x, const LinearL
 
 // Sets the folded weights: W + scale * B A, computed in f32, in W's type.
 void FoldLora(const FrozenLinear& linear, LinearLora& lora);
+
+// Sets `packed`, a copy of A and B for the bfloat16 kernels, if they take this layer; else products are LibTorch's, in
+// f32.
+void PackLora(const FrozenLinear& linear, LinearLora& lora);
 
 // The transpose of a weight that the kernel of linear_kernels.h takes: f32 on CPU, of a size that stays in the cache.
 // Undefined for others, which LibTorch multiplies as they are.

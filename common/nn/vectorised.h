@@ -7,6 +7,8 @@
 #include <cstdint>
 #include <cstring>
 
+#include "common/nn/bf16.h"
+
 // Compiles a function for AVX-512, AVX2 and the baseline; the loader picks one. Sanitizers cannot run the picking code.
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && !defined(__SANITIZE_ADDRESS__) && \
     !defined(__SANITIZE_THREAD__)
@@ -27,6 +29,12 @@ FLOWAWR_ALWAYS_INLINE Lanes LoadLanes(const float* from) {
   Lanes lanes;
   std::memcpy(&lanes, from, sizeof(lanes));
   return lanes;
+}
+FLOWAWR_ALWAYS_INLINE Lanes LoadLanes(const Bf16* from) {
+  typedef uint16_t HalfLanes __attribute__((vector_size(kLanes * sizeof(uint16_t))));
+  HalfLanes bits;
+  std::memcpy(&bits, from, sizeof(bits));
+  return std::bit_cast<Lanes>(__builtin_convertvector(bits, IntLanes) << 16);
 }
 FLOWAWR_ALWAYS_INLINE void StoreLanes(const Lanes& lanes, float* to) { std::memcpy(to, &lanes, sizeof(lanes)); }
 

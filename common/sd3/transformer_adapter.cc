@@ -130,7 +130,10 @@ absl::StatusOr<std::shared_ptr<const BoundAdapterState>> BindTo(const std::vecto
     // In f32 the folded weight computes the same as the adapter beside the base, in fewer passes. In lower precision it
     // rounds differently, so training keeps the two apart, as peft does.
     const bool folds = !trains || site.linear->weight.scalar_type() == at::kFloat;
-    if (!folds) continue;
+    if (!folds) {
+      PackLora(*site.linear, site.lora);
+      continue;
+    }
     FoldLora(*site.linear, site.lora);
     site.lora.A = at::Tensor();
     site.lora.B = at::Tensor();

@@ -13,22 +13,23 @@ namespace {
 
 using Tensors = std::vector<at::Tensor>;
 
-// Compares an operation on f32 (the kernels) with the same on doubles (LibTorch's operations, independent of the
-// kernels): values, and gradients with respect to the first `differentiable` inputs.
+// Compares an operation on f32 and bfloat16 (the kernels) with the same on doubles (LibTorch's operations, independent
+// of the kernels): values, and gradients with respect to the first `differentiable` inputs.
 void ExpectSame(const Tensors& inputs, size_t differentiable, const std::function<Tensors(const Tensors&)>& fused,
                 const std::function<Tensors(const Tensors&)>& composed) {
-  at::set_num_threads(1);
-  const auto run = [&](at::ScalarType dtype, const auto& operation, bool with_gradients) {
+  const auto run = [&](at::ScalarType dtype, const auto& operation, bool with_gradients,
+                       at::ScalarType rounds_to = at::kDouble) {
     Tensors leaves;
     for (size_t i = 0; i < inputs.size(); ++i) {
-      at::Tensor leaf = inputs[i].to(dtype, /*non_blocking=*/false, /*copy=*/true);
+      at::Tensor leaf = inputs[i].to(rounds_to).to(dtype, /*non_blocking=*/false, /*copy=*/true);
       leaves.push_back(with_gradients && i < differentiable ? leaf.requires_grad_(true) : leaf);
     }
     Tensors results = operation(leaves);
     if (!with_gradients) return results;
     at::Tensor loss = at::zeros({}, dtype);
     for (const at::Tensor& result : results) {
-      const at::Tensor weight = at::sin(at::arange(result.numel(), dtype)).view(result.sizes());
+      const at::Tensor weight =
+          at::sin(at::arange(result.numel(), at::kDouble)).to(at::kBFloat16).to(dtype).view(result.sizes());
       loss = loss + (result * weight).sum();
     }
     loss.backward();
@@ -42,8 +43,21 @@ void ExpectSame(const Tensors& inputs, size_t differentiable, const std::functio
       EXPECT_LT(error, 1e-5 * (1 + expected[i].detach().abs().max().item<double>())) << "result " << i;
     }
   };
-  expect_near(run(at::kFloat, fused, true), run(at::kDouble, composed, true));
-  expect_near(run(at::kFloat, fused, false), run(at::kDouble, composed, false));
+  const auto expect_rounded = [](const Tensors& actual, const Tensors& expected) {
+    for (size_t i = 0; i < actual.size(); ++i) {
+      ASSERT_EQ(actual[i].sizes(), expected[i].sizes());
+      const at::Tensor wanted = expected[i].detach();
+      const double error = (actual[i].detach().to(at::kDouble) - wanted).norm().item<double>();
+      EXPECT_LT(error, 0.01 * wanted.norm().item<double>()) << "result " << i;
+    }
+  };
+  for (const bool with_gradients : {true, false}) {
+    at::set_num_threads(1);
+    expect_near(run(at::kFloat, fused, with_gradients), run(at::kDouble, composed, with_gradients));
+    at::set_num_threads(2);
+    expect_rounded(run(at::kBFloat16, fused, with_gradients),
+                   run(at::kDouble, composed, with_gradients, /*rounds_to=*/at::kBFloat16));
+  }
 }
 
 TEST(LayerNormModulateTest, MatchesLibTorch) {
@@ -133,15 +147,36 @@ TEST(JointAttentionTest, SecondStreamMayOnlyBeAttendedTo) {
 }
 
 TEST(SelfAttentionTest, MatchesTheFormula) {
-  ExpectSame(
-      {at::randn({2, 33, 192}), at::randn({32}), at::randn({32})}, 1,
-      [](const Tensors& t) {
-        return Tensors{SelfAttention({t[0], true, t[1], t[2]}, 2)};
-      },
-      [](const Tensors& t) {
-        const Tensors a = t[0].split(64, 2);
-        return Tensors{Textbook(Heads(a[0], t[1]), Heads(a[1], t[2]), Heads(a[2], {}))};
-      });
+  for (const int64_t tokens : {33, 157}) {  // 157: several of the bfloat16 kernel's blocks, the last one ragged
+    ExpectSame(
+        {at::randn({2, tokens, 192}), at::randn({32}), at::randn({32})}, 1,
+        [](const Tensors& t) {
+          return Tensors{SelfAttention({t[0], true, t[1], t[2]}, 2)};
+        },
+        [](const Tensors& t) {
+          const Tensors a = t[0].split(64, 2);
+          return Tensors{Textbook(Heads(a[0], t[1]), Heads(a[1], t[2]), Heads(a[2], {}))};
+        });
+  }
+}
+
+TEST(SelfAttentionTest, SurvivesLargeScores) {
+  at::Tensor projection = at::randn({1, 100, 192});
+  projection.narrow(2, 0, 128).mul_(100);
+  const at::Tensor rounded = projection.to(at::kBFloat16);
+  const Tensors parts = rounded.to(at::kDouble).split(64, 2);
+  const at::Tensor expected = Textbook(Heads(parts[0], {}), Heads(parts[1], {}), Heads(parts[2], {}));
+  const at::Tensor actual = SelfAttention({rounded, true, {}, {}}, 2).to(at::kDouble);
+  EXPECT_LT((actual - expected).norm().item<double>(), 0.02 * expected.norm().item<double>());
+}
+
+TEST(SelfAttentionTest, SamplesHaveTheSameBitsInAnyBatchAndThreadCount) {
+  const at::Tensor all = at::randn({3, 90, 192}).to(at::kBFloat16);
+  at::set_num_threads(2);
+  const at::Tensor together = SelfAttention({all, true, {}, {}}, 2);
+  at::set_num_threads(1);
+  for (int64_t i = 0; i < 3; ++i)
+    EXPECT_TRUE(SelfAttention({all.narrow(0, i, 1), true, {}, {}}, 2).equal(together.narrow(0, i, 1)));
 }
 
 // x, then A and B of an adapter on the first and the third of three layers fused into one.
@@ -164,12 +199,51 @@ TEST(LinearTest, TrainsAFoldedAdapterAsOneBesideTheBase) {
     ExpectSame(
         inputs, 3,
         [&](const Tensors& t) {
-          const FrozenLinear linear = linear_of(at::kFloat);
-          LinearLora lora{.A = t[1], .B = t[2], .parts = {{0, 16}, {32, 16}}, .scale = 0.5};
+          const FrozenLinear linear = linear_of(t[0].scalar_type());
+          LinearLora lora{.A = t[1].to(at::kFloat), .B = t[2].to(at::kFloat), .parts = {{0, 16}, {32, 16}}, .scale = 0.5};
           if (folds) FoldLora(linear, lora);
           return Tensors{Linear(linear, t[0], &lora)};
         },
         composed);
+  }
+}
+
+// Rows in several of the kernels' blocks, an odd number of them.
+TEST(LinearTest, TrainsAnAdapterBesideABfloat16Base) {
+  const at::Tensor weight = (at::randn({160, 96}) * 0.1).to(at::kBFloat16);
+  const at::Tensor bias = at::randn({160}).to(at::kBFloat16);
+  const at::Tensor x = at::randn({3, 729, 96}).to(at::kBFloat16);
+  const at::Tensor A = at::randn({32, 96}) * 0.1;
+  const at::Tensor B = at::randn({128, 16}) * 0.1;
+  const at::Tensor dy = at::randn({3, 729, 160}).to(at::kBFloat16);
+  const FrozenLinear linear{{"q", "k", "v"}, {64, 32, 64}, weight, bias, {}};
+
+  const auto exact = [&] {
+    Tensors leaves;
+    for (const at::Tensor& leaf : {x, A, B}) leaves.push_back(leaf.to(at::kDouble).requires_grad_(true));
+    const at::Tensor h = at::matmul(leaves[0], leaves[1].t());
+    const at::Tensor q = at::matmul(h.narrow(2, 0, 16), leaves[2].narrow(0, 0, 64).t());
+    const at::Tensor v = at::matmul(h.narrow(2, 16, 16), leaves[2].narrow(0, 64, 64).t());
+    const at::Tensor y = at::linear(leaves[0], weight.to(at::kDouble), bias.to(at::kDouble)) +
+                         0.5 * at::cat({q, at::zeros({3, 729, 32}, at::kDouble), v}, 2);
+    y.backward(dy.to(at::kDouble));
+    return Tensors{y.detach(), leaves[0].grad(), leaves[1].grad(), leaves[2].grad()};
+  }();
+  for (const int threads : {1, 2}) {
+    at::set_num_threads(threads);
+    const at::Tensor leaf = x.clone().requires_grad_(true);
+    LinearLora lora{.A = A.clone().requires_grad_(true),
+                    .B = B.clone().requires_grad_(true),
+                    .parts = {{0, 64}, {96, 64}},
+                    .scale = 0.5};
+    PackLora(linear, lora);
+    const at::Tensor y = Linear(linear, leaf, &lora);
+    y.backward(dy);
+    const Tensors actual{y.detach(), leaf.grad(), lora.A.grad(), lora.B.grad()};
+    for (size_t i = 0; i < actual.size(); ++i) {
+      const double error = (actual[i].to(at::kDouble) - exact[i]).norm().item<double>();
+      EXPECT_LT(error, 0.006 * exact[i].norm().item<double>()) << "result " << i << ", threads " << threads;
+    }
   }
 }
 
