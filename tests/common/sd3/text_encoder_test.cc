@@ -8,13 +8,17 @@
 #include "common/sd3/clip_text_encoder.h"
 #include "common/sd3/t5_encoder.h"
 #include "common/tensor/safetensors.h"
+#include "tests/testing/parity.h"
 #include "tests/testing/python.h"
 #include "tests/testing/temp_folder.h"
+#include "tests/testing/tensor_error.h"
 
 namespace flowawr {
 namespace {
 
 using testing::HasSubstr;
+
+constexpr char kLargest[] = "largest error / largest value";
 
 double LargestError(const at::Tensor& actual, const at::Tensor& expected) {
   if (actual.sizes() != expected.sizes()) return std::numeric_limits<double>::infinity();
@@ -54,45 +58,62 @@ class TextEncoderTest : public testing::Test {
 };
 TempFolder* TextEncoderTest::models_ = nullptr;
 
+constexpr char kClipSizes[] = "8 random ones, 24 and 192 wide, up to 6 layers and 77 tokens; quick_gelu and gelu";
+constexpr char kClipClass[] = "transformers CLIPTextModelWithProjection";
+constexpr char kT5Sizes[] = "6 random ones, 24 and 192 wide, up to 4 layers and 300 tokens; gated and plain";
+constexpr char kT5Class[] = "transformers T5EncoderModel";
+constexpr const char* kClips[] = {"clip_quick_gelu", "clip_gelu",    "clip_short",  "clip_one_layer",
+                                  "clip_legacy_eos", "clip_low_eos", "clip_l_like", "clip_g_like"};
+constexpr const char* kT5s[] = {"t5_plain", "t5_gated", "t5_gated_silu", "t5_few_buckets", "t5_far", "t5_xxl_like"};
+
 TEST_F(TextEncoderTest, ClipAgreesWithTransformers) {
-  for (const char* name :
-       {"clip_quick_gelu", "clip_gelu", "clip_short", "clip_one_layer", "clip_legacy_eos", "clip_low_eos"}) {
-    SCOPED_TRACE(name);
+  const ParityCheck hidden{"CLIP hidden states, f32", kClipSizes, kClipClass};
+  const ParityCheck pooled{"CLIP pooled output, f32", kClipSizes, kClipClass};
+  for (const char* name : kClips) {
     const auto encoder = ClipTextEncoder::Load(*models_ / name, at::kFloat);
     ASSERT_TRUE(encoder.ok()) << encoder.status();
     auto expected = Expected(name);
     const ClipTextEncoder::Output output = (*encoder)->Forward(expected.at("ids"));
-    EXPECT_LT(LargestError(output.hidden, expected.at("hidden")), 1e-5);
-    EXPECT_LT(LargestError(output.pooled, expected.at("pooled")), 1e-5);
+    ExpectAtMost(hidden, name, kLargest, LargestError(output.hidden, expected.at("hidden")), 1e-5);
+    ExpectAtMost(pooled, name, kLargest, LargestError(output.pooled, expected.at("pooled")), 1e-5);
     EXPECT_FALSE(output.pooled.requires_grad());
   }
 }
 
 TEST_F(TextEncoderTest, T5AgreesWithTransformers) {
-  for (const char* name : {"t5_plain", "t5_gated", "t5_gated_silu", "t5_few_buckets", "t5_far"}) {
-    SCOPED_TRACE(name);
+  const ParityCheck hidden{"T5 hidden states, f32", kT5Sizes, kT5Class};
+  for (const char* name : kT5s) {
     const auto encoder = T5Encoder::Load(*models_ / name, at::kFloat);
     ASSERT_TRUE(encoder.ok()) << encoder.status();
     auto expected = Expected(name);
-    EXPECT_LT(LargestError((*encoder)->Forward(expected.at("ids")), expected.at("hidden")), 1e-5);
+    ExpectAtMost(hidden, name, kLargest, LargestError((*encoder)->Forward(expected.at("ids")), expected.at("hidden")),
+                 1e-5);
   }
 }
 
-TEST_F(TextEncoderTest, LowPrecisionStaysNearTheExactResult) {
-  const auto clip = ClipTextEncoder::Load(*models_ / "clip_gelu", at::kBFloat16);
-  ASSERT_TRUE(clip.ok()) << clip.status();
-  auto expected = Expected("clip_gelu");
-  const at::Tensor hidden = (*clip)->Forward(expected.at("ids")).hidden;
-  EXPECT_EQ(hidden.scalar_type(), at::kBFloat16);
-  EXPECT_LT(LargestError(hidden.to(at::kFloat), expected.at("hidden")), 0.05);
-
-  const auto t5 = T5Encoder::Load(*models_ / "t5_gated", at::kBFloat16);
-  ASSERT_TRUE(t5.ok()) << t5.status();
-  expected = Expected("t5_gated");
-  const at::Tensor states = (*t5)->Forward(expected.at("ids"));
-  EXPECT_EQ(states.scalar_type(), at::kBFloat16);
-  EXPECT_LT((states.to(at::kFloat) - expected.at("hidden")).norm().item<double>(),
-            0.05 * expected.at("hidden").norm().item<double>());
+TEST_F(TextEncoderTest, IsInLowPrecisionNoFurtherOffThanTransformers) {
+  const auto expect_no_further = [](const ParityCheck& check, const char* name, const at::Tensor& ours,
+                                    const at::Tensor& theirs, const at::Tensor& exact) {
+    EXPECT_EQ(ours.scalar_type(), at::kBFloat16);
+    ExpectNoFurther(check, name, RelativeError(ours, exact), RelativeError(theirs, exact));
+  };
+  for (const char* name : kClips) {
+    const auto encoder = ClipTextEncoder::Load(*models_ / name, at::kBFloat16);
+    ASSERT_TRUE(encoder.ok()) << encoder.status();
+    auto expected = Expected(name);
+    const ClipTextEncoder::Output output = (*encoder)->Forward(expected.at("ids"));
+    expect_no_further({"CLIP hidden states, bf16", kClipSizes, kClipClass}, name, output.hidden,
+                      expected.at("hidden_bf16"), expected.at("hidden"));
+    expect_no_further({"CLIP pooled output, bf16", kClipSizes, kClipClass}, name, output.pooled,
+                      expected.at("pooled_bf16"), expected.at("pooled"));
+  }
+  for (const char* name : kT5s) {
+    const auto encoder = T5Encoder::Load(*models_ / name, at::kBFloat16);
+    ASSERT_TRUE(encoder.ok()) << encoder.status();
+    auto expected = Expected(name);
+    expect_no_further({"T5 hidden states, bf16", kT5Sizes, kT5Class}, name, (*encoder)->Forward(expected.at("ids")),
+                      expected.at("hidden_bf16"), expected.at("hidden"));
+  }
 }
 
 TEST_F(TextEncoderTest, ConfigurationsThatDoNotFitAreRefusedWithTheReason) {

@@ -8,8 +8,10 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/tensor/safetensors.h"
+#include "tests/testing/parity.h"
 #include "tests/testing/python.h"
 #include "tests/testing/temp_folder.h"
+#include "tests/testing/tensor_error.h"
 
 namespace flowawr {
 namespace {
@@ -33,9 +35,13 @@ double MaxError(const at::Tensor& actual, const at::Tensor& expected) {
   return actual.sizes() == expected.sizes() ? (actual - expected).abs().max().item<double>() : 1e30;
 }
 
+constexpr char kSizes[] = "models/tiny-sd3 and 4 random ones, 3 levels, 48x32 pixels";
+constexpr char kClass[] = "diffusers AutoencoderKL";
+
 class VaeParityTest : public testing::TestWithParam<const char*> {};
 
-INSTANTIATE_TEST_SUITE_P(Cases, VaeParityTest, testing::Values("attention", "plain", "quant_convs", "embedded"),
+INSTANTIATE_TEST_SUITE_P(Cases, VaeParityTest,
+                         testing::Values("attention", "plain", "quant_convs", "sd3_like", "embedded"),
                          [](const auto& info) { return std::string(info.param); });
 
 TEST_P(VaeParityTest, MatchesDiffusers) {
@@ -45,8 +51,27 @@ TEST_P(VaeParityTest, MatchesDiffusers) {
   const auto file = SafetensorsFile::Open(folder + "/case.safetensors");
   ASSERT_TRUE(file.ok()) << file.status();
   EXPECT_EQ((*vae)->downscale(), 4);
-  EXPECT_LT(MaxError((*vae)->Decode(file->tensors().at("latents")), file->tensors().at("decoded")), 1e-5);
-  EXPECT_LT(MaxError((*vae)->EncodeMean(file->tensors().at("images")), file->tensors().at("mean")), 1e-4);
+  const auto& tensors = file->tensors();
+  ExpectAtMost({"VAE decode, f32", kSizes, kClass}, GetParam(), "largest error of values from 0 to 1",
+               MaxError((*vae)->Decode(tensors.at("latents")), tensors.at("decoded")), 1e-5);
+  ExpectAtMost({"VAE encode, f32", kSizes, kClass}, GetParam(), "largest error",
+               MaxError((*vae)->EncodeMean(tensors.at("images")), tensors.at("mean")), 1e-4);
+}
+
+TEST_P(VaeParityTest, IsInLowPrecisionNoFurtherOffThanDiffusers) {
+  const std::string folder = absl::StrCat(References(), "/", GetParam());
+  const auto vae = Vae::Load(folder + "/vae", at::kBFloat16);
+  ASSERT_TRUE(vae.ok()) << vae.status();
+  const auto file = SafetensorsFile::Open(folder + "/case.safetensors");
+  ASSERT_TRUE(file.ok()) << file.status();
+  const auto& tensors = file->tensors();
+  const auto distance = [&](const at::Tensor& x, const char* exact) { return RelativeError(x, tensors.at(exact)); };
+  ExpectNoFurther({"VAE decode, bf16", kSizes, kClass}, GetParam(),
+                  distance((*vae)->Decode(tensors.at("latents")), "decoded"),
+                  distance(tensors.at("decoded_bf16"), "decoded"));
+  ExpectNoFurther({"VAE encode, bf16", kSizes, kClass}, GetParam(),
+                  distance((*vae)->EncodeMean(tensors.at("images")), "mean"),
+                  distance(tensors.at("mean_bf16"), "mean"));
 }
 
 TEST(VaeTest, ListsEveryTensorThatDoesNotFit) {
