@@ -63,13 +63,21 @@ UsedWeight WeightOf(const FrozenLinear& linear, const LinearLora& lora) {
   return {linear.weight, linear.transposed_weight};
 }
 
-at::Tensor BaseForward(const at::Tensor& x, const UsedWeight& used, const at::Tensor& bias) {
-  if (used.transposed.defined() && at::get_num_threads() == 1) return KernelMatMul(x, used.transposed, bias);
+at::Tensor EmptyOutput(const at::Tensor& x, const UsedWeight& used) {
   std::vector<int64_t> shape = x.sizes().vec();
   shape.back() = used.weight.size(0);
+  return at::empty(shape, x.options());
+}
+
+at::Tensor BaseForward(const at::Tensor& x, const UsedWeight& used, const at::Tensor& bias) {
+  if (used.transposed.defined() && at::get_num_threads() == 1) return KernelMatMul(x, used.transposed, bias);
+  at::Tensor y = EmptyOutput(x, used);
   const int64_t rows_of_sample = x.dim() > 2 ? x.size(-2) : 1;
-  if (x.size(0) == 1 || rows_of_sample >= kFewRows) return at::addmm(bias, Rows(x), used.weight.t()).view(shape);
-  at::Tensor y = at::empty(shape, x.options());
+  if (x.size(0) == 1 || rows_of_sample >= kFewRows) {
+    at::Tensor rows = y.view({-1, y.size(-1)});
+    at::addmm_out(rows, bias, Rows(x), used.weight.t());
+    return y;
+  }
   for (int64_t sample = 0; sample < x.size(0); ++sample) {
     at::Tensor rows = y[sample].view({-1, y.size(-1)});
     at::addmm_out(rows, bias, Rows(x[sample]), used.weight.t());
@@ -101,8 +109,9 @@ constexpr int64_t kRowGrain = 64;
 
 // The adapter's part of a layer: in f32 by LibTorch, or in bfloat16 by kernels.
 //
-// y += scale * (x A^T) B^T, part by part. Returns what the backward pass wants back as `h`; undefined for LibTorch.
-at::Tensor AddLora(const at::Tensor& x, const LinearLora& lora, at::Tensor& y) {
+// y += scale * (x A^T) B^T, part by part, unless only the gradient is wanted. Returns what the backward pass wants back
+// as `h`; undefined for LibTorch.
+at::Tensor AddLora(const at::Tensor& x, const LinearLora& lora, at::Tensor& y, bool needs_value = true) {
   at::Tensor y_rows = y.view({-1, y.size(-1)});
   if (lora.packed != nullptr) {
     const kernels::Bf16Lora& packed = *lora.packed;
@@ -112,10 +121,11 @@ at::Tensor AddLora(const at::Tensor& x, const LinearLora& lora, at::Tensor& y) {
     ParallelFor(0, h.size(0), kRowGrain, [&](int64_t begin, int64_t end) {
       Bf16* h_rows = Write(h) + begin * packed.stacked_rank();
       packed.Down(end - begin, Read(x_rows) + begin * packed.in(), h_rows);
-      packed.Up(end - begin, h_rows, Write(y_rows) + begin * columns, columns);
+      if (needs_value) packed.Up(end - begin, h_rows, Write(y_rows) + begin * columns, columns);
     });
     return h;
   }
+  if (!needs_value) return {};
   const int64_t rank = lora.B.size(1);
   const at::Tensor h = Rows(x).to(at::kFloat).mm(lora.A.t());
   ForEachPart(lora.parts, rank, [&](const LoraPart& part, PartView at) {
@@ -205,11 +215,12 @@ class LoraLinearFunction : public torch::autograd::Function<LoraLinearFunction> 
  public:
   // A and B are those of `lora`, absent where it has none: autograd looks at the arguments alone.
   static at::Tensor forward(AutogradContext* context, const at::Tensor& x, const std::optional<at::Tensor>& A,
-                            const std::optional<at::Tensor>& B, const FrozenLinear& linear, const LinearLora& lora) {
+                            const std::optional<at::Tensor>& B, const FrozenLinear& linear, const LinearLora& lora,
+                            bool needs_value) {
     const UsedWeight used = WeightOf(linear, lora);
-    at::Tensor y = BaseForward(x, used, linear.bias);
-    at::Tensor h;
-    if (!lora.folded_weight.defined() && A.has_value()) h = AddLora(x, lora, y);
+    at::Tensor y = needs_value ? BaseForward(x, used, linear.bias) : EmptyOutput(x, used);
+    at::Tensor h;  // the backward pass needs it even if nobody needs y
+    if (!lora.folded_weight.defined() && A.has_value()) h = AddLora(x, lora, y, needs_value);
     // Without an adapter the gradient needs no x.
     context->save_for_backward(
         {A.has_value() ? x : at::Tensor(), A.value_or(at::Tensor()), B.value_or(at::Tensor()), used.weight, h});
@@ -235,22 +246,35 @@ class LoraLinearFunction : public torch::autograd::Function<LoraLinearFunction> 
                            ? Bf16LoraBackward(x, saved[4], dy, *lora.packed, dx)
                            : FloatLoraBackward(x, A, B, dy, lora.parts, lora.scale, lora.is_folded, dx);
     }
-    return {dx.defined() ? dx.view(shape) : dx, lora_gradients.A, lora_gradients.B, {}, {}};
+    return {dx.defined() ? dx.view(shape) : dx, lora_gradients.A, lora_gradients.B, {}, {}, {}};
   }
 };
 
 }  // namespace
 
-at::Tensor Linear(const FrozenLinear& linear, const at::Tensor& x, const LinearLora* lora) {
+namespace {
+
+const LinearLora& OrNone(const LinearLora* lora) {
   static const LinearLora kNone;
-  const LinearLora& used = lora == nullptr ? kNone : *lora;
+  return lora == nullptr ? kNone : *lora;
+}
+
+}  // namespace
+
+at::Tensor Linear(const FrozenLinear& linear, const at::Tensor& x, const LinearLora* lora) {
+  const LinearLora& used = OrNone(lora);
   const bool trains = used.A.defined() && used.A.requires_grad();
   if (at::GradMode::is_enabled() && (x.requires_grad() || trains)) {
-    return LoraLinearFunction::apply(x, IfDefined(used.A), IfDefined(used.B), linear, used);
+    return LoraLinearFunction::apply(x, IfDefined(used.A), IfDefined(used.B), linear, used, /*needs_value=*/true);
   }
   at::Tensor y = BaseForward(x, WeightOf(linear, used), linear.bias);
   if (!used.folded_weight.defined() && used.A.defined()) AddLora(x, used, y);
   return y;
+}
+
+at::Tensor LinearForGradient(const FrozenLinear& linear, const at::Tensor& x, const LinearLora* lora) {
+  const LinearLora& used = OrNone(lora);
+  return LoraLinearFunction::apply(x, IfDefined(used.A), IfDefined(used.B), linear, used, /*needs_value=*/false);
 }
 
 void FoldLora(const FrozenLinear& linear, LinearLora& lora) {

@@ -45,6 +45,10 @@ struct LinearLora {
 // x [..., in] contiguous to [..., sum of widths]. Gradients flow to x, A and B. `lora` may be null.
 at::Tensor Linear(const FrozenLinear& linear, const at::Tensor& x, const LinearLora* lora = nullptr);
 
+// Records the same for the backward pass but leaves the values out (they are anything): for activations computed again
+// where nothing reads this one.
+at::Tensor LinearForGradient(const FrozenLinear& linear, const at::Tensor& x, const LinearLora* lora = nullptr);
+
 // Sets the folded weights: W + scale * B A, computed in f32, in W's type.
 void FoldLora(const FrozenLinear& linear, LinearLora& lora);
 

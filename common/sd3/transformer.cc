@@ -11,81 +11,11 @@
 #include "common/nn/fused_ops.h"
 #include "common/nn/weight_binder.h"
 #include "common/sd3/transformer_adapter.h"
+#include "common/sd3/transformer_block.h"
 #include "common/sd3/transformer_weights.h"
 
 namespace flowawr {
 namespace {
-
-// Hands out the vectors [batch, dim] of the stacked AdaLN projections in the order in which they are stacked.
-class Modulation {
- public:
-  Modulation(const at::Tensor& stacked, int64_t dim) : chunks_(stacked.split(dim, 1)) {}
-
-  const at::Tensor& Next() { return chunks_.at(next_++); }
-
- private:
-  std::vector<at::Tensor> chunks_;
-  size_t next_ = 0;
-};
-
-struct ShiftScaleGate {
-  explicit ShiftScaleGate(Modulation& modulation)
-      : shift(modulation.Next()), scale(modulation.Next()), gate(modulation.Next()) {}
-
-  at::Tensor shift, scale, gate;
-};
-
-// AdaLayerNormContinuous: the scale comes first.
-struct ScaleShift {
-  explicit ScaleShift(Modulation& modulation) : scale(modulation.Next()), shift(modulation.Next()) {}
-
-  at::Tensor scale, shift;
-};
-
-at::Tensor Modulate(const at::Tensor& x, const ShiftScaleGate& m) { return LayerNormModulate(x, m.shift, m.scale); }
-at::Tensor Modulate(const at::Tensor& x, const ScaleShift& m) { return LayerNormModulate(x, m.shift, m.scale); }
-
-at::Tensor FeedForward(const FeedForwardWeights& ff, const ActiveAdapter& linear, const at::Tensor& x) {
-  return linear(ff.out, GeluTanh(linear(ff.in, x)));
-}
-
-// One block of MMDiT or MMDiT-X: both streams go through it in place.
-void RunBlock(const JointBlock& block, const ActiveAdapter& linear, int64_t heads, Modulation& modulation,
-              at::Tensor& image, at::Tensor& text) {
-  const ShiftScaleGate attention(modulation);
-  const ShiftScaleGate mlp(modulation);
-  at::Tensor self_attended;
-  at::Tensor self_gate;
-  if (block.dual) {
-    const ShiftScaleGate dual(modulation);
-    self_attended = SelfAttention(
-        {linear(block.dual->qkv, Modulate(image, dual)), true, block.dual->norm.q, block.dual->norm.k}, heads);
-    self_gate = dual.gate;
-  }
-
-  const auto join = [&](const at::Tensor& text_in) {
-    return JointAttention(
-        {linear(block.qkv, Modulate(image, attention)), true, block.norm.q, block.norm.k},
-        {linear(block.context_qkv, text_in), !block.context_pre_only, block.context_norm.q, block.context_norm.k},
-        heads);
-  };
-  const auto finish_image = [&](const at::Tensor& attended) {
-    image = GatedResidual(image, attention.gate, linear(block.to_out, attended));
-    if (block.dual) image = GatedResidual(image, self_gate, linear(block.dual->to_out, self_attended));
-    image = GatedResidual(image, mlp.gate, FeedForward(block.ff, linear, Modulate(image, mlp)));
-  };
-
-  if (block.context_pre_only) {
-    finish_image(join(Modulate(text, ScaleShift(modulation))).first);
-    return;
-  }
-  const ShiftScaleGate text_attention(modulation);
-  const ShiftScaleGate text_mlp(modulation);
-  const auto [image_attended, text_attended] = join(Modulate(text, text_attention));
-  finish_image(image_attended);
-  text = GatedResidual(text, text_attention.gate, linear(block.context_to_out, text_attended));
-  text = GatedResidual(text, text_mlp.gate, FeedForward(block.context_ff, linear, Modulate(text, text_mlp)));
-}
 
 // Rows that are one row expanded become that one row, so that what depends on it is computed once.
 at::Tensor OnceIfShared(const at::Tensor& x) { return x.size(0) > 1 && x.stride(0) == 0 ? x.narrow(0, 0, 1) : x; }
@@ -165,7 +95,8 @@ absl::StatusOr<BoundAdapter> Transformer::BindMerged(const LoraAdapter& adapter)
   return bound;
 }
 
-at::Tensor Transformer::Forward(const TransformerInput& input, const BoundAdapter* adapter) const {
+at::Tensor Transformer::Forward(const TransformerInput& input, const BoundAdapter* adapter,
+                                int64_t checkpointed_blocks) const {
   const Weights& w = *weights_;
   const int64_t batch = input.latents.size(0);
   const int64_t h = input.latents.size(2) / w.config.patch_size;
@@ -197,10 +128,14 @@ at::Tensor Transformer::Forward(const TransformerInput& input, const BoundAdapte
       linear(w.pooled_out, Silu(linear(w.pooled_in, OnceIfShared(input.pooled_prompt_embeds).to(dtype))));
   Modulation modulation(linear(w.modulation, Silu(time + pooled)), w.config.inner_dim());
 
+  int64_t index = 0;
   for (const JointBlock& block : w.blocks) {
-    RunBlock(block, linear, w.config.num_attention_heads, modulation, image, text);
+    const bool is_checkpointed = index++ < checkpointed_blocks && at::GradMode::is_enabled();
+    (is_checkpointed ? RunCheckpointedBlock : RunBlock)(block, linear, w.config.num_attention_heads, modulation,
+                                                        {image, text});
   }
-  const at::Tensor out = linear(w.proj_out, Modulate(image, ScaleShift(modulation)));
+  const at::Tensor scale = modulation.Next();  // AdaLayerNormContinuous: the scale comes first
+  const at::Tensor out = linear(w.proj_out, LayerNormModulate(image, /*shift=*/modulation.Next(), scale));
   return Unpatchify(out, h, columns, w.config.patch_size).to(at::kFloat);
 }
 

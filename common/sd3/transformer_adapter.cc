@@ -44,6 +44,8 @@ void SetMatrices(const BoundAdapterState::Site& site, int64_t rank, const at::Te
   lora.B = b.view({-1, rank});
 }
 
+bool IsTrained(const LinearLora& lora) { return lora.A.defined() && lora.A.requires_grad(); }
+
 }  // namespace
 
 ActiveAdapter::ActiveAdapter(const BoundAdapterState* bound) {
@@ -66,9 +68,41 @@ ActiveAdapter::ActiveAdapter(const BoundAdapterState* bound) {
   }
 }
 
-at::Tensor ActiveAdapter::operator()(const FrozenLinear& linear, const at::Tensor& x) const {
+const LinearLora* ActiveAdapter::Find(const FrozenLinear& linear) const {
   const auto found = by_linear_.find(&linear);
-  return Linear(linear, x, found == by_linear_.end() ? nullptr : &found->second);
+  return found == by_linear_.end() ? nullptr : &found->second;
+}
+
+at::Tensor ActiveAdapter::operator()(const FrozenLinear& linear, const at::Tensor& x) const {
+  return Linear(linear, x, Find(linear));
+}
+
+at::Tensor ActiveAdapter::ForGradient(const FrozenLinear& linear, const at::Tensor& x) const {
+  return LinearForGradient(linear, x, Find(linear));
+}
+
+std::vector<at::Tensor> ActiveAdapter::TrainedMatrices(const std::vector<const FrozenLinear*>& linears) const {
+  std::vector<at::Tensor> matrices;
+  for (const FrozenLinear* linear : linears) {
+    const LinearLora* lora = Find(*linear);
+    if (lora != nullptr && IsTrained(*lora)) matrices.insert(matrices.end(), {lora->A, lora->B});
+  }
+  return matrices;
+}
+
+ActiveAdapter ActiveAdapter::WithMatrices(const std::vector<const FrozenLinear*>& linears,
+                                          const std::vector<at::Tensor>& matrices) const {
+  ActiveAdapter replaced(nullptr);
+  size_t next = 0;
+  for (const FrozenLinear* linear : linears) {
+    const LinearLora* lora = Find(*linear);
+    if (lora == nullptr) continue;
+    LinearLora& entry = replaced.by_linear_.emplace(linear, *lora).first->second;
+    if (!IsTrained(*lora)) continue;
+    entry.A = matrices[next++];
+    entry.B = matrices[next++];
+  }
+  return replaced;
 }
 
 absl::StatusOr<std::shared_ptr<const LoraLayout>> LayoutFor(const std::vector<const FrozenLinear*>& linears,

@@ -31,7 +31,19 @@ class ActiveAdapter {
 
   at::Tensor operator()(const FrozenLinear& linear, const at::Tensor& x) const;
 
+  // See LinearForGradient.
+  at::Tensor ForGradient(const FrozenLinear& linear, const at::Tensor& x) const;
+
+  // The matrices of `linears` that gradients are wanted of: A, then B, of one after another.
+  std::vector<at::Tensor> TrainedMatrices(const std::vector<const FrozenLinear*>& linears) const;
+
+  // The same adapter with other tensors in their place, of the same values.
+  ActiveAdapter WithMatrices(const std::vector<const FrozenLinear*>& linears,
+                             const std::vector<at::Tensor>& matrices) const;
+
  private:
+  const LinearLora* Find(const FrozenLinear& linear) const;
+
   std::unordered_map<const FrozenLinear*, LinearLora> by_linear_;
 };
 

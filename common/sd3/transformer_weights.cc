@@ -98,13 +98,18 @@ void Transformer::Weights::Bind(WeightBinder& binder) {
   proj_out = TakeLinear(binder, dim, {{"proj_out", patch * patch * config.out_channels}});
 }
 
+std::vector<const FrozenLinear*> JointBlock::AdaptableLinears() const {
+  std::vector<const FrozenLinear*> linears = {&qkv,   &to_out, &unused_context_q, &context_qkv,   &context_to_out,
+                                              &ff.in, &ff.out, &context_ff.in,    &context_ff.out};
+  if (dual) linears.insert(linears.end(), {&dual->qkv, &dual->to_out});
+  return linears;
+}
+
 std::vector<const FrozenLinear*> Transformer::Weights::AdaptableLinears() const {
   std::vector<const FrozenLinear*> linears;
   for (const JointBlock& block : blocks) {
-    linears.insert(linears.end(),
-                   {&block.qkv, &block.to_out, &block.unused_context_q, &block.context_qkv, &block.context_to_out,
-                    &block.ff.in, &block.ff.out, &block.context_ff.in, &block.context_ff.out});
-    if (block.dual) linears.insert(linears.end(), {&block.dual->qkv, &block.dual->to_out});
+    const std::vector<const FrozenLinear*> of_block = block.AdaptableLinears();
+    linears.insert(linears.end(), of_block.begin(), of_block.end());
   }
   return linears;
 }

@@ -48,6 +48,9 @@ struct JointBlock {
   FeedForwardWeights context_ff;
   // In a context_pre_only block: never computed with, but there in diffusers' model and therefore in its adapters.
   FrozenLinear unused_context_q;
+
+  // Those that an adapter may change, in the order of an adapter's layout. Absent ones have no weight.
+  std::vector<const FrozenLinear*> AdaptableLinears() const;
 };
 
 struct Transformer::Weights {
