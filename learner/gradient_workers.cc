@@ -211,7 +211,7 @@ struct GradientWorkers::Job {
       if (old) input.v_old = transformer.Forward(model_input, &*old);
       if (kl_beta > 0) input.v_ref = transformer.Forward(model_input, nullptr);
     }
-    input.v_theta = transformer.Forward(model_input, &current);
+    input.v_theta = transformer.Forward(model_input, &current, config.train().checkpointed_blocks());
     if (!old) input.v_old = input.v_theta.detach();
 
     const LossOutput output = FlowAwrLoss(input, kl_beta);
@@ -247,9 +247,11 @@ absl::StatusOr<BatchGradient> GradientWorkers::Compute(
     if (!is_new) continue;
     const LoraAdapter* adapter = old_adapter(entry->first);
     if (adapter == nullptr) continue;
-    absl::StatusOr<BoundAdapter> merged = transformer_->BindMerged(*adapter);
-    if (!merged.ok()) return merged.status();
-    entry->second = *std::move(merged);
+    // As the current adapter is bound: in bfloat16 a merged one would round differently, and v_theta would be pulled
+    // towards the difference. It also needs no copy of the layers.
+    absl::StatusOr<BoundAdapter> old_bound = transformer_->Bind(*adapter);
+    if (!old_bound.ok()) return old_bound.status();
+    entry->second = *std::move(old_bound);
   }
 
   BatchGradient total;

@@ -20,6 +20,7 @@ v1::RunConfig WithoutWhatMayDiffer(v1::RunConfig config) {
   config.mutable_train()->clear_updates();
   config.mutable_train()->clear_target_reward();
   config.mutable_train()->clear_threads();
+  config.mutable_train()->clear_checkpointed_blocks();
   config.mutable_rollout()->clear_lease_timeout_s();
   config.mutable_rollout()->clear_max_attempts();
   for (v1::RewardTerm& term : *config.mutable_rewards()->mutable_terms()) {

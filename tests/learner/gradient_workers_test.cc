@@ -169,6 +169,14 @@ TEST_F(GradientWorkersTest, GivesTheSameBitsForAnyNumberOfThreadsAndEveryTime) {
   }
 }
 
+TEST_F(GradientWorkersTest, CheckpointedBlocksGiveTheSameBits) {
+  const at::Tensor kept = Compute().gradient;
+  config_.mutable_train()->set_checkpointed_blocks(2);
+  EXPECT_TRUE(Compute().gradient.equal(kept));
+  config_.mutable_train()->set_checkpointed_blocks(99);
+  EXPECT_TRUE(Compute().gradient.equal(kept));
+}
+
 TEST_F(GradientWorkersTest, OneSetOfWorkersComputesManyUpdatesWithFreshNoise) {
   GradientWorkers workers(transformer_, config_, kSigmas);
   const auto first = workers.Compute(kUpdate, batch_, energies_, current_, OldAdapter(), never_);
