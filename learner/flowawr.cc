@@ -1,8 +1,11 @@
 #include "learner/flowawr.h"
 
+#include <torch/csrc/autograd/custom_function.h>
 #include <torch/types.h>
 
+#include <algorithm>
 #include <cmath>
+#include <vector>
 
 namespace flowawr {
 namespace {
@@ -84,20 +87,75 @@ BatchEnergies CombineRewards(const at::Tensor& rewards, const std::vector<double
   return batch;
 }
 
+namespace {
+
+using torch::autograd::AutogradContext;
+using torch::autograd::variable_list;
+
+// Elements of the latents that are worked on at a time: what the formulas need on the way is never more than this.
+constexpr int64_t kLossElements = int64_t{1} << 18;
+
+// Rows [begin, begin + rows) of the loss, and its gradient with respect to v_theta.
+struct LossRows {
+  at::Tensor policy, kl;  // [rows]
+  at::Tensor gradient;    // [rows, C, H, W]
+};
+LossRows ComputeLoss(const LossInput& input, double kl_beta, int64_t begin, int64_t rows) {
+  const auto of = [&](const at::Tensor& x) { return x.detach().narrow(0, begin, rows); };
+  const at::Tensor t = of(input.sigma).view({-1, 1, 1, 1});
+  const at::Tensor energy = of(input.energy).view({-1, 1, 1, 1});
+  const at::Tensor x_t = of(input.x_t), x0 = of(input.x0);
+
+  const at::Tensor x0_old = x_t - t * of(input.v_old);
+  const at::Tensor target = x0_old + energy * (x0 - x0_old);
+  const at::Tensor x0_theta = x_t - t * of(input.v_theta);
+
+  const at::Tensor scale = MeanOverDims((x0_theta - x0).abs()).clamp_min(kLossScaleMin);
+  const at::Tensor error = x0_theta - target;
+  const double dims = static_cast<double>(error[0].numel());
+  LossRows loss{.policy = MeanOverDims(error.square()) / scale,
+                .kl = at::zeros_like(scale),
+                .gradient = error * (-2 / dims * t / scale.view({-1, 1, 1, 1}))};
+  if (!input.v_ref.defined()) return loss;
+
+  const at::Tensor drift = of(input.v_theta) - of(input.v_ref);
+  loss.kl = MeanOverDims(drift.square());
+  loss.gradient.add_(drift, 2 * kl_beta / dims);
+  return loss;
+}
+
+// Keeps the gradient alone for the backward pass.
+class FlowAwrLossFunction : public torch::autograd::Function<FlowAwrLossFunction> {
+ public:
+  static variable_list forward(AutogradContext* context, const at::Tensor& v_theta, const LossInput& input,
+                               double kl_beta) {
+    const int64_t rows = v_theta.size(0);
+    const int64_t rows_at_once = std::max<int64_t>(1, kLossElements / v_theta[0].numel());
+    at::Tensor gradient = at::empty_like(v_theta, at::MemoryFormat::Contiguous);
+    std::vector<at::Tensor> policy, kl;
+    for (int64_t begin = 0; begin < rows; begin += rows_at_once) {
+      const int64_t count = std::min(rows_at_once, rows - begin);
+      const LossRows loss = ComputeLoss(input, kl_beta, begin, count);
+      gradient.narrow(0, begin, count).copy_(loss.gradient);
+      policy.push_back(loss.policy);
+      kl.push_back(loss.kl);
+    }
+    context->save_for_backward({gradient});
+    const at::Tensor policy_rows = at::cat(policy), kl_rows = at::cat(kl);
+    context->mark_non_differentiable({policy_rows, kl_rows});
+    return {policy_rows + kl_beta * kl_rows, policy_rows, kl_rows};
+  }
+
+  static variable_list backward(AutogradContext* context, const variable_list& gradients) {
+    return {context->get_saved_variables()[0] * gradients[0].view({-1, 1, 1, 1}), {}, {}};
+  }
+};
+
+}  // namespace
+
 LossOutput FlowAwrLoss(const LossInput& input, double kl_beta) {
-  const at::Tensor t = input.sigma.view({-1, 1, 1, 1});
-  const at::Tensor energy = input.energy.view({-1, 1, 1, 1});
-
-  const at::Tensor x0_old = input.x_t - t * input.v_old;
-  const at::Tensor target = x0_old + energy * (input.x0 - x0_old);
-  const at::Tensor x0_theta = input.x_t - t * input.v_theta;
-
-  const at::Tensor scale = MeanOverDims((x0_theta.detach() - input.x0).abs()).clamp_min(kLossScaleMin);
-  const at::Tensor policy = MeanOverDims((x0_theta - target).square()) / scale;
-  if (!input.v_ref.defined()) return {policy, policy.detach(), at::zeros_like(input.sigma)};
-
-  const at::Tensor kl = MeanOverDims((input.v_theta - input.v_ref).square());
-  return {policy + kl_beta * kl, policy.detach(), kl.detach()};
+  const variable_list out = FlowAwrLossFunction::apply(input.v_theta, input, kl_beta);
+  return {.loss = out[0], .policy = out[1], .kl = out[2]};
 }
 
 }  // namespace flowawr
