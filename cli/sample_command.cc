@@ -1,29 +1,33 @@
 #include "cli/sample_command.h"
 
 #include <ATen/Parallel.h>
-#include <unistd.h>
 
 #include <CLI/CLI.hpp>
-#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <exception>
 #include <filesystem>
+#include <map>
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <system_error>
 #include <utility>
 #include <vector>
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "cli/interrupt.h"
+#include "cli/latents_file.h"
 #include "cli/run_folder.h"
 #include "cli/sample_images.h"
+#include "cli/sample_progress.h"
 #include "common/base/file.h"
 #include "common/base/status.h"
 #include "common/config/prompts.h"
 #include "common/process/exit_code.h"
+#include "common/sd3/latent_shape.h"
+#include "common/sd3/model_folder.h"
 
 namespace flowawr {
 namespace {
@@ -34,21 +38,28 @@ constexpr char kFooter[] = R"(Examples:
   flowawr sample runs/tiny-ocr --prompt 'a sign that says "CAT"'
   flowawr sample runs/tiny-ocr --base --prompts models/tiny-sd3/prompts/heldout.txt --out before
   flowawr sample --model models/tiny-sd3 --height 32 --width 64 --prompt 'a sign that says "DOG"' --count 4
-  flowawr sample --model stable-diffusion-3.5-medium --adapter runs/sd35/export/peft --dtype bfloat16 --prompt 'a cat'
+  flowawr sample --model stable-diffusion-3.5-medium --dtype bfloat16 --adapter runs/sd35/export/peft \
+      --prompt 'a cat' --guidance 4.5 --negative-prompt blurry --height 768 --width 1024
 
 A run gives its model, picture size, evaluation solver and steps, and its average policy: the exported one, else the
-newest checkpoint's. The same command gives the same bytes; every PNG carries what made it as text. OUT/grid.png shows
-them all.)";
+newest checkpoint's. The same command gives the same bytes, and an image does not depend on --batch; every PNG carries
+what made it as text. OUT/grid.png shows them all. Ctrl-C keeps what is done.
+
+To compare with another program, give both the same noise: --latents takes a safetensors file with one tensor
+[images, channels, height / 8, width / 8] (8 is the VAE's factor), --save-latents writes what the solver ends with.)";
 
 constexpr int64_t kMostGridPixels = int64_t{1} << 26;
 constexpr int kGridGap = 4;
 
 struct Arguments {
-  std::string run_dir, model, adapter, prompts_file, out = "samples", solver, dtype;
+  std::string run_dir, model, adapter, prompts_file, out = "samples", solver, dtype, latents, save_latents;
   std::vector<std::string> prompts;
+  std::optional<std::string> negative_prompt;
+  std::optional<int> count;
   bool base = false;
   uint64_t seed = 1;
-  int steps = 0, height = 0, width = 0, count = 1, threads = 0;
+  double guidance = 1;
+  int steps = 0, height = 0, width = 0, batch = 0, threads = 0;
 };
 
 // Every choice made, from the arguments or from the run.
@@ -69,6 +80,10 @@ absl::Status AddPrompts(const Arguments& arguments, SampleRequest* request) {
   }
   if (request->prompts.empty())
     return absl::InvalidArgumentError("nothing to draw: give --prompt TEXT, or --prompts FILE with one prompt a line");
+  if (arguments.negative_prompt.has_value() && arguments.guidance == 1)
+    return absl::InvalidArgumentError("a negative prompt needs guidance: give --guidance SCALE above 1 too, like 4.5");
+  request->negative_prompt = arguments.negative_prompt.value_or("");
+  request->guidance = arguments.guidance;
   return absl::OkStatus();
 }
 
@@ -95,29 +110,47 @@ absl::Status AddRun(const Arguments& arguments, Plan* plan) {
   return absl::OkStatus();
 }
 
+// Initial noise from a file also says how many images of which size are wanted, as far as nobody else does.
+absl::Status AddNoise(const Arguments& arguments, const PictureSizes& sizes, SampleRequest* request) {
+  if (arguments.latents.empty()) return absl::OkStatus();
+  FLOWAWR_ASSIGN_OR_RETURN(request->noise, ReadLatentsFile(arguments.latents));
+  if (arguments.height == 0) request->height = static_cast<int>(request->noise.size(2)) * sizes.vae_downscale;
+  if (arguments.width == 0) request->width = static_cast<int>(request->noise.size(3)) * sizes.vae_downscale;
+  if (arguments.count.has_value()) return absl::OkStatus();
+  const int64_t images = request->noise.size(0), prompts = static_cast<int64_t>(request->prompts.size());
+  if (images % prompts != 0)
+    return absl::InvalidArgumentError(absl::StrCat(arguments.latents, ": latents of ", images, " images for ", prompts,
+                                                   " prompts: the number must be a multiple, or give --count ", images,
+                                                   " if all prompts are to share them"));
+  request->count = static_cast<int>(images / prompts);
+  return absl::OkStatus();
+}
+
+// Reads small files only: a mistake is told before any weight is loaded.
 absl::StatusOr<Plan> MakePlan(const Arguments& arguments) {
   Plan plan;
-  FLOWAWR_RETURN_IF_ERROR(AddPrompts(arguments, &plan.request));
+  SampleRequest& request = plan.request;
+  FLOWAWR_RETURN_IF_ERROR(AddPrompts(arguments, &request));
   if (arguments.run_dir.empty() && arguments.model.empty())
     return absl::InvalidArgumentError("name a run directory, or --model FOLDER (a diffusers folder)");
   if (!arguments.run_dir.empty()) FLOWAWR_RETURN_IF_ERROR(AddRun(arguments, &plan));
   if (!arguments.model.empty()) plan.model = arguments.model;
   if (!arguments.adapter.empty()) plan.peft_folder = arguments.adapter;
   if (!arguments.dtype.empty()) plan.options.dtype = arguments.dtype == "bfloat16" ? at::kBFloat16 : at::kFloat;
-  if (const auto solver = SolverFromName(arguments.solver)) plan.request.solver = *solver;
-  if (arguments.steps > 0) plan.request.steps = arguments.steps;
-  if (arguments.height > 0) plan.request.height = arguments.height;
-  if (arguments.width > 0) plan.request.width = arguments.width;
-  plan.request.count = arguments.count;
-  plan.request.seed = arguments.seed;
+  if (const auto solver = SolverFromName(arguments.solver)) request.solver = *solver;
+  if (arguments.steps > 0) request.steps = arguments.steps;
+  if (arguments.height > 0) request.height = arguments.height;
+  if (arguments.width > 0) request.width = arguments.width;
+  request.count = arguments.count.value_or(1);
+  request.seed = arguments.seed;
+  request.batch = arguments.batch;
+  FLOWAWR_RETURN_IF_ERROR(CheckModelFolder(plan.model));
+  FLOWAWR_ASSIGN_OR_RETURN(const PictureSizes sizes, ReadPictureSizes(plan.model));
+  FLOWAWR_RETURN_IF_ERROR(AddNoise(arguments, sizes, &request));
+  if (request.height == 0) request.height = sizes.UsualSide();
+  if (request.width == 0) request.width = sizes.UsualSide();
+  FLOWAWR_RETURN_IF_ERROR(sizes.LatentShapeFor(request.height, request.width).status());
   return plan;
-}
-
-// What a model folder alone tells: the square its position table was made for.
-void FillInSize(const Pipeline& pipeline, SampleRequest* request) {
-  const int side = static_cast<int>(pipeline.transformer().config().sample_size) * pipeline.vae().downscale();
-  if (request->height == 0) request->height = side;
-  if (request->width == 0) request->width = side;
 }
 
 absl::StatusOr<std::optional<BoundAdapter>> BindPlanned(const Pipeline& pipeline, const Plan& plan) {
@@ -129,59 +162,96 @@ absl::StatusOr<std::optional<BoundAdapter>> BindPlanned(const Pipeline& pipeline
   return bound;
 }
 
-// One line that is written over on a terminal; silent elsewhere.
-class Progress {
+SampleSource SourceOf(const Arguments& arguments, const Plan& plan) {
+  SampleSource source{.model = plan.model,
+                      .dtype = plan.options.dtype == at::kBFloat16 ? "bfloat16" : "float32",
+                      .noise_file = arguments.latents};
+  if (const std::string& adapter = plan.peft_folder.empty() ? plan.adapter_file : plan.peft_folder; !adapter.empty())
+    source.adapters.push_back(adapter);
+  return source;
+}
+
+// What is drawn, as files: every image at once, the rest by Finish().
+class Output {
  public:
-  explicit Progress(size_t images) : images_(images), is_terminal_(isatty(STDERR_FILENO) != 0) {}
-  ~Progress() {
-    if (is_terminal_ && done_ > 0) std::fputc('\n', stderr);
+  Output(const Arguments& arguments, const SampleRequest& request, SampleSource source)
+      : arguments_(arguments), request_(request), source_(std::move(source)) {}
+
+  size_t images() const { return images_; }
+
+  absl::Status Take(SampledImage sampled) {
+    FLOWAWR_ASSIGN_OR_RETURN(
+        const std::string png,
+        EncodePng(sampled.image, ImageMetadata(request_, source_, sampled.prompt, sampled.sample)));
+    FLOWAWR_RETURN_IF_ERROR(
+        WriteFileAtomically(absl::StrCat(arguments_.out, "/", SampleFileName(sampled.prompt, sampled.sample)), png));
+    ++images_;
+    const int64_t cell = int64_t{request_.height + kGridGap} * (request_.width + kGridGap);
+    if (cell * static_cast<int64_t>(grid_.size() + 1) <= kMostGridPixels) grid_.push_back(std::move(sampled.image));
+    if (!arguments_.save_latents.empty()) latents_.push_back(std::move(sampled.latents));
+    return absl::OkStatus();
   }
-  void Add() {
-    ++done_;
-    if (is_terminal_) std::fprintf(stderr, "\r%zu of %zu images", done_, images_);
+
+  // Of the images that were taken, be they all or not.
+  absl::Status Finish() const {
+    if (images_ == 0) return absl::OkStatus();
+    FLOWAWR_RETURN_IF_ERROR(WriteGrid());
+    if (latents_.empty()) return absl::OkStatus();
+    std::map<std::string, std::string> metadata = RequestMetadata(request_, source_);
+    metadata["prompts"] = nlohmann::json(request_.prompts).dump();
+    metadata["count"] = absl::StrCat(request_.count);
+    return WriteLatentsFile(arguments_.save_latents, latents_, metadata);
   }
 
  private:
-  size_t images_;
-  bool is_terminal_;
-  size_t done_ = 0;
+  absl::Status WriteGrid() const {
+    const int columns =
+        request_.count > 1 ? request_.count : static_cast<int>(std::ceil(std::sqrt(static_cast<double>(grid_.size()))));
+    FLOWAWR_ASSIGN_OR_RETURN(const std::string png, EncodePng(Grid(grid_, columns, kGridGap)));
+    return WriteFileAtomically(arguments_.out + "/grid.png", png);
+  }
+
+  const Arguments& arguments_;
+  const SampleRequest& request_;
+  const SampleSource source_;
+  std::vector<Image> grid_;
+  std::vector<at::Tensor> latents_;
+  size_t images_ = 0;
 };
 
-absl::Status WriteGrid(const std::vector<Image>& images, const SampleRequest& request, const std::string& file) {
-  const int columns =
-      request.count > 1 ? request.count : static_cast<int>(std::ceil(std::sqrt(static_cast<double>(images.size()))));
-  FLOWAWR_ASSIGN_OR_RETURN(const std::string png, EncodePng(Grid(images, columns, kGridGap)));
-  return WriteFileAtomically(file, png);
-}
-
 absl::Status Sample(const Arguments& arguments) {
-  FLOWAWR_ASSIGN_OR_RETURN(Plan plan, MakePlan(arguments));
-  if (arguments.threads > 0) at::set_num_threads(arguments.threads);
-  FLOWAWR_ASSIGN_OR_RETURN(const std::unique_ptr<Pipeline> pipeline, Pipeline::Load(plan.model, plan.options));
-  FillInSize(*pipeline, &plan.request);
-  FLOWAWR_ASSIGN_OR_RETURN(const std::optional<BoundAdapter> adapter, BindPlanned(*pipeline, plan));
-  FLOWAWR_RETURN_IF_ERROR(MakeDirectories(arguments.out));
-
+  FLOWAWR_ASSIGN_OR_RETURN(const Plan plan, MakePlan(arguments));
   const SampleRequest& request = plan.request;
-  const std::string adapter_name = plan.peft_folder.empty() ? plan.adapter_file : plan.peft_folder;
-  const int64_t cell = int64_t{request.height + kGridGap} * (request.width + kGridGap);
-  Progress progress(request.prompts.size() * static_cast<size_t>(request.count));
-  std::vector<Image> grid;
-  size_t images = 0;
-  const auto take = [&](SampledImage sampled) -> absl::Status {
-    FLOWAWR_ASSIGN_OR_RETURN(
-        const std::string png,
-        EncodePng(sampled.image, SampleMetadata(request, sampled.prompt, sampled.sample, plan.model, adapter_name)));
-    FLOWAWR_RETURN_IF_ERROR(
-        WriteFileAtomically(absl::StrCat(arguments.out, "/", SampleFileName(sampled.prompt, sampled.sample)), png));
-    if (cell * static_cast<int64_t>(grid.size() + 1) <= kMostGridPixels) grid.push_back(std::move(sampled.image));
-    ++images;
-    progress.Add();
-    return absl::OkStatus();
+  FLOWAWR_RETURN_IF_ERROR(MakeDirectories(arguments.out));
+  if (arguments.threads > 0) at::set_num_threads(arguments.threads);
+  SampleProgress progress;
+  progress.Show(absl::StrCat("loading ", plan.model));
+  FLOWAWR_ASSIGN_OR_RETURN(const std::unique_ptr<Pipeline> pipeline, Pipeline::Load(plan.model, plan.options));
+  FLOWAWR_ASSIGN_OR_RETURN(const std::optional<BoundAdapter> adapter, BindPlanned(*pipeline, plan));
+  const auto show_encoding = [&](size_t done, size_t all) {
+    progress.Show(absl::StrCat("encoding prompt ", done + 1, " of ", all));
+    return true;
   };
-  FLOWAWR_RETURN_IF_ERROR(SampleImages(*pipeline, adapter.has_value() ? &*adapter : nullptr, request, take));
-  FLOWAWR_RETURN_IF_ERROR(WriteGrid(grid, request, arguments.out + "/grid.png"));
-  std::printf("%zu images in %s, all together in %s/grid.png\n", images, arguments.out.c_str(), arguments.out.c_str());
+  FLOWAWR_ASSIGN_OR_RETURN(const EncodedPrompts prompts, EncodePrompts(*pipeline, request, show_encoding));
+
+  const Interrupt interrupt;  // until here nothing is lost by ending at once
+  Output output(arguments, request, SourceOf(arguments, plan));
+  const absl::Status drawn = SampleImages(
+      *pipeline, adapter.has_value() ? &*adapter : nullptr, prompts, request,
+      [&](const SampleStep& step) {
+        if (!interrupt.came()) progress.ShowStep(step);
+        return !interrupt.came();
+      },
+      [&](SampledImage sampled) { return output.Take(std::move(sampled)); });
+  progress.Show("");
+  const absl::Status finished = output.Finish();
+  if (absl::IsCancelled(drawn))
+    return absl::CancelledError(
+        absl::StrCat("stopped: ", output.images(), " of ", request.images(), " images are in ", arguments.out));
+  FLOWAWR_RETURN_IF_ERROR(drawn);
+  FLOWAWR_RETURN_IF_ERROR(finished);
+  std::printf("%zu images in %s, all together in %s/grid.png\n", output.images(), arguments.out.c_str(),
+              arguments.out.c_str());
   return absl::OkStatus();
 }
 
@@ -193,35 +263,54 @@ absl::Status SampleWithoutThrowing(const Arguments& arguments) {
   }
 }
 
-}  // namespace
-
-void AddSampleCommand(CLI::App& app, int* exit_code) {
-  auto arguments = std::make_shared<Arguments>();
-  CLI::App* command = app.add_subcommand("sample", kDescription);
-  command->footer(kFooter);
+void AddWhat(CLI::App* command, Arguments* arguments) {
   command->add_option("RUN_DIR,--run-dir", arguments->run_dir, "a run, going on or over");
   command->add_option("--model", arguments->model, "a diffusers folder; with RUN_DIR, instead of the run's");
   CLI::Option* adapter = command->add_option("--adapter", arguments->adapter, "a PEFT folder; default: the run's");
   command->add_flag("--base", arguments->base, "without any adapter")->excludes(adapter);
   command->add_option("--prompt", arguments->prompts, "a prompt; may be repeated")->allow_extra_args(false);
   command->add_option("--prompts", arguments->prompts_file, "a file of prompts: one a line, or JSON lines");
-  command->add_option("--count", arguments->count, "images of each prompt")
-      ->check(CLI::Range(1, 1000))
-      ->capture_default_str();
-  command->add_option("--seed", arguments->seed, "fixes the noise")->capture_default_str();
+  command->add_option("--negative-prompt", arguments->negative_prompt, "what guidance leads away from; default: empty");
+  command->add_option("--count", arguments->count, "images of each prompt; default: 1, or what --latents has")
+      ->check(CLI::Range(1, 1000));
+}
+
+void AddHow(CLI::App* command, Arguments* arguments) {
+  CLI::Option* seed =
+      command->add_option("--seed", arguments->seed, "fixes the noise, whatever the batch")->capture_default_str();
+  command->add_option("--latents", arguments->latents, "safetensors file of initial noise, instead of a seed's")
+      ->excludes(seed);
   command->add_option("--solver", arguments->solver, "default: the run's evaluation solver, else euler")
       ->check(CLI::IsMember({SolverName(v1::EULER), SolverName(v1::DPM_SOLVER_PP_2M)}));
   command->add_option("--steps", arguments->steps, "default: the run's evaluation steps, else 40")
       ->check(CLI::Range(1, 1000));
+  command
+      ->add_option("--guidance", arguments->guidance, "scale of classifier-free guidance; 1: none, and twice as fast")
+      ->check(CLI::Range(1.0, 100.0))
+      ->capture_default_str();
   command->add_option("--height", arguments->height, "pixels; default: the run's, else the model's")
-      ->check(CLI::Range(16, 4096));
+      ->check(CLI::Range(1, 1 << 16));
   command->add_option("--width", arguments->width, "pixels; default: the run's, else the model's")
-      ->check(CLI::Range(16, 4096));
+      ->check(CLI::Range(1, 1 << 16));
+  command->add_option("--batch", arguments->batch, "images of one forward pass; default: 1024x1024 pixels' worth")
+      ->check(CLI::Range(1, 1024));
   command->add_option("--dtype", arguments->dtype, "of the weights; default: the run's, else float32")
       ->check(CLI::IsMember({"float32", "bfloat16"}));
   command->add_option("--threads", arguments->threads, "default: one a core")->check(CLI::Range(1, 1024));
+}
+
+}  // namespace
+
+void AddSampleCommand(CLI::App& app, int* exit_code) {
+  auto arguments = std::make_shared<Arguments>();
+  CLI::App* command = app.add_subcommand("sample", kDescription);
+  command->footer(kFooter);
+  AddWhat(command, arguments.get());
+  AddHow(command, arguments.get());
   command->add_option("--out", arguments->out, "folder, made if absent; files of the same names are replaced")
       ->capture_default_str();
+  command->add_option("--save-latents", arguments->save_latents,
+                      "safetensors file for the final latents of all images");
   command->callback([arguments, exit_code] { *exit_code = ReportAndExitCodeOf(SampleWithoutThrowing(*arguments)); });
 }
 

@@ -1,17 +1,20 @@
 #include "cli/sample_images.h"
 
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/full.h>
+#include <ATen/ops/cat.h>
 #include <ATen/ops/isfinite.h>
 #include <ATen/ops/stack.h>
 
 #include <algorithm>
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "absl/container/flat_hash_map.h"
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
 #include "common/base/file.h"
 #include "common/base/status.h"
 #include "common/base/version.h"
@@ -19,56 +22,138 @@
 #include "common/diffusion/sigmas.h"
 #include "common/diffusion/solver.h"
 #include "common/nn/lora_files.h"
+#include "common/sd3/guidance.h"
 #include "common/tensor/image_tensor.h"
 
 namespace flowawr {
 namespace {
 
-// What one batch may cost, in pixels and images. Constants, so that bits do not vary from machine to machine.
+// What one batch may cost, in pixels and images. Constants, so that memory does not vary from machine to machine.
 constexpr int64_t kBatchPixels = int64_t{1} << 20;
 constexpr int64_t kBatchImages = 64;
 
-absl::StatusOr<at::Tensor> SampleBatch(const Pipeline& pipeline, const BoundAdapter* adapter,
-                                       const SampleRequest& request, const PromptEmbeds& embeds, at::Tensor noise) {
-  TransformerInput input;
-  input.prompt_embeds = embeds.prompt_embeds;
-  input.pooled_prompt_embeds = embeds.pooled;
-  const auto velocity = [&](const at::Tensor& latents, float sigma) {
-    input.latents = latents;
-    input.sigma = at::full({1}, sigma);
-    return pipeline.transformer().Forward(input, adapter);
-  };
-  const std::vector<float> sigmas =
-      FlowMatchSigmas(request.steps, pipeline.scheduler_shift(), pipeline.num_train_timesteps());
-  const at::Tensor latents = SampleLatents(velocity, request.solver, sigmas, std::move(noise));
-  if (!at::isfinite(latents).all().item<bool>())
-    return absl::InternalError("the model gave latents that are not finite: is the adapter made for this model?");
-  return latents;
+std::string SizeText(const at::Tensor& noise) { return absl::StrJoin(noise.sizes(), "x"); }
+
+absl::Status CheckNoise(const SampleRequest& request, const LatentShape& shape) {
+  const at::Tensor& noise = request.noise;
+  if (!noise.defined()) return absl::OkStatus();
+  if (noise.size(1) != shape.channels || noise.size(2) != shape.height || noise.size(3) != shape.width)
+    return absl::InvalidArgumentError(absl::StrCat("the initial latents are ", SizeText(noise), ", a ", request.height,
+                                                   "x", request.width, " image of this model has ", shape.channels, "x",
+                                                   shape.height, "x", shape.width));
+  if (noise.size(0) != request.count && noise.size(0) != static_cast<int64_t>(request.images()))
+    return absl::InvalidArgumentError(absl::StrCat("the initial latents are of ", noise.size(0), " images: expected ",
+                                                   request.images(), " (", request.prompts.size(), " prompts, ",
+                                                   request.count, " images each), or ", request.count,
+                                                   " that all prompts share"));
+  return absl::OkStatus();
 }
+
+// By image, in order, as in a request.
+class Batches {
+ public:
+  Batches(const SampleRequest& request, const EncodedPrompts& prompts, const LatentShape& shape)
+      : request_(request), prompts_(prompts), shape_(shape) {}
+
+  size_t PromptOf(size_t image) const { return image / static_cast<size_t>(request_.count); }
+  int SampleOf(size_t image) const { return static_cast<int>(image % static_cast<size_t>(request_.count)); }
+
+  at::Tensor Noise(size_t first, size_t end) const {
+    std::vector<at::Tensor> rows;
+    for (size_t image = first; image < end; ++image) rows.push_back(NoiseOf(image));
+    return at::stack(rows);
+  }
+
+  // One row where all images share a prompt: the transformer then computes once what depends on it alone.
+  PromptEmbeds Embeds(size_t first, size_t end) const {
+    if (PromptOf(first) == PromptOf(end - 1)) return prompts_.prompts[PromptOf(first)];
+    std::vector<at::Tensor> hidden, pooled;
+    for (size_t image = first; image < end; ++image) {
+      hidden.push_back(prompts_.prompts[PromptOf(image)].prompt_embeds);
+      pooled.push_back(prompts_.prompts[PromptOf(image)].pooled);
+    }
+    return {at::cat(hidden), at::cat(pooled)};
+  }
+
+ private:
+  at::Tensor NoiseOf(size_t image) const {
+    if (!request_.noise.defined())
+      return InitialNoise(request_.seed, PromptOf(image), static_cast<uint32_t>(SampleOf(image)),
+                          {shape_.channels, shape_.height, shape_.width});
+    const bool is_shared = request_.noise.size(0) != static_cast<int64_t>(request_.images());
+    return request_.noise[is_shared ? SampleOf(image) : static_cast<int64_t>(image)];
+  }
+
+  const SampleRequest& request_;
+  const EncodedPrompts& prompts_;
+  const LatentShape& shape_;
+};
+
+absl::Status Stopped() { return absl::CancelledError("stopped"); }
 
 }  // namespace
 
-absl::Status SampleImages(const Pipeline& pipeline, const BoundAdapter* adapter, const SampleRequest& request,
+absl::StatusOr<EncodedPrompts> EncodePrompts(const Pipeline& pipeline, const SampleRequest& request,
+                                             absl::FunctionRef<bool(size_t done, size_t all)> is_wanted) {
+  std::vector<std::string> texts = request.prompts;
+  if (request.guidance != 1) texts.push_back(request.negative_prompt);
+  absl::flat_hash_map<std::string, PromptEmbeds> by_text;
+  EncodedPrompts encoded;
+  for (const std::string& text : texts) {
+    if (!is_wanted(encoded.prompts.size(), texts.size())) return Stopped();
+    if (!by_text.contains(text)) {
+      auto embeds = pipeline.EncodePrompts({text});
+      if (!embeds.ok()) return Annotate(embeds.status(), absl::StrCat("\"", text, "\""));
+      by_text[text] = *std::move(embeds);
+    }
+    encoded.prompts.push_back(by_text[text]);
+  }
+  if (request.guidance != 1) {
+    encoded.negative = std::move(encoded.prompts.back());
+    encoded.prompts.pop_back();
+  }
+  return encoded;
+}
+
+int BatchForSize(int height, int width, bool is_guided) {
+  const int64_t pixels = int64_t{height} * width * (is_guided ? 2 : 1);
+  return static_cast<int>(std::clamp<int64_t>(kBatchPixels / pixels, 1, kBatchImages));
+}
+
+absl::Status SampleImages(const Pipeline& pipeline, const BoundAdapter* adapter, const EncodedPrompts& prompts,
+                          const SampleRequest& request, absl::FunctionRef<bool(const SampleStep&)> is_wanted,
                           absl::FunctionRef<absl::Status(SampledImage)> take) {
   const at::NoGradGuard no_grad;
   FLOWAWR_ASSIGN_OR_RETURN(
       const LatentShape shape,
       LatentShapeFor(pipeline.transformer().config(), pipeline.vae().downscale(), request.height, request.width));
-  const int64_t pixels = int64_t{request.height} * request.width;
-  const int rows_at_once = static_cast<int>(std::clamp<int64_t>(kBatchPixels / pixels, 1, kBatchImages));
-  for (size_t prompt = 0; prompt < request.prompts.size(); ++prompt) {
-    FLOWAWR_ASSIGN_OR_RETURN(const PromptEmbeds embeds, pipeline.EncodePrompts({request.prompts[prompt]}));
-    for (int first = 0; first < request.count; first += rows_at_once) {
-      std::vector<at::Tensor> noise;
-      for (int sample = first; sample < std::min(request.count, first + rows_at_once); ++sample) {
-        noise.push_back(InitialNoise(request.seed, prompt, static_cast<uint32_t>(sample),
-                                     {shape.channels, shape.height, shape.width}));
-      }
-      FLOWAWR_ASSIGN_OR_RETURN(const at::Tensor latents,
-                               SampleBatch(pipeline, adapter, request, embeds, at::stack(noise)));
-      int sample = first;
-      for (Image& image : ImagesFromTensor(pipeline.vae().Decode(latents)))
-        FLOWAWR_RETURN_IF_ERROR(take({prompt, sample++, std::move(image)}));
+  FLOWAWR_RETURN_IF_ERROR(CheckNoise(request, shape));
+  const Batches batches(request, prompts, shape);
+  const std::vector<float> sigmas =
+      FlowMatchSigmas(request.steps, pipeline.scheduler_shift(), pipeline.num_train_timesteps());
+  const size_t batch =
+      request.batch > 0 ? request.batch : BatchForSize(request.height, request.width, request.guidance != 1);
+  for (size_t first = 0; first < request.images(); first += batch) {
+    const size_t end = std::min(request.images(), first + batch);
+    SampleStep at{.images = request.images(), .first = first, .batch = end - first, .step = 0, .steps = request.steps};
+    const ConditionedTransformer velocity(pipeline.transformer(), adapter, batches.Embeds(first, end),
+                                          {request.guidance, prompts.negative});
+    const std::unique_ptr<Solver> solver = MakeSolver(request.solver, sigmas);
+    at::Tensor latents = batches.Noise(first, end);
+    for (; at.step < at.steps; ++at.step) {
+      if (!is_wanted(at)) return Stopped();
+      latents = solver->Step(at.step, velocity(latents, sigmas[at.step]), latents);
+    }
+    if (!at::isfinite(latents).all().item<bool>())
+      return absl::InternalError("the model gave latents that are not finite: is the adapter made for this model?");
+    // One by one: the decoder needs far more memory than the transformer, and rounds otherwise in other batches.
+    for (size_t image = first; image < end; ++image) {
+      if (!is_wanted(at)) return Stopped();
+      const at::Tensor x0 = latents[static_cast<int64_t>(image - first)].clone();
+      FLOWAWR_RETURN_IF_ERROR(take({.prompt = batches.PromptOf(image),
+                                    .sample = batches.SampleOf(image),
+                                    .image = std::move(ImagesFromTensor(pipeline.vae().Decode(x0.unsqueeze(0)))[0]),
+                                    .latents = x0}));
     }
   }
   return absl::OkStatus();
@@ -116,17 +201,33 @@ std::string SampleFileName(size_t prompt, int sample) {
   return absl::StrFormat("prompt-%03d-image-%02d.png", prompt, sample);
 }
 
-std::map<std::string, std::string> SampleMetadata(const SampleRequest& request, size_t prompt, int sample,
-                                                  const std::string& model, const std::string& adapter) {
-  return {{"prompt", request.prompts[prompt]},
-          {"prompt index", absl::StrCat(prompt)},
-          {"sample", absl::StrCat(sample)},
-          {"seed", absl::StrCat(request.seed)},
-          {"solver", SolverName(request.solver)},
-          {"steps", absl::StrCat(request.steps)},
-          {"model", model},
-          {"adapter", adapter.empty() ? "none" : adapter},
-          {"Software", absl::StrCat("flowawr ", Version())}};
+std::map<std::string, std::string> RequestMetadata(const SampleRequest& request, const SampleSource& source) {
+  std::map<std::string, std::string> metadata = {
+      {"solver", SolverName(request.solver)},
+      {"steps", absl::StrCat(request.steps)},
+      {"guidance", absl::StrCat(request.guidance)},
+      {"height", absl::StrCat(request.height)},
+      {"width", absl::StrCat(request.width)},
+      {"dtype", source.dtype},
+      {"model", source.model},
+      {"adapter", source.adapters.empty() ? "none" : absl::StrJoin(source.adapters, "\n")},
+      {"Software", absl::StrCat("flowawr ", Version())}};
+  if (request.guidance != 1) metadata["negative prompt"] = request.negative_prompt;
+  if (request.noise.defined()) {
+    metadata["initial latents"] = source.noise_file;
+  } else {
+    metadata["seed"] = absl::StrCat(request.seed);
+  }
+  return metadata;
+}
+
+std::map<std::string, std::string> ImageMetadata(const SampleRequest& request, const SampleSource& source,
+                                                 size_t prompt, int sample) {
+  std::map<std::string, std::string> metadata = RequestMetadata(request, source);
+  metadata["prompt"] = request.prompts[prompt];
+  metadata["prompt index"] = absl::StrCat(prompt);
+  metadata["sample"] = absl::StrCat(sample);
+  return metadata;
 }
 
 std::string SolverName(v1::Solver solver) { return absl::AsciiStrToLower(v1::Solver_Name(solver)); }

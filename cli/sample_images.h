@@ -1,6 +1,8 @@
 // Images of prompts, drawn in this process: what `flowawr sample` does once its inputs are known.
 #pragma once
 
+#include <ATen/core/Tensor.h>
+
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -10,6 +12,7 @@
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "cli/sample_progress.h"
 #include "common/sd3/pipeline.h"
 #include "common/tensor/image.h"
 #include "flowawr/v1/config.pb.h"
@@ -19,25 +22,51 @@ namespace flowawr {
 struct SampleRequest {
   std::vector<std::string> prompts;
   int count = 1;  // images of each prompt
+  std::string negative_prompt;
+  double guidance = 1;  // 1: none, and the negative prompt does not matter
   uint64_t seed = 1;
+  // Initial noise instead of the seed's, [N, C, H, W] f32: a row an image, prompt by prompt, or `count` rows that all
+  // prompts share.
+  at::Tensor noise;
   v1::Solver solver = v1::EULER;
   int steps = 40;
   int height = 0;
   int width = 0;
+  int batch = 0;  // images of one forward pass; 0: by their size
+
+  size_t images() const { return prompts.size() * static_cast<size_t>(count); }
 };
+
+// What the text encoders make of a request's prompts; they are not needed afterwards.
+struct EncodedPrompts {
+  std::vector<PromptEmbeds> prompts;  // one row each
+  PromptEmbeds negative;              // undefined without guidance
+};
+
+// Encodes every text once, whatever else it is encoded with. Cancelled once `is_wanted`, asked before each, says no.
+absl::StatusOr<EncodedPrompts> EncodePrompts(const Pipeline& pipeline, const SampleRequest& request,
+                                             absl::FunctionRef<bool(size_t done, size_t all)> is_wanted);
 
 struct SampledImage {
   size_t prompt = 0;  // index in the request
   int sample = 0;     // 0 to count - 1
   Image image;
+  at::Tensor latents;  // x0, [C, H, W] f32
 };
 
-// Calls `take` for every image, prompt by prompt, as soon as it is there, and stops at its first error. The noise of an
-// image is fixed by (seed, index of the prompt, sample). A null `adapter` is the base model.
+// Calls `take` for every image, prompt by prompt, and stops at its first error. The noise of an image is fixed by
+// (seed, index of the prompt, sample), and its bits do not depend on `batch`. A null `adapter` is the base model.
 //
-// InvalidArgument for sizes that the model does not accept, Internal for latents that are not finite.
-absl::Status SampleImages(const Pipeline& pipeline, const BoundAdapter* adapter, const SampleRequest& request,
+// `is_wanted` is asked before every step and before every image that is decoded; Cancelled once it says no.
+// InvalidArgument for sizes that the model does not accept and for noise that does not fit the request, Internal for
+// latents that are not finite.
+absl::Status SampleImages(const Pipeline& pipeline, const BoundAdapter* adapter, const EncodedPrompts& prompts,
+                          const SampleRequest& request, absl::FunctionRef<bool(const SampleStep&)> is_wanted,
                           absl::FunctionRef<absl::Status(SampledImage)> take);
+
+// The images of one forward pass, when nobody says how many: as many as have the pixels of one of 1024x1024, half of
+// that with guidance, at most 64. Pure.
+int BatchForSize(int height, int width, bool is_guided);
 
 // An adapter for `transformer` from a PEFT folder of any rank and any modules. InvalidArgument when the folder asks for
 // something else than plain LoRA on modules that are there.
@@ -47,10 +76,20 @@ absl::StatusOr<BoundAdapter> BindPeftFolder(const Transformer& transformer, cons
 absl::StatusOr<BoundAdapter> BindAdapterFile(const Transformer& transformer, const std::string& file,
                                              const v1::LoraConfig& lora);
 
-// Where an image goes and what its text metadata says. Pure.
+// Where an image goes. Pure.
 std::string SampleFileName(size_t prompt, int sample);
-std::map<std::string, std::string> SampleMetadata(const SampleRequest& request, size_t prompt, int sample,
-                                                  const std::string& model, const std::string& adapter);
+
+// What made the images beside the request, as their metadata says it.
+struct SampleSource {
+  std::string model;
+  std::vector<std::string> adapters;  // "PATH, scale S"; none: the base model
+  std::string dtype;
+  std::string noise_file;  // empty: the seed's noise
+};
+// Of all images of a request; and of one of them. Pure.
+std::map<std::string, std::string> RequestMetadata(const SampleRequest& request, const SampleSource& source);
+std::map<std::string, std::string> ImageMetadata(const SampleRequest& request, const SampleSource& source,
+                                                 size_t prompt, int sample);
 
 // "euler", "dpm_solver_pp_2m" and back; nullopt for any other name.
 std::string SolverName(v1::Solver solver);

@@ -1,4 +1,7 @@
 // `flowawr sample` as people run it: a process, and files in a folder.
+#include <ATen/ops/ones.h>
+#include <ATen/ops/stack.h>
+#include <signal.h>
 #include <sys/wait.h>
 
 #include <cstdlib>
@@ -7,15 +10,20 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "cli/sample_images.h"
+#include "cli/sample_progress.h"
 #include "common/base/file.h"
+#include "common/diffusion/noise.h"
 #include "common/nn/lora_files.h"
 #include "common/sd3/transformer.h"
 #include "common/tensor/image.h"
+#include "common/tensor/safetensors.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/cli/command.h"
 #include "tests/testing/python.h"
 #include "tests/testing/temp_folder.h"
 
@@ -23,6 +31,7 @@ namespace flowawr {
 namespace {
 
 using ::testing::HasSubstr;
+using ::testing::Not;
 using ::testing::Pair;
 
 constexpr char kPrompts[] = R"(--prompt 'a sign that says "CAT"' --prompt 'a sign that says "DOG"')";
@@ -130,6 +139,9 @@ TEST(SampleCommand, SaysInOneLineWhatIsMissingAndExitsAsSysexitsDoes) {
        "nowhere does not exist; a relative path starts at the working directory"},
       {absl::StrCat("sample --model ", folder.path(), " --prompt x"), 66,
        "it has no model_index.json; a relative path"},
+      {absl::StrCat("sample --model ", Model(), " --prompt x --negative-prompt y"), 78, "--guidance SCALE above 1"},
+      {"sample --prompt x --model m --seed 1 --latents f", 64, "--seed"},
+      {"sample --guidance 0.5", 64, "--guidance"},
       {"sample --solver heun", 64, "dpm_solver_pp_2m"},
       {"sample --steps 0", 64, "--steps"},
   };
@@ -140,17 +152,175 @@ TEST(SampleCommand, SaysInOneLineWhatIsMissingAndExitsAsSysexitsDoes) {
   }
 }
 
-TEST(SampleMetadata, TellsAllThatMadeThePicture) {
+// By our kernels and, with two threads or in bf16, by LibTorch's operations; with one prompt in a batch and with
+// several.
+TEST(SampleCommand, GivesTheSameBytesWhateverTheBatch) {
+  const TempFolder folder;
+  for (const char* how : {"--threads 1", "--threads 2", "--threads 2 --guidance 3", "--threads 1 --dtype bfloat16",
+                          "--threads 2 --dtype bfloat16 --guidance 3"}) {
+    const auto with_batch = [&](int batch) {
+      const std::string out = absl::StrCat("batch-", batch);
+      const Outcome outcome = Sample(
+          folder, out,
+          absl::StrCat(how, " --count 3 --batch ", batch, " --save-latents ", folder / out, "/latents.safetensors"));
+      EXPECT_EQ(outcome.exit_code, 0) << outcome.output;
+      return FilesOf(folder / out);
+    };
+    const auto expected = with_batch(1);
+    EXPECT_EQ(expected.size(), 6u + 2);
+    EXPECT_TRUE(with_batch(2) == expected) << how;
+    EXPECT_TRUE(with_batch(5) == expected) << how;
+  }
+}
+
+TEST(SampleCommand, GuidanceLeadsAwayFromTheNegativePrompt) {
+  const TempFolder folder;
+  const auto rgb = [&](const std::string& how) {
+    const Outcome outcome = Sample(folder, "out", how);
+    EXPECT_EQ(outcome.exit_code, 0) << outcome.output;
+    return DecodePng(FilesOf(folder / "out").at("prompt-000-image-00.png")).value().rgb;
+  };
+  const std::string plain = rgb(""), guided = rgb("--guidance 3");
+  EXPECT_EQ(rgb("--guidance 1"), plain);
+  EXPECT_NE(guided, plain);
+  EXPECT_EQ(rgb("--guidance 3 --negative-prompt ''"), guided);
+  EXPECT_NE(rgb("--guidance 3 --negative-prompt blurry"), guided);
+  EXPECT_THAT(FilesOf(folder / "out").at("prompt-000-image-00.png"), HasSubstr("blurry"));
+}
+
+TEST(SampleCommand, TakesNoiseFromAFileAndWritesFinalLatents) {
+  const TempFolder folder;
+  const std::string noise_file = folder / "noise.safetensors";
+  const auto draw = [&](const std::string& how) {
+    const Outcome outcome = Flowawr(folder, absl::StrCat("sample --model ", Model(), " --steps 2 ", kPrompts, " --out ",
+                                                         folder / "out", " --save-latents ", folder / "x0", " ", how));
+    EXPECT_EQ(outcome.exit_code, 0) << outcome.output;
+    const auto file = SafetensorsFile::Open(folder / "x0");
+    EXPECT_TRUE(file.ok()) << file.status();
+    return *file;
+  };
+  const SafetensorsFile by_seed = draw("--seed 9 --height 32 --width 64 --count 2");
+  EXPECT_THAT(by_seed.metadata(), ::testing::IsSupersetOf({Pair("seed", "9"), Pair("count", "2"), Pair("steps", "2"),
+                                                           Pair("height", "32"), Pair("width", "64")}));
+  const at::Tensor expected = by_seed.tensors().at("latents");
+  ASSERT_EQ(expected.sizes(), (at::IntArrayRef{4, 8, 8, 16}));
+
+  // The noise of the same seed, as any other program would hand it over: size and count follow from it.
+  std::vector<at::Tensor> rows;
+  for (const uint64_t prompt : {0, 1})
+    for (const uint32_t sample : {0, 1}) rows.push_back(InitialNoise(9, prompt, sample, {8, 8, 16}));
+  ASSERT_TRUE(WriteSafetensors(noise_file, {{"any name", at::stack(rows)}}).ok());
+  const SafetensorsFile by_noise = draw(absl::StrCat("--latents ", noise_file));
+  EXPECT_TRUE(by_noise.tensors().at("latents").equal(expected));
+  EXPECT_THAT(by_noise.metadata(), ::testing::Contains(Pair("initial latents", noise_file)));
+  EXPECT_EQ(by_noise.metadata().count("seed"), 0u);
+  // Two rows that both prompts share, here as doubles beside another tensor.
+  const at::Tensor shared = at::stack({rows[0], rows[1]}).to(at::kDouble);
+  ASSERT_TRUE(WriteSafetensors(noise_file, {{"latents", shared}, {"other", shared[0]}}).ok());
+  const at::Tensor of_shared = draw(absl::StrCat("--count 2 --latents ", noise_file)).tensors().at("latents");
+  EXPECT_TRUE(of_shared.narrow(0, 0, 2).equal(expected.narrow(0, 0, 2)));
+  EXPECT_FALSE(of_shared.narrow(0, 2, 2).equal(expected.narrow(0, 2, 2)));
+}
+
+TEST(SampleCommand, SaysWhatIsWrongWithTheNoise) {
+  const TempFolder folder;
+  const at::Tensor noise = at::ones({3, 8, 8, 16});
+  struct Case {
+    std::map<std::string, at::Tensor> tensors;
+    std::string arguments, message;
+  };
+  const Case cases[] = {
+      {{{"a", noise}, {"b", noise}}, "", "holds 2 tensors, none of them named \"latents\""},
+      {{{"a", noise[0]}}, "", "\"a\" is Float [8,8,16], expected floats [images, channels, height, width]"},
+      {{{"a", noise.to(at::kLong)}}, "", "expected floats"},
+      {{{"a", noise / 0}}, "", "not finite"},
+      {{{"a", noise}}, "", "latents of 3 images for 2 prompts"},
+      {{{"a", noise}}, "--count 2", "expected 4 (2 prompts, 2 images each), or 2 that all prompts share"},
+      {{{"a", noise}}, "--count 3 --height 64", "latents are 3x8x8x16, a 64x64 image of this model has 8x16x16"},
+  };
+  for (const Case& c : cases) {
+    ASSERT_TRUE(WriteSafetensors(folder / "noise", c.tensors).ok());
+    const Outcome outcome =
+        Flowawr(folder, absl::StrCat("sample --model ", Model(), " ", kPrompts, " --out ", folder / "out",
+                                     " --latents ", folder / "noise ", c.arguments));
+    EXPECT_EQ(outcome.exit_code, 78);
+    EXPECT_THAT(outcome.output, HasSubstr(c.message));
+  }
+}
+
+TEST(SampleCommand, KeepsWhatIsDoneOnCtrlC) {
+  const TempFolder folder;
+  const std::string out = folder / "out";
+  Command command(folder, {"sample", "--model", Model(), "--height",       "32",         "--width",  "64", "--steps",
+                           "50",     "--count", "1000",  "--batch",        "2",          "--prompt", "x",  "--threads",
+                           "1",      "--out",   out,     "--save-latents", folder / "x0"});
+  ASSERT_TRUE(command.ReadUntil("images 5-6 of 1000")) << command.output();
+  command.Signal(SIGINT);
+  EXPECT_EQ(command.AwaitEnd(), "exit status 130");
+  size_t images = 0;
+  for (const auto& [name, bytes] : FilesOf(out)) {
+    EXPECT_TRUE(DecodePng(bytes).ok()) << name;
+    images += name == "grid.png" ? 0 : 1;
+  }
+  EXPECT_GE(images, 4u);
+  EXPECT_LT(images, 1000u);
+  EXPECT_TRUE(std::filesystem::exists(out + "/grid.png"));
+  EXPECT_THAT(command.output(), HasSubstr(absl::StrCat("stopped: ", images, " of 1000 images are in ", out)));
+  const auto latents = SafetensorsFile::Open(folder / "x0");
+  ASSERT_TRUE(latents.ok()) << latents.status();
+  EXPECT_EQ(latents->tensors().at("latents").size(0), static_cast<int64_t>(images));
+}
+
+TEST(SampleCommand, RefusesASizeBeforeItLoadsAnyWeight) {
+  const TempFolder folder;
+  const std::string model = folder / "model";
+  for (const char* file : {"model_index.json", "transformer/config.json", "vae/config.json"}) {
+    std::filesystem::create_directories(std::filesystem::path(model + "/" + file).parent_path());
+    std::filesystem::copy_file(Model() + "/" + file, model + "/" + file);
+  }
+  const std::string draw = absl::StrCat("sample --prompt x --out ", folder / "out", " --model ", model);
+  const Outcome refused = Flowawr(folder, draw + " --height 60 --width 1024");
+  EXPECT_EQ(refused.exit_code, 78);
+  EXPECT_THAT(refused.output, HasSubstr("each side must be a multiple of 8 up to 128, like 56x128 or 64x128"));
+  EXPECT_THAT(Flowawr(folder, draw + " --height 64").output, Not(HasSubstr("multiple")));
+}
+
+TEST(DescribeStep, TellsImagesStepsAndTimeLeft) {
+  EXPECT_EQ(DescribeStep({8, 0, 1, 0, 40}, absl::Seconds(3)), "image 1 of 8, step 1 of 40");
+  EXPECT_EQ(DescribeStep({8, 2, 2, 10, 40}, absl::Seconds(100)),
+            "images 3-4 of 8, step 11 of 40, about 3:40 left");  // 100 of 320 image steps took 100 s
+  EXPECT_EQ(DescribeStep({2, 1, 1, 40, 40}, absl::Seconds(100)), "image 2 of 2, decoding, about 0:00 left");
+}
+
+TEST(BatchForSize, HoldsOneMegapixel) {
+  EXPECT_EQ(BatchForSize(1024, 1024, false), 1);
+  EXPECT_EQ(BatchForSize(1024, 1024, true), 1);
+  EXPECT_EQ(BatchForSize(512, 512, false), 4);
+  EXPECT_EQ(BatchForSize(512, 512, true), 2);
+  EXPECT_EQ(BatchForSize(2048, 1024, false), 1);
+  EXPECT_EQ(BatchForSize(32, 64, false), 64);
+}
+
+TEST(ImageMetadata, TellsAllThatMadeThePicture) {
   SampleRequest request;
   request.prompts = {"a", "b"};
   request.seed = 5;
   request.steps = 12;
   request.solver = v1::DPM_SOLVER_PP_2M;
-  const auto metadata = SampleMetadata(request, 1, 3, "model", "");
+  request.height = 512;
+  request.width = 768;
+  const auto metadata = ImageMetadata(request, {.model = "model", .dtype = "bfloat16"}, 1, 3);
   EXPECT_THAT(metadata, ::testing::IsSupersetOf({Pair("prompt", "b"), Pair("prompt index", "1"), Pair("sample", "3"),
                                                  Pair("seed", "5"), Pair("steps", "12"), Pair("adapter", "none"),
-                                                 Pair("solver", "dpm_solver_pp_2m"), Pair("model", "model")}));
-  EXPECT_THAT(SampleMetadata(request, 0, 0, "model", "folder"), ::testing::Contains(Pair("adapter", "folder")));
+                                                 Pair("solver", "dpm_solver_pp_2m"), Pair("model", "model"),
+                                                 Pair("height", "512"), Pair("width", "768"), Pair("dtype", "bfloat16"),
+                                                 Pair("guidance", "1")}));
+  EXPECT_EQ(metadata.count("negative prompt"), 0u);
+  request.guidance = 4.5;
+  request.negative_prompt = "blurry";
+  EXPECT_THAT(
+      ImageMetadata(request, {.adapters = {"folder"}}, 0, 0),
+      ::testing::IsSupersetOf({Pair("adapter", "folder"), Pair("guidance", "4.5"), Pair("negative prompt", "blurry")}));
 }
 
 TEST(SolverName, IsReadBack) {
