@@ -156,7 +156,7 @@ TEST(SampleCommand, SaysInOneLineWhatIsMissingAndExitsAsSysexitsDoes) {
 // several.
 TEST(SampleCommand, GivesTheSameBytesWhateverTheBatch) {
   const TempFolder folder;
-  for (const char* how : {"--threads 1", "--threads 2", "--threads 2 --guidance 3", "--threads 1 --dtype bfloat16",
+  for (const char* how : {"--threads 1", "--threads 2 --guidance 3", "--threads 1 --dtype bfloat16",
                           "--threads 2 --dtype bfloat16 --guidance 3"}) {
     const auto with_batch = [&](int batch) {
       const std::string out = absl::StrCat("batch-", batch);
