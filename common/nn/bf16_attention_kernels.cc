@@ -28,12 +28,11 @@ struct HeadShape {
       : dim(size.head_dim),
         keys(first.tokens + second.tokens),
         queries((first.q == nullptr ? 0 : first.tokens) + (second.q == nullptr ? 0 : second.tokens)),
-        even_keys(RoundUp(keys, 2)),
+        padded_keys(RoundUp(keys, 2 * kVector)),
         padded_queries(RoundUp(queries, kVector)) {}
 
   int64_t dim, keys, queries;
-  int64_t even_keys;       // keys in pairs; the last may be nothing
-  int64_t padded_queries;  // a multiple of the vector; the last ones are nothing
+  int64_t padded_keys, padded_queries;  // the last ones are nothing
 };
 
 FLOWAWR_BF16_INLINE float InverseRms(const Bf16* x, int64_t dim, float epsilon) {
@@ -75,25 +74,12 @@ FLOWAWR_BF16_INLINE void NormaliseRowBackward(const Bf16* x, const Bf16* weight,
   }
 }
 
-// [count, dim] to [dim, row]: column `first + t` of `out` is row t.
-void TransposeInto(const Bf16* rows, int64_t count, int64_t dim, int64_t first, Bf16* out, int64_t row) {
-  constexpr int64_t kBlock = 32;
-  for (int64_t begin = 0; begin < count; begin += kBlock) {
-    const int64_t end = std::min(count, begin + kBlock);
-    for (int64_t i = 0; i < dim; ++i) {
-      for (int64_t t = begin; t < end; ++t) out[i * row + first + t] = rows[t * dim + i];
-    }
-  }
-}
-
-// [count, dim] to [dim / 2, row] of pairs: a transpose whose elements are the pairs.
-void TransposePairs(const Bf16* rows, int64_t count, int64_t dim, uint32_t* out, int64_t row) {
-  constexpr int64_t kBlock = 16;
-  for (int64_t begin = 0; begin < count; begin += kBlock) {
-    const int64_t end = std::min(count, begin + kBlock);
-    for (int64_t p = 0; p < dim / 2; ++p) {
-      for (int64_t t = begin; t < end; ++t) std::memcpy(out + p * row + t, rows + t * dim + 2 * p, sizeof(uint32_t));
-    }
+// [rows, columns] words to [columns, rows]; both multiples of kVector.
+FLOWAWR_BF16_TARGET void TransposeWords(const void* in, int64_t rows, int64_t columns, void* out) {
+  for (int64_t i = 0; i < rows; i += kVector) {
+    for (int64_t j = 0; j < columns; j += kVector)
+      TransposeTile(static_cast<const uint32_t*>(in) + i * columns + j, columns,
+                    static_cast<uint32_t*>(out) + j * rows + i, rows);
   }
 }
 
@@ -105,11 +91,30 @@ FLOWAWR_BF16_TARGET void PairRows(const Bf16* rows, int64_t count, int64_t dim, 
   }
 }
 
+// The transpose [dim, count] of [count, dim]: of its pairs of rows, word by word. `count` is a multiple of twice
+// kVector.
+void Transpose(const Bf16* rows, int64_t count, int64_t dim, std::vector<uint32_t>& pairs, Bf16* out) {
+  pairs.resize(count / 2 * dim);
+  PairRows(rows, count, dim, pairs.data());
+  TransposeWords(pairs.data(), count / 2, dim, out);
+}
+
+// Rows of a head lie far apart: the processor does not see them coming.
+constexpr int64_t kPrefetchedRows = 8;
+
+FLOWAWR_BF16_INLINE void Prefetch(const Bf16AttentionStream& stream, int64_t at, int64_t dim) {
+  for (int64_t i = 0; i < dim; i += 2 * kVector) {
+    _mm_prefetch(reinterpret_cast<const char*>(stream.k + at + i), _MM_HINT_T0);
+    _mm_prefetch(reinterpret_cast<const char*>(stream.v + at + i), _MM_HINT_T0);
+    if (stream.q != nullptr) _mm_prefetch(reinterpret_cast<const char*>(stream.q + at + i), _MM_HINT_T0);
+  }
+}
+
 // The rows of one head, gathered from both streams, norms applied, queries scaled so that the softmax is one of powers
 // of two. Rows beyond the tokens are zeros.
 struct GatheredHead {
   explicit GatheredHead(const HeadShape& shape)
-      : q(shape.padded_queries * shape.dim), k(shape.even_keys * shape.dim), v(shape.even_keys * shape.dim) {}
+      : q(shape.padded_queries * shape.dim), k(shape.padded_keys * shape.dim), v(shape.padded_keys * shape.dim) {}
 
   FLOWAWR_BF16_TARGET void Fill(const AttentionSize& size, const Bf16AttentionStream& first,
                                 const Bf16AttentionStream& second, int64_t b, int64_t h) {
@@ -118,6 +123,7 @@ struct GatheredHead {
     for (const Bf16AttentionStream* stream : {&first, &second}) {
       for (int64_t t = 0; t < stream->tokens; ++t) {
         const int64_t at = b * stream->batch_stride + t * stream->row_stride + h * size.head_dim;
+        Prefetch(*stream, at + std::min(kPrefetchedRows, stream->tokens - 1 - t) * stream->row_stride, size.head_dim);
         NormaliseRow(stream->k + at, stream->k_norm, size.head_dim, size.norm_epsilon, 1.0f,
                      k.data() + key * size.head_dim);
         std::memcpy(v.data() + key * size.head_dim, stream->v + at, size.head_dim * sizeof(Bf16));
@@ -196,19 +202,20 @@ FLOWAWR_BF16_TARGET void Bf16Attention(const AttentionSize& size, const Bf16Atte
   const int64_t dim = shape.dim;
   const int64_t first_queries = first.q == nullptr ? 0 : first.tokens;
   GatheredHead head(shape);
-  std::vector<Bf16> v_transposed(dim * shape.even_keys);
+  std::vector<Bf16> v_transposed(dim * shape.padded_keys);
+  std::vector<uint32_t> pairs;
   std::vector<uint32_t> q_pairs(dim / 2 * shape.padded_queries);
   std::vector<float> scores(kKeyBlock * kQueryBlock);
   std::vector<uint32_t> weights(kKeyBlock / 2 * kQueryBlock);
   std::vector<float> values(dim * kQueryBlock);
-  std::vector<float> row(kQueryBlock * dim);
+  std::vector<float> rows(kQueryBlock * dim);
   OnlineSoftmax softmax;
 
   for (int64_t task = begin; task < end; ++task) {
     const int64_t b = task / size.heads, h = task % size.heads;
     head.Fill(size, first, second, b, h);
-    TransposeInto(head.v.data(), shape.keys, dim, 0, v_transposed.data(), shape.even_keys);
-    TransposePairs(head.q.data(), shape.padded_queries, dim, q_pairs.data(), shape.padded_queries);
+    Transpose(head.v.data(), shape.padded_keys, dim, pairs, v_transposed.data());
+    TransposeWords(head.q.data(), shape.padded_queries, dim / 2, q_pairs.data());
     const RowFinder find{size, first_queries, shape.queries - first_queries, b, h};
     for (int64_t query = 0; query < shape.padded_queries; query += kQueryBlock) {
       const int64_t columns = std::min(kQueryBlock, shape.padded_queries - query);
@@ -221,15 +228,16 @@ FLOWAWR_BF16_TARGET void Bf16Attention(const AttentionSize& size, const Bf16Atte
         if (keys % 2 == 1) std::fill_n(scores.data() + keys * kQueryBlock, kQueryBlock, kNever);
         const int64_t even_keys = RoundUp(keys, 2);
         softmax.Add(scores.data(), even_keys, columns, dim, weights.data(), values.data());
-        Bf16Gemm(dim, columns, even_keys / 2, {v_transposed.data() + key, shape.even_keys}, weights.data(), kQueryBlock,
-                 IntoFloat{values.data(), kQueryBlock, true});
+        Bf16Gemm(dim, columns, even_keys / 2, {v_transposed.data() + key, shape.padded_keys}, weights.data(),
+                 kQueryBlock, IntoFloat{values.data(), kQueryBlock, true});
       }
+      TransposeWords(values.data(), dim, kQueryBlock, rows.data());
       const int64_t wanted = std::min(kQueryBlock, shape.queries - query);
       for (int64_t j = 0; j < wanted; ++j) {
-        const float inverse = 1.0f / softmax.sum[j];
-        for (int64_t d = 0; d < dim; ++d) row[d] = values[d * kQueryBlock + j] * inverse;
+        const __m512 inverse = _mm512_set1_ps(1.0f / softmax.sum[j]);
         Bf16* to = find(out.first, out.second, query + j);
-        for (int64_t d = 0; d < dim; d += kVector) StoreBf16(_mm512_loadu_ps(row.data() + d), to + d);
+        for (int64_t d = 0; d < dim; d += kVector)
+          StoreBf16(_mm512_mul_ps(_mm512_loadu_ps(rows.data() + j * dim + d), inverse), to + d);
         if (out.log_sums != nullptr)
           out.log_sums[task * shape.queries + query + j] = softmax.highest[j] + std::log2(softmax.sum[j]);
       }
@@ -281,11 +289,11 @@ FLOWAWR_BF16_TARGET void Bf16AttentionBackward(const AttentionSize& size, const 
   const int64_t first_queries = first.q == nullptr ? 0 : first.tokens;
   const float softmax_scale = 1.0f / std::sqrt(static_cast<float>(dim));
   GatheredHead head(shape);
-  std::vector<Bf16> dout(padded * dim), k_transposed(dim * shape.even_keys);
-  std::vector<uint32_t> q_pairs(dim / 2 * padded), q_row_pairs(padded / 2 * dim), dout_pairs(dim / 2 * padded),
+  std::vector<Bf16> dout(padded * dim), k_transposed(dim * shape.padded_keys);
+  std::vector<uint32_t> pairs, q_pairs(dim / 2 * padded), q_row_pairs(padded / 2 * dim), dout_pairs(dim / 2 * padded),
       dout_row_pairs(padded / 2 * dim);
-  std::vector<float> log_sum(padded), expected(padded), dq(dim * padded), dk(kKeyBlock * dim), dv(kKeyBlock * dim),
-      row(dim);
+  std::vector<float> log_sum(padded), expected(padded), dq(dim * padded), dq_rows(padded * dim), dk(kKeyBlock * dim),
+      dv(kKeyBlock * dim);
   const auto tile = std::make_unique<BackwardTile>();
 
   for (int64_t task = begin; task < end; ++task) {
@@ -302,9 +310,9 @@ FLOWAWR_BF16_TARGET void Bf16AttentionBackward(const AttentionSize& size, const 
       log_sum[query] = log_sums[task * shape.queries + query];
       std::memcpy(dout.data() + query * dim, dout_row, dim * sizeof(Bf16));
     }
-    TransposeInto(head.k.data(), shape.keys, dim, 0, k_transposed.data(), shape.even_keys);
-    TransposePairs(head.q.data(), padded, dim, q_pairs.data(), padded);
-    TransposePairs(dout.data(), padded, dim, dout_pairs.data(), padded);
+    Transpose(head.k.data(), shape.padded_keys, dim, pairs, k_transposed.data());
+    TransposeWords(head.q.data(), padded, dim / 2, q_pairs.data());
+    TransposeWords(dout.data(), padded, dim / 2, dout_pairs.data());
     PairRows(head.q.data(), padded, dim, q_row_pairs.data());
     PairRows(dout.data(), padded, dim, dout_row_pairs.data());
     std::fill(dq.begin(), dq.end(), 0.0f);
@@ -325,7 +333,7 @@ FLOWAWR_BF16_TARGET void Bf16AttentionBackward(const AttentionSize& size, const 
                  IntoFloat{dv.data(), dim, true});
         Bf16Gemm(keys, dim, columns / 2, {tile->dscores, kQueryBlock}, q_row_pairs.data() + query / 2 * dim, dim,
                  IntoFloat{dk.data(), dim, true});
-        Bf16Gemm(dim, columns, even_keys / 2, {k_transposed.data() + key, shape.even_keys}, tile->dscore_pairs,
+        Bf16Gemm(dim, columns, even_keys / 2, {k_transposed.data() + key, shape.padded_keys}, tile->dscore_pairs,
                  kQueryBlock, IntoFloat{dq.data() + query, padded, true});
       }
       for (int64_t i = 0; i < keys; ++i) {
@@ -341,15 +349,15 @@ FLOWAWR_BF16_TARGET void Bf16AttentionBackward(const AttentionSize& size, const 
       }
     }
 
+    TransposeWords(dq.data(), dim, padded, dq_rows.data());
     for (int64_t query = 0; query < shape.queries; ++query) {
       const bool is_first = query < first_queries;
       const Bf16AttentionStream& stream = is_first ? first : second;
       const Bf16AttentionGradient& gradient = is_first ? first_gradient : second_gradient;
       const int64_t t = is_first ? query : query - first_queries;
       const int64_t at = b * stream.batch_stride + t * stream.row_stride + h * dim;
-      for (int64_t d = 0; d < dim; ++d) row[d] = dq[d * padded + query];
-      NormaliseRowBackward(stream.q + at, stream.q_norm, dim, size.norm_epsilon, softmax_scale, row.data(),
-                           gradient.dq + at);
+      NormaliseRowBackward(stream.q + at, stream.q_norm, dim, size.norm_epsilon, softmax_scale,
+                           dq_rows.data() + query * dim, gradient.dq + at);
     }
   }
 }

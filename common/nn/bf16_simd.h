@@ -55,6 +55,39 @@ FLOWAWR_BF16_INLINE void StorePairs(const Bf16* even, const Bf16* odd, uint32_t*
   _mm512_storeu_si512(to, Interleaved(_mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1)));
 }
 
+// out[j * out_row + i] = in[i * in_row + j] for 16 by 16 words.
+FLOWAWR_BF16_INLINE void TransposeTile(const void* in, int64_t in_row, void* out, int64_t out_row) {
+  const auto* from = static_cast<const uint32_t*>(in);
+  auto* to = static_cast<uint32_t*>(out);
+  __m512i a[16], b[16];
+#pragma GCC unroll 16
+  for (int i = 0; i < 16; ++i) a[i] = _mm512_loadu_si512(from + i * in_row);
+#pragma GCC unroll 8
+  for (int i = 0; i < 8; ++i) {
+    b[2 * i] = _mm512_unpacklo_epi32(a[2 * i], a[2 * i + 1]);
+    b[2 * i + 1] = _mm512_unpackhi_epi32(a[2 * i], a[2 * i + 1]);
+  }
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; ++i) {
+    a[4 * i] = _mm512_unpacklo_epi64(b[4 * i], b[4 * i + 2]);
+    a[4 * i + 1] = _mm512_unpackhi_epi64(b[4 * i], b[4 * i + 2]);
+    a[4 * i + 2] = _mm512_unpacklo_epi64(b[4 * i + 1], b[4 * i + 3]);
+    a[4 * i + 3] = _mm512_unpackhi_epi64(b[4 * i + 1], b[4 * i + 3]);
+  }
+  // Now a[4 i + c] holds, in its four quarters q, columns 4 q + c of rows 4 i to 4 i + 3.
+#pragma GCC unroll 4
+  for (int c = 0; c < 4; ++c) {
+    const __m512i low01 = _mm512_shuffle_i32x4(a[c], a[4 + c], 0x88);
+    const __m512i low23 = _mm512_shuffle_i32x4(a[8 + c], a[12 + c], 0x88);
+    const __m512i high01 = _mm512_shuffle_i32x4(a[c], a[4 + c], 0xdd);
+    const __m512i high23 = _mm512_shuffle_i32x4(a[8 + c], a[12 + c], 0xdd);
+    _mm512_storeu_si512(to + c * out_row, _mm512_shuffle_i32x4(low01, low23, 0x88));
+    _mm512_storeu_si512(to + (8 + c) * out_row, _mm512_shuffle_i32x4(low01, low23, 0xdd));
+    _mm512_storeu_si512(to + (4 + c) * out_row, _mm512_shuffle_i32x4(high01, high23, 0x88));
+    _mm512_storeu_si512(to + (12 + c) * out_row, _mm512_shuffle_i32x4(high01, high23, 0xdd));
+  }
+}
+
 // 2^x to about 3e-6 relative for x <= 0; 0 where f32 has no number that small.
 FLOWAWR_BF16_INLINE __m512 Exp2(__m512 x) {
   const __m512 whole = _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
