@@ -4,6 +4,7 @@
 #include <ATen/core/grad_mode.h>
 
 #include <map>
+#include <nlohmann/json.hpp>
 #include <numeric>
 #include <utility>
 
@@ -71,7 +72,7 @@ absl::StatusOr<std::string> LoraAdapter::SerializePeft() const {
     tensors[KeyOf(layout_->modules[i], "A")] = on_cpu.A(i);
     tensors[KeyOf(layout_->modules[i], "B")] = on_cpu.B(i);
   }
-  return SerializeSafetensors(tensors);
+  return SerializeSafetensors(tensors, {{kLoraAlphaMetadata, nlohmann::json(layout_->alpha).dump()}});
 }
 
 absl::StatusOr<LoraAdapter> LoraAdapter::ParsePeft(std::string bytes, std::shared_ptr<const LoraLayout> layout,

@@ -18,6 +18,9 @@
 
 namespace flowawr {
 
+// Where SerializePeft() tells the adapter's alpha, which its matrices do not, in the metadata of its bytes.
+inline constexpr char kLoraAlphaMetadata[] = "lora_alpha";
+
 // One adapted linear layer, named as in the diffusers model: "transformer_blocks.0.attn.to_q".
 struct LoraModule {
   std::string name;

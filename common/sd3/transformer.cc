@@ -55,9 +55,7 @@ at::Tensor Unpatchify(const at::Tensor& tokens, int64_t h, int64_t w, int64_t pa
 
 }  // namespace
 
-int64_t BoundAdapter::modules() const {
-  return state_ == nullptr ? 0 : static_cast<int64_t>(state_->adapter.layout().modules.size());
-}
+int64_t BoundAdapter::modules() const { return state_ == nullptr ? 0 : state_->modules; }
 
 Transformer::Transformer(std::unique_ptr<const Weights> weights) : weights_(std::move(weights)) {}
 Transformer::~Transformer() = default;
@@ -92,6 +90,12 @@ absl::StatusOr<BoundAdapter> Transformer::Bind(const LoraAdapter& adapter) const
 absl::StatusOr<BoundAdapter> Transformer::BindMerged(const LoraAdapter& adapter) const {
   BoundAdapter bound;
   FLOWAWR_ASSIGN_OR_RETURN(bound.state_, BindTo(weights_->AdaptableLinears(), adapter, /*trains=*/false));
+  return bound;
+}
+
+absl::StatusOr<BoundAdapter> Transformer::BindMerged(const std::vector<WeightedLora>& adapters) const {
+  BoundAdapter bound;
+  FLOWAWR_ASSIGN_OR_RETURN(bound.state_, BindImported(weights_->AllLinears(), adapters));
   return bound;
 }
 

@@ -14,6 +14,7 @@
 
 #include "absl/status/statusor.h"
 #include "common/nn/lora_adapter.h"
+#include "common/nn/lora_import.h"
 #include "common/sd3/transformer_config.h"
 
 namespace flowawr {
@@ -25,6 +26,12 @@ struct TransformerInput {
   at::Tensor sigma;                 // [B] or [1] f32, in [0, 1]
   at::Tensor prompt_embeds;         // [B or 1, T, joint_attention_dim]
   at::Tensor pooled_prompt_embeds;  // [B or 1, pooled_projection_dim]
+};
+
+// One of several adapters that are used together.
+struct WeightedLora {
+  const ImportedLora* adapter = nullptr;
+  double scale = 1;
 };
 
 struct BoundAdapterState;  // transformer_adapter.h
@@ -68,6 +75,10 @@ class Transformer {
 
   // For sampling: W + alpha / rank * B A, computed in f32. No gradient flows to the adapter.
   absl::StatusOr<BoundAdapter> BindMerged(const LoraAdapter& adapter) const;
+
+  // The same of adapters that others made, on any layers: W + sum of scale * alpha / rank * B A, computed in f32.
+  // InvalidArgument lists the modules that are not here or have other sizes.
+  absl::StatusOr<BoundAdapter> BindMerged(const std::vector<WeightedLora>& adapters) const;
 
   // The velocity [B, C, H, W] f32. A null `adapter` is the reference policy.
   // Shapes must fit the configuration (checked; a mismatch throws c10::Error).

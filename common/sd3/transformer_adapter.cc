@@ -3,6 +3,7 @@
 #include <ATen/core/grad_mode.h>
 
 #include <algorithm>
+#include <cmath>
 #include <set>
 #include <string>
 
@@ -10,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/string_view.h"
+#include "common/base/status.h"
 
 namespace flowawr {
 namespace {
@@ -50,8 +52,7 @@ bool IsTrained(const LinearLora& lora) { return lora.A.defined() && lora.A.requi
 
 ActiveAdapter::ActiveAdapter(const BoundAdapterState* bound) {
   if (bound == nullptr) return;
-  const at::Tensor& flat = bound->adapter.flat();
-  const bool needs_gradient = bound->trains && at::GradMode::is_enabled() && flat.requires_grad();
+  const bool needs_gradient = bound->trains && at::GradMode::is_enabled() && bound->adapter->flat().requires_grad();
   by_linear_.reserve(bound->sites.size());
   for (const BoundAdapterState::Site& site : bound->sites) by_linear_.emplace(site.linear, site.lora);
   if (!needs_gradient) return;
@@ -60,10 +61,10 @@ ActiveAdapter::ActiveAdapter(const BoundAdapterState* bound) {
   std::vector<int64_t> sizes;
   for (const BoundAdapterState::Site& site : bound->sites) sizes.push_back(site.a_size);
   for (const BoundAdapterState::Site& site : bound->sites) sizes.push_back(site.b_size);
-  const std::vector<at::Tensor> pieces = flat.split_with_sizes(sizes);
+  const std::vector<at::Tensor> pieces = bound->adapter->flat().split_with_sizes(sizes);
   for (size_t i = 0; i < bound->sites.size(); ++i) {
     const BoundAdapterState::Site& site = bound->sites[i];
-    SetMatrices(site, bound->adapter.layout().rank, pieces[i], pieces[bound->sites.size() + i],
+    SetMatrices(site, bound->adapter->layout().rank, pieces[i], pieces[bound->sites.size() + i],
                 by_linear_.at(site.linear));
   }
 }
@@ -138,7 +139,8 @@ absl::StatusOr<std::shared_ptr<const BoundAdapterState>> BindTo(const std::vecto
                                                                 const LoraAdapter& adapter, bool trains) {
   const at::NoGradGuard no_grad;
   const LoraLayout& layout = adapter.layout();
-  auto state = std::make_shared<BoundAdapterState>(BoundAdapterState{.adapter = adapter, .trains = trains});
+  auto state = std::make_shared<BoundAdapterState>(
+      BoundAdapterState{.adapter = adapter, .modules = static_cast<int64_t>(layout.modules.size()), .trains = trains});
   size_t next = 0;
   for (const FrozenLinear* linear : linears) {
     if (!linear->weight.defined()) continue;
@@ -171,6 +173,80 @@ absl::StatusOr<std::shared_ptr<const BoundAdapterState>> BindTo(const std::vecto
     FoldLora(*site.linear, site.lora);
     site.lora.A = at::Tensor();
     site.lora.B = at::Tensor();
+  }
+  return state;
+}
+
+namespace {
+
+// One layer of the model and the rows of its fused weight that are its own.
+struct Place {
+  const FrozenLinear* linear = nullptr;
+  LoraPart part;
+};
+
+std::unordered_map<std::string, Place> PlacesByName(const std::vector<const FrozenLinear*>& linears) {
+  std::unordered_map<std::string, Place> places;
+  for (const FrozenLinear* linear : linears) {
+    if (!linear->weight.defined()) continue;
+    int64_t column = 0;
+    for (size_t part = 0; part < linear->names.size(); ++part) {
+      places[linear->names[part]] = {linear, {column, linear->widths[part]}};
+      column += linear->widths[part];
+    }
+  }
+  return places;
+}
+
+// InvalidArgument that lists the modules that the model lacks or has in another size.
+absl::Status CheckFits(const std::unordered_map<std::string, Place>& places, const ImportedLora& adapter) {
+  std::vector<std::string> complaints;
+  for (const ImportedLoraModule& module : adapter.modules) {
+    const auto found = places.find(module.name);
+    if (found == places.end()) {
+      complaints.push_back(absl::StrCat("module \"", module.name, "\" does not exist in this model"));
+      continue;
+    }
+    const int64_t in = found->second.linear->weight.size(1), out = found->second.part.width;
+    if (module.A.size(1) == in && module.B.size(0) == out) continue;
+    complaints.push_back(absl::StrCat("module \"", module.name, "\" is [", out, ",", in,
+                                      "] in this model, the adapter is for one of [", module.B.size(0), ",",
+                                      module.A.size(1), "]"));
+  }
+  return AllComplaints(absl::StrCat(adapter.source, ": the adapter is for another model"), complaints);
+}
+
+}  // namespace
+
+absl::StatusOr<std::shared_ptr<const BoundAdapterState>> BindImported(const std::vector<const FrozenLinear*>& linears,
+                                                                      const std::vector<WeightedLora>& adapters) {
+  const at::NoGradGuard no_grad;
+  const auto places = PlacesByName(linears);
+  std::unordered_map<std::string, std::vector<LoraTerm>> terms;
+  for (const auto& [adapter, scale] : adapters) {
+    FLOWAWR_RETURN_IF_ERROR(CheckFits(places, *adapter));
+    if (!std::isfinite(scale))
+      return absl::InvalidArgumentError(absl::StrCat(adapter->source, ": its scale must be a finite number"));
+    for (const ImportedLoraModule& module : adapter->modules) terms[module.name].push_back({&module, scale});
+  }
+
+  auto state = std::make_shared<BoundAdapterState>();
+  state->modules = static_cast<int64_t>(terms.size());
+  for (const FrozenLinear* linear : linears) {
+    const auto is_adapted = [&](const std::string& name) { return terms.contains(name); };
+    if (std::none_of(linear->names.begin(), linear->names.end(), is_adapted)) continue;
+    at::Tensor folded = linear->weight.clone();
+    // Part by part, so that no fused layer stands whole in f32 beside itself.
+    for (const std::string& name : linear->names) {
+      if (!is_adapted(name)) continue;
+      const LoraPart& part = places.at(name).part;
+      at::Tensor rows = folded.narrow(0, part.column, part.width);
+      rows.copy_(MergedWeight(rows, terms.at(name)));
+    }
+    BoundAdapterState::Site site{.linear = linear};
+    site.lora.folded_weight = folded;
+    if (linear->transposed_weight.defined()) site.lora.folded_transposed_weight = TransposeIfSmall(folded);
+    state->sites.push_back(std::move(site));
   }
   return state;
 }

@@ -1,7 +1,10 @@
 // How a LoRA adapter meets the transformer's fused layers.
 #pragma once
 
+#include <cstdint>
 #include <memory>
+#include <optional>
+#include <string>
 #include <unordered_map>
 #include <utility>
 #include <vector>
@@ -19,7 +22,8 @@ struct BoundAdapterState {
     int64_t a_size = 0;  // floats of its stacked A and B
     int64_t b_size = 0;
   };
-  LoraAdapter adapter;
+  std::optional<LoraAdapter> adapter;  // absent if it was imported
+  int64_t modules = 0;
   bool trains = false;
   std::vector<Site> sites;  // in the order of the adapter's layout, which they cover
 };
@@ -55,5 +59,9 @@ absl::StatusOr<std::shared_ptr<const LoraLayout>> LayoutFor(const std::vector<co
 // See Transformer::Bind and BindMerged.
 absl::StatusOr<std::shared_ptr<const BoundAdapterState>> BindTo(const std::vector<const FrozenLinear*>& linears,
                                                                 const LoraAdapter& adapter, bool trains);
+
+// See Transformer::BindMerged.
+absl::StatusOr<std::shared_ptr<const BoundAdapterState>> BindImported(const std::vector<const FrozenLinear*>& linears,
+                                                                      const std::vector<WeightedLora>& adapters);
 
 }  // namespace flowawr

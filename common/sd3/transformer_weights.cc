@@ -44,6 +44,8 @@ void Transformer::Weights::Bind(WeightBinder& binder) {
     return {binder.Take(q + ".weight", {head_dim}), binder.Take(k + ".weight", {head_dim})};
   };
 
+  patch_projection.names = {"pos_embed.proj"};
+  patch_projection.widths = {dim};
   patch_projection.weight = binder.Take("pos_embed.proj.weight", {dim, config.in_channels, patch, patch});
   if (patch_projection.weight.defined()) patch_projection.weight = patch_projection.weight.flatten(1).contiguous();
   patch_projection.bias = binder.Take("pos_embed.proj.bias", {dim});
@@ -111,6 +113,13 @@ std::vector<const FrozenLinear*> Transformer::Weights::AdaptableLinears() const 
     const std::vector<const FrozenLinear*> of_block = block.AdaptableLinears();
     linears.insert(linears.end(), of_block.begin(), of_block.end());
   }
+  return linears;
+}
+
+std::vector<const FrozenLinear*> Transformer::Weights::AllLinears() const {
+  std::vector<const FrozenLinear*> linears = AdaptableLinears();
+  linears.insert(linears.end(), {&patch_projection, &timestep_in, &timestep_out, &pooled_in, &pooled_out,
+                                 &context_embedder, &modulation, &proj_out});
   return linears;
 }
 

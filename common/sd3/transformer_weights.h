@@ -71,6 +71,9 @@ struct Transformer::Weights {
 
   // The layers that a LoRA may adapt, in a fixed order.
   std::vector<const FrozenLinear*> AdaptableLinears() const;
+
+  // Every layer that an imported adapter may change: all but norms and the table of positions.
+  std::vector<const FrozenLinear*> AllLinears() const;
 };
 
 }  // namespace flowawr
