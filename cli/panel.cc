@@ -111,6 +111,11 @@ std::vector<std::string> RenderPanel(const v1::Status& status, int width) {
   if (!status.message().empty()) lines.push_back(absl::StrCat("  ", status.message()));
   lines.push_back(absl::StrFormat("  updates  %s %d of %d", Bar(status.update(), status.updates_total(), bar),
                                   status.update(), status.updates_total()));
+  if (status.evaluation_groups_total() > 0) {
+    lines.push_back(absl::StrFormat("  held-out %s %d of %d",
+                                    Bar(status.evaluation_groups(), status.evaluation_groups_total(), bar),
+                                    status.evaluation_groups(), status.evaluation_groups_total()));
+  }
   if (status.phase() == v1::RUNNING) {
     lines.push_back(absl::StrFormat("  batch    %d groups in, %d being made, %.2f groups/s", status.batch_groups(),
                                     status.open_leases(), status.groups_per_s()));

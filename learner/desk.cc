@@ -236,6 +236,10 @@ v1::Status Desk::Snapshot() const {
   }
   status.set_open_leases(static_cast<uint32_t>(leases_.granted()));
   status.set_batch_groups(static_cast<uint32_t>(batches_.ready()));
+  if (evaluation_wanted_ > 0) {
+    status.set_evaluation_groups(static_cast<uint32_t>(evaluation_.size()));
+    status.set_evaluation_groups_total(static_cast<uint32_t>(evaluation_wanted_));
+  }
   if (ShowsPaused()) {
     status.set_phase(v1::PAUSED);
     status.set_message(*paused_because_);
@@ -339,6 +343,7 @@ std::optional<std::vector<Group>> Desk::WaitForBatch(uint64_t oldest_version) {
 
 std::optional<std::vector<Group>> Desk::WaitForEvaluation(size_t count) {
   absl::MutexLock lock(&mutex_);
+  evaluation_wanted_ = count;
   while (evaluation_.size() < count) {
     if (leases_.Expire(Now()) > 0) Changed();
     if (is_stopped_ || std::exchange(is_interrupted_, false) || leases_.exhausted()) return std::nullopt;
@@ -347,6 +352,7 @@ std::optional<std::vector<Group>> Desk::WaitForEvaluation(size_t count) {
   std::vector<Group> groups;
   for (auto& [id, group] : evaluation_) groups.push_back(std::move(group));
   evaluation_.clear();
+  evaluation_wanted_ = 0;
   return groups;
 }
 

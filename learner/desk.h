@@ -135,7 +135,8 @@ class Desk {
   LeaseBook leases_ ABSL_GUARDED_BY(mutex_);
   BatchAssembler batches_ ABSL_GUARDED_BY(mutex_);
   std::map<uint64_t, Group> evaluation_
-      ABSL_GUARDED_BY(mutex_);  // by group id, so that their order does not depend on arrival
+      ABSL_GUARDED_BY(mutex_);                            // by group id, so that their order does not depend on arrival
+  size_t evaluation_wanted_ ABSL_GUARDED_BY(mutex_) = 0;  // groups that WaitForEvaluation was last asked for
   PolicyStore policies_ ABSL_GUARDED_BY(mutex_);
   std::map<std::string, Actor> actors_ ABSL_GUARDED_BY(mutex_);
   v1::Status status_ ABSL_GUARDED_BY(mutex_);

@@ -9,6 +9,8 @@
 namespace flowawr {
 namespace {
 
+using testing::AllOf;
+using testing::Contains;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
@@ -60,6 +62,15 @@ TEST(PanelTest, FillsTheBarByTheShareOfUpdates) {
   EXPECT_EQ(full_blocks(), 10);
   status.set_update(60);
   EXPECT_EQ(full_blocks(), 40);
+}
+
+TEST(PanelTest, ShowsHowFarAnEvaluationIs) {
+  v1::Status status;
+  status.set_phase(v1::EVALUATING_BASE);
+  EXPECT_THAT(RenderPanel(status, 80), Not(Contains(HasSubstr("held-out"))));
+  status.set_evaluation_groups(12);
+  status.set_evaluation_groups_total(200);
+  EXPECT_THAT(RenderPanel(status, 80), Contains(AllOf(HasSubstr("held-out"), HasSubstr("12 of 200"))));
 }
 
 TEST(PanelTest, NoLineIsWiderThanTheTerminal) {

@@ -416,8 +416,26 @@ TEST_F(DeskTest, GivesEvaluationGroupsInTheirOrderNotThatOfArrival) {
   ASSERT_EQ(leases.size(), 3u);
   auto waiting = std::async(std::launch::async, [this] { return desk_.WaitForEvaluation(3); });
   for (const size_t i : {2, 0, 1}) ASSERT_TRUE(Submit(desk_, Make(desk_, leases[i])).ok());
+  waiting.wait();
+  EXPECT_EQ(desk_.status().evaluation_groups_total(), 0u);  // it is over
   EXPECT_THAT(Ids(waiting.get()), ElementsAre(kEvaluation, kEvaluation + 1, kEvaluation + 2));
   EXPECT_EQ(desk_.status().groups_accepted(), 0u);  // which counts training groups
+}
+
+TEST_F(DeskTest, TellsHowFarAnEvaluationIs) {
+  Offer({kEvaluation, kEvaluation + 1});
+  auto waiting = std::async(std::launch::async, [this] { return desk_.WaitForEvaluation(2); });
+  const auto first = Acquire("a"), second = Acquire("a");
+  ASSERT_TRUE(Submit(desk_, Make(desk_, *first)).ok());
+  uint64_t seen = 0;
+  v1::Status status = desk_.status();
+  while (status.evaluation_groups_total() == 0) {  // until the other thread has begun to wait
+    status = desk_.WaitForStatus(&seen, absl::InfinitePast(), absl::Milliseconds(10));
+  }
+  EXPECT_EQ(status.evaluation_groups(), 1u);
+  EXPECT_EQ(status.evaluation_groups_total(), 2u);
+  ASSERT_TRUE(Submit(desk_, Make(desk_, *second)).ok());
+  EXPECT_TRUE(waiting.get().has_value());
 }
 
 // ---- policies
