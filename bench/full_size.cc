@@ -1,0 +1,243 @@
+// One measurement of this service at a model's true size, in a process of its own: the C++ side of full_size.py, which
+// says what each kind is. Prints one line of JSON; the Python side is python_baseline/full_size.py.
+#include <ATen/Parallel.h>
+#include <ATen/core/grad_mode.h>
+#include <sys/resource.h>
+#include <torch/csrc/autograd/autograd.h>
+#include <torch/types.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <fstream>
+#include <functional>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "common/diffusion/sigmas.h"
+#include "common/diffusion/solver.h"
+#include "common/nn/lora_linear.h"
+#include "common/sd3/pipeline.h"
+#include "common/tensor/safetensors.h"
+#include "learner/flowawr.h"
+
+namespace flowawr {
+namespace {
+
+constexpr int kStepsOfASample = 28;  // the first of them is measured
+
+const std::vector<std::string> kTargets = {"attn.to_q",       "attn.to_k",       "attn.to_v",       "attn.to_out.0",
+                                           "attn.add_q_proj", "attn.add_k_proj", "attn.add_v_proj", "attn.to_add_out"};
+
+struct Options {
+  std::string kind, model, inputs, encoder = "text_encoder";
+  bool is_float32 = false, checkpoint = false, reference = false;
+  int threads = 2, batch = 1, side = 64, text_tokens = 205, rank = 32;
+  double seconds = 10;
+
+  at::ScalarType dtype() const { return is_float32 ? at::kFloat : at::kBFloat16; }
+};
+
+using Clock = std::chrono::steady_clock;
+
+double SecondsSince(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+
+double ProcessorSeconds() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  const auto seconds = [](const timeval& time) { return static_cast<double>(time.tv_sec) + 1e-6 * time.tv_usec; };
+  return seconds(usage.ru_utime) + seconds(usage.ru_stime);
+}
+
+// What was resident at most, in bytes.
+int64_t PeakMemory() {
+  std::ifstream status("/proc/self/status");
+  std::string word;
+  while (status >> word) {
+    int64_t kilobytes = 0;
+    if (word == "VmHWM:" && status >> kilobytes) return kilobytes * 1024;
+  }
+  return 0;
+}
+
+nlohmann::json g_result;
+
+// Runs `step` again and again for about `seconds`, at least once. `warm_up` is a smaller step of the same kind, which
+// touches all weights.
+void Measure(const Options& options, const std::function<void()>& warm_up, const std::function<void()>& step) {
+  warm_up();
+  std::vector<double> wall, cpu;
+  double total = 0;
+  while (wall.empty() || total + wall.back() <= options.seconds) {
+    const double cpu_before = ProcessorSeconds();
+    const auto start = Clock::now();
+    step();
+    wall.push_back(SecondsSince(start));
+    cpu.push_back(ProcessorSeconds() - cpu_before);
+    total += wall.back();
+  }
+  g_result["wall"] = wall;
+  g_result["cpu"] = cpu;
+}
+
+// Of `batch` rows; one prompt and one sigma for all if `is_group`.
+TransformerInput Input(const TransformerConfig& config, const Options& options, int64_t batch, int64_t side,
+                       bool is_group) {
+  const int64_t rows = is_group ? 1 : batch;
+  return {at::randn({batch, config.in_channels, side, side}),
+          is_group ? at::full({1}, 0.7f) : at::linspace(0.9, 0.3, rows).to(at::kFloat),
+          at::randn({rows, options.text_tokens, config.joint_attention_dim}).to(options.dtype()),
+          at::randn({rows, config.pooled_projection_dim}).to(options.dtype())};
+}
+
+void MeasureForward(const Options& options, bool is_group) {
+  const at::NoGradGuard no_grad;
+  const auto model = Transformer::Load(options.model + "/transformer", options.dtype()).value();
+  const TransformerInput small = Input(model->config(), options, 1, 16, is_group);
+  const TransformerInput input = Input(model->config(), options, options.batch, options.side, is_group);
+  Measure(
+      options, [&] { model->Forward(small, nullptr); }, [&] { model->Forward(input, nullptr); });
+}
+
+// Forward, FlowAWR's loss with v_old = v_theta, backward.
+void MeasureTraining(const Options& options) {
+  const auto model = Transformer::Load(options.model + "/transformer", options.dtype()).value();
+  const auto layout = model->MakeLoraLayout(kTargets, options.rank, 2.0 * options.rank).value();
+  const LoraAdapter adapter(layout, at::randn({layout->size()}).mul_(0.01).requires_grad_(true));
+  const auto step = [&](int64_t batch, int64_t side) {
+    TransformerInput input = Input(model->config(), options, batch, side, /*is_group=*/false);
+    LossInput loss{
+        .x0 = at::randn_like(input.latents), .sigma = input.sigma, .energy = at::linspace(-1, 1, batch).to(at::kFloat)};
+    input.latents = loss.x_t = at::lerp(loss.x0, input.latents, input.sigma.view({batch, 1, 1, 1}));
+    if (options.reference) {
+      const at::NoGradGuard no_grad;
+      loss.v_ref = model->Forward(input, nullptr);
+    }
+    const BoundAdapter bound = model->Bind(adapter).value();
+    loss.v_theta = model->Forward(input, &bound, options.checkpoint ? model->config().num_layers : 0);
+    loss.v_old = loss.v_theta.detach();
+    torch::autograd::grad({FlowAwrLoss(loss, options.reference ? 1e-4 : 0).loss.sum()}, {adapter.flat()});
+  };
+  Measure(
+      options, [&] { step(1, 16); }, [&] { step(options.batch, options.side); });
+}
+
+void MeasureVae(const Options& options) {
+  const auto vae = Vae::Load(options.model + "/vae", options.dtype()).value();
+  const int64_t channels = vae->config().latent_channels;
+  const at::Tensor small = at::randn({1, channels, 8, 8});
+  const at::Tensor latents = at::randn({options.batch, channels, options.side, options.side});
+  Measure(
+      options, [&] { vae->Decode(small); }, [&] { vae->Decode(latents); });
+}
+
+void MeasureEncoder(const Options& options) {
+  const std::string folder = options.model + "/" + options.encoder;
+  if (options.encoder == "text_encoder_3") {
+    const auto encoder = T5Encoder::Load(folder, options.dtype()).value();
+    const at::Tensor ids = at::randint(1, encoder->config().vocab_size, {options.batch, 128}, at::kLong);
+    Measure(
+        options, [&] { encoder->Forward(ids.narrow(0, 0, 1)); }, [&] { encoder->Forward(ids); });
+    return;
+  }
+  const auto encoder = ClipTextEncoder::Load(folder, options.dtype()).value();
+  const at::Tensor ids = at::randint(1, encoder->config().vocab_size, {options.batch, 77}, at::kLong);
+  Measure(
+      options, [&] { encoder->Forward(ids.narrow(0, 0, 1)); }, [&] { encoder->Forward(ids); });
+}
+
+// Cold start: until ready to sample, then until the latents after one step. The caller's clock counts the process too.
+void FirstStep(const Options& options, const Transformer& transformer, double shift, int train_timesteps,
+               PromptEmbeds prompt) {
+  std::puts("ready");
+  std::fflush(stdout);
+  std::vector<float> sigmas = FlowMatchSigmas(kStepsOfASample, shift, train_timesteps);
+  const at::Tensor latents = at::randn({1, transformer.config().in_channels, options.side, options.side});
+  const at::Tensor velocity = transformer.Forward(
+      {latents, at::full({1}, sigmas[0]), std::move(prompt.prompt_embeds), std::move(prompt.pooled)}, nullptr);
+  MakeSolver(v1::EULER, std::move(sigmas))->Step(0, velocity, latents);
+}
+
+void ColdTransformer(const Options& options) {
+  const at::NoGradGuard no_grad;
+  const SafetensorsFile inputs = SafetensorsFile::Open(options.inputs).value();
+  const auto transformer = Transformer::Load(options.model + "/transformer", options.dtype()).value();
+  const SchedulerConfig scheduler = SchedulerConfig::Load(options.model + "/scheduler").value();
+  FirstStep(options, *transformer, scheduler.shift, scheduler.num_train_timesteps,
+            {inputs.tensors().at("prompt_embeds"), inputs.tensors().at("pooled")});
+}
+
+void ColdPipeline(const Options& options) {
+  const at::NoGradGuard no_grad;
+  const auto pipeline = Pipeline::Load(options.model, {.dtype = options.dtype(), .max_sequence_length = 128}).value();
+  FirstStep(options, pipeline->transformer(), pipeline->scheduler_shift(), pipeline->num_train_timesteps(),
+            pipeline->EncodePrompts({"a red fox asleep on a pile of books"}).value());
+}
+
+// The fastest matrix products through the service's own Linear: FLOP/s.
+void MeasureProducts(const Options& options) {
+  const at::NoGradGuard no_grad;
+  double best = 0;
+  struct Product {
+    int64_t rows, in, out;
+  };
+  for (const auto& [rows, in, out] : {Product{1024, 1536, 1536}, Product{1024, 1536, 6144}, Product{4096, 1536, 4608},
+                                      Product{4096, 6144, 1536}, Product{2048, 2048, 2048}}) {
+    const FrozenLinear linear{.widths = {out},
+                              .weight = at::randn({out, in}).to(options.dtype()),
+                              .bias = at::randn({out}).to(options.dtype())};
+    const at::Tensor x = at::randn({1, rows, in}).to(options.dtype());
+    Linear(linear, x);
+    const auto start = Clock::now();
+    while (SecondsSince(start) < options.seconds / 5) {
+      const auto before = Clock::now();
+      Linear(linear, x);
+      best = std::max(best, 2.0 * static_cast<double>(rows * in * out) / SecondsSince(before));
+    }
+  }
+  g_result["flops_per_second"] = best;
+}
+
+const std::map<std::string, void (*)(const Options&)> kKinds = {
+    {"forward", [](const Options& options) { MeasureForward(options, /*is_group=*/false); }},
+    {"sample", [](const Options& options) { MeasureForward(options, /*is_group=*/true); }},
+    {"train", MeasureTraining},
+    {"vae", MeasureVae},
+    {"encoder", MeasureEncoder},
+    {"products", MeasureProducts},
+    {"cold-transformer", ColdTransformer},
+    {"cold-pipeline", ColdPipeline},
+};
+
+int Main(int argc, char** argv) {
+  Options options;
+  CLI::App app("One measurement; see bench/full_size.py, which calls this.");
+  app.add_option("KIND", options.kind)->required()->check(CLI::IsMember(kKinds));
+  app.add_option("--model", options.model, "a diffusers folder");
+  app.add_option("--inputs", options.inputs, "cold-transformer: safetensors of prompt_embeds and pooled");
+  app.add_option("--encoder", options.encoder, "its folder in --model");
+  app.add_flag("--float32", options.is_float32, "instead of bfloat16");
+  app.add_flag("--checkpoint", options.checkpoint, "every block's activations are computed again");
+  app.add_flag("--reference", options.reference, "with v_ref");
+  app.add_option("--threads", options.threads);
+  app.add_option("--batch", options.batch);
+  app.add_option("--side", options.side, "of the latents");
+  app.add_option("--text-tokens", options.text_tokens);
+  app.add_option("--rank", options.rank);
+  app.add_option("--seconds", options.seconds, "to repeat for");
+  CLI11_PARSE(app, argc, argv);
+  at::set_num_threads(options.threads);
+  at::manual_seed(1);
+  kKinds.at(options.kind)(options);
+  g_result["peak_memory"] = PeakMemory();
+  std::printf("%s\n", g_result.dump().c_str());
+  return 0;
+}
+
+}  // namespace
+}  // namespace flowawr
+
+int main(int argc, char** argv) { return flowawr::Main(argc, argv); }
