@@ -30,14 +30,16 @@ struct PartView {
 
 // One megabyte: the second-level cache of a core.
 constexpr int64_t kMaxKernelElements = int64_t{1} << 18;
+// A few rows need a weight once from memory, so that it may be larger; what bounds it is the copy.
+constexpr int64_t kMaxFewRowsElements = int64_t{1} << 21;
 
 // LibTorch multiplies few rows by kernels that it picks by their number and that of the threads. So samples of fewer
 // rows than this are multiplied one by one: the bits of a sample do not depend on its batch.
 constexpr int64_t kFewRows = 16;
 
-bool IsForKernel(const at::Tensor& matrix) {
+bool IsForKernel(const at::Tensor& matrix, int64_t max_elements = kMaxKernelElements) {
   return matrix.defined() && matrix.is_cpu() && matrix.scalar_type() == at::kFloat && matrix.is_contiguous() &&
-         matrix.numel() <= kMaxKernelElements && matrix.size(1) % kernels::kColumnMultiple == 0;
+         matrix.numel() <= max_elements && matrix.size(1) % kernels::kColumnMultiple == 0;
 }
 
 // a [..., inner] times the row-major b [inner, columns], plus the bias, if defined.
@@ -304,9 +306,10 @@ void PackLora(const FrozenLinear& linear, LinearLora& lora) {
                                                           weight.size(1), lora.B.size(1), lora.scale, std::move(parts));
 }
 
-at::Tensor TransposeIfSmall(const at::Tensor& weight) {
-  const at::Tensor transposed = weight.numel() <= kMaxKernelElements ? weight.t().contiguous() : at::Tensor();
-  return IsForKernel(transposed) ? transposed : at::Tensor();
+at::Tensor TransposeIfSmall(const at::Tensor& weight, bool is_for_few_rows) {
+  const int64_t most = is_for_few_rows ? kMaxFewRowsElements : kMaxKernelElements;
+  const at::Tensor transposed = weight.numel() <= most ? weight.t().contiguous() : at::Tensor();
+  return IsForKernel(transposed, most) ? transposed : at::Tensor();
 }
 
 }  // namespace flowawr

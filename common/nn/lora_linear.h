@@ -58,6 +58,7 @@ void PackLora(const FrozenLinear& linear, LinearLora& lora);
 
 // The transpose of a weight that the kernel of linear_kernels.h takes: f32 on CPU, of a size that stays in the cache.
 // Undefined for others, which LibTorch multiplies as they are.
-at::Tensor TransposeIfSmall(const at::Tensor& weight);
+// A layer that is given a few rows a sample may be larger.
+at::Tensor TransposeIfSmall(const at::Tensor& weight, bool is_for_few_rows = false);
 
 }  // namespace flowawr

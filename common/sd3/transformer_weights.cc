@@ -97,6 +97,9 @@ void Transformer::Weights::Bind(WeightBinder& binder) {
   }
   modulations.push_back({"norm_out.linear", 2 * dim});
   modulation = TakeLinear(binder, dim, modulations);
+  if (modulation.weight.defined()) {
+    modulation.transposed_weight = TransposeIfSmall(modulation.weight, /*is_for_few_rows=*/true);
+  }
   proj_out = TakeLinear(binder, dim, {{"proj_out", patch * patch * config.out_channels}});
 }
 
