@@ -2,10 +2,13 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
+#include <exception>
 #include <filesystem>
 #include <map>
 #include <memory>
+#include <system_error>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
@@ -14,7 +17,9 @@
 #include "common/base/file.h"
 #include "common/base/status.h"
 #include "common/nn/lora_files.h"
+#include "common/nn/lora_import.h"
 #include "common/process/exit_code.h"
+#include "common/sd3/merged_transformer.h"
 #include "common/tensor/safetensors.h"
 
 namespace flowawr {
@@ -23,10 +28,16 @@ namespace {
 constexpr char kFooter[] = R"(Examples:
   flowawr export runs/tiny-ocr
   flowawr export runs/tiny-ocr --role current --out my-adapter
+  flowawr export runs/tiny-ocr --merged tiny-merged/transformer
+  flowawr export --adapter style.safetensors --scale 0.8 --model stable-diffusion-3.5-medium --merged merged/transformer
 
 Writes OUT/peft/ (peft.PeftModel.from_pretrained(transformer, "OUT/peft")) and OUT/pytorch_lora_weights.safetensors
 (pipeline.load_lora_weights). A learner that runs does it after the update under way; of a stopped run the newest
-checkpoint is taken.)";
+checkpoint is taken.
+
+--merged FOLDER also writes the model's transformer with the adapter in its weights, in their types, merged in f32
+(SD3Transformer2DModel.from_pretrained(FOLDER)), and says how far rounding moved them. With --adapter it takes any PEFT
+folder or diffusers file instead of a run's policy; several add up.)";
 
 constexpr absl::Duration kBetweenUpdates = absl::Minutes(30);
 
@@ -34,6 +45,9 @@ struct Arguments {
   LearnerAddress address;
   std::string role = "average";
   std::string out;
+  std::string merged, model;
+  std::vector<std::string> adapters;
+  std::vector<double> scales;
 };
 
 v1::PolicyRole RoleOf(const std::string& name) {
@@ -79,6 +93,70 @@ absl::StatusOr<std::shared_ptr<const LoraLayout>> LayoutOfFile(const Safetensors
   return layout;
 }
 
+// The folder of the transformer itself, also of a whole pipeline.
+std::string TransformerFolder(const std::string& model) {
+  std::error_code ignored;
+  const std::string inside = model + "/transformer";
+  return std::filesystem::exists(inside, ignored) ? inside : model;
+}
+
+absl::Status Merge(const Arguments& arguments, const std::string& model, const std::vector<std::string>& paths) {
+  std::vector<ImportedLora> adapters;
+  for (const std::string& path : paths) {
+    FLOWAWR_ASSIGN_OR_RETURN(ImportedLora adapter, ReadLora(path));
+    adapters.push_back(std::move(adapter));
+  }
+  std::vector<WeightedLora> weighted;
+  for (size_t i = 0; i < adapters.size(); ++i)
+    weighted.push_back({&adapters[i], arguments.scales.empty() ? 1 : arguments.scales[i]});
+  FLOWAWR_ASSIGN_OR_RETURN(const MergeReport report,
+                           WriteMergedTransformer(TransformerFolder(model), weighted, arguments.merged));
+  std::printf(
+      "%s\n%lld layers merged; the adapters change their weights by %.3g on average, rounding by %.3g (at most %.3g)\n",
+      arguments.merged.c_str(), static_cast<long long>(report.merged_modules), report.mean_weight_change,
+      report.mean_weight_error, report.max_weight_error);
+  if (report.velocity.has_value()) {
+    std::printf("on a random input the adapters change the velocity by %.3g of its norm, merging them by %.3g\n",
+                report.velocity->by_adapters, report.velocity->by_merging);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckMerge(const Arguments& arguments) {
+  if (arguments.adapters.empty() && !arguments.scales.empty())
+    return absl::InvalidArgumentError("--scale is for --adapter; a run's policy has scale 1");
+  if (!arguments.scales.empty() && arguments.scales.size() != arguments.adapters.size())
+    return absl::InvalidArgumentError("give one --scale for each --adapter, or none");
+  if (arguments.adapters.empty()) return absl::OkStatus();
+  if (arguments.merged.empty() || arguments.model.empty())
+    return absl::InvalidArgumentError(
+        "--adapter needs --model FOLDER and --merged FOLDER: it is merged into that model");
+  return absl::OkStatus();
+}
+
+absl::Status ExportAndMerge(const Arguments& arguments) {
+  FLOWAWR_RETURN_IF_ERROR(CheckMerge(arguments));
+  if (!arguments.adapters.empty()) return Merge(arguments, arguments.model, arguments.adapters);
+  std::string model = arguments.model;
+  if (!arguments.merged.empty() && model.empty()) {
+    if (arguments.address.run_dir.empty())
+      return absl::InvalidArgumentError("--merged needs RUN_DIR, which names the model, or --model FOLDER");
+    FLOWAWR_ASSIGN_OR_RETURN(const v1::RunConfig config, ReadRunFolderConfig(arguments.address.run_dir));
+    model = config.model().path();
+  }
+  FLOWAWR_ASSIGN_OR_RETURN(const v1::ExportResponse response, Export(arguments));
+  std::printf("%s\n%s\n", response.peft_folder().c_str(), response.diffusers_file().c_str());
+  return arguments.merged.empty() ? absl::OkStatus() : Merge(arguments, model, {response.peft_folder()});
+}
+
+absl::Status ExportWithoutThrowing(const Arguments& arguments) {
+  try {
+    return ExportAndMerge(arguments);
+  } catch (const std::exception& error) {
+    return absl::InternalError(absl::StrCat("export failed: ", error.what()));
+  }
+}
+
 }  // namespace
 
 absl::StatusOr<v1::ExportResponse> ExportAdapterFile(const std::string& file, double alpha,
@@ -103,11 +181,11 @@ void AddExportCommand(CLI::App& app, int* exit_code) {
       ->check(CLI::IsMember({"average", "current", "behaviour"}))
       ->capture_default_str();
   command->add_option("--out", arguments->out, "folder, made if absent; default: RUN_DIR/export");
-  command->callback([arguments, exit_code] {
-    const absl::StatusOr<v1::ExportResponse> response = Export(*arguments);
-    if (response.ok()) std::printf("%s\n%s\n", response->peft_folder().c_str(), response->diffusers_file().c_str());
-    *exit_code = ReportAndExitCodeOf(response.status());
-  });
+  command->add_option("--merged", arguments->merged, "folder for the transformer with the adapter in its weights");
+  command->add_option("--model", arguments->model, "the model to merge into; default: the run's");
+  command->add_option("--adapter", arguments->adapters, "a PEFT folder or diffusers file to merge; may be repeated");
+  command->add_option("--scale", arguments->scales, "of each --adapter; default: 1");
+  command->callback([arguments, exit_code] { *exit_code = ReportAndExitCodeOf(ExportWithoutThrowing(*arguments)); });
 }
 
 }  // namespace flowawr

@@ -1,4 +1,5 @@
-// `flowawr export`: a run's policy as an adapter for peft (a folder) and for diffusers (one file).
+// `flowawr export`: a run's policy as an adapter for peft (a folder) and for diffusers (one file), or merged into the
+// model's weights; adapters of others merged likewise.
 #pragma once
 
 #include <string>

@@ -9,12 +9,14 @@
 #include <cstdio>
 #include <filesystem>
 #include <system_error>
+#include <utility>
 #include <vector>
 
 #include "absl/cleanup/cleanup.h"
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "common/base/atomic_file.h"
 #include "common/base/status.h"
 
 namespace flowawr {
@@ -38,17 +40,6 @@ absl::Status SystemError(int error, absl::string_view action, absl::string_view 
     default:
       return absl::InternalError(message);
   }
-}
-
-absl::Status WriteAll(int fd, absl::string_view bytes, const std::string& path) {
-  while (!bytes.empty()) {
-    const ssize_t written = write(fd, bytes.data(), bytes.size());
-    if (written < 0 && errno == EINTR) continue;
-    if (written < 0) return SystemError(errno, "writing", path);
-    bytes.remove_prefix(written);
-  }
-  if (fsync(fd) != 0) return SystemError(errno, "fsync of", path);
-  return absl::OkStatus();
 }
 
 bool IsTemporary(absl::string_view name) {
@@ -85,19 +76,50 @@ absl::Status FsyncDirectory(const std::string& folder) {
   return absl::OkStatus();
 }
 
-absl::Status WriteFileAtomically(const std::string& path, absl::string_view bytes) {
+absl::StatusOr<AtomicFile> AtomicFile::Create(std::string path) {
   std::string temporary = absl::StrCat(path, kTemporary, kTemporaryLetters);
   const int fd = mkostemp(temporary.data(), O_CLOEXEC);
   if (fd < 0) return SystemError(errno, "creating a temporary file for", path);
-  absl::Cleanup remove_temporary = [&temporary] { unlink(temporary.c_str()); };
   fchmod(fd, 0644);
-  absl::Status written = WriteAll(fd, bytes, path);
-  if (close(fd) != 0 && written.ok()) written = SystemError(errno, "closing", path);
-  FLOWAWR_RETURN_IF_ERROR(written);
-  if (rename(temporary.c_str(), path.c_str()) != 0) return SystemError(errno, "renaming to", path);
-  std::move(remove_temporary).Cancel();
-  const std::string folder = std::filesystem::path(path).parent_path().string();
+  return AtomicFile(std::move(path), std::move(temporary), fd);
+}
+
+AtomicFile::AtomicFile(std::string path, std::string temporary, int fd)
+    : path_(std::move(path)), temporary_(std::move(temporary)), fd_(fd) {}
+
+AtomicFile::AtomicFile(AtomicFile&& other) noexcept
+    : path_(std::move(other.path_)),
+      temporary_(std::exchange(other.temporary_, "")),
+      fd_(std::exchange(other.fd_, -1)) {}
+
+AtomicFile::~AtomicFile() {
+  if (fd_ >= 0) close(fd_);
+  if (!temporary_.empty()) unlink(temporary_.c_str());
+}
+
+absl::Status AtomicFile::Append(absl::string_view bytes) {
+  while (!bytes.empty()) {
+    const ssize_t written = write(fd_, bytes.data(), bytes.size());
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0) return SystemError(errno, "writing", path_);
+    bytes.remove_prefix(written);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status AtomicFile::Commit() {
+  if (fsync(fd_) != 0) return SystemError(errno, "fsync of", path_);
+  if (close(std::exchange(fd_, -1)) != 0) return SystemError(errno, "closing", path_);
+  if (rename(temporary_.c_str(), path_.c_str()) != 0) return SystemError(errno, "renaming to", path_);
+  temporary_.clear();
+  const std::string folder = std::filesystem::path(path_).parent_path().string();
   return FsyncDirectory(folder.empty() ? "." : folder);
+}
+
+absl::Status WriteFileAtomically(const std::string& path, absl::string_view bytes) {
+  FLOWAWR_ASSIGN_OR_RETURN(AtomicFile file, AtomicFile::Create(path));
+  FLOWAWR_RETURN_IF_ERROR(file.Append(bytes));
+  return file.Commit();
 }
 
 absl::Status RemoveTemporaryFiles(const std::string& folder) {

@@ -1,5 +1,6 @@
 #include "common/tensor/safetensors.h"
 
+#include <c10/util/accumulate.h>
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -18,9 +19,11 @@
 #include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "common/base/atomic_file.h"
 #include "common/base/file.h"
 #include "common/base/status.h"
 #include "common/tensor/safetensors_header.h"
+#include "common/tensor/safetensors_stream.h"
 
 namespace flowawr {
 namespace {
@@ -190,23 +193,37 @@ absl::StatusOr<at::Tensor> SafetensorsFile::Get(const std::string& name, at::Sca
   return tensor;
 }
 
-absl::StatusOr<std::string> SerializeSafetensors(const std::map<std::string, at::Tensor>& tensors,
-                                                 const std::map<std::string, std::string>& metadata) {
+int64_t TensorForm::bytes() const {
+  return c10::multiply_integers(shape) * static_cast<int64_t>(c10::elementSize(dtype));
+}
+
+namespace {
+
+// What stands before the data, and the order in which the data come.
+struct WrittenHeader {
+  std::string bytes;  // length and text
+  std::vector<std::string> order;
+};
+
+absl::StatusOr<WrittenHeader> MakeHeader(const std::map<std::string, TensorForm>& forms,
+                                         const std::map<std::string, std::string>& metadata) {
   // Widest elements first, then by name, so that every tensor is aligned for its type.
-  std::vector<std::pair<const std::string*, at::Tensor>> ordered;
-  for (const auto& [name, tensor] : tensors) ordered.push_back({&name, tensor.detach().to(at::kCPU).contiguous()});
-  std::stable_sort(ordered.begin(), ordered.end(),
-                   [](const auto& a, const auto& b) { return a.second.element_size() > b.second.element_size(); });
+  WrittenHeader written;
+  for (const auto& [name, form] : forms) written.order.push_back(name);
+  const auto width = [&](const std::string& name) { return c10::elementSize(forms.at(name).dtype); };
+  std::stable_sort(written.order.begin(), written.order.end(),
+                   [&](const std::string& a, const std::string& b) { return width(a) > width(b); });
   nlohmann::ordered_json header;
   header["__metadata__"] = {{"format", "pt"}};
   for (const auto& [key, value] : metadata) header["__metadata__"][key] = value;
-  uint64_t end = 0;
-  for (const auto& [name, tensor] : ordered) {
-    if (*name == "__metadata__") return absl::InvalidArgumentError("a tensor cannot have the name __metadata__");
-    FLOWAWR_ASSIGN_OR_RETURN(const absl::string_view dtype, NameOf(tensor.scalar_type()));
-    const uint64_t begin = end;
-    end += tensor.nbytes();
-    header[*name] = {{"dtype", std::string(dtype)}, {"shape", tensor.sizes().vec()}, {"data_offsets", {begin, end}}};
+  int64_t end = 0;
+  for (const std::string& name : written.order) {
+    if (name == "__metadata__") return absl::InvalidArgumentError("a tensor cannot have the name __metadata__");
+    const TensorForm& form = forms.at(name);
+    FLOWAWR_ASSIGN_OR_RETURN(const absl::string_view dtype, NameOf(form.dtype));
+    const int64_t begin = end;
+    end += form.bytes();
+    header[name] = {{"dtype", std::string(dtype)}, {"shape", form.shape}, {"data_offsets", {begin, end}}};
   }
   std::string text;
   try {
@@ -215,14 +232,51 @@ absl::StatusOr<std::string> SerializeSafetensors(const std::map<std::string, at:
     return absl::InvalidArgumentError(absl::StrCat("a name or metadata is not UTF-8: ", error.what()));
   }
   text.append((8 - text.size() % 8) % 8, ' ');
+  written.bytes.resize(8);
+  absl::little_endian::Store64(written.bytes.data(), text.size());
+  written.bytes += text;
+  return written;
+}
 
-  std::string bytes(8, '\0');
-  bytes.reserve(8 + text.size() + end);
-  absl::little_endian::Store64(bytes.data(), text.size());
-  bytes += text;
-  for (const auto& [name, tensor] : ordered)
-    bytes.append(static_cast<const char*>(tensor.const_data_ptr()), tensor.nbytes());
+absl::string_view BytesOf(const at::Tensor& contiguous) {
+  return {static_cast<const char*>(contiguous.const_data_ptr()), contiguous.nbytes()};
+}
+
+}  // namespace
+
+absl::StatusOr<std::string> SerializeSafetensors(const std::map<std::string, at::Tensor>& tensors,
+                                                 const std::map<std::string, std::string>& metadata) {
+  std::map<std::string, TensorForm> forms;
+  int64_t size = 0;
+  for (const auto& [name, tensor] : tensors) {
+    forms[name] = {tensor.scalar_type(), tensor.sizes().vec()};
+    size += forms[name].bytes();
+  }
+  FLOWAWR_ASSIGN_OR_RETURN(const WrittenHeader header, MakeHeader(forms, metadata));
+  std::string bytes;
+  bytes.reserve(header.bytes.size() + size);
+  bytes += header.bytes;
+  for (const std::string& name : header.order) {
+    const at::Tensor values = tensors.at(name).detach().to(at::kCPU).contiguous();
+    absl::StrAppend(&bytes, BytesOf(values));
+  }
   return bytes;
+}
+
+absl::Status StreamSafetensors(const std::string& path, const std::map<std::string, TensorForm>& forms,
+                               absl::FunctionRef<absl::StatusOr<at::Tensor>(const std::string& name)> make,
+                               const std::map<std::string, std::string>& metadata) {
+  FLOWAWR_ASSIGN_OR_RETURN(const WrittenHeader header, MakeHeader(forms, metadata));
+  FLOWAWR_ASSIGN_OR_RETURN(AtomicFile file, AtomicFile::Create(path));
+  FLOWAWR_RETURN_IF_ERROR(file.Append(header.bytes));
+  for (const std::string& name : header.order) {
+    FLOWAWR_ASSIGN_OR_RETURN(const at::Tensor tensor, make(name));
+    const TensorForm& form = forms.at(name);
+    if (tensor.scalar_type() != form.dtype || tensor.sizes() != form.shape)
+      return absl::InternalError(absl::StrCat(path, ": tensor \"", name, "\" is not what was announced"));
+    FLOWAWR_RETURN_IF_ERROR(file.Append(BytesOf(tensor.detach().to(at::kCPU).contiguous())));
+  }
+  return file.Commit();
 }
 
 absl::Status WriteSafetensors(const std::string& path, const std::map<std::string, at::Tensor>& tensors,
