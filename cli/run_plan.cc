@@ -57,6 +57,14 @@ std::string ScorerArgument(const v1::RewardTerm& term) {
   return text;
 }
 
+// That it is there; the learner reads it.
+absl::Status CheckInitialAdapter(const v1::LoraConfig& lora) {
+  std::error_code ignored;
+  if (lora.init_from().empty() || fs::exists(lora.init_from(), ignored)) return absl::OkStatus();
+  return absl::NotFoundError(absl::StrCat("lora.init_from: ", lora.init_from(),
+                                          " does not exist; a relative path starts at the working directory"));
+}
+
 void AddMetricsOptions(const RunPlan& plan, const std::string& process, std::vector<std::string>& command) {
   command.insert(command.end(), {"--metrics", absl::StrCat(plan.config.network().metrics_host(), ":0"),
                                  "--metrics-endpoint-file", plan.EndpointFile(process + ".metrics")});
@@ -72,6 +80,7 @@ absl::StatusOr<RunPlan> PlanRun(const RunRequest& request) {
   FLOWAWR_ASSIGN_OR_RETURN(plan.continues, CheckRunFolder(plan.run_dir(), request.resume));
   FLOWAWR_RETURN_IF_ERROR(Annotate(CheckModelFolder(plan.config.model().path()), "model.path"));
   FLOWAWR_RETURN_IF_ERROR(CheckPrompts(plan.config.prompts()));
+  FLOWAWR_RETURN_IF_ERROR(CheckInitialAdapter(plan.config.lora()));
   FLOWAWR_RETURN_IF_ERROR(CheckPrograms(plan.binaries));
 
   plan.budget = BudgetThreads(request.cores, plan.config);

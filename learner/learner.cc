@@ -24,6 +24,7 @@
 #include "common/sd3/model_folder.h"
 #include "common/sd3/scheduler.h"
 #include "learner/control_service.h"
+#include "learner/initial_adapter.h"
 #include "learner/learner_metrics.h"
 #include "learner/policy_service.h"
 #include "learner/resume_check.h"
@@ -68,6 +69,15 @@ struct Standing {
   PolicyRoles roles;
   v1::CheckpointManifest manifest;
 };
+absl::StatusOr<PolicyRoles> FirstRoles(const v1::RunConfig& config, const Transformer& transformer,
+                                       const std::shared_ptr<const LoraLayout>& layout) {
+  const std::string& path = config.lora().init_from();
+  if (path.empty()) return PolicyRoles::Initialise(layout, config.seed());
+  FLOWAWR_ASSIGN_OR_RETURN(LoraAdapter adapter, LoadInitialAdapter(path, transformer, layout));
+  spdlog::info("the policies start from {}", path);
+  return PolicyRoles::StartFrom(std::move(adapter));
+}
+
 absl::StatusOr<Standing> FindStanding(const LearnerOptions& options, const v1::RunConfig& config,
                                       const Transformer& transformer, const std::shared_ptr<const LoraLayout>& layout,
                                       RunDirectory& directory) {
@@ -78,7 +88,8 @@ absl::StatusOr<Standing> FindStanding(const LearnerOptions& options, const v1::R
                                                  "; give --resume to go on with it, or another --run-dir"));
   if (!found) {
     FLOWAWR_RETURN_IF_ERROR(directory.TruncateMetrics(std::nullopt));
-    Standing fresh{PolicyRoles::Initialise(layout, config.seed()), {}};
+    FLOWAWR_ASSIGN_OR_RETURN(PolicyRoles roles, FirstRoles(config, transformer, layout));
+    Standing fresh{std::move(roles), {}};
     fresh.manifest.set_run_id(RandomId());
     fresh.manifest.set_next_version(1);
     fresh.manifest.set_model_fingerprint(transformer.fingerprint());

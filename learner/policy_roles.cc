@@ -10,10 +10,14 @@
 
 namespace flowawr {
 
-PolicyRoles PolicyRoles::Initialise(std::shared_ptr<const LoraLayout> layout, uint64_t seed) {
-  LoraAdapter adapter = LoraAdapter::Initialise(layout, RandomStream(RandomUse::kLoraInit, seed));
+PolicyRoles PolicyRoles::StartFrom(LoraAdapter adapter) {
   LoraAdapter behaviour = adapter.Clone(), average = adapter.Clone();
-  return {std::move(adapter), std::move(behaviour), std::move(average), AdamWState::Zero(layout->size()), 0};
+  const int64_t size = adapter.layout().size();
+  return {std::move(adapter), std::move(behaviour), std::move(average), AdamWState::Zero(size), 0};
+}
+
+PolicyRoles PolicyRoles::Initialise(std::shared_ptr<const LoraLayout> layout, uint64_t seed) {
+  return StartFrom(LoraAdapter::Initialise(std::move(layout), RandomStream(RandomUse::kLoraInit, seed)));
 }
 
 double PolicyRoles::Apply(at::Tensor gradient, const v1::OptimizerConfig& optimizer_config, double learning_rate,

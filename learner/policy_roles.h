@@ -17,6 +17,9 @@ struct PolicyRoles {
   AdamWState optimizer;
   uint64_t average_steps = 0;
 
+  // All three equal to `adapter`.
+  static PolicyRoles StartFrom(LoraAdapter adapter);
+
   // All three equal to the seed's LoRA initialisation.
   static PolicyRoles Initialise(std::shared_ptr<const LoraLayout> layout, uint64_t seed);
 

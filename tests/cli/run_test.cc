@@ -1,10 +1,13 @@
 // `flowawr run` with its real processes and the embedded model, cut down to seconds.
 #include <signal.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <string>
 #include <vector>
 
+#include "common/base/file.h"
+#include "common/tensor/image.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/cli/command.h"
@@ -49,6 +52,39 @@ TEST(RunTest, SavesOnCtrlCAndResumesToTheEnd) {
     EXPECT_TRUE(std::filesystem::exists(run_dir + "/" + file)) << file;
 }
 
+// The pictures of an evaluation, "base" or "final", one after the other.
+std::string PixelsOf(const std::string& run_dir, const std::string& evaluation) {
+  std::vector<std::string> files;
+  for (const auto& entry : std::filesystem::directory_iterator(run_dir + "/images/" + evaluation))
+    if (entry.path().extension() == ".png") files.push_back(entry.path().string());
+  std::sort(files.begin(), files.end());
+  std::string pixels;
+  for (const std::string& file : files) pixels += DecodePng(ReadFile(file).value()).value().rgb;
+  EXPECT_FALSE(pixels.empty());
+  return pixels;
+}
+
+TEST(RunTest, BeginsWhereTheRunWhoseAdapterItIsGivenEnded) {
+  TempFolder folder;
+  const std::vector<std::string> quick = {"--set", "train.updates=1", "--set", "optimizer.learning_rate=0.01"};
+  Command first(folder, RunArguments(folder / "first", quick));
+  ASSERT_EQ(first.AwaitEnd(), "") << first.output();
+  std::vector<std::string> from_there = quick;
+  from_there.insert(from_there.end(), {"--set", "lora.init_from=" + (folder / "first/export/peft")});
+  Command second(folder, RunArguments(folder / "second", from_there));
+  ASSERT_EQ(second.AwaitEnd(), "") << second.output();
+
+  EXPECT_NE(PixelsOf(folder / "first", "base"), PixelsOf(folder / "first", "final")) << "nothing was learnt";
+  EXPECT_EQ(PixelsOf(folder / "first", "final"), PixelsOf(folder / "second", "base"));
+  EXPECT_NE(PixelsOf(folder / "second", "base"), PixelsOf(folder / "second", "final"));
+
+  Command other_rank(
+      folder, RunArguments(folder / "third",
+                           {"--set", "lora.init_from=" + (folder / "first/export/peft"), "--set", "lora.rank=3"}));
+  EXPECT_NE(other_rank.AwaitEnd(), "");
+  EXPECT_THAT(other_rank.output(), HasSubstr("are not those of the configuration; write there"));
+}
+
 TEST(RunTest, SaysWhatIsMissingBeforeAnythingStarts) {
   TempFolder folder;
   const std::string run_dir = folder / "run";
@@ -58,6 +94,9 @@ TEST(RunTest, SaysWhatIsMissingBeforeAnythingStarts) {
   Command no_prompts(folder, RunArguments(run_dir, {"--set", "prompts.train=none.txt"}));
   EXPECT_EQ(no_prompts.AwaitEnd(), "exit status 66");
   EXPECT_THAT(no_prompts.output(), HasSubstr("prompts.train"));
+  Command no_adapter(folder, RunArguments(run_dir, {"--set", "lora.init_from=nowhere"}));
+  EXPECT_EQ(no_adapter.AwaitEnd(), "exit status 66");
+  EXPECT_THAT(no_adapter.output(), HasSubstr("lora.init_from: nowhere does not exist"));
   Command nothing_to_resume(folder, RunArguments(run_dir, {"--resume"}));
   EXPECT_EQ(nothing_to_resume.AwaitEnd(), "exit status 66");
   EXPECT_FALSE(std::filesystem::exists(run_dir));

@@ -28,6 +28,7 @@ TEST(CheckResumable, AllowsWhatDoesNotChangeTheRun) {
   now.set_name("other");
   now.set_run_dir("elsewhere");
   now.mutable_model()->set_path("moved");
+  now.mutable_lora()->set_init_from("an adapter that counted once");
   now.mutable_train()->set_updates(20);
   now.mutable_train()->set_threads(3);
   now.mutable_rollout()->set_max_attempts(7);

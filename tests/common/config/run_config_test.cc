@@ -72,7 +72,7 @@ TEST(RunConfig, NamesAnUnknownFieldAndTheOneThatWasMeant) {
   EXPECT_THAT(ErrorOf("optimizer:\n  learning_rte: 1\n"),
               HasSubstr("run.yaml:11:3: optimizer.learning_rte: unknown field; did you mean learning_rate?"));
   EXPECT_THAT(ErrorOf("learning_rate: 1\n"), HasSubstr("did you mean optimizer.learning_rate?"));
-  EXPECT_THAT(ErrorOf("lora:\n  colour: 1\n"), HasSubstr("(accepted here: rank, alpha, target_modules)"));
+  EXPECT_THAT(ErrorOf("lora:\n  colour: 1\n"), HasSubstr("(accepted here: rank, alpha, target_modules, init_from)"));
 }
 
 TEST(RunConfig, NamesAWrongType) {
