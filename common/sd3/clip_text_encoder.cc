@@ -3,16 +3,16 @@
 #include <torch/types.h>
 
 #include "absl/strings/str_cat.h"
+#include "common/base/file.h"
 #include "common/base/status.h"
 #include "common/nn/weight_binder.h"
 #include "common/sd3/config_fields.h"
 #include "common/sd3/text_activation.h"
 
 namespace flowawr {
-namespace {
 
-absl::StatusOr<ClipTextConfig> LoadConfig(const std::string& folder) {
-  FLOWAWR_ASSIGN_OR_RETURN(ConfigFields fields, ConfigFields::Load(absl::StrCat(folder, "/config.json")));
+absl::StatusOr<ClipTextConfig> ParseClipTextConfig(absl::string_view json, const std::string& name_for_errors) {
+  FLOWAWR_ASSIGN_OR_RETURN(ConfigFields fields, ConfigFields::Parse(json, name_for_errors));
   ClipTextConfig config;
   config.vocab_size = fields.Int("vocab_size", config.vocab_size);
   config.hidden_size = fields.Int("hidden_size", config.hidden_size);
@@ -28,17 +28,20 @@ absl::StatusOr<ClipTextConfig> LoadConfig(const std::string& folder) {
                  "hidden_size must be a multiple of num_attention_heads");
   fields.Require(TextActivationByName(config.hidden_act) != nullptr,
                  absl::StrCat("hidden_act \"", config.hidden_act, "\" is not known"));
+  fields.RequireArchitecture("CLIPTextModelWithProjection", "clip_text_model");
+  fields.IgnoreTransformersNotes();
+  fields.RefuseUnknown();
   FLOWAWR_RETURN_IF_ERROR(fields.Finish());
   return config;
 }
-
-}  // namespace
 
 absl::StatusOr<std::unique_ptr<const ClipTextEncoder>> ClipTextEncoder::Load(const std::string& folder,
                                                                              at::ScalarType dtype) {
   const at::NoGradGuard no_grad;
   auto encoder = std::make_unique<ClipTextEncoder>();
-  FLOWAWR_ASSIGN_OR_RETURN(encoder->config_, LoadConfig(folder));
+  const std::string config_path = absl::StrCat(folder, "/config.json");
+  FLOWAWR_ASSIGN_OR_RETURN(const std::string json, ReadFile(config_path));
+  FLOWAWR_ASSIGN_OR_RETURN(encoder->config_, ParseClipTextConfig(json, config_path));
   const ClipTextConfig& config = encoder->config_;
   encoder->activation_ = TextActivationByName(config.hidden_act);
   FLOWAWR_ASSIGN_OR_RETURN(WeightBinder binder, WeightBinder::Open(folder, "model", dtype));

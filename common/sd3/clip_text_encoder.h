@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 
 namespace flowawr {
 
@@ -24,6 +25,10 @@ struct ClipTextConfig {
   std::string hidden_act = "quick_gelu";
   int64_t eos_token_id = 49407;  // 2: an old file; the pooled token is then the one with the highest id
 };
+
+// Absent fields take transformers' defaults. InvalidArgument for another class, a field of the wrong type, an unknown
+// activation, or a field that this code does not know (it might change the maths).
+absl::StatusOr<ClipTextConfig> ParseClipTextConfig(absl::string_view json, const std::string& name_for_errors);
 
 // Frozen, immutable, thread-safe. No gradients.
 class ClipTextEncoder {

@@ -19,6 +19,69 @@ bool IsIntWithin(const nlohmann::json& value, int64_t min, int64_t max) {
 
 bool IsString(const nlohmann::json& value) { return value.is_string(); }
 
+// Fields of transformers' PretrainedConfig, of this and earlier versions, and dropout: an encoder that is not trained
+// and generates nothing is the same whatever they hold.
+constexpr const char* kTransformersNotes[] = {"attention_dropout",
+                                              "attn_implementation",
+                                              "bad_words_ids",
+                                              "begin_suppress_tokens",
+                                              "bos_token_id",
+                                              "chunk_size_feed_forward",
+                                              "classifier_dropout",
+                                              "cross_attention_hidden_size",
+                                              "decoder_start_token_id",
+                                              "diversity_penalty",
+                                              "do_sample",
+                                              "dropout",
+                                              "dropout_rate",
+                                              "dtype",
+                                              "early_stopping",
+                                              "encoder_no_repeat_ngram_size",
+                                              "eos_token_id",
+                                              "exponential_decay_length_penalty",
+                                              "finetuning_task",
+                                              "forced_bos_token_id",
+                                              "forced_eos_token_id",
+                                              "gradient_checkpointing",
+                                              "id2label",
+                                              "initializer_factor",
+                                              "initializer_range",
+                                              "is_encoder_decoder",
+                                              "label2id",
+                                              "length_penalty",
+                                              "max_length",
+                                              "min_length",
+                                              "no_repeat_ngram_size",
+                                              "num_beam_groups",
+                                              "num_beams",
+                                              "num_return_sequences",
+                                              "output_attentions",
+                                              "output_hidden_states",
+                                              "output_past",
+                                              "output_scores",
+                                              "pad_token_id",
+                                              "prefix",
+                                              "problem_type",
+                                              "remove_invalid_values",
+                                              "repetition_penalty",
+                                              "return_dict",
+                                              "return_dict_in_generate",
+                                              "sep_token_id",
+                                              "suppress_tokens",
+                                              "task_specific_params",
+                                              "temperature",
+                                              "tf_legacy_loss",
+                                              "tie_encoder_decoder",
+                                              "tie_word_embeddings",
+                                              "tokenizer_class",
+                                              "top_k",
+                                              "top_p",
+                                              "torch_dtype",
+                                              "torchscript",
+                                              "transformers_version",
+                                              "typical_p",
+                                              "use_cache"};
+
 }  // namespace
 
 absl::StatusOr<ConfigFields> ConfigFields::Load(const std::string& path) {
@@ -108,6 +171,20 @@ void ConfigFields::Require(bool holds, absl::string_view complaint) {
 void ConfigFields::RequireClass(const std::string& class_name, bool may_be_absent) {
   const std::string found = String("_class_name", may_be_absent ? class_name : "");
   Require(found == class_name, absl::StrCat("_class_name is \"", found, "\", expected ", class_name));
+}
+
+void ConfigFields::RequireArchitecture(const std::string& class_name, const std::string& model_type) {
+  for (const std::string& found : Strings("architectures"))
+    Require(found == class_name, absl::StrCat("architectures names ", found, ", expected ", class_name));
+  const std::string type = String("model_type", model_type);
+  Require(type == model_type, absl::StrCat("model_type is \"", type, "\", expected \"", model_type, "\""));
+}
+
+void ConfigFields::IgnoreTransformersNotes() {
+  for (const char* field : kTransformersNotes) Ignore(field);
+  for (const char* field : {"add_cross_attention", "is_decoder", "use_bfloat16"}) MustBeOff(field);
+  const nlohmann::json* pruned = Find("pruned_heads");
+  Require(pruned == nullptr || pruned->empty(), "pruned_heads is set; it is not supported");
 }
 
 void ConfigFields::RefuseUnknown() {

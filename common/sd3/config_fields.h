@@ -37,9 +37,13 @@ class ConfigFields {
   void Require(bool holds, absl::string_view complaint);
   // The class that `_class_name` names. A file without the field passes if `may_be_absent`.
   void RequireClass(const std::string& class_name, bool may_be_absent);
+  // The class that `architectures` of a transformers model names, and the `model_type`. Both may be absent.
+  void RequireArchitecture(const std::string& class_name, const std::string& model_type);
+  // Passes over the fields that any transformers configuration may have and that change nothing in what an encoder
+  // computes: those of training, of generating text, of labels, and how the file was written.
+  void IgnoreTransformersNotes();
   // Complains of fields that were neither read nor ignored: they might change the result. Not of null and of names that
-  // begin with `_`, which are notes. For diffusers models; the files of transformers have many fields that concern
-  // training or generation alone.
+  // begin with `_`, which are notes.
   void RefuseUnknown();
 
   // InvalidArgument with every complaint.

@@ -17,7 +17,7 @@
 namespace flowawr {
 namespace {
 
-constexpr int64_t kChunkBytes = int64_t{16} << 20;
+constexpr int64_t kChunkBytes = int64_t{4} << 20;
 
 struct Chunk {
   at::Tensor bytes;  // [n] uint8

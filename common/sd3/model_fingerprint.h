@@ -21,7 +21,7 @@ class ModelFingerprint {
   ModelFingerprint(std::string config, std::map<std::string, at::Tensor> tensors);
 
   // Hex SHA-256 over the configuration and, for every tensor in the order of names, its name, type, shape and the
-  // SHA-256 of each 16 MiB of its bytes. These are hashed on several threads.
+  // SHA-256 of each 4 MiB of its bytes. These are hashed on several threads.
   const std::string& Hex() const;
 
  private:

@@ -16,6 +16,10 @@ absl::StatusOr<SchedulerConfig> SchedulerConfig::Load(const std::string& folder)
   for (const char* field : {"use_dynamic_shifting", "shift_terminal", "use_karras_sigmas", "use_exponential_sigmas",
                             "use_beta_sigmas", "invert_sigmas", "stochastic_sampling"})
     fields.MustBeOff(field);
+  // Of dynamic shifting, which is off.
+  for (const char* field : {"base_shift", "max_shift", "base_image_seq_len", "max_image_seq_len", "time_shift_type"})
+    fields.Ignore(field);
+  fields.RefuseUnknown();
   FLOWAWR_RETURN_IF_ERROR(fields.Finish());
   return config;
 }

@@ -12,7 +12,8 @@ struct SchedulerConfig {
   int num_train_timesteps = 1000;
 
   // Reads scheduler_config.json of `folder` (a pipeline's .../scheduler), which must be a
-  // FlowMatchEulerDiscreteScheduler with a static shift and nothing else switched on.
+  // FlowMatchEulerDiscreteScheduler with a static shift and nothing else switched on; a field that is not known here is
+  // refused.
   static absl::StatusOr<SchedulerConfig> Load(const std::string& folder);
 };
 

@@ -7,16 +7,16 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
+#include "common/base/file.h"
 #include "common/base/status.h"
 #include "common/nn/weight_binder.h"
 #include "common/sd3/config_fields.h"
 #include "common/sd3/text_activation.h"
 
 namespace flowawr {
-namespace {
 
-absl::StatusOr<T5Config> LoadConfig(const std::string& folder) {
-  FLOWAWR_ASSIGN_OR_RETURN(ConfigFields fields, ConfigFields::Load(absl::StrCat(folder, "/config.json")));
+absl::StatusOr<T5Config> ParseT5Config(absl::string_view json, const std::string& name_for_errors) {
+  FLOWAWR_ASSIGN_OR_RETURN(ConfigFields fields, ConfigFields::Parse(json, name_for_errors));
   T5Config config;
   config.vocab_size = fields.Int("vocab_size", config.vocab_size);
   config.d_model = fields.Int("d_model", config.d_model);
@@ -37,11 +37,19 @@ absl::StatusOr<T5Config> LoadConfig(const std::string& folder) {
                  absl::StrCat("feed_forward_proj \"", projection, "\" is not known"));
   fields.Require(config.relative_attention_max_distance > config.relative_attention_num_buckets / 4,
                  "relative_attention_max_distance must exceed a quarter of relative_attention_num_buckets");
+  // Both are written out for readers of the file, but transformers would follow them.
+  const std::string dense_act_fn = fields.String("dense_act_fn", config.activation);
+  const bool is_gated_act = fields.Bool("is_gated_act", config.is_gated);
+  fields.Require(dense_act_fn == config.activation && is_gated_act == config.is_gated,
+                 absl::StrCat("dense_act_fn or is_gated_act contradicts feed_forward_proj \"", projection, "\""));
+  fields.RequireArchitecture("T5EncoderModel", "t5");
+  // Of the decoder alone.
+  for (const char* field : {"num_decoder_layers", "scale_decoder_outputs", "n_positions"}) fields.Ignore(field);
+  fields.IgnoreTransformersNotes();
+  fields.RefuseUnknown();
   FLOWAWR_RETURN_IF_ERROR(fields.Finish());
   return config;
 }
-
-}  // namespace
 
 at::Tensor T5RelativeBuckets(int64_t length, int64_t num_buckets, int64_t max_distance) {
   const at::Tensor positions = at::arange(length, at::kLong);
@@ -58,7 +66,9 @@ at::Tensor T5RelativeBuckets(int64_t length, int64_t num_buckets, int64_t max_di
 absl::StatusOr<std::unique_ptr<const T5Encoder>> T5Encoder::Load(const std::string& folder, at::ScalarType dtype) {
   const at::NoGradGuard no_grad;
   auto encoder = std::make_unique<T5Encoder>();
-  FLOWAWR_ASSIGN_OR_RETURN(encoder->config_, LoadConfig(folder));
+  const std::string config_path = absl::StrCat(folder, "/config.json");
+  FLOWAWR_ASSIGN_OR_RETURN(const std::string json, ReadFile(config_path));
+  FLOWAWR_ASSIGN_OR_RETURN(encoder->config_, ParseT5Config(json, config_path));
   const T5Config& config = encoder->config_;
   encoder->activation_ = TextActivationByName(config.activation);
   FLOWAWR_ASSIGN_OR_RETURN(WeightBinder binder, WeightBinder::Open(folder, "model", dtype));

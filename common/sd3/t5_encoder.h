@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 
 namespace flowawr {
 
@@ -25,6 +26,10 @@ struct T5Config {
   std::string activation = "relu";
   bool is_gated = false;
 };
+
+// Absent fields take transformers' defaults. InvalidArgument for another class, a field of the wrong type, an unknown
+// activation, or a field that this code does not know (it might change the maths).
+absl::StatusOr<T5Config> ParseT5Config(absl::string_view json, const std::string& name_for_errors);
 
 // The bucket of each relative position, [length, length] int64: row = query, column = key. Half of the buckets are for
 // keys after the query; within each half small distances have their own bucket and large ones share, logarithmically.

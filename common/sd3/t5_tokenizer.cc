@@ -35,6 +35,11 @@ absl::StatusOr<std::unique_ptr<const Tokenizer>> T5Tokenizer::Parse(TokenizerCon
                                                                     absl::string_view folder) {
   const std::string name = absl::StrCat(folder, "/spiece.model");
   FLOWAWR_ASSIGN_OR_RETURN(SentencePieceModel model, ParseSentencePieceModel(bytes, name));
+  return Make(std::move(config), std::move(model), folder, name);
+}
+
+absl::StatusOr<std::unique_ptr<const Tokenizer>> T5Tokenizer::Make(TokenizerConfig config, SentencePieceModel model,
+                                                                   absl::string_view folder, absl::string_view name) {
   if (model.model_type != 1)
     return absl::InvalidArgumentError(
         absl::StrCat(name, ": model type ", model.model_type, "; only Unigram (1) is read"));

@@ -26,6 +26,9 @@ class T5Tokenizer : public Tokenizer {
   // The content of spiece.model. `folder` begins every error.
   static absl::StatusOr<std::unique_ptr<const Tokenizer>> Parse(TokenizerConfig config, absl::string_view model,
                                                                 absl::string_view folder);
+  // The same, parsed from the file called `name`.
+  static absl::StatusOr<std::unique_ptr<const Tokenizer>> Make(TokenizerConfig config, SentencePieceModel model,
+                                                               absl::string_view folder, absl::string_view name);
 
  private:
   // All pieces as a tree of bytes; 0 is the root.

@@ -1,6 +1,8 @@
 #include "common/sd3/tokenizer.h"
 
 #include <algorithm>
+#include <filesystem>
+#include <system_error>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
@@ -8,6 +10,7 @@
 #include "common/base/status.h"
 #include "common/sd3/clip_tokenizer.h"
 #include "common/sd3/t5_tokenizer.h"
+#include "common/sd3/tokenizer_json.h"
 #include "common/sd3/unicode.h"
 
 namespace flowawr {
@@ -16,14 +19,29 @@ absl::StatusOr<std::unique_ptr<const Tokenizer>> Tokenizer::Load(const std::stri
   const std::string path = absl::StrCat(folder, "/tokenizer_config.json");
   FLOWAWR_ASSIGN_OR_RETURN(const std::string text, ReadFile(path, size_t{16} << 20));
   FLOWAWR_ASSIGN_OR_RETURN(TokenizerConfig config, ParseTokenizerConfig(text, path));
+  constexpr size_t kMostBytes = size_t{64} << 20;
+  std::error_code ignored;
+  const std::string json_path = absl::StrCat(folder, "/tokenizer.json");
+  const auto has = [&](const char* file) { return std::filesystem::exists(absl::StrCat(folder, "/", file), ignored); };
   if (config.tokenizer_class == "CLIPTokenizer") {
-    FLOWAWR_ASSIGN_OR_RETURN(const std::string vocab, ReadFile(absl::StrCat(folder, "/vocab.json"), size_t{64} << 20));
-    FLOWAWR_ASSIGN_OR_RETURN(const std::string merges, ReadFile(absl::StrCat(folder, "/merges.txt"), size_t{64} << 20));
+    if (!has("vocab.json") && !has("merges.txt") && has("tokenizer.json")) {
+      FLOWAWR_ASSIGN_OR_RETURN(const std::string json, ReadFile(json_path, kMostBytes));
+      FLOWAWR_ASSIGN_OR_RETURN(BpeFiles files, BpeFromTokenizerJson(json, json_path));
+      for (AddedToken& token : files.added_tokens) config.AddToken(std::move(token));
+      return ClipTokenizer::Parse(std::move(config), files.vocab, files.merges, folder);
+    }
+    FLOWAWR_ASSIGN_OR_RETURN(const std::string vocab, ReadFile(absl::StrCat(folder, "/vocab.json"), kMostBytes));
+    FLOWAWR_ASSIGN_OR_RETURN(const std::string merges, ReadFile(absl::StrCat(folder, "/merges.txt"), kMostBytes));
     return ClipTokenizer::Parse(std::move(config), vocab, merges, folder);
   }
   if (config.tokenizer_class == "T5Tokenizer") {
-    FLOWAWR_ASSIGN_OR_RETURN(const std::string model,
-                             ReadFile(absl::StrCat(folder, "/spiece.model"), size_t{64} << 20));
+    if (!has("spiece.model") && has("tokenizer.json")) {
+      FLOWAWR_ASSIGN_OR_RETURN(const std::string json, ReadFile(json_path, kMostBytes));
+      FLOWAWR_ASSIGN_OR_RETURN(UnigramFile file, UnigramFromTokenizerJson(json, json_path));
+      for (AddedToken& token : file.added_tokens) config.AddToken(std::move(token));
+      return T5Tokenizer::Make(std::move(config), std::move(file.model), folder, json_path);
+    }
+    FLOWAWR_ASSIGN_OR_RETURN(const std::string model, ReadFile(absl::StrCat(folder, "/spiece.model"), kMostBytes));
     return T5Tokenizer::Parse(std::move(config), model, folder);
   }
   return absl::InvalidArgumentError(absl::StrCat(path, ": tokenizer_class \"", config.tokenizer_class,

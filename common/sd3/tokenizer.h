@@ -1,7 +1,7 @@
 // From a prompt to the token ids that a text encoder takes, exactly as transformers computes them.
 //
 // Tokenizers are immutable and thread-safe. Two kinds are known: CLIPTokenizer (vocab.json and merges.txt) and
-// T5Tokenizer (spiece.model); both also read tokenizer_config.json.
+// T5Tokenizer (spiece.model); of a folder without those files tokenizer.json is read. Both need tokenizer_config.json.
 #pragma once
 
 #include <cstdint>

@@ -16,6 +16,8 @@ namespace {
 
 using nlohmann::json;
 
+constexpr size_t kMostAddedTokens = 20000;
+
 // A token is written as a string, or as an object with flags.
 absl::StatusOr<AddedToken> ParseToken(const json& value, absl::string_view where) {
   AddedToken token;
@@ -97,8 +99,26 @@ absl::StatusOr<TokenizerConfig> ParseTokenizerConfig(absl::string_view text, abs
       config.AddToken(std::move(token));
     }
   }
-  if (config.added_tokens.size() > 20000) return invalid("more than 20000 added tokens");
+  if (config.added_tokens.size() > kMostAddedTokens)
+    return invalid(absl::StrCat("more than ", kMostAddedTokens, " added tokens"));
   return config;
+}
+
+absl::StatusOr<std::vector<AddedToken>> ParseAddedTokens(const json& list, absl::string_view name) {
+  std::vector<AddedToken> tokens;
+  if (list.is_null()) return tokens;
+  if (!list.is_array() || list.size() > kMostAddedTokens)
+    return absl::InvalidArgumentError(
+        absl::StrCat(name, ": added_tokens must be a list of at most ", kMostAddedTokens, " tokens"));
+  for (const json& value : list) {
+    FLOWAWR_ASSIGN_OR_RETURN(AddedToken token, ParseToken(value, absl::StrCat(name, ": added_tokens")));
+    const json id = value.is_object() ? value.value("id", json()) : json();
+    if (!id.is_number_unsigned() || id.get<uint64_t>() > INT_MAX)
+      return absl::InvalidArgumentError(absl::StrCat(name, ": the added token \"", token.content, "\" has no id"));
+    token.id = id.get<int64_t>();
+    tokens.push_back(std::move(token));
+  }
+  return tokens;
 }
 
 void TokenizerConfig::AddToken(AddedToken token) {

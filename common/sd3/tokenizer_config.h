@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
 #include <vector>
@@ -36,5 +37,8 @@ struct TokenizerConfig {
 
 // `name` begins every error.
 absl::StatusOr<TokenizerConfig> ParseTokenizerConfig(absl::string_view json, absl::string_view name);
+
+// The list `added_tokens` of a tokenizer.json, null for none.
+absl::StatusOr<std::vector<AddedToken>> ParseAddedTokens(const nlohmann::json& list, absl::string_view name);
 
 }  // namespace flowawr

@@ -26,7 +26,7 @@ absl::StatusOr<TransformerConfig> ParseTransformerConfig(absl::string_view json,
   config.patch_size = fields.Int("patch_size", config.patch_size);
   config.in_channels = fields.Int("in_channels", config.in_channels);
   config.out_channels = fields.Int("out_channels", config.in_channels);
-  config.num_layers = fields.Int("num_layers", config.num_layers);
+  config.num_layers = fields.Int("num_layers", config.num_layers, 1, 1024);
   config.attention_head_dim = fields.Int("attention_head_dim", config.attention_head_dim);
   config.num_attention_heads = fields.Int("num_attention_heads", config.num_attention_heads);
   config.joint_attention_dim = fields.Int("joint_attention_dim", config.joint_attention_dim);

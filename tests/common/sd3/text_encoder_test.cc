@@ -136,7 +136,9 @@ TEST_F(TextEncoderTest, ConfigurationsThatDoNotFitAreRefusedWithTheReason) {
   EXPECT_THAT(t5_error(Changed("t5_plain", "\"feed_forward_proj\": \"relu\"", "\"feed_forward_proj\": \"mish\"")),
               HasSubstr("feed_forward_proj \"mish\" is not known"));
   EXPECT_THAT(t5_error(Changed("t5_plain", "\"feed_forward_proj\": \"relu\"", "\"feed_forward_proj\": \"gated-gelu\"")),
-              HasSubstr("encoder.block.0.layer.1.DenseReluDense.wi_0.weight"));
+              HasSubstr("dense_act_fn or is_gated_act contradicts feed_forward_proj \"gated-gelu\""));
+  EXPECT_THAT(t5_error(Changed("t5_plain", "\"num_layers\": 3", "\"num_layers\": 4")),
+              HasSubstr("encoder.block.3.layer.1.DenseReluDense.wi.weight"));
   EXPECT_THAT(t5_error(Changed("t5_plain", "\"relative_attention_max_distance\": 128",
                                "\"relative_attention_max_distance\": 8")),
               HasSubstr("relative_attention_max_distance must exceed"));
