@@ -20,6 +20,7 @@
 #include "common/rpc/tls_check.h"
 #include "common/scoring/scoring_client.h"
 #include "common/sd3/pipeline.h"
+#include "common/telemetry/read_progress.h"
 
 namespace flowawr {
 namespace {
@@ -35,7 +36,8 @@ constexpr uint64_t kAdapterOverheadBytes = uint64_t{4} << 20;
 absl::StatusOr<std::unique_ptr<Pipeline>> LoadModel(const v1::ModelConfig& config) {
   try {
     return Pipeline::Load(config.path(), {.dtype = config.dtype() == v1::BFLOAT16 ? at::kBFloat16 : at::kFloat,
-                                          .max_sequence_length = config.max_sequence_length()});
+                                          .max_sequence_length = config.max_sequence_length(),
+                                          .progress = LogReading()});
   } catch (const c10::Error& error) {
     return absl::InternalError(error.what_without_backtrace());
   }

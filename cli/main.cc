@@ -9,6 +9,7 @@
 #include "cli/run_command.h"
 #include "cli/sample_command.h"
 #include "common/process/command_line.h"
+#include "common/telemetry/log.h"
 
 namespace flowawr {
 namespace {
@@ -22,6 +23,7 @@ Start here (trains the embedded model, minutes on two CPU cores, no download):
 constexpr char kFooter[] = "`flowawr COMMAND --help` explains a command.";
 
 int Main(int argc, char** argv) {
+  InitLogging("flowawr");
   CLI::App app(kDescription, "flowawr");
   app.footer(kFooter);
   app.require_subcommand(1);

@@ -28,6 +28,7 @@
 #include "common/process/exit_code.h"
 #include "common/sd3/latent_shape.h"
 #include "common/sd3/model_folder.h"
+#include "common/telemetry/read_progress.h"
 
 namespace flowawr {
 namespace {
@@ -226,7 +227,11 @@ absl::Status Sample(const Arguments& arguments) {
   if (arguments.threads > 0) at::set_num_threads(arguments.threads);
   SampleProgress progress;
   progress.Show(absl::StrCat("loading ", plan.model));
-  FLOWAWR_ASSIGN_OR_RETURN(const std::unique_ptr<Pipeline> pipeline, Pipeline::Load(plan.model, plan.options));
+  Pipeline::Options options = plan.options;
+  options.progress = [&progress](absl::string_view component, int64_t bytes, int64_t total) {
+    progress.Show(ReadingText(component, bytes, total));
+  };
+  FLOWAWR_ASSIGN_OR_RETURN(const std::unique_ptr<Pipeline> pipeline, Pipeline::Load(plan.model, options));
   FLOWAWR_ASSIGN_OR_RETURN(const std::optional<BoundAdapter> adapter, BindPlanned(*pipeline, plan));
   const auto show_encoding = [&](size_t done, size_t all) {
     progress.Show(absl::StrCat("encoding prompt ", done + 1, " of ", all));

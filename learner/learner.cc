@@ -23,6 +23,7 @@
 #include "common/sd3/latent_shape.h"
 #include "common/sd3/model_folder.h"
 #include "common/sd3/scheduler.h"
+#include "common/telemetry/read_progress.h"
 #include "learner/control_service.h"
 #include "learner/initial_adapter.h"
 #include "learner/learner_metrics.h"
@@ -137,7 +138,10 @@ absl::Status RunLearner(const LearnerOptions& options, const std::function<bool(
   FLOWAWR_ASSIGN_OR_RETURN(const GroupShape shape, ShapeOf(config.model()));
   FLOWAWR_ASSIGN_OR_RETURN(const SchedulerConfig scheduler, SchedulerConfig::Load(model + "/scheduler"));
   const at::ScalarType dtype = config.model().dtype() == v1::BFLOAT16 ? at::kBFloat16 : at::kFloat;
-  FLOWAWR_ASSIGN_OR_RETURN(const auto transformer, Transformer::Load(model + "/transformer", dtype));
+  FLOWAWR_ASSIGN_OR_RETURN(
+      const auto transformer,
+      Transformer::Load(model + "/transformer", dtype,
+                        [log = LogReading()](int64_t bytes, int64_t total) { log("transformer", bytes, total); }));
   const v1::LoraConfig& lora = config.lora();
   FLOWAWR_ASSIGN_OR_RETURN(const auto layout,
                            transformer->MakeLoraLayout({lora.target_modules().begin(), lora.target_modules().end()},

@@ -34,13 +34,13 @@ absl::StatusOr<WeightBinder> WeightBinder::Open(const std::string& folder, const
 }
 
 at::Tensor WeightBinder::Take(const std::string& name, at::IntArrayRef shape) {
-  DropLast();
+  DropUnheldViews();
   const at::Tensor* source = Find(name, shape);
   if (source == nullptr) return {};
   at::Tensor tensor = *source;
   if (tensor.scalar_type() == dtype_) {
     ReadPages(tensor);
-    last_ = source;
+    views_.push_back(source);
   } else {
     tensor = EmptyWeight(shape, dtype_);
     ConvertInto(tensor, source->contiguous());
@@ -56,7 +56,7 @@ at::Tensor WeightBinder::TakeStacked(const std::vector<Part>& parts, at::IntArra
     shape[0] = parts[0].rows;
     return Take(parts[0].name, shape);
   }
-  DropLast();
+  DropUnheldViews();
   int64_t rows = 0;
   std::vector<const at::Tensor*> sources;
   bool is_complete = true;
@@ -97,9 +97,12 @@ const at::Tensor* WeightBinder::Find(const std::string& name, at::IntArrayRef sh
   return &tensor;
 }
 
-void WeightBinder::DropLast() {
-  if (last_ != nullptr && last_->use_count() == 1 && last_->storage().use_count() == 1) DropPages(*last_);
-  last_ = nullptr;
+void WeightBinder::DropUnheldViews() {
+  std::erase_if(views_, [](const at::Tensor* view) {
+    const bool is_held = view->use_count() > 1 || view->storage().use_count() > 1;
+    if (!is_held) DropPages(*view);
+    return !is_held;
+  });
 }
 
 void WeightBinder::Report(const at::Tensor& read) {
@@ -112,7 +115,8 @@ void WeightBinder::Refuse(const std::string& name, const std::string& complaint)
 }
 
 absl::Status WeightBinder::Finish() {
-  DropLast();
+  DropUnheldViews();
+  if (progress_ && read_ < total_) progress_(total_, total_);  // the rest was not wanted
   std::vector<std::string> lines = complaints_;
   for (const auto& [name, tensor] : tensors_) {
     if (!taken_.contains(name)) {

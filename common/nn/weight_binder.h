@@ -4,7 +4,6 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
-#include <functional>
 #include <map>
 #include <set>
 #include <string>
@@ -12,11 +11,9 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "common/nn/read_progress.h"
 
 namespace flowawr {
-
-// Called while weights are read, on the thread that loads: bytes read so far of the files of one model.
-using ReadProgress = std::function<void(int64_t bytes, int64_t total)>;
 
 // Not thread-safe; lives while a model is loaded.
 //
@@ -59,8 +56,8 @@ class WeightBinder {
  private:
   // The tensor as it is in the file; null, with a complaint, if it does not fit.
   const at::Tensor* Find(const std::string& name, at::IntArrayRef shape);
-  // Gives back the pages of the tensor handed out last if nobody kept it: its values were rearranged into a copy.
-  void DropLast();
+  // Gives back the pages of views that nobody kept: their values were rearranged into copies.
+  void DropUnheldViews();
   void Report(const at::Tensor& read);
 
   std::map<std::string, at::Tensor> tensors_;
@@ -69,7 +66,7 @@ class WeightBinder {
   ReadProgress progress_;
   int64_t total_ = 0;  // bytes
   int64_t read_ = 0;
-  const at::Tensor* last_ = nullptr;
+  std::vector<const at::Tensor*> views_;  // that were handed out
   std::set<std::string> taken_;
   std::vector<std::string> complaints_;
 };

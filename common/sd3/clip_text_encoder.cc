@@ -2,6 +2,8 @@
 
 #include <torch/types.h>
 
+#include <utility>
+
 #include "absl/strings/str_cat.h"
 #include "common/base/file.h"
 #include "common/base/status.h"
@@ -36,7 +38,8 @@ absl::StatusOr<ClipTextConfig> ParseClipTextConfig(absl::string_view json, const
 }
 
 absl::StatusOr<std::unique_ptr<const ClipTextEncoder>> ClipTextEncoder::Load(const std::string& folder,
-                                                                             at::ScalarType dtype) {
+                                                                             at::ScalarType dtype,
+                                                                             ReadProgress progress) {
   const at::NoGradGuard no_grad;
   auto encoder = std::make_unique<ClipTextEncoder>();
   const std::string config_path = absl::StrCat(folder, "/config.json");
@@ -44,7 +47,7 @@ absl::StatusOr<std::unique_ptr<const ClipTextEncoder>> ClipTextEncoder::Load(con
   FLOWAWR_ASSIGN_OR_RETURN(encoder->config_, ParseClipTextConfig(json, config_path));
   const ClipTextConfig& config = encoder->config_;
   encoder->activation_ = TextActivationByName(config.hidden_act);
-  FLOWAWR_ASSIGN_OR_RETURN(WeightBinder binder, WeightBinder::Open(folder, "model", dtype));
+  FLOWAWR_ASSIGN_OR_RETURN(WeightBinder binder, WeightBinder::Open(folder, "model", dtype, std::move(progress)));
   binder.Ignore("text_model.embeddings.position_ids");  // a constant that old files hold
   const int64_t width = config.hidden_size, inner = config.intermediate_size;
   auto linear = [&](const std::string& name, int64_t out, int64_t in) {

@@ -10,6 +10,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "common/nn/read_progress.h"
 
 namespace flowawr {
 
@@ -34,7 +35,8 @@ absl::StatusOr<ClipTextConfig> ParseClipTextConfig(absl::string_view json, const
 class ClipTextEncoder {
  public:
   // Reads config.json and model.safetensors (or its shards) of `folder`. InvalidArgument lists all that does not fit.
-  static absl::StatusOr<std::unique_ptr<const ClipTextEncoder>> Load(const std::string& folder, at::ScalarType dtype);
+  static absl::StatusOr<std::unique_ptr<const ClipTextEncoder>> Load(const std::string& folder, at::ScalarType dtype,
+                                                                     ReadProgress progress = nullptr);
 
   struct Output {
     at::Tensor hidden;  // [B, T, hidden_size]: hidden_states[-2], before the last layer

@@ -2,11 +2,12 @@
 
 #include <torch/types.h>
 
+#include <filesystem>
 #include <nlohmann/json.hpp>
+#include <system_error>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
 #include "absl/strings/strip.h"
 #include "common/base/status.h"
 #include "common/sd3/model_folder.h"
@@ -17,7 +18,8 @@ namespace flowawr {
 // Loads components one by one and collects what went wrong.
 class Pipeline::Loader {
  public:
-  Loader(std::string folder, nlohmann::json index) : folder_(std::move(folder)), index_(std::move(index)) {}
+  Loader(std::string folder, nlohmann::json index, ComponentProgress progress)
+      : folder_(std::move(folder)), index_(std::move(index)), progress_(std::move(progress)) {}
 
   // The component is named with a class that is not null.
   bool Has(const char* component) const {
@@ -37,7 +39,19 @@ class Pipeline::Loader {
       Complain(absl::StrCat("model_index.json: ", component, " is a ", named, ", expected ", class_name));
       return;
     }
-    auto loaded = load(absl::StrCat(folder_, "/", component));
+    const std::string path = absl::StrCat(folder_, "/", component);
+    std::error_code ignored;
+    if (!std::filesystem::is_directory(path, ignored)) {
+      Complain(
+          absl::StrCat(component, ": ", path, " is not a folder; fetch it",
+                       component == std::string("text_encoder_3")
+                           ? ", or set text_encoder_3 and tokenizer_3 to [null, null] in model_index.json to do without"
+                           : ""));
+      return;
+    }
+    ReadProgress progress;
+    if (progress_) progress = [&](int64_t bytes, int64_t total) { progress_(component, bytes, total); };
+    auto loaded = load(path, std::move(progress));
     if (loaded.ok()) {
       target = *std::move(loaded);
     } else {
@@ -48,14 +62,13 @@ class Pipeline::Loader {
   void Complain(std::string complaint) { complaints_.push_back(std::move(complaint)); }
 
   absl::Status Finish() const {
-    if (complaints_.empty()) return absl::OkStatus();
-    return absl::InvalidArgumentError(
-        absl::StrCat(folder_, " is not a usable Stable Diffusion 3 pipeline:\n  ", absl::StrJoin(complaints_, "\n  ")));
+    return AllComplaints(absl::StrCat(folder_, " is not a usable Stable Diffusion 3 pipeline"), complaints_);
   }
 
  private:
   const std::string folder_;
   const nlohmann::json index_;
+  const ComponentProgress progress_;
   std::vector<std::string> complaints_;
 };
 
@@ -69,24 +82,34 @@ absl::StatusOr<std::unique_ptr<Pipeline>> Pipeline::Load(const std::string& fold
     return absl::InvalidArgumentError(
         absl::StrCat(folder, "/model_index.json: _class_name must be StableDiffusion3Pipeline"));
 
-  Loader loader(folder, std::move(index));
+  Loader loader(folder, std::move(index), options.progress);
   auto pipeline = std::make_unique<Pipeline>();
   pipeline->options_ = options;
-  auto clip = [&](const std::string& path) { return ClipTextEncoder::Load(path, options.dtype); };
-  auto t5 = [&](const std::string& path) { return T5Encoder::Load(path, options.dtype); };
-  auto transformer = [&](const std::string& path) { return Transformer::Load(path, options.dtype); };
-  auto vae = [&](const std::string& path) { return Vae::Load(path, options.dtype); };
-  loader.Add("tokenizer", "CLIPTokenizer", pipeline->clip_[0].tokenizer, Tokenizer::Load);
-  loader.Add("tokenizer_2", "CLIPTokenizer", pipeline->clip_[1].tokenizer, Tokenizer::Load);
+  auto clip = [&](const std::string& path, ReadProgress progress) {
+    return ClipTextEncoder::Load(path, options.dtype, std::move(progress));
+  };
+  auto t5 = [&](const std::string& path, ReadProgress progress) {
+    return T5Encoder::Load(path, options.dtype, std::move(progress));
+  };
+  auto transformer = [&](const std::string& path, ReadProgress progress) {
+    return Transformer::Load(path, options.dtype, std::move(progress));
+  };
+  auto vae = [&](const std::string& path, ReadProgress progress) {
+    return Vae::Load(path, options.dtype, std::move(progress));
+  };
+  auto tokenizer = [](const std::string& path, const ReadProgress&) { return Tokenizer::Load(path); };
+  auto scheduler = [](const std::string& path, const ReadProgress&) { return SchedulerConfig::Load(path); };
+  loader.Add("tokenizer", "CLIPTokenizer", pipeline->clip_[0].tokenizer, tokenizer);
+  loader.Add("tokenizer_2", "CLIPTokenizer", pipeline->clip_[1].tokenizer, tokenizer);
   loader.Add("text_encoder", "CLIPTextModelWithProjection", pipeline->clip_[0].encoder, clip);
   loader.Add("text_encoder_2", "CLIPTextModelWithProjection", pipeline->clip_[1].encoder, clip);
   if (loader.Has("text_encoder_3")) {
-    loader.Add("tokenizer_3", "T5Tokenizer", pipeline->t5_tokenizer_, Tokenizer::Load);
+    loader.Add("tokenizer_3", "T5Tokenizer", pipeline->t5_tokenizer_, tokenizer);
     loader.Add("text_encoder_3", "T5EncoderModel", pipeline->t5_encoder_, t5);
   }
   loader.Add("transformer", "SD3Transformer2DModel", pipeline->transformer_, transformer);
   loader.Add("vae", "AutoencoderKL", pipeline->vae_, vae);
-  loader.Add("scheduler", "FlowMatchEulerDiscreteScheduler", pipeline->scheduler_, SchedulerConfig::Load);
+  loader.Add("scheduler", "FlowMatchEulerDiscreteScheduler", pipeline->scheduler_, scheduler);
   FLOWAWR_RETURN_IF_ERROR(loader.Finish());
   for (std::string& disagreement : pipeline->Disagreements()) loader.Complain(std::move(disagreement));
   FLOWAWR_RETURN_IF_ERROR(loader.Finish());

@@ -19,6 +19,7 @@
 #include "common/sd3/tokenizer.h"
 #include "common/sd3/transformer.h"
 #include "common/sd3/vae.h"
+#include "common/telemetry/read_progress.h"
 
 namespace flowawr {
 
@@ -32,8 +33,9 @@ struct PromptEmbeds {
 class Pipeline {
  public:
   struct Options {
-    at::ScalarType dtype = at::kFloat;  // of all weights
-    int max_sequence_length = 128;      // T5 tokens a prompt is padded or cut to, 1 to 512
+    at::ScalarType dtype = at::kFloat;     // of all weights
+    int max_sequence_length = 128;         // T5 tokens a prompt is padded or cut to, 1 to 512
+    ComponentProgress progress = nullptr;  // told of the weights that are read; may be null
   };
 
   // Reads model_index.json of `folder` and what it names. InvalidArgument lists, one a line, everything that is

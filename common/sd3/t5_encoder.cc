@@ -3,6 +3,7 @@
 #include <torch/types.h>
 
 #include <cmath>
+#include <utility>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -63,7 +64,8 @@ at::Tensor T5RelativeBuckets(int64_t length, int64_t num_buckets, int64_t max_di
   return (relative > 0).to(at::kLong) * half + at::where(distance < max_exact, distance, large);
 }
 
-absl::StatusOr<std::unique_ptr<const T5Encoder>> T5Encoder::Load(const std::string& folder, at::ScalarType dtype) {
+absl::StatusOr<std::unique_ptr<const T5Encoder>> T5Encoder::Load(const std::string& folder, at::ScalarType dtype,
+                                                                 ReadProgress progress) {
   const at::NoGradGuard no_grad;
   auto encoder = std::make_unique<T5Encoder>();
   const std::string config_path = absl::StrCat(folder, "/config.json");
@@ -71,7 +73,7 @@ absl::StatusOr<std::unique_ptr<const T5Encoder>> T5Encoder::Load(const std::stri
   FLOWAWR_ASSIGN_OR_RETURN(encoder->config_, ParseT5Config(json, config_path));
   const T5Config& config = encoder->config_;
   encoder->activation_ = TextActivationByName(config.activation);
-  FLOWAWR_ASSIGN_OR_RETURN(WeightBinder binder, WeightBinder::Open(folder, "model", dtype));
+  FLOWAWR_ASSIGN_OR_RETURN(WeightBinder binder, WeightBinder::Open(folder, "model", dtype, std::move(progress)));
   // The embedding has two names; where both are there they are one tensor.
   const bool has_shared = binder.Has("shared.weight");
   if (has_shared) binder.Ignore("encoder.embed_tokens.weight");

@@ -60,13 +60,15 @@ int64_t BoundAdapter::modules() const { return state_ == nullptr ? 0 : state_->m
 Transformer::Transformer(std::unique_ptr<const Weights> weights) : weights_(std::move(weights)) {}
 Transformer::~Transformer() = default;
 
-absl::StatusOr<std::shared_ptr<const Transformer>> Transformer::Load(const std::string& folder, at::ScalarType dtype) {
+absl::StatusOr<std::shared_ptr<const Transformer>> Transformer::Load(const std::string& folder, at::ScalarType dtype,
+                                                                     ReadProgress progress) {
   const at::NoGradGuard no_grad;
   const std::string config_path = absl::StrCat(folder, "/config.json");
   FLOWAWR_ASSIGN_OR_RETURN(const std::string json, ReadFile(config_path));
   auto weights = std::make_unique<Weights>();
   FLOWAWR_ASSIGN_OR_RETURN(weights->config, ParseTransformerConfig(json, config_path));
-  FLOWAWR_ASSIGN_OR_RETURN(WeightBinder binder, WeightBinder::Open(folder, "diffusion_pytorch_model", dtype));
+  FLOWAWR_ASSIGN_OR_RETURN(WeightBinder binder,
+                           WeightBinder::Open(folder, "diffusion_pytorch_model", dtype, std::move(progress)));
   weights->Bind(binder);
   FLOWAWR_RETURN_IF_ERROR(binder.Finish());
   weights->fingerprint.emplace(weights->config.Canonical(), binder.tensors());

@@ -15,6 +15,7 @@
 #include "absl/status/statusor.h"
 #include "common/nn/lora_adapter.h"
 #include "common/nn/lora_import.h"
+#include "common/nn/read_progress.h"
 #include "common/sd3/transformer_config.h"
 
 namespace flowawr {
@@ -54,7 +55,8 @@ class Transformer {
   // Reads config.json and diffusion_pytorch_model.safetensors of `folder`, or the shards that
   // diffusion_pytorch_model.safetensors.index.json lists. InvalidArgument lists all missing, unexpected and mis-shaped
   // tensors at once.
-  static absl::StatusOr<std::shared_ptr<const Transformer>> Load(const std::string& folder, at::ScalarType dtype);
+  static absl::StatusOr<std::shared_ptr<const Transformer>> Load(const std::string& folder, at::ScalarType dtype,
+                                                                 ReadProgress progress = nullptr);
   ~Transformer();
   Transformer(const Transformer&) = delete;
   Transformer& operator=(const Transformer&) = delete;

@@ -268,14 +268,16 @@ absl::StatusOr<VaeConfig> ParseVaeConfig(absl::string_view json, const std::stri
 Vae::Vae(std::unique_ptr<const Weights> weights) : weights_(std::move(weights)) {}
 Vae::~Vae() = default;
 
-absl::StatusOr<std::shared_ptr<const Vae>> Vae::Load(const std::string& folder, at::ScalarType dtype) {
+absl::StatusOr<std::shared_ptr<const Vae>> Vae::Load(const std::string& folder, at::ScalarType dtype,
+                                                     ReadProgress progress) {
   const at::NoGradGuard no_grad;
   const std::string config_path = absl::StrCat(folder, "/config.json");
   FLOWAWR_ASSIGN_OR_RETURN(const std::string json, ReadFile(config_path));
   auto weights = std::make_unique<Weights>();
   FLOWAWR_ASSIGN_OR_RETURN(weights->config, ParseVaeConfig(json, config_path));
   weights->dtype = dtype;
-  FLOWAWR_ASSIGN_OR_RETURN(WeightBinder binder, WeightBinder::Open(folder, "diffusion_pytorch_model", dtype));
+  FLOWAWR_ASSIGN_OR_RETURN(WeightBinder binder,
+                           WeightBinder::Open(folder, "diffusion_pytorch_model", dtype, std::move(progress)));
   const VaeConfig& config = weights->config;
   VaeBinder parts(binder, config);
   weights->encoder = parts.TakeEncoder();

@@ -10,6 +10,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "common/nn/read_progress.h"
 
 namespace flowawr {
 
@@ -38,7 +39,8 @@ class Vae {
  public:
   // Reads config.json and diffusion_pytorch_model.safetensors of `folder`; InvalidArgument lists all missing,
   // unexpected and mis-shaped tensors at once.
-  static absl::StatusOr<std::shared_ptr<const Vae>> Load(const std::string& folder, at::ScalarType dtype);
+  static absl::StatusOr<std::shared_ptr<const Vae>> Load(const std::string& folder, at::ScalarType dtype,
+                                                         ReadProgress progress = nullptr);
   ~Vae();
   Vae(const Vae&) = delete;
   Vae& operator=(const Vae&) = delete;

@@ -59,6 +59,8 @@ TEST_F(WeightBinderTest, ReportsTheBytesReadUpToTheTotal) {
   binder.Take("bf16", {1, 3});
   EXPECT_THAT(read, testing::ElementsAre(24, 24 + 18, 24 + 18 + 6));
   EXPECT_EQ(total, 24 + 18 + 6 + 24);
+  EXPECT_FALSE(binder.Finish().ok());  // of a tensor that nobody took
+  EXPECT_EQ(read.back(), total);
 }
 
 TEST_F(WeightBinderTest, ListsAllThatDoesNotFitOneALine) {
