@@ -332,7 +332,7 @@ TEST(TransformerConfigTest, RefusesWhatItDoesNotKnow) {
   EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
   EXPECT_THAT(status.message(), HasSubstr("qk_norm \"layer_norm\" is not supported"));
   EXPECT_THAT(status.message(), HasSubstr("field \"rope\""));
-  EXPECT_THAT(status.message(), HasSubstr("num_layers must be a whole number from 1 to 1048576; it is \"6\""));
+  EXPECT_THAT(status.message(), HasSubstr("num_layers must be a whole number from 1 to 1024; it is \"6\""));
   EXPECT_THAT(status.message(), testing::Not(HasSubstr("_note")));
 }
 
