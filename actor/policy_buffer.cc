@@ -62,6 +62,11 @@ absl::StatusOr<std::shared_ptr<const AdoptedPolicy>> PolicyBuffer::Adopt(uint64_
   FLOWAWR_RETURN_IF_ERROR(CheckHeader(fetched, version, *layout_));
   auto parsed = LoraAdapter::ParsePeft(std::move(fetched.bytes), layout_);
   if (!parsed.ok()) return absl::FailedPreconditionError(parsed.status().message());
+  {
+    // Before there is a copy of the layers more, not after.
+    absl::MutexLock lock(&mutex_);
+    while (adopted_.size() >= kVersionsKept) adopted_.pop_back();
+  }
   auto bound = transformer_.BindMerged(*parsed);
   if (!bound.ok()) return absl::FailedPreconditionError(bound.status().message());
   const v1::PolicyVersion& policy = fetched.header.policy();
@@ -73,7 +78,6 @@ absl::StatusOr<std::shared_ptr<const AdoptedPolicy>> PolicyBuffer::Adopt(uint64_
   absl::MutexLock lock(&mutex_);
   if (clears_ != clears_before) return absl::AbortedError("the learner was restarted during the fetch");
   adopted_.push_front(adopted);
-  if (adopted_.size() > kVersionsKept) adopted_.pop_back();
   newest_version_ = std::max(newest_version_, version);
   return adopted;
 }

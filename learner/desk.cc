@@ -17,6 +17,14 @@ absl::Status NotRegistered(const std::string& actor_id) {
       "actor \"", actor_id, "\" is not registered with this learner; register with the run's model first"));
 }
 
+// Nobody trains on an evaluation group: its latents and embeddings, megabytes each, need not wait for the others.
+void LeaveWhatIsEvaluated(Group& group) {
+  group.x0 = at::Tensor();
+  group.prompt_embeds = at::Tensor();
+  group.pooled_prompt_embeds = at::Tensor();
+  if (group.images.defined()) group.images = group.images.clone();  // no view of all that came
+}
+
 }  // namespace
 
 Desk::Desk(Options options)
@@ -161,6 +169,7 @@ absl::Status Desk::Accept(const v1::GroupHeader& header, std::string blob) {
   }
   std::string cause;
   absl::StatusOr<Group> group = DecodeGroup(header, std::move(blob), lease, options_.shape, &cause);
+  if (group.ok() && IsEvaluationGroup(id)) LeaveWhatIsEvaluated(*group);
   absl::MutexLock lock(&mutex_);
   if (!group.ok()) {
     Drop(cause);

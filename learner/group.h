@@ -17,6 +17,7 @@ inline bool IsEvaluationGroup(uint64_t group_id) { return (group_id & kEvaluatio
 struct Group {
   v1::Lease lease;  // as it was given out
   v1::GroupHeader header;
+  // Undefined in an evaluation group that was accepted: x0 and both embeddings.
   at::Tensor x0;                    // [K, C, h, w] f32
   at::Tensor prompt_embeds;         // [T, D] f32
   at::Tensor pooled_prompt_embeds;  // [P] f32

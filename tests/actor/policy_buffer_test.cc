@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <functional>
 #include <limits>
 #include <map>
 #include <vector>
@@ -38,6 +39,7 @@ class PolicyBufferTest : public ::testing::Test {
   std::map<uint64_t, FetchedPolicy> store_;
   std::vector<uint64_t> fetched_;
   std::vector<uint64_t> reported_;
+  std::function<void()> at_report_;
   absl::Status report_result_;
   PolicyBuffer buffer_{*transformer_, layout_,
                        [this](uint64_t version) -> absl::StatusOr<FetchedPolicy> {
@@ -48,6 +50,7 @@ class PolicyBufferTest : public ::testing::Test {
                        [this](const v1::PolicyVersion& policy, int64_t modules) {
                          EXPECT_EQ(modules, layout_->modules.size());
                          reported_.push_back(policy.version());
+                         if (at_report_) at_report_();
                          return report_result_;
                        }};
 };
@@ -67,6 +70,17 @@ TEST_F(PolicyBufferTest, AdoptsAVersionOnceAndReportsIt) {
 TEST_F(PolicyBufferTest, KeepsTheTwoVersionsUsedLast) {
   for (uint64_t version : {1, 2, 1, 3, 1, 2}) ASSERT_TRUE(buffer_.Get(version).ok());
   EXPECT_THAT(fetched_, ElementsAre(1, 2, 3, 2));
+}
+
+TEST_F(PolicyBufferTest, LetsGoOfTheOldestVersionBeforeItHasBoundAnother) {
+  const std::weak_ptr<const AdoptedPolicy> oldest = buffer_.Get(1).value();
+  const std::weak_ptr<const AdoptedPolicy> newer = buffer_.Get(2).value();
+  EXPECT_FALSE(oldest.expired());
+  at_report_ = [&] {
+    EXPECT_TRUE(oldest.expired());
+    EXPECT_FALSE(newer.expired());
+  };
+  ASSERT_TRUE(buffer_.Get(3).ok());
 }
 
 TEST_F(PolicyBufferTest, LeavesAVersionToTheGroupThatHoldsIt) {

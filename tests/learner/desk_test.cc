@@ -422,6 +422,17 @@ TEST_F(DeskTest, GivesEvaluationGroupsInTheirOrderNotThatOfArrival) {
   EXPECT_EQ(desk_.status().groups_accepted(), 0u);  // which counts training groups
 }
 
+TEST_F(DeskTest, KeepsNothingOfAnEvaluationGroupThatIsForTraining) {
+  Offer({kEvaluation});
+  const auto lease = Acquire("a");
+  ASSERT_TRUE(Submit(desk_, Make(desk_, *lease)).ok());
+  const auto groups = desk_.WaitForEvaluation(1);
+  ASSERT_TRUE(groups.has_value());
+  const Group& group = groups->at(0);
+  EXPECT_FALSE(group.x0.defined() || group.prompt_embeds.defined() || group.pooled_prompt_embeds.defined());
+  EXPECT_TRUE(group.rewards.defined());
+}
+
 TEST_F(DeskTest, TellsHowFarAnEvaluationIs) {
   Offer({kEvaluation, kEvaluation + 1});
   auto waiting = std::async(std::launch::async, [this] { return desk_.WaitForEvaluation(2); });
