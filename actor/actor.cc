@@ -15,6 +15,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "actor/recovery.h"
+#include "common/base/allocator.h"
 #include "common/base/status.h"
 #include "common/rpc/retry.h"
 #include "common/rpc/tls_check.h"
@@ -26,6 +27,7 @@ namespace flowawr {
 namespace {
 
 constexpr absl::Duration kLongPoll = absl::Seconds(10);
+constexpr int64_t kWideModel = 1024;  // whose activations are megabytes
 constexpr absl::Duration kRoomCheck = absl::Milliseconds(500);  // how soon a stop is noticed while the pipeline is full
 // Attempts are bounded by time, not by number. Short, because a channel that cannot connect has pauses of its own.
 constexpr RetryPolicy kReconnect = {
@@ -85,6 +87,7 @@ absl::Status Actor::Work(const v1::RegisterResponse& registered) {
   FLOWAWR_ASSIGN_OR_RETURN(const LatentShape shape,
                            LatentShapeFor(model->transformer().config(), model->vae().downscale(),
                                           config.model().height(), config.model().width()));
+  if (model->transformer().config().inner_dim() >= kWideModel) GiveBackFreedMemory();
   FLOWAWR_ASSIGN_OR_RETURN(const std::shared_ptr<const LoraLayout> layout,
                            model->transformer().MakeLoraLayout(
                                {config.lora().target_modules().begin(), config.lora().target_modules().end()},

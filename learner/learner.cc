@@ -13,6 +13,7 @@
 #include "absl/synchronization/notification.h"
 #include "common/base/file.h"
 #include "common/base/ids.h"
+#include "common/base/allocator.h"
 #include "common/base/status.h"
 #include "common/config/prompts.h"
 #include "common/config/run_config.h"
@@ -34,6 +35,8 @@
 
 namespace flowawr {
 namespace {
+
+constexpr int64_t kWideModel = 1024;  // whose activations are megabytes
 
 v1::RewardSpec SpecOf(const v1::RewardsConfig& rewards) {
   v1::RewardSpec spec;
@@ -142,6 +145,7 @@ absl::Status RunLearner(const LearnerOptions& options, const std::function<bool(
       const auto transformer,
       Transformer::Load(model + "/transformer", dtype,
                         [log = LogReading()](int64_t bytes, int64_t total) { log("transformer", bytes, total); }));
+  if (transformer->config().inner_dim() >= kWideModel) GiveBackFreedMemory();
   const v1::LoraConfig& lora = config.lora();
   FLOWAWR_ASSIGN_OR_RETURN(const auto layout,
                            transformer->MakeLoraLayout({lora.target_modules().begin(), lora.target_modules().end()},
