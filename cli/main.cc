@@ -4,6 +4,7 @@
 #include "cli/config_command.h"
 #include "cli/control_commands.h"
 #include "cli/export_command.h"
+#include "cli/plan_command.h"
 #include "cli/report_command.h"
 #include "cli/reward_commands.h"
 #include "cli/run_command.h"
@@ -34,6 +35,7 @@ int Main(int argc, char** argv) {
   AddExportCommand(app, &exit_code);
   AddRewardCommands(app, &exit_code);
   AddSampleCommand(app, &exit_code);
+  AddPlanCommand(app, &exit_code);
   AddConfigCommand(app, &exit_code);
   const std::optional<int> mistake = ParseCommandLine(app, argc, argv);  // runs the subcommand
   return mistake.value_or(exit_code);

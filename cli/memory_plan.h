@@ -1,0 +1,77 @@
+// What a run needs in memory, process by process and part by part, from its configuration and the sizes of its model.
+// Pure: reads no weights, no machine. What the passes through the model take is common/sd3/transformer_memory.h's and
+// vae_memory.h's to say; here it is added up as the processes hold it. Formulas, v being the values of the adapter, b
+// the bytes of one value of the base:
+//
+//   learner   weights of the transformer, b each
+//             adapters by role (current, behaviour, average) and AdamW's two moments: 5 x 4 v
+//             published policy versions: max_staleness + 2 and the average one, each as bytes and as values: 2 x 4 v
+//             adapters bound for training: the current one, and where v_old differs from it one a version that a batch
+//             may be of; bfloat16: 4 v; float32: the adapted layers' weights once more
+//             train.threads micro-batches side by side, each TrainingMemory(); the gradients being summed up: 4 v each
+//             groups that came in: x0 and the prompt's embeddings, f32, for (1 + max_staleness) batches
+//   actor     weights of transformer, autoencoder and text encoders
+//             two adopted policy versions: the adapted layers' weights once more each, and 4 v
+//             sampling one group, SamplingMemory(); decoding beside it, DecodeMemory(); images on their way; the
+//             embeddings of the last 256 prompts
+//   both      the program and LibTorch
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "cli/thread_budget.h"
+#include "common/sd3/latent_shape.h"
+#include "common/sd3/model_size.h"
+#include "flowawr/v1/config.pb.h"
+
+namespace flowawr {
+
+struct ModelSizes {
+  std::string name;  // a folder, or a published model
+  TransformerConfig transformer;
+  VaeConfig vae;
+  std::vector<ClipTextConfig> clip;
+  std::optional<T5Config> t5;
+};
+
+// From the config.json files of a diffusers folder. NotFound, or InvalidArgument as the loaders say it.
+absl::StatusOr<ModelSizes> ReadModelSizes(const std::string& folder);
+
+// The published Stable Diffusion 3.5 Medium.
+ModelSizes Sd35MediumSizes();
+
+struct MemoryPart {
+  std::string name;
+  int64_t bytes = 0;
+};
+
+struct MemoryPlan {
+  std::vector<MemoryPart> learner, actor;
+
+  static int64_t Sum(const std::vector<MemoryPart>& parts);
+  int64_t Machine(int actors) const { return Sum(learner) + actors * Sum(actor); }
+};
+
+// `config` with its model's height, width, micro_batch and so on; `model` may be another than config.model.path.
+// InvalidArgument for a size that the model cannot do.
+absl::StatusOr<MemoryPlan> PlanMemory(const v1::RunConfig& config, const ModelSizes& model, const ThreadBudget& budget,
+                                      bool has_bf16_kernels);
+
+// What fits into `memory` bytes with `actors` beside the learner: no more blocks computed again than need be, then as
+// many rows in a micro-batch as the configuration asks for, then as many threads. nullopt: nothing does.
+struct TrainChoice {
+  int checkpointed_blocks = 0;
+  int micro_batch = 1;
+  int threads = 1;
+
+  bool operator==(const TrainChoice&) const = default;
+};
+absl::StatusOr<std::optional<TrainChoice>> ChooseWhatFits(const v1::RunConfig& config, const ModelSizes& model,
+                                                          ThreadBudget budget, bool has_bf16_kernels, int actors,
+                                                          int64_t memory);
+
+}  // namespace flowawr

@@ -1,0 +1,235 @@
+#include "cli/plan_command.h"
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cstdio>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "cli/machine_memory.h"
+#include "cli/memory_plan.h"
+#include "common/base/status.h"
+#include "common/config/run_config.h"
+#include "common/nn/bf16.h"
+#include "common/process/exit_code.h"
+
+namespace flowawr {
+namespace {
+
+constexpr char kDescription[] = "Tell what a run needs in memory, before it loads or downloads anything";
+
+constexpr char kFooter[] = R"(Examples:
+  flowawr plan configs/tiny-ocr.yaml
+  flowawr plan configs/sd35-medium-ocr.yaml --model sd35-medium     the model need not be there yet
+  flowawr plan configs/sd35-medium-ocr.yaml --model sd35-medium --memory 64GiB --actors 1
+  flowawr plan configs/sd35-medium-ocr.yaml --actors 0              of the learner's machine alone
+  flowawr plan configs/sd35-medium-ocr.yaml --set train.micro_batch=2 --set train.checkpointed_blocks=24
+
+Read from the configuration and the model's config.json files. The first part is the run as it is configured, process by
+process; the table is the learner's peak at other sizes and settings, `*` where it and the actors of this machine fit.
+What the columns change: train.checkpointed_blocks (blocks whose activations are computed again instead of kept: the
+same bits, up to two fifths slower), train.micro_batch (rows computed at once) and train.threads (micro-batches side by
+side). Resident memory of a CPU run, right to some 15 %. Reward servers are not in it: see their scorers.)";
+
+struct Arguments {
+  std::string config, model, memory;
+  std::vector<std::string> overrides;
+  int actors = -1;
+  bool json = false;
+};
+
+struct Row {
+  int side_height = 0, side_width = 0;
+  int micro_batch = 0;
+  std::vector<int64_t> learner, machine;  // by column
+};
+
+struct Table {
+  std::vector<int> checkpointed;  // the columns
+  std::vector<Row> rows;
+};
+
+struct Answer {
+  v1::RunConfig config;
+  ModelSizes model;
+  ThreadBudget budget;
+  int actors = 0;
+  int64_t memory = 0;
+  MemoryPlan plan;
+  Table table;
+  std::optional<TrainChoice> choice;
+};
+
+absl::StatusOr<Table> MakeTable(const Answer& answer) {
+  const int blocks = static_cast<int>(answer.model.transformer.num_layers);
+  Table table{.checkpointed = {0, blocks / 2, blocks}};
+  const v1::ModelConfig& own = answer.config.model();
+  std::set<std::pair<int, int>> sizes = {{512, 512}, {768, 768}, {1024, 1024}, {own.height(), own.width()}};
+  std::set<int> micro_batches = {1, 2, 4, 8, 16, answer.config.train().micro_batch()};
+  for (const auto& [height, width] : sizes) {
+    for (const int micro_batch : micro_batches) {
+      Row row{height, width, micro_batch, {}, {}};
+      v1::RunConfig config = answer.config;
+      config.mutable_model()->set_height(height);
+      config.mutable_model()->set_width(width);
+      config.mutable_train()->set_micro_batch(micro_batch);
+      for (const int checkpointed : table.checkpointed) {
+        config.mutable_train()->set_checkpointed_blocks(checkpointed);
+        const auto plan = PlanMemory(config, answer.model, answer.budget, kernels::HasBf16Instructions());
+        if (!plan.ok()) break;  // a size that the model cannot do
+        row.learner.push_back(MemoryPlan::Sum(plan->learner));
+        row.machine.push_back(plan->Machine(answer.actors));
+      }
+      if (row.learner.size() == table.checkpointed.size()) table.rows.push_back(std::move(row));
+    }
+  }
+  return table;
+}
+
+absl::StatusOr<Answer> Plan(const Arguments& arguments) {
+  if (arguments.config.empty())
+    return absl::InvalidArgumentError(
+        "name a configuration file, e.g. `flowawr plan configs/sd35-medium-ocr.yaml --model sd35-medium`");
+  Answer answer;
+  FLOWAWR_ASSIGN_OR_RETURN(answer.config, LoadRunConfig(arguments.config, arguments.overrides));
+  const std::string folder = arguments.model.empty() ? answer.config.model().path() : arguments.model;
+  if (folder == "sd35-medium") {
+    answer.model = Sd35MediumSizes();
+  } else {
+    absl::StatusOr<ModelSizes> model = ReadModelSizes(folder);
+    if (absl::IsNotFound(model.status()))
+      return Annotate(model.status(),
+                      absl::StrCat("no model in ", folder, " (--model sd35-medium plans with the published sizes)"));
+    FLOWAWR_ASSIGN_OR_RETURN(answer.model, std::move(model));
+  }
+  answer.budget = BudgetThreads(static_cast<int>(std::thread::hardware_concurrency()), answer.config);
+  answer.actors = arguments.actors < 0 ? answer.budget.actors : arguments.actors;
+  answer.memory = MachineMemory();
+  if (!arguments.memory.empty()) {
+    FLOWAWR_ASSIGN_OR_RETURN(answer.memory, ParseMemory(arguments.memory));
+  }
+  const bool has_bf16_kernels = kernels::HasBf16Instructions();
+  FLOWAWR_ASSIGN_OR_RETURN(answer.plan, PlanMemory(answer.config, answer.model, answer.budget, has_bf16_kernels));
+  FLOWAWR_ASSIGN_OR_RETURN(answer.table, MakeTable(answer));
+  FLOWAWR_ASSIGN_OR_RETURN(answer.choice, ChooseWhatFits(answer.config, answer.model, answer.budget, has_bf16_kernels,
+                                                         answer.actors, answer.memory));
+  return answer;
+}
+
+std::string Count(int64_t count, const std::string& noun) {
+  return absl::StrCat(count, " ", noun, count == 1 ? "" : "s");
+}
+
+std::string PartsText(const std::string& title, const std::vector<MemoryPart>& parts) {
+  std::string text = absl::StrCat(title, "\n");
+  for (const MemoryPart& part : parts) absl::StrAppendFormat(&text, "  %9s  %s\n", FormatMemory(part.bytes), part.name);
+  absl::StrAppendFormat(&text, "  %9s  together\n\n", FormatMemory(MemoryPlan::Sum(parts)));
+  return text;
+}
+
+std::string Advice(const Answer& answer) {
+  const std::string with = answer.actors == 0 ? "" : absl::StrCat(" beside ", Count(answer.actors, "actor"));
+  if (answer.choice)
+    return absl::StrFormat("%s: fits%s with train.checkpointed_blocks: %d, train.micro_batch: %d, train.threads: %d\n",
+                           FormatMemory(answer.memory), with, answer.choice->checkpointed_blocks,
+                           answer.choice->micro_batch, answer.choice->threads);
+  return absl::StrFormat(
+      "%s: too little%s, whatever train.* says: fewer actors (local.actors), a smaller picture (model.height, "
+      "model.width), bfloat16 (model.dtype), or the actors on another machine\n",
+      FormatMemory(answer.memory), with);
+}
+
+std::string Text(const Answer& answer) {
+  const v1::RunConfig& config = answer.config;
+  std::string text = absl::StrFormat(
+      "%s, %s, %d x %d pixels; micro-batch %d, %s, %d of %d blocks checkpointed\n\n", answer.model.name,
+      config.model().dtype() == v1::BFLOAT16 ? "bfloat16" : "float32", config.model().height(), config.model().width(),
+      config.train().micro_batch(), Count(answer.budget.learner_threads, "thread"),
+      std::min<int64_t>(config.train().checkpointed_blocks(), answer.model.transformer.num_layers),
+      answer.model.transformer.num_layers);
+  absl::StrAppend(&text, PartsText("Learner", answer.plan.learner));
+  absl::StrAppend(&text, PartsText("Each actor", answer.plan.actor));
+  absl::StrAppendFormat(&text, "This machine, learner and %s: %s of %s\n\n", Count(answer.actors, "actor"),
+                        FormatMemory(answer.plan.Machine(answer.actors)), FormatMemory(answer.memory));
+
+  absl::StrAppendFormat(&text, "The learner, %s, by blocks checkpointed (* fits here, with %s)\n",
+                        Count(answer.budget.learner_threads, "thread"), Count(answer.actors, "actor"));
+  absl::StrAppendFormat(&text, "  %-12s %11s", "pixels", "micro-batch");
+  for (const int checkpointed : answer.table.checkpointed)
+    absl::StrAppendFormat(&text, " %10s", absl::StrCat(checkpointed));
+  absl::StrAppend(&text, "\n");
+  for (const Row& row : answer.table.rows) {
+    absl::StrAppendFormat(&text, "  %-12s %11d", absl::StrCat(row.side_height, " x ", row.side_width), row.micro_batch);
+    for (size_t column = 0; column < row.learner.size(); ++column) {
+      absl::StrAppendFormat(&text, " %9s%c", FormatMemory(row.learner[column]),
+                            row.machine[column] <= answer.memory ? '*' : ' ');
+    }
+    absl::StrAppend(&text, "\n");
+  }
+  return absl::StrCat(text, "\n", Advice(answer));
+}
+
+nlohmann::json PartsJson(const std::vector<MemoryPart>& parts) {
+  nlohmann::json json = nlohmann::json::array();
+  for (const MemoryPart& part : parts) json.push_back({{"part", part.name}, {"bytes", part.bytes}});
+  return json;
+}
+
+std::string Json(const Answer& answer) {
+  nlohmann::json table = nlohmann::json::array();
+  for (const Row& row : answer.table.rows) {
+    for (size_t column = 0; column < row.learner.size(); ++column) {
+      table.push_back({{"height", row.side_height},
+                       {"width", row.side_width},
+                       {"micro_batch", row.micro_batch},
+                       {"checkpointed_blocks", answer.table.checkpointed[column]},
+                       {"learner_bytes", row.learner[column]},
+                       {"machine_bytes", row.machine[column]},
+                       {"fits", row.machine[column] <= answer.memory}});
+    }
+  }
+  nlohmann::json json = {{"model", answer.model.name},
+                         {"memory", answer.memory},
+                         {"actors", answer.actors},
+                         {"learner_threads", answer.budget.learner_threads},
+                         {"learner", PartsJson(answer.plan.learner)},
+                         {"actor", PartsJson(answer.plan.actor)},
+                         {"machine_bytes", answer.plan.Machine(answer.actors)},
+                         {"table", std::move(table)}};
+  if (answer.choice)
+    json["choice"] = {{"checkpointed_blocks", answer.choice->checkpointed_blocks},
+                      {"micro_batch", answer.choice->micro_batch},
+                      {"threads", answer.choice->threads}};
+  return json.dump(1) + "\n";
+}
+
+}  // namespace
+
+void AddPlanCommand(CLI::App& app, int* exit_code) {
+  auto arguments = std::make_shared<Arguments>();
+  CLI::App* command = app.add_subcommand("plan", kDescription);
+  command->footer(kFooter);
+  command->add_option("CONFIG", arguments->config, "the YAML file of a run");
+  command->add_option("--set", arguments->overrides, "PATH=VALUE, changes one field; may be repeated")
+      ->allow_extra_args(false);
+  command->add_option("--model", arguments->model,
+                      "a diffusers folder (its config.json files suffice), or sd35-medium; default: the run's");
+  command->add_option("--memory", arguments->memory, "to plan for, like 24GiB; default: this machine's");
+  command->add_option("--actors", arguments->actors, "on this machine; default: those that `flowawr run` starts")
+      ->check(CLI::Range(0, 1024));
+  command->add_flag("--json", arguments->json, "for programs");
+  command->callback([arguments, exit_code] {
+    const absl::StatusOr<Answer> answer = Plan(*arguments);
+    if (answer.ok()) std::fputs((arguments->json ? Json(*answer) : Text(*answer)).c_str(), stdout);
+    *exit_code = ReportAndExitCodeOf(answer.status());
+  });
+}
+
+}  // namespace flowawr
