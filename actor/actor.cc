@@ -21,6 +21,7 @@
 #include "common/rpc/tls_check.h"
 #include "common/scoring/scoring_client.h"
 #include "common/sd3/pipeline.h"
+#include "common/sd3/prompt_embedder.h"
 #include "common/telemetry/read_progress.h"
 
 namespace flowawr {
@@ -35,11 +36,34 @@ constexpr RetryPolicy kReconnect = {
 // Safetensors header and alignment, beside four bytes a parameter.
 constexpr uint64_t kAdapterOverheadBytes = uint64_t{4} << 20;
 
-absl::StatusOr<std::unique_ptr<Pipeline>> LoadModel(const v1::ModelConfig& config) {
+// The model that the run names. With a cache of prompt embeddings its text encoders wait for a prompt that the cache
+// does not hold.
+struct Model {
+  std::unique_ptr<Pipeline> pipeline;
+  std::unique_ptr<PromptEmbedder> embedder;  // null without a cache: `pipeline` encodes
+
+  absl::StatusOr<PromptEmbeds> Encode(const std::string& prompt) const {
+    return embedder != nullptr ? embedder->Embed(prompt) : pipeline->EncodePrompts({prompt});
+  }
+};
+
+absl::StatusOr<Model> LoadModel(const v1::ModelConfig& config) {
+  const at::ScalarType dtype = config.dtype() == v1::BFLOAT16 ? at::kBFloat16 : at::kFloat;
   try {
-    return Pipeline::Load(config.path(), {.dtype = config.dtype() == v1::BFLOAT16 ? at::kBFloat16 : at::kFloat,
-                                          .max_sequence_length = config.max_sequence_length(),
-                                          .progress = LogReading()});
+    Model model;
+    if (const std::string& cache = config.embeds_cache(); !cache.empty()) {
+      FLOWAWR_ASSIGN_OR_RETURN(
+          model.embedder,
+          PromptEmbedder::Create(
+              config.path(),
+              {.dtype = dtype, .max_sequence_length = config.max_sequence_length(), .progress = LogReading()}, cache));
+    }
+    FLOWAWR_ASSIGN_OR_RETURN(model.pipeline,
+                             Pipeline::Load(config.path(), {.dtype = dtype,
+                                                            .max_sequence_length = config.max_sequence_length(),
+                                                            .progress = LogReading(),
+                                                            .has_text_encoders = model.embedder == nullptr}));
+    return model;
   } catch (const c10::Error& error) {
     return absl::InternalError(error.what_without_backtrace());
   }
@@ -83,7 +107,8 @@ absl::Status Actor::Run() {
 absl::Status Actor::Work(const v1::RegisterResponse& registered) {
   const v1::RunConfig& config = registered.config();
   spdlog::info("run {} ({}); loading {}", config.name(), registered.run_id(), config.model().path());
-  FLOWAWR_ASSIGN_OR_RETURN(const std::unique_ptr<Pipeline> model, LoadModel(config.model()));
+  FLOWAWR_ASSIGN_OR_RETURN(const Model loaded, LoadModel(config.model()));
+  const Pipeline* const model = loaded.pipeline.get();
   FLOWAWR_ASSIGN_OR_RETURN(const LatentShape shape,
                            LatentShapeFor(model->transformer().config(), model->vae().downscale(),
                                           config.model().height(), config.model().width()));
@@ -114,7 +139,8 @@ absl::Status Actor::Work(const v1::RegisterResponse& registered) {
        .scorer = scorer,
        .leases = leases_,
        .stages = stages_,
-       .metrics = metrics_},
+       .metrics = metrics_,
+       .encode = [&loaded](const std::string& prompt) { return loaded.Encode(prompt); }},
       {.threads = options_.threads, .score_workers = options_.score_workers, .prefetch = prefetch_});
   std::thread watch([this, &policies] { Watch(policies); });
   const absl::Status ended = Lease(pipeline, policies, fingerprint, config);

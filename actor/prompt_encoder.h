@@ -1,24 +1,24 @@
-// Prompt embeddings from the pipeline's text encoders, with the few used last kept.
+// Prompt embeddings from text encoders or a cache on disk, with the few used last kept in memory.
 //
 // Evaluation asks for the same prompts again and again, and a failed group comes back with the same prompt. Not
 // thread-safe: the encode stage owns it.
 #pragma once
 
 #include <cstddef>
+#include <functional>
 #include <list>
 #include <string>
 #include <unordered_map>
 #include <utility>
 
-#include "absl/functional/any_invocable.h"
 #include "absl/status/statusor.h"
-#include "common/sd3/pipeline.h"
+#include "common/sd3/prompt_embeds.h"
 
 namespace flowawr {
 
 class PromptEncoder {
  public:
-  using Encode = absl::AnyInvocable<absl::StatusOr<PromptEmbeds>(const std::string& prompt)>;
+  using Encode = std::function<absl::StatusOr<PromptEmbeds>(const std::string& prompt)>;
 
   PromptEncoder(Encode encode, size_t capacity) : encode_(std::move(encode)), capacity_(capacity) {}
 

@@ -108,8 +108,7 @@ void RolloutPipeline::Encode() {
   NameThread("encode");
   at::set_num_threads(options_.threads);
   const c10::InferenceMode guard;
-  PromptEncoder encoder([this](const std::string& prompt) { return parts_.model.EncodePrompts({prompt}); },
-                        kPromptsKept);
+  PromptEncoder encoder(parts_.encode, kPromptsKept);
   while (auto job = to_encode_.Pop()) {
     if (IsWanted(**job)) EncodeOne(*std::move(job), encoder);
   }

@@ -24,6 +24,7 @@
 #include "actor/learner_client.h"
 #include "actor/policy_buffer.h"
 #include "actor/prefetch.h"
+#include "actor/prompt_encoder.h"
 #include "actor/stage_clock.h"
 #include "common/base/bounded_queue.h"
 #include "common/scoring/scoring_client.h"
@@ -33,7 +34,7 @@ namespace flowawr {
 
 class RolloutPipeline {
  public:
-  // All outlive the pipeline.
+  // Whatever these refer to outlives the pipeline.
   struct Parts {
     const Pipeline& model;
     LatentShape shape;
@@ -43,6 +44,7 @@ class RolloutPipeline {
     HeldLeases& leases;
     StageClock& stages;
     ActorMetrics& metrics;
+    PromptEncoder::Encode encode;  // called by the encode stage alone
   };
   struct Options {
     int threads = 1;  // of LibTorch, in each stage that computes
@@ -71,7 +73,7 @@ class RolloutPipeline {
   void Score();
   void Submit();
 
-  void EncodeOne(Job job, class PromptEncoder& encoder);
+  void EncodeOne(Job job, PromptEncoder& encoder);
   Batch NextBatch(std::deque<Job>& waiting);
   void SampleBatch(Batch batch);
   void DecodeBatch(Batch batch);

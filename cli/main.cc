@@ -3,6 +3,7 @@
 
 #include "cli/config_command.h"
 #include "cli/control_commands.h"
+#include "cli/encode_command.h"
 #include "cli/export_command.h"
 #include "cli/plan_command.h"
 #include "cli/report_command.h"
@@ -34,6 +35,7 @@ int Main(int argc, char** argv) {
   AddControlCommands(app, &exit_code);
   AddExportCommand(app, &exit_code);
   AddRewardCommands(app, &exit_code);
+  AddEncodeCommand(app, &exit_code);
   AddSampleCommand(app, &exit_code);
   AddPlanCommand(app, &exit_code);
   AddConfigCommand(app, &exit_code);

@@ -18,6 +18,7 @@ v1::RunConfig WithoutWhatMayDiffer(v1::RunConfig config) {
   config.clear_evaluation();
   config.mutable_model()->clear_path();
   config.mutable_lora()->clear_init_from();
+  config.mutable_model()->clear_embeds_cache();
   config.mutable_train()->clear_updates();
   config.mutable_train()->clear_target_reward();
   config.mutable_train()->clear_threads();

@@ -7,14 +7,17 @@
 #include <prometheus/registry.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <optional>
 #include <set>
 #include <thread>
 
 #include "common/base/sha256.h"
 #include "common/rpc/blob_stream.h"
+#include "common/sd3/prompt_embedder.h"
 #include "common/tensor/safetensors.h"
 #include "tests/actor/scripted_learner.h"
+#include "tests/testing/temp_folder.h"
 
 namespace flowawr {
 namespace {
@@ -191,6 +194,51 @@ TEST_F(ActorTest, MakesTheSameBitsOfTheSameLease) {
     learner_->Shutdown();
   }
   EXPECT_EQ(blobs[0], blobs[1]);
+}
+
+// A model whose text encoders have no weights, and a cache that holds the embeddings of one prompt.
+class ActorWithCacheTest : public ActorTest {
+ protected:
+  static constexpr char kCached[] = "a sign that says \"CAT\"";
+
+  ActorWithCacheTest() {
+    const std::string model = folder_ / "model", cache = folder_ / "cache";
+    EXPECT_TRUE(
+        PromptEmbedder::Create("models/tiny-sd3", {.max_sequence_length = 32}, cache).value()->Embed(kCached).ok());
+    std::filesystem::copy("models/tiny-sd3", model, std::filesystem::copy_options::recursive);
+    for (const char* suffix : {"", "_2", "_3"})
+      std::filesystem::remove(model + "/text_encoder" + suffix + "/model.safetensors");
+    v1::RunConfig config = TinyConfig();
+    config.mutable_model()->set_path(model);
+    config.mutable_model()->set_embeds_cache(cache);
+    learner_ = std::make_unique<ScriptedLearner>(config);
+    Publish(*learner_, 1);
+  }
+
+  const TempFolder folder_;
+};
+
+TEST_F(ActorWithCacheTest, NeedsNoTextEncoderForPromptsThatTheCacheHolds) {
+  v1::Lease evaluation = MakeLease(2);
+  evaluation.set_purpose(v1::EVALUATION);
+  learner_->AddLease(MakeLease(1));
+  learner_->AddLease(evaluation);
+  const LearnerLog log = RunToTheEnd();
+  EXPECT_THAT(log.failures, ::testing::IsEmpty());
+  EXPECT_EQ(log.groups.size(), 2);
+}
+
+TEST_F(ActorWithCacheTest, HandsBackAPromptThatItCannotEncodeAndSaysWhatIsMissing) {
+  v1::Lease lease = MakeLease(1);
+  lease.mutable_prompt()->set_text("a dog");
+  learner_->AddLease(lease);
+  learner_->AddLease(MakeLease(2));
+  const LearnerLog log = RunToTheEnd();
+  EXPECT_EQ(log.groups.size(), 1);
+  ASSERT_EQ(log.failures.size(), 1);
+  EXPECT_EQ(log.failures[0].cause(), "encode_failed");
+  EXPECT_THAT(log.failures[0].message(), ::testing::AllOf(HasSubstr("\"a dog\" is not in the cache"),
+                                                          HasSubstr("text_encoder: "), HasSubstr("flowawr encode")));
 }
 
 TEST_F(ActorTest, SamplesWithTheVersionThatTheLeaseNames) {

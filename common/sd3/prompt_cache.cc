@@ -1,0 +1,249 @@
+#include "common/sd3/prompt_cache.h"
+
+#include <torch/types.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/escaping.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "common/base/file.h"
+#include "common/base/sha256.h"
+#include "common/base/status.h"
+#include "common/sd3/component_loader.h"
+#include "common/sd3/transformer_config.h"
+#include "common/tensor/checkpoint.h"
+#include "common/tensor/safetensors.h"
+#include "common/tensor/strict_json.h"
+
+namespace flowawr {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr int64_t kSampleBytes = 4096;
+constexpr int kFormat = 1;  // to be raised when the encoders' arithmetic changes what they give
+constexpr char kDescriptionFile[] = "encoders.json";
+constexpr char kSuffix[] = ".safetensors";
+
+// By the part's name, a hex SHA-256; empty where the files are not there.
+using Parts = std::map<std::string, std::string>;
+
+std::string HexSha256(absl::string_view bytes) { return absl::BytesToHexString(Sha256(bytes)); }
+
+// Hidden files are not the tokenizer's.
+absl::StatusOr<std::string> HashTokenizer(const std::string& folder) {
+  std::error_code error;
+  std::set<std::string> names;
+  for (fs::directory_iterator entry(folder, error), end; !error && entry != end; entry.increment(error)) {
+    const std::string name = entry->path().filename().string();
+    if (entry->is_regular_file(error) && !absl::StartsWith(name, ".")) names.insert(name);
+  }
+  if (names.empty()) return std::string();
+  std::string canonical;
+  for (const std::string& name : names) {
+    FLOWAWR_ASSIGN_OR_RETURN(const std::string bytes, ReadFile(absl::StrCat(folder, "/", name)));
+    absl::StrAppend(&canonical, name, " ", HexSha256(bytes), "\n");
+  }
+  return HexSha256(canonical);
+}
+
+absl::StatusOr<std::string> HashConfig(const std::string& folder) {
+  const absl::StatusOr<std::string> bytes = ReadFile(folder + "/config.json");
+  if (absl::IsNotFound(bytes.status())) return std::string();
+  FLOWAWR_RETURN_IF_ERROR(bytes.status());
+  return HexSha256(*bytes);
+}
+
+absl::StatusOr<std::string> HashWeights(const std::string& folder) {
+  const absl::StatusOr<CheckpointTensors> weights = OpenCheckpoint(folder, "model");
+  if (absl::IsNotFound(weights.status())) return std::string();
+  FLOWAWR_RETURN_IF_ERROR(weights.status());
+  Sha256Hasher hasher;
+  for (const auto& [name, tensor] : weights->tensors) {
+    const auto size = static_cast<int64_t>(tensor.nbytes());
+    hasher.Update(
+        absl::StrCat(name, " ", c10::toString(tensor.scalar_type()), " [", absl::StrJoin(tensor.sizes(), ","), "]\n"));
+    if (size == 0) continue;
+    const char* bytes = static_cast<const char*>(tensor.const_data_ptr());
+    const int64_t last = std::max<int64_t>(size - kSampleBytes, 0);
+    for (const int64_t at : {int64_t{0}, last / 2, last})
+      hasher.Update({bytes + at, static_cast<size_t>(std::min(kSampleBytes, size))});
+    DropPages(tensor);
+  }
+  return absl::BytesToHexString(hasher.Finish());
+}
+
+absl::StatusOr<Parts> PartsOf(const ComponentLoader& index) {
+  Parts parts;
+  const auto add = [&](const std::string& name, absl::StatusOr<std::string> hash) -> absl::Status {
+    if (!hash.ok()) return Annotate(hash.status(), name);
+    parts[name] = *std::move(hash);
+    return absl::OkStatus();
+  };
+  for (const char* suffix : {"", "_2", "_3"}) {
+    const std::string tokenizer = absl::StrCat("tokenizer", suffix), encoder = absl::StrCat("text_encoder", suffix);
+    if (!index.Has(encoder)) {
+      parts[encoder] = "none";
+      continue;
+    }
+    const std::string path = absl::StrCat(index.folder(), "/", encoder);
+    FLOWAWR_RETURN_IF_ERROR(add(tokenizer, HashTokenizer(absl::StrCat(index.folder(), "/", tokenizer))));
+    FLOWAWR_RETURN_IF_ERROR(add(encoder + " configuration", HashConfig(path)));
+    FLOWAWR_RETURN_IF_ERROR(add(encoder + " weights", HashWeights(path)));
+  }
+  return parts;
+}
+
+std::vector<std::string> MissingOf(const Parts& parts) {
+  std::vector<std::string> missing;
+  for (const auto& [name, hash] : parts)
+    if (hash.empty()) missing.push_back(name);
+  return missing;
+}
+
+bool Agree(const Parts& some, const Parts& all) {
+  return some.size() == all.size() && std::equal(some.begin(), some.end(), all.begin(), [](auto& a, auto& b) {
+           return a.first == b.first && (a.second.empty() || a.second == b.second);
+         });
+}
+
+std::string Describe(const Parts& parts) {
+  return nlohmann::json{{"format", kFormat}, {"parts", parts}}.dump(1) + "\n";
+}
+
+// Fills in the parts that are missing from what `dir` knows.
+absl::StatusOr<Parts> Complete(const Parts& parts, const std::string& dir, const std::string& model_folder) {
+  const std::vector<std::string> missing = MissingOf(parts);
+  if (missing.empty()) return parts;
+  std::set<Parts> found;
+  std::error_code error;
+  for (fs::directory_iterator entry(dir, error), end; !error && entry != end; entry.increment(error)) {
+    const auto json = ReadStrictJson((entry->path() / kDescriptionFile).string());
+    if (!json.ok() || !json->is_object() || json->value("format", nlohmann::json()) != kFormat) continue;
+    const auto listed = json->find("parts");
+    if (listed == json->end() || !listed->is_object()) continue;
+    Parts known;
+    for (const auto& [name, hash] : listed->items())
+      if (hash.is_string()) known[name] = hash.get<std::string>();
+    if (Agree(parts, known) && MissingOf(known).empty()) found.insert(known);
+  }
+  if (found.size() == 1) return *found.begin();
+  return absl::FailedPreconditionError(absl::StrCat(
+      model_folder, " has no ", absl::StrJoin(missing, ", "), ", and ", dir, " holds prompt embeddings of ",
+      found.empty() ? "no text encoders" : "more than one set of text encoders",
+      " that would fit the rest. Fetch the whole folder, or run `flowawr encode` where it is whole, into this cache"));
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<PromptCache>> PromptCache::Open(const std::string& dir, const std::string& model_folder,
+                                                               at::ScalarType dtype, int max_sequence_length) {
+  FLOWAWR_ASSIGN_OR_RETURN(const ComponentLoader index, ComponentLoader::Open(model_folder, nullptr));
+  const std::string config_path = absl::StrCat(model_folder, "/transformer/config.json");
+  FLOWAWR_ASSIGN_OR_RETURN(const std::string json, ReadFile(config_path));
+  FLOWAWR_ASSIGN_OR_RETURN(const TransformerConfig transformer, ParseTransformerConfig(json, config_path));
+  FLOWAWR_ASSIGN_OR_RETURN(const Parts some, PartsOf(index));
+  FLOWAWR_ASSIGN_OR_RETURN(const Parts parts, Complete(some, dir, model_folder));
+  std::unique_ptr<PromptCache> cache(new PromptCache());
+  cache->description_ = Describe(parts);
+  cache->identity_ = HexSha256(cache->description_);
+  cache->folder_ = absl::StrCat(dir, "/", cache->identity_.substr(0, 16));
+  cache->dtype_ = dtype;
+  cache->max_sequence_length_ = max_sequence_length;
+  cache->width_ = transformer.joint_attention_dim;
+  cache->pooled_width_ = transformer.pooled_projection_dim;
+  return cache;
+}
+
+std::string PromptCache::PathOf(const std::string& prompt) const {
+  // The prompt comes last, so no two canonical texts are the same.
+  const std::string canonical =
+      absl::StrCat("encoders ", identity_, "\nwidth ", width_, "\ndtype ", c10::toString(dtype_),
+                   "\nmax_sequence_length ", max_sequence_length_, "\nprompt ", prompt);
+  return absl::StrCat(folder_, "/", HexSha256(canonical), kSuffix);
+}
+
+namespace {
+
+// The entry's tensors, if they are what is expected.
+absl::StatusOr<PromptEmbeds> Entry(const absl::StatusOr<SafetensorsFile>& file, const std::string& path,
+                                   const std::string& prompt, at::ScalarType dtype, int64_t least_tokens, int64_t width,
+                                   int64_t pooled_width) {
+  if (absl::IsNotFound(file.status())) return absl::NotFoundError(path);
+  const auto damaged = [&](absl::string_view what) {
+    return absl::DataLossError(absl::StrCat("prompt embeddings ", path, ": ", what));
+  };
+  if (!file.ok()) return damaged(file.status().message());
+  const auto said = file->metadata().find("prompt");
+  if (said == file->metadata().end() || said->second != prompt) return damaged("are of another prompt");
+  const auto embeds = file->tensors().find("prompt_embeds");
+  const int64_t tokens =
+      embeds != file->tensors().end() && embeds->second.dim() == 2 ? embeds->second.size(0) : least_tokens;
+  if (tokens < least_tokens) return damaged(absl::StrCat(tokens, " tokens, expected at least ", least_tokens));
+  const auto checked = file->Get("prompt_embeds", dtype, {tokens, width});
+  if (!checked.ok()) return damaged(checked.status().message());
+  const auto pooled = file->Get("pooled", dtype, {pooled_width});
+  if (!pooled.ok()) return damaged(pooled.status().message());
+  return PromptEmbeds{checked->unsqueeze(0), pooled->unsqueeze(0)};
+}
+
+}  // namespace
+
+absl::StatusOr<PromptEmbeds> PromptCache::Get(const std::string& prompt) const {
+  const at::NoGradGuard no_grad;
+  const std::string path = PathOf(prompt);
+  absl::StatusOr<SafetensorsFile> file = absl::InternalError("not read");
+  // Read, not mapped: a file that vanishes from a shared file system must not kill the process.
+  if (absl::StatusOr<std::string> bytes = ReadFile(path); bytes.ok()) {
+    file = SafetensorsFile::Parse(*std::move(bytes), path);
+  } else {
+    file = bytes.status();
+  }
+  FLOWAWR_ASSIGN_OR_RETURN(PromptEmbeds embeds,
+                           Entry(file, path, prompt, dtype_, max_sequence_length_ + 1, width_, pooled_width_));
+  for (const at::Tensor& tensor : {embeds.prompt_embeds, embeds.pooled})
+    if (!at::isfinite(tensor).all().item<bool>())
+      return absl::DataLossError(absl::StrCat("prompt embeddings ", path, ": not finite"));
+  return embeds;
+}
+
+absl::Status PromptCache::Check(const std::string& prompt) const {
+  const std::string path = PathOf(prompt);
+  return Entry(SafetensorsFile::Open(path), path, prompt, dtype_, max_sequence_length_ + 1, width_, pooled_width_)
+      .status();
+}
+
+absl::Status PromptCache::Put(const std::string& prompt, const PromptEmbeds& embeds) {
+  const at::NoGradGuard no_grad;
+  FLOWAWR_RETURN_IF_ERROR(MakeDirectories(folder_));
+  const std::string description = absl::StrCat(folder_, "/", kDescriptionFile);
+  if (std::error_code error; !fs::exists(description, error))
+    FLOWAWR_RETURN_IF_ERROR(WriteFileAtomically(description, description_));
+  return WriteSafetensors(PathOf(prompt),
+                          {{"prompt_embeds", embeds.prompt_embeds.squeeze(0)}, {"pooled", embeds.pooled.squeeze(0)}},
+                          {{"prompt", prompt}});
+}
+
+PromptCache::Usage PromptCache::usage() const {
+  Usage usage;
+  std::error_code error, ignored;
+  for (fs::directory_iterator entry(folder_, error), end; !error && entry != end; entry.increment(error)) {
+    if (entry->path().extension() != kSuffix) continue;
+    const auto size = entry->file_size(ignored);
+    if (ignored) continue;  // removed meanwhile
+    ++usage.entries;
+    usage.bytes += static_cast<int64_t>(size);
+  }
+  return usage;
+}
+
+}  // namespace flowawr

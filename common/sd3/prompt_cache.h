@@ -1,0 +1,71 @@
+// Prompt embeddings on disk, so that a text encoder meets a prompt once and not once in every process.
+//
+//   DIR/ENCODERS/encoders.json     what the text encoders and tokenizers were that made the entries, part by part
+//   DIR/ENCODERS/KEY.safetensors   prompt_embeds [T, joint_attention_dim] and pooled [pooled_projection_dim]
+//
+// KEY is the SHA-256 of everything that fixes an entry: the encoders, dtype, max_sequence_length and the prompt's
+// bytes. ENCODERS is that of the parts: all files of each tokenizer; each encoder's configuration; and of its weights,
+// however they are sharded, names, types and shapes of all tensors with three samples of 4 KiB from each (first,
+// middle, last). Other training, rounding or merging changes every tensor that it touches nearly everywhere, so the
+// samples see it, at the cost of megabytes read instead of ten gigabytes. They do not see a hand that changes single
+// rows of an embedding: whoever does that takes another DIR.
+//
+// Parts whose files are not there (an actor needs no text encoder) are taken from the one ENCODERS that agrees with the
+// rest.
+//
+// Entries are written beside their place and renamed, so any number of processes and machines may share DIR: those that
+// write the same entry write the same.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "common/sd3/prompt_embeds.h"
+
+namespace flowawr {
+
+// Thread-safe.
+class PromptCache {
+ public:
+  // Of `model_folder`'s text encoders, whose weights are not loaded. Nothing is made on disk before the first Put().
+  // FailedPrecondition when the folder lacks parts and no entries, or those of several, in `dir` agree with the rest.
+  static absl::StatusOr<std::unique_ptr<PromptCache>> Open(const std::string& dir, const std::string& model_folder,
+                                                           at::ScalarType dtype, int max_sequence_length);
+
+  // [1, T, D] and [1, P], in memory. NotFound when the prompt has no entry, DataLoss, naming the file, when it has one
+  // that is cut short, of another shape or type, of another prompt, or not finite.
+  absl::StatusOr<PromptEmbeds> Get(const std::string& prompt) const;
+
+  // As Get(), but looks at nothing but the file's header and length.
+  absl::Status Check(const std::string& prompt) const;
+
+  // Takes [1, T, D] and [1, P], and replaces what is there.
+  absl::Status Put(const std::string& prompt, const PromptEmbeds& embeds);
+
+  // What all entries of these encoders take.
+  struct Usage {
+    int64_t entries = 0;
+    int64_t bytes = 0;
+  };
+  Usage usage() const;
+
+  // DIR/ENCODERS.
+  const std::string& folder() const { return folder_; }
+  std::string PathOf(const std::string& prompt) const;
+
+ private:
+  PromptCache() = default;
+
+  std::string folder_, identity_;
+  std::string description_;  // what encoders.json holds
+  at::ScalarType dtype_ = at::kFloat;
+  int max_sequence_length_ = 0;
+  int64_t width_ = 0, pooled_width_ = 0;
+};
+
+}  // namespace flowawr
