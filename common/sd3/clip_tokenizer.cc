@@ -1,8 +1,5 @@
 #include "common/sd3/clip_tokenizer.h"
 
-#include <unicode/bytestream.h>
-#include <unicode/normalizer2.h>
-
 #include <algorithm>
 #include <nlohmann/json.hpp>
 #include <queue>
@@ -12,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "common/base/status.h"
+#include "common/sd3/clip_unicode.h"
 #include "common/sd3/unicode.h"
 #include "common/tensor/strict_json.h"
 
@@ -147,21 +145,15 @@ ClipTokenizer::ClipTokenizer(TokenizerConfig config, Frame frame, int64_t size, 
 }
 
 std::string ClipTokenizer::Normalize(absl::string_view text) const {
-  UErrorCode error = U_ZERO_ERROR;
-  std::string composed;
-  icu::StringByteSink<std::string> sink(&composed);
-  icu::Normalizer2::getNFCInstance(error)->normalizeUTF8(0, {text.data(), static_cast<int32_t>(text.size())}, sink,
-                                                         nullptr, error);
+  const std::string composed = Composed(text);
   std::string normalized;
   bool is_in_space = false;
   for (size_t at = 0; at < composed.size();) {
     const UChar32 c = NextCodePoint(composed, at);
     if (IsWhiteSpace(c)) {
       if (!is_in_space) normalized += ' ';
-    } else if (c == 0x130) {  // the one character whose lower case is two
-      normalized += "i\u0307";
     } else {
-      AppendCodePoint(u_tolower(c), normalized);
+      AppendLowerCase(c, normalized);
     }
     is_in_space = IsWhiteSpace(c);
   }

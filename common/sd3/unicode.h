@@ -36,7 +36,5 @@ inline void AppendCodePoint(UChar32 code_point, std::string& text) {
 }
 
 inline bool IsWhiteSpace(UChar32 c) { return u_isUWhiteSpace(c); }
-inline bool IsLetter(UChar32 c) { return (U_GET_GC_MASK(c) & U_GC_L_MASK) != 0; }
-inline bool IsNumber(UChar32 c) { return (U_GET_GC_MASK(c) & U_GC_N_MASK) != 0; }
 
 }  // namespace flowawr

@@ -9,6 +9,7 @@
 #include <thread>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "common/base/file.h"
@@ -146,7 +147,11 @@ TEST_P(TransformerParityTest, MatchesDiffusersAndPeft) {
 TEST_P(TransformerParityTest, IsInLowPrecisionNoFurtherOffThanDiffusersAndPeft) {
   const ParityCheck forward{"Transformer, bf16", kSizes, "diffusers SD3Transformer2DModel"};
   const ParityCheck adapted{"Transformer with LoRA, bf16", kSizes, "the same with a peft adapter in f32"};
-  const ParityCheck gradients{"Gradient of LoRA, bf16 base", kSizes, "the same with a peft adapter in f32"};
+  // How rounding errors add up is luck to a large part in a gradient of the narrow models: 0.7 to 1.1 by their seeds.
+  const bool is_wide = absl::StartsWith(GetParam(), "sd3");
+  const ParityCheck gradients{"Gradient of LoRA, bf16 base",
+                              is_wide ? "3 random models, 256 wide" : "models/tiny-sd3 and 4 narrower random ones",
+                              "the same with a peft adapter in f32"};
   const Reference reference(GetParam());
   const auto transformer = Transformer::Load(reference.Path("transformer"), at::kBFloat16);
   ASSERT_TRUE(transformer.ok()) << transformer.status();
@@ -169,8 +174,8 @@ TEST_P(TransformerParityTest, IsInLowPrecisionNoFurtherOffThanDiffusersAndPeft) 
   // "plain" has no norms of queries and keys: its softmax is so sharp that the gradient is rounding for a tenth to a
   // fifth, theirs and ours, as the seed has it.
   if (GetParam() == "plain") return;
-  // How rounding errors add up is luck to a larger part in a gradient of a model as small as these.
-  ExpectNoFurther(gradients, GetParam(), RelativeError(leaf.flat().grad(), exact), RelativeError(theirs, exact), 1.3);
+  ExpectNoFurther(gradients, GetParam(), RelativeError(leaf.flat().grad(), exact), RelativeError(theirs, exact),
+                  is_wide ? kNoFurther : 1.3);
   ExpectAtLeast(gradients, GetParam(), "cosine with the f32 gradient, less theirs",
                 Cosine(leaf.flat().grad(), exact) - Cosine(theirs, exact), -5e-3);
 }
