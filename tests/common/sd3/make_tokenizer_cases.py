@@ -10,8 +10,7 @@ import os
 import random
 import sys
 
-import sentencepiece
-from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
+from learnt_tokenizers import train_clip, train_t5
 from transformers import CLIPTokenizer, T5Tokenizer
 
 out, pipeline = sys.argv[1:]
@@ -100,8 +99,6 @@ padded = len(texts)
 texts += [mixed_text(words) for _ in range(20000)] + [mixed_text(words) * 40 for _ in range(60)]
 corpus = [open(__file__, encoding="utf-8").read(), *texts[len(HAND_MADE):padded], *texts[padded::2], *prompts]
 cases = []
-
-
 whole = []
 
 
@@ -118,48 +115,10 @@ add("tokenizer", CLIPTokenizer.from_pretrained(f"{pipeline}/tokenizer"), f"{pipe
 add("tokenizer_2", CLIPTokenizer.from_pretrained(f"{pipeline}/tokenizer_2"), f"{pipeline}/tokenizer_2", [12, 300])
 add("tokenizer_3", T5Tokenizer.from_pretrained(f"{pipeline}/tokenizer_3"), f"{pipeline}/tokenizer_3", [32, 300])
 
-# CLIP with thousands of merges, one of whose special tokens is looked for in normalized text, as in SD3.5's folder.
-alphabet = pre_tokenizers.ByteLevel.alphabet()
-bpe = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
-bpe.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Lowercase()])
-bpe.pre_tokenizer = pre_tokenizers.Sequence([
-    pre_tokenizers.Split(Regex(r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"), "removed", invert=True),
-    pre_tokenizers.ByteLevel(add_prefix_space=False)])
-bpe.train_from_iterator(corpus, trainers.BpeTrainer(
-    vocab_size=8000, initial_alphabet=alphabet, end_of_word_suffix="</w>", special_tokens=[], show_progress=False))
-state = json.loads(bpe.to_str())["model"]
-vocab = dict(state["vocab"])
-for token in [*alphabet, *(c + "</w>" for c in alphabet), "<|startoftext|>", "<|endoftext|>"]:
-    vocab.setdefault(token, len(vocab))
-folder = os.path.join(out, "clip")
-os.makedirs(folder)
-with open(f"{folder}/vocab.json", "w", encoding="utf-8") as file:
-    json.dump(vocab, file)
-with open(f"{folder}/merges.txt", "w", encoding="utf-8") as file:
-    file.write("#version: 0.2\n" + "".join(" ".join(merge) + "\n" for merge in state["merges"]))
-flags = {"lstrip": False, "rstrip": False, "single_word": False, "special": True}
-with open(f"{folder}/tokenizer_config.json", "w", encoding="utf-8") as file:
-    json.dump({"tokenizer_class": "CLIPTokenizer", "model_max_length": 77, "pad_token": "!", "bos_token": "<|startoftext|>",
-               "eos_token": "<|endoftext|>", "unk_token": "<|endoftext|>", "added_tokens_decoder": {
-                   str(vocab["!"]): {"content": "!", "normalized": False, **flags},
-                   str(vocab["<|startoftext|>"]): {"content": "<|startoftext|>", "normalized": True, **flags},
-                   str(vocab["<|endoftext|>"]): {"content": "<|endoftext|>", "normalized": False, **flags}}}, file)
-add("learnt CLIP", CLIPTokenizer.from_pretrained(folder), folder, [77, 400])
-
-# T5 with a learnt Unigram model and the usual hundred sentinels.
-folder = os.path.join(out, "t5")
-t5_corpus = [corpus[0], *prompts, *texts[: len(HAND_MADE) + 60], *texts[padded::20]]
-os.makedirs(folder)
-with open(f"{folder}/corpus.txt", "w", encoding="utf-8") as file:
-    file.write("\n".join(" ".join(text.replace("\x00", "").split()) for text in t5_corpus if text.strip()))
-sentencepiece.SentencePieceTrainer.train(
-    input=f"{folder}/corpus.txt", model_prefix=f"{folder}/spiece", vocab_size=6000, model_type="unigram", pad_id=0, eos_id=1,
-    unk_id=2, bos_id=-1, pad_piece="<pad>", eos_piece="</s>", unk_piece="<unk>", hard_vocab_limit=False,
-    character_coverage=0.98, normalization_rule_name="nmt_nfkc", minloglevel=2, num_threads=1)
-with open(f"{folder}/tokenizer_config.json", "w", encoding="utf-8") as file:
-    json.dump({"tokenizer_class": "T5Tokenizer", "model_max_length": 512, "extra_ids": 100, "eos_token": "</s>",
-               "unk_token": "<unk>", "pad_token": "<pad>"}, file)
-add("learnt T5", T5Tokenizer.from_pretrained(folder), folder, [64, 400])
+train_clip(f"{out}/clip", corpus, 8000)
+add("learnt CLIP", CLIPTokenizer.from_pretrained(f"{out}/clip"), f"{out}/clip", [77, 400])
+train_t5(f"{out}/t5", [corpus[0], *prompts, *texts[: len(HAND_MADE) + 60], *texts[padded::20]], 6000)
+add("learnt T5", T5Tokenizer.from_pretrained(f"{out}/t5"), f"{out}/t5", [64, 400])
 
 with open(f"{out}/cases.json", "w") as file:
     json.dump({"texts": texts, "cases": cases, "whole": whole}, file)
