@@ -2,12 +2,17 @@
 
 #include <ATen/core/grad_mode.h>
 
+#include <algorithm>
+#include <array>
+#include <cstring>
 #include <optional>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "common/base/file.h"
 #include "common/base/status.h"
+#include "common/nn/group_norm.h"
+#include "common/nn/parallel.h"
 #include "common/nn/weight_binder.h"
 #include "common/sd3/config_fields.h"
 
@@ -36,9 +41,9 @@ struct Norm {
   at::Tensor operator()(const at::Tensor& x) const { return at::group_norm(x, groups, weight, bias, kEpsilon); }
 };
 
-at::Tensor NormSilu(const Norm& norm, const at::Tensor& x) {
-  at::Tensor normalised = norm(x);
-  return at::silu_(normalised);
+// Overwrites x if nothing else holds it.
+at::Tensor NormSilu(const Norm& norm, at::Tensor x) {
+  return GroupNormSilu(std::move(x), norm.groups, norm.weight, norm.bias, kEpsilon);
 }
 
 struct ResnetBlock {
@@ -47,8 +52,7 @@ struct ResnetBlock {
   std::optional<Conv> shortcut;  // where the number of channels changes
 
   at::Tensor operator()(const at::Tensor& x) const {
-    const at::Tensor hidden = conv1(NormSilu(norm1, x));
-    return conv2(NormSilu(norm2, hidden)).add_(shortcut ? (*shortcut)(x) : x);
+    return conv2(NormSilu(norm2, conv1(NormSilu(norm1, x)))).add_(shortcut ? (*shortcut)(x) : x);
   }
 };
 
@@ -76,22 +80,80 @@ struct MiddleBlock {
   }
 };
 
+// Every pixel repeated to 2 by 2, then a 3x3 convolution.
+//
+// Three rows of the enlarged picture come from two of the small one, in columns likewise: for each of the four places
+// in a 2x2 square the convolution is one of 2x2 on the small picture, whose weights are sums. 4/9 of the arithmetic,
+// and the enlarged picture is never made.
+struct Upsampler {
+  std::array<Conv, 4> places;  // top left, top right, bottom left, bottom right
+
+  explicit Upsampler(const Conv& conv) {
+    const at::Tensor weight = conv.weight.to(at::kFloat);
+    for (int place = 0; place < 4; ++place) {
+      const at::Tensor folded = Fold(Fold(weight, 2, place / 2), 3, place % 2);
+      places[place] = {folded.to(conv.weight.scalar_type()).contiguous(kLayout), conv.bias};
+    }
+  }
+
+  at::Tensor operator()(const at::Tensor& x) const {
+    at::Tensor out = at::empty({x.size(0), places[0].weight.size(0), 2 * x.size(2), 2 * x.size(3)},
+                               x.options().memory_format(kLayout));
+    for (int place = 0; place < 4; ++place) {
+      const Conv& conv = places[place];
+      // One row and one column too many; which ones they are depends on the place.
+      Scatter(at::conv2d(x, conv.weight, conv.bias, /*stride=*/1, /*padding=*/1), place / 2, place % 2, out);
+    }
+    return out;
+  }
+
+ private:
+  // The first of two pixels sees one neighbour before it and itself twice; the second itself twice and one after it.
+  static at::Tensor Fold(const at::Tensor& weight, int64_t dim, int second) {
+    const at::Tensor twice = weight.narrow(dim, 1 - second, 2).sum(dim, /*keepdim=*/true);
+    const at::Tensor once = weight.narrow(dim, 2 * second, 1);
+    return at::cat(second == 1 ? at::TensorList{twice, once} : at::TensorList{once, twice}, dim);
+  }
+
+  // Pixel (i + row, j + column) of `from` becomes (2 i + row, 2 j + column) of `to`.
+  static void Scatter(const at::Tensor& from, int row, int column, at::Tensor& to) {
+    const int64_t height = to.size(2) / 2, width = to.size(3) / 2;
+    if (!from.is_cpu() || !from.is_contiguous(kLayout)) {
+      to.slice(2, row, std::nullopt, 2)
+          .slice(3, column, std::nullopt, 2)
+          .copy_(from.narrow(2, row, height).narrow(3, column, width));
+      return;
+    }
+    const int64_t bytes = from.size(1) * static_cast<int64_t>(from.element_size());
+    const char* source = static_cast<const char*>(from.const_data_ptr());
+    char* target = static_cast<char*>(to.mutable_data_ptr());
+    ParallelFor(0, from.size(0) * height, /*grain=*/8, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) {
+        const char* pixel = source + ((i / height * (height + 1) + i % height + row) * (width + 1) + column) * bytes;
+        char* out = target + ((2 * i + row) * 2 * width + column) * bytes;
+        for (int64_t j = 0; j < width; ++j) std::memcpy(out + 2 * j * bytes, pixel + j * bytes, bytes);
+      }
+    });
+  }
+};
+
 // One resolution: a few residual blocks, then to the next resolution (absent on the last one).
+template <typename Resampler>
 struct Level {
   std::vector<ResnetBlock> resnets;
-  std::optional<Conv> resample;
+  std::optional<Resampler> resample;
 };
 
 struct Encoder {
   Conv in;
-  std::vector<Level> levels;
+  std::vector<Level<Conv>> levels;
   MiddleBlock middle;
   Norm norm_out;
   Conv out;
 
   at::Tensor operator()(const at::Tensor& images) const {
     at::Tensor x = in(images);
-    for (const Level& level : levels) {
+    for (const Level<Conv>& level : levels) {
       for (const ResnetBlock& resnet : level.resnets) x = resnet(x);
       if (level.resample) x = (*level.resample)(at::constant_pad_nd(x, {0, 1, 0, 1}), /*stride=*/2);
     }
@@ -102,19 +164,17 @@ struct Encoder {
 struct Decoder {
   Conv in;
   MiddleBlock middle;
-  std::vector<Level> levels;
+  std::vector<Level<Upsampler>> levels;
   Norm norm_out;
   Conv out;
 
   at::Tensor operator()(const at::Tensor& latents) const {
     at::Tensor x = middle(in(latents));
-    for (const Level& level : levels) {
+    for (const Level<Upsampler>& level : levels) {
       for (const ResnetBlock& resnet : level.resnets) x = resnet(x);
-      if (level.resample) {
-        x = (*level.resample)(at::upsample_nearest2d(x, {2 * x.size(2), 2 * x.size(3)}));
-      }
+      if (level.resample) x = (*level.resample)(x);
     }
-    return out(NormSilu(norm_out, x));
+    return out(NormSilu(norm_out, std::move(x)));
   }
 };
 
@@ -135,8 +195,9 @@ class VaeBinder {
     encoder.in = TakeConv("encoder.conv_in", config_.in_channels, channels.front(), 3);
     int64_t in = channels.front();
     for (size_t i = 0; i < channels.size(); ++i) {
-      encoder.levels.push_back(TakeLevel(absl::StrCat("encoder.down_blocks.", i), in, channels[i],
-                                         config_.layers_per_block, i + 1 < channels.size() ? "downsamplers" : ""));
+      encoder.levels.push_back(TakeLevel<Conv>(absl::StrCat("encoder.down_blocks.", i), in, channels[i],
+                                               config_.layers_per_block,
+                                               i + 1 < channels.size() ? "downsamplers" : ""));
       in = channels[i];
     }
     encoder.middle = TakeMiddle("encoder.mid_block", in);
@@ -153,8 +214,9 @@ class VaeBinder {
     decoder.middle = TakeMiddle("decoder.mid_block", in);
     for (size_t i = 0; i < channels.size(); ++i) {
       const int64_t out = channels[channels.size() - 1 - i];
-      decoder.levels.push_back(TakeLevel(absl::StrCat("decoder.up_blocks.", i), in, out, config_.layers_per_block + 1,
-                                         i + 1 < channels.size() ? "upsamplers" : ""));
+      decoder.levels.push_back(TakeLevel<Upsampler>(absl::StrCat("decoder.up_blocks.", i), in, out,
+                                                    config_.layers_per_block + 1,
+                                                    i + 1 < channels.size() ? "upsamplers" : ""));
       in = out;
     }
     decoder.norm_out = TakeNorm("decoder.conv_norm_out", in);
@@ -177,12 +239,16 @@ class VaeBinder {
     return resnet;
   }
 
-  Level TakeLevel(const std::string& name, int64_t in, int64_t out, int64_t layers, const std::string& resampler) {
-    Level level;
+  template <typename Resampler>
+  Level<Resampler> TakeLevel(const std::string& name, int64_t in, int64_t out, int64_t layers,
+                             const std::string& resampler) {
+    Level<Resampler> level;
     for (int64_t i = 0; i < layers; ++i) {
       level.resnets.push_back(TakeResnet(absl::StrCat(name, ".resnets.", i), i == 0 ? in : out, out));
     }
-    if (!resampler.empty()) level.resample = TakeConv(absl::StrCat(name, ".", resampler, ".0.conv"), out, out, 3);
+    if (resampler.empty()) return level;
+    const Conv conv = TakeConv(absl::StrCat(name, ".", resampler, ".0.conv"), out, out, 3);
+    if (conv.weight.defined()) level.resample.emplace(conv);  // undefined: Finish() will name it
     return level;
   }
 
