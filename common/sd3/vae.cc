@@ -52,7 +52,10 @@ struct ResnetBlock {
   std::optional<Conv> shortcut;  // where the number of channels changes
 
   at::Tensor operator()(const at::Tensor& x) const {
-    return conv2(NormSilu(norm2, conv1(NormSilu(norm1, x)))).add_(shortcut ? (*shortcut)(x) : x);
+    at::Tensor hidden = conv1(NormSilu(norm1, x));
+    hidden = NormSilu(norm2, std::move(hidden));
+    hidden = conv2(hidden);
+    return hidden.add_(shortcut ? (*shortcut)(x) : x);
   }
 };
 

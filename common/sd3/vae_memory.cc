@@ -28,9 +28,9 @@ class DecoderWalk {
   Map NormSilu(const Map& x) const { return Take(x.channels, x.pixels); }
 
   Map Resnet(const Map& x, int64_t channels) const {
-    const Map hidden = Conv(NormSilu(x), channels);
-    const Map normalised = NormSilu(hidden);
-    Map out = Conv(normalised, channels);
+    Map hidden = Conv(NormSilu(x), channels);  // normalised in its place
+    Map out = Conv(hidden, channels);
+    hidden = {};
     if (x.channels != channels) Conv(x, channels);
     return out;
   }
@@ -44,8 +44,9 @@ class DecoderWalk {
   }
 
   Map Upsample(const Map& x) const {
-    const Map larger = Take(x.channels, 4 * x.pixels);
-    return Conv(larger, x.channels);
+    Map larger = Take(x.channels, 4 * x.pixels);
+    Conv(x, x.channels);  // each of four in turn
+    return larger;
   }
 
  private:
@@ -71,7 +72,7 @@ int64_t DecodeMemory(const VaeConfig& config, int64_t rows, int64_t latent_heigh
     for (int64_t i = 0; i < config.layers_per_block + 1; ++i) x = walk.Resnet(x, channels);
     if (level + 1 < levels) x = walk.Upsample(x);
   }
-  Map image = walk.Conv(walk.NormSilu(x), config.out_channels);
+  Map image = walk.Conv(x, config.out_channels);  // x normalised in its place
   x = {};
   const Block picture = ledger.Take(config.out_channels * image.pixels * kFloat);
   return ledger.peak();
