@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "absl/cleanup/cleanup.h"
+#include "absl/container/flat_hash_set.h"
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
@@ -28,7 +29,7 @@ namespace flowawr {
 namespace {
 
 constexpr absl::Duration kLongPoll = absl::Seconds(10);
-constexpr int64_t kWideModel = 1024;  // whose activations are megabytes
+constexpr int64_t kWideModel = 1024;                            // whose activations are megabytes
 constexpr absl::Duration kRoomCheck = absl::Milliseconds(500);  // how soon a stop is noticed while the pipeline is full
 // Attempts are bounded by time, not by number. Short, because a channel that cannot connect has pauses of its own.
 constexpr RetryPolicy kReconnect = {
@@ -42,8 +43,15 @@ struct Model {
   std::unique_ptr<Pipeline> pipeline;
   std::unique_ptr<PromptEmbedder> embedder;  // null without a cache: `pipeline` encodes
 
-  absl::StatusOr<PromptEmbeds> Encode(const std::string& prompt) const {
-    return embedder != nullptr ? embedder->Embed(prompt) : pipeline->EncodePrompts({prompt});
+  absl::flat_hash_set<std::string> told_of;  // prompts of which the log says that they are too long
+
+  absl::StatusOr<PromptEmbeds> Encode(const std::string& prompt) {
+    if (embedder != nullptr) return embedder->Embed(prompt);
+    const std::vector<std::string> cut = pipeline->text_encoders()->DescribeCut(prompt);
+    if (!cut.empty() && told_of.insert(prompt).second) {
+      for (const std::string& line : cut) spdlog::warn("{}", line);
+    }
+    return pipeline->EncodePrompts({prompt});
   }
 };
 
@@ -107,7 +115,7 @@ absl::Status Actor::Run() {
 absl::Status Actor::Work(const v1::RegisterResponse& registered) {
   const v1::RunConfig& config = registered.config();
   spdlog::info("run {} ({}); loading {}", config.name(), registered.run_id(), config.model().path());
-  FLOWAWR_ASSIGN_OR_RETURN(const Model loaded, LoadModel(config.model()));
+  FLOWAWR_ASSIGN_OR_RETURN(Model loaded, LoadModel(config.model()));
   const Pipeline* const model = loaded.pipeline.get();
   FLOWAWR_ASSIGN_OR_RETURN(const LatentShape shape,
                            LatentShapeFor(model->transformer().config(), model->vae().downscale(),

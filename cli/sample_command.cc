@@ -28,6 +28,8 @@
 #include "common/process/exit_code.h"
 #include "common/sd3/latent_shape.h"
 #include "common/sd3/model_folder.h"
+#include "common/sd3/prompt_embedder.h"
+#include "common/sd3/text_encoders.h"
 #include "common/telemetry/read_progress.h"
 
 namespace flowawr {
@@ -38,8 +40,9 @@ constexpr char kDescription[] = "Draw pictures with a model folder or a run's re
 constexpr char kFooter[] = R"(Examples:
   flowawr sample runs/tiny-ocr --prompt 'a sign that says "CAT"'
   flowawr sample runs/tiny-ocr --base --prompts models/tiny-sd3/prompts/heldout.txt --out before
-  flowawr sample --model models/tiny-sd3 --height 32 --width 64 --prompt 'a sign that says "DOG"' --count 4
-  flowawr sample --model stable-diffusion-3.5-medium --dtype bfloat16 --adapter runs/sd35/export/peft \
+  flowawr sample --model models/tiny-sd3 --max-sequence-length 12 --height 32 --width 64 --count 4 \
+      --prompt 'a sign that says "DOG"'
+  flowawr sample --model stable-diffusion-3.5-medium --dtype bfloat16 --adapter runs/sd35/export/peft:0.8 \
       --prompt 'a cat' --guidance 4.5 --negative-prompt blurry --height 768 --width 1024
 
 A run gives its model, picture size, evaluation solver and steps, and its average policy: the exported one, else the
@@ -51,15 +54,17 @@ To compare with another program, give both the same noise: --latents takes a saf
 
 constexpr int64_t kMostGridPixels = int64_t{1} << 26;
 constexpr int kGridGap = 4;
+constexpr int kSequenceLengthOfDiffusers = 256;
 
 struct Arguments {
-  std::string run_dir, model, adapter, prompts_file, out = "samples", solver, dtype, latents, save_latents;
-  std::vector<std::string> prompts;
+  std::string run_dir, model, prompts_file, out = "samples", solver, dtype, latents, save_latents;
+  std::vector<std::string> prompts, adapters;
   std::optional<std::string> negative_prompt;
   std::optional<int> count;
   bool base = false;
   uint64_t seed = 1;
-  double guidance = 1;
+  double guidance = 1, scale = 1;
+  int max_sequence_length = 0;
   int steps = 0, height = 0, width = 0, batch = 0, threads = 0;
 };
 
@@ -67,8 +72,8 @@ struct Arguments {
 struct Plan {
   SampleRequest request;
   std::string model;
-  std::string peft_folder;   // or
-  std::string adapter_file;  // with config.lora; both empty: the base model
+  std::vector<AdapterChoice> adapters;  // none: the base model
+  std::vector<ImportedLora> loras;      // read from them
   Pipeline::Options options;
   v1::RunConfig config;
 };
@@ -98,16 +103,16 @@ absl::Status AddRun(const Arguments& arguments, Plan* plan) {
   plan->request.steps = config.evaluation().steps();
   plan->request.height = config.model().height();
   plan->request.width = config.model().width();
-  if (arguments.base || !arguments.adapter.empty()) return absl::OkStatus();
+  if (arguments.base || !arguments.adapters.empty()) return absl::OkStatus();
   std::error_code ignored;
   if (std::filesystem::exists(ExportedPeftFolder(arguments.run_dir) + "/adapter_model.safetensors", ignored)) {
-    plan->peft_folder = ExportedPeftFolder(arguments.run_dir);
+    plan->adapters = {{ExportedPeftFolder(arguments.run_dir), arguments.scale}};
     return absl::OkStatus();
   }
   const absl::StatusOr<CheckpointFolder> checkpoint = NewestCheckpoint(arguments.run_dir);
   if (!checkpoint.ok())
     return Annotate(checkpoint.status(), "no policy to draw with (--base draws with the base model)");
-  plan->adapter_file = checkpoint->path + "/average.safetensors";
+  plan->adapters = {{checkpoint->path + "/average.safetensors", arguments.scale}};
   return absl::OkStatus();
 }
 
@@ -127,7 +132,7 @@ absl::Status AddNoise(const Arguments& arguments, const PictureSizes& sizes, Sam
   return absl::OkStatus();
 }
 
-// Reads small files only: a mistake is told before any weight is loaded.
+// A mistake is told before any weight of the model is loaded.
 absl::StatusOr<Plan> MakePlan(const Arguments& arguments) {
   Plan plan;
   SampleRequest& request = plan.request;
@@ -136,7 +141,10 @@ absl::StatusOr<Plan> MakePlan(const Arguments& arguments) {
     return absl::InvalidArgumentError("name a run directory, or --model FOLDER (a diffusers folder)");
   if (!arguments.run_dir.empty()) FLOWAWR_RETURN_IF_ERROR(AddRun(arguments, &plan));
   if (!arguments.model.empty()) plan.model = arguments.model;
-  if (!arguments.adapter.empty()) plan.peft_folder = arguments.adapter;
+  for (const std::string& adapter : arguments.adapters)
+    plan.adapters.push_back(ParseAdapterChoice(adapter, arguments.scale));
+  if (arguments.run_dir.empty()) plan.options.max_sequence_length = kSequenceLengthOfDiffusers;
+  if (arguments.max_sequence_length > 0) plan.options.max_sequence_length = arguments.max_sequence_length;
   if (!arguments.dtype.empty()) plan.options.dtype = arguments.dtype == "bfloat16" ? at::kBFloat16 : at::kFloat;
   if (const auto solver = SolverFromName(arguments.solver)) request.solver = *solver;
   if (arguments.steps > 0) request.steps = arguments.steps;
@@ -151,25 +159,60 @@ absl::StatusOr<Plan> MakePlan(const Arguments& arguments) {
   if (request.height == 0) request.height = sizes.UsualSide();
   if (request.width == 0) request.width = sizes.UsualSide();
   FLOWAWR_RETURN_IF_ERROR(sizes.LatentShapeFor(request.height, request.width).status());
+  const auto alpha = plan.config.has_lora() ? std::optional<double>(plan.config.lora().alpha()) : std::nullopt;
+  FLOWAWR_ASSIGN_OR_RETURN(plan.loras, ReadAdapters(plan.adapters, alpha));
   return plan;
 }
 
 absl::StatusOr<std::optional<BoundAdapter>> BindPlanned(const Pipeline& pipeline, const Plan& plan) {
-  if (plan.peft_folder.empty() && plan.adapter_file.empty()) return std::nullopt;
-  FLOWAWR_ASSIGN_OR_RETURN(BoundAdapter bound,
-                           plan.peft_folder.empty()
-                               ? BindAdapterFile(pipeline.transformer(), plan.adapter_file, plan.config.lora())
-                               : BindPeftFolder(pipeline.transformer(), plan.peft_folder));
+  if (plan.adapters.empty()) return std::nullopt;
+  FLOWAWR_ASSIGN_OR_RETURN(BoundAdapter bound, BindAdapters(pipeline.transformer(), plan.adapters, plan.loras));
   return bound;
 }
 
+// Shows what is read.
+ComponentProgress ShowIn(SampleProgress& progress) {
+  return [&progress](absl::string_view component, int64_t bytes, int64_t total) {
+    progress.Show(ReadingText(component, bytes, total));
+  };
+}
+
+// By the run's cache of embeddings, if it has one, else by the text encoders. Those are gone before the transformer is
+// loaded: of a large model, only one of both need fit.
+absl::StatusOr<EncodedPrompts> EncodePlanned(const Plan& plan, SampleProgress& progress) {
+  const auto show = [&](size_t done, size_t all) {
+    progress.Show(absl::StrCat("encoding prompt ", done + 1, " of ", all));
+  };
+  const TextEncoders::Options options{.dtype = plan.options.dtype,
+                                      .max_sequence_length = plan.options.max_sequence_length,
+                                      .progress = ShowIn(progress)};
+  if (const std::string& cache = plan.config.model().embeds_cache(); !cache.empty()) {
+    FLOWAWR_ASSIGN_OR_RETURN(const auto embedder, PromptEmbedder::Create(plan.model, options, cache));
+    return EncodePrompts(
+        plan.request, [&](const std::string& text) { return embedder->Embed(text); }, show);
+  }
+  FLOWAWR_ASSIGN_OR_RETURN(const auto encoders, TextEncoders::Load(plan.model, options));
+  const auto encode = [&](const std::string& text) {
+    for (const std::string& line : encoders->DescribeCut(text)) progress.Say("warning: " + line);
+    return encoders->EncodePrompts({text});
+  };
+  return EncodePrompts(plan.request, encode, show);
+}
+
+absl::StatusOr<std::unique_ptr<Pipeline>> LoadImageSide(const Plan& plan, SampleProgress& progress) {
+  progress.Show(absl::StrCat("loading ", plan.model));
+  Pipeline::Options options = plan.options;
+  options.has_text_encoders = false;
+  options.progress = ShowIn(progress);
+  return Pipeline::Load(plan.model, options);
+}
+
 SampleSource SourceOf(const Arguments& arguments, const Plan& plan) {
-  SampleSource source{.model = plan.model,
-                      .dtype = plan.options.dtype == at::kBFloat16 ? "bfloat16" : "float32",
-                      .noise_file = arguments.latents};
-  if (const std::string& adapter = plan.peft_folder.empty() ? plan.adapter_file : plan.peft_folder; !adapter.empty())
-    source.adapters.push_back(adapter);
-  return source;
+  return {.model = plan.model,
+          .adapters = plan.adapters,
+          .dtype = plan.options.dtype == at::kBFloat16 ? "bfloat16" : "float32",
+          .max_sequence_length = plan.options.max_sequence_length,
+          .noise_file = arguments.latents};
 }
 
 // What is drawn, as files: every image at once, the rest by Finish().
@@ -226,18 +269,9 @@ absl::Status Sample(const Arguments& arguments) {
   FLOWAWR_RETURN_IF_ERROR(MakeDirectories(arguments.out));
   if (arguments.threads > 0) at::set_num_threads(arguments.threads);
   SampleProgress progress;
-  progress.Show(absl::StrCat("loading ", plan.model));
-  Pipeline::Options options = plan.options;
-  options.progress = [&progress](absl::string_view component, int64_t bytes, int64_t total) {
-    progress.Show(ReadingText(component, bytes, total));
-  };
-  FLOWAWR_ASSIGN_OR_RETURN(const std::unique_ptr<Pipeline> pipeline, Pipeline::Load(plan.model, options));
+  FLOWAWR_ASSIGN_OR_RETURN(const EncodedPrompts prompts, EncodePlanned(plan, progress));
+  FLOWAWR_ASSIGN_OR_RETURN(const auto pipeline, LoadImageSide(plan, progress));
   FLOWAWR_ASSIGN_OR_RETURN(const std::optional<BoundAdapter> adapter, BindPlanned(*pipeline, plan));
-  const auto show_encoding = [&](size_t done, size_t all) {
-    progress.Show(absl::StrCat("encoding prompt ", done + 1, " of ", all));
-    return true;
-  };
-  FLOWAWR_ASSIGN_OR_RETURN(const EncodedPrompts prompts, EncodePrompts(*pipeline, request, show_encoding));
 
   const Interrupt interrupt;  // until here nothing is lost by ending at once
   Output output(arguments, request, SourceOf(arguments, plan));
@@ -271,7 +305,14 @@ absl::Status SampleWithoutThrowing(const Arguments& arguments) {
 void AddWhat(CLI::App* command, Arguments* arguments) {
   command->add_option("RUN_DIR,--run-dir", arguments->run_dir, "a run, going on or over");
   command->add_option("--model", arguments->model, "a diffusers folder; with RUN_DIR, instead of the run's");
-  CLI::Option* adapter = command->add_option("--adapter", arguments->adapter, "a PEFT folder; default: the run's");
+  CLI::Option* adapter = command
+                             ->add_option("--adapter", arguments->adapters,
+                                          "a PEFT folder or a diffusers LoRA file; may be repeated; default: the run's")
+                             ->type_name("PATH[:SCALE]")
+                             ->allow_extra_args(false);
+  command->add_option("--scale", arguments->scale, "of every adapter that names none of its own")
+      ->check(CLI::Range(-100.0, 100.0))
+      ->capture_default_str();
   command->add_flag("--base", arguments->base, "without any adapter")->excludes(adapter);
   command->add_option("--prompt", arguments->prompts, "a prompt; may be repeated")->allow_extra_args(false);
   command->add_option("--prompts", arguments->prompts_file, "a file of prompts: one a line, or JSON lines");
@@ -299,6 +340,10 @@ void AddHow(CLI::App* command, Arguments* arguments) {
       ->check(CLI::Range(1, 1 << 16));
   command->add_option("--batch", arguments->batch, "images of one forward pass; default: 1024x1024 pixels' worth")
       ->check(CLI::Range(1, 1024));
+  command
+      ->add_option("--max-sequence-length", arguments->max_sequence_length,
+                   "T5 tokens of a prompt; default: the run's, else 256 as in diffusers")
+      ->check(CLI::Range(1, 512));
   command->add_option("--dtype", arguments->dtype, "of the weights; default: the run's, else float32")
       ->check(CLI::IsMember({"float32", "bfloat16"}));
   command->add_option("--threads", arguments->threads, "default: one a core")->check(CLI::Range(1, 1024));

@@ -7,7 +7,6 @@
 
 #include <algorithm>
 #include <memory>
-#include <nlohmann/json.hpp>
 #include <utility>
 
 #include "absl/container/flat_hash_map.h"
@@ -15,13 +14,11 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
-#include "common/base/file.h"
 #include "common/base/status.h"
 #include "common/base/version.h"
 #include "common/diffusion/noise.h"
 #include "common/diffusion/sigmas.h"
 #include "common/diffusion/solver.h"
-#include "common/nn/lora_files.h"
 #include "common/sd3/guidance.h"
 #include "common/tensor/image_tensor.h"
 
@@ -93,16 +90,16 @@ absl::Status Stopped() { return absl::CancelledError("stopped"); }
 
 }  // namespace
 
-absl::StatusOr<EncodedPrompts> EncodePrompts(const Pipeline& pipeline, const SampleRequest& request,
-                                             absl::FunctionRef<bool(size_t done, size_t all)> is_wanted) {
+absl::StatusOr<EncodedPrompts> EncodePrompts(const SampleRequest& request, PromptEncode encode,
+                                             absl::FunctionRef<void(size_t done, size_t all)> progress) {
   std::vector<std::string> texts = request.prompts;
   if (request.guidance != 1) texts.push_back(request.negative_prompt);
   absl::flat_hash_map<std::string, PromptEmbeds> by_text;
   EncodedPrompts encoded;
   for (const std::string& text : texts) {
-    if (!is_wanted(encoded.prompts.size(), texts.size())) return Stopped();
+    progress(encoded.prompts.size(), texts.size());
     if (!by_text.contains(text)) {
-      auto embeds = pipeline.EncodePrompts({text});
+      auto embeds = encode(text);
       if (!embeds.ok()) return Annotate(embeds.status(), absl::StrCat("\"", text, "\""));
       by_text[text] = *std::move(embeds);
     }
@@ -159,42 +156,21 @@ absl::Status SampleImages(const Pipeline& pipeline, const BoundAdapter* adapter,
   return absl::OkStatus();
 }
 
-absl::StatusOr<BoundAdapter> BindPeftFolder(const Transformer& transformer, const std::string& folder) {
-  const std::string file = folder + "/adapter_config.json";
-  const absl::StatusOr<std::string> text = ReadFile(file, size_t{1} << 20);
-  if (absl::IsNotFound(text.status()))
-    return absl::NotFoundError(
-        absl::StrCat(text.status().message(),
-                     "; an adapter is a folder with adapter_config.json and "
-                     "adapter_model.safetensors, like RUN_DIR/export/peft of a run that is done"));
-  FLOWAWR_RETURN_IF_ERROR(text.status());
-  const nlohmann::json config = nlohmann::json::parse(*text, nullptr, /*allow_exceptions=*/false);
-  if (!config.is_object()) return absl::InvalidArgumentError(absl::StrCat(file, ": not a JSON object"));
-  const auto field = [&config](const char* name) { return config.contains(name) ? config[name] : nlohmann::json(); };
-  const nlohmann::json rank = field("r"), alpha = field("lora_alpha"), modules = field("target_modules");
-  if (!rank.is_number_integer() || rank.get<int64_t>() < 1)
-    return absl::InvalidArgumentError(absl::StrCat(file, ": \"r\" must be an integer of 1 or more"));
-  if (!alpha.is_number()) return absl::InvalidArgumentError(absl::StrCat(file, ": \"lora_alpha\" must be a number"));
-  const auto is_string = [](const nlohmann::json& module) { return module.is_string(); };
-  if (!modules.is_array() || modules.empty() || !std::all_of(modules.begin(), modules.end(), is_string)) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(file, ": \"target_modules\" must be a list of module names; a pattern is not supported"));
+absl::StatusOr<std::vector<ImportedLora>> ReadAdapters(const std::vector<AdapterChoice>& adapters,
+                                                       std::optional<double> alpha_if_untold) {
+  std::vector<ImportedLora> read;
+  for (const AdapterChoice& adapter : adapters) {
+    FLOWAWR_ASSIGN_OR_RETURN(ImportedLora lora, ReadLora(adapter.path, alpha_if_untold));
+    read.push_back(std::move(lora));
   }
-  auto layout =
-      transformer.MakeLoraLayout(modules.get<std::vector<std::string>>(), rank.get<int64_t>(), alpha.get<double>());
-  if (!layout.ok()) return Annotate(layout.status(), file);
-  FLOWAWR_ASSIGN_OR_RETURN(const LoraAdapter adapter, ReadPeftFolder(folder, *layout));
-  return transformer.BindMerged(adapter);
+  return read;
 }
 
-absl::StatusOr<BoundAdapter> BindAdapterFile(const Transformer& transformer, const std::string& file,
-                                             const v1::LoraConfig& lora) {
-  FLOWAWR_ASSIGN_OR_RETURN(
-      auto layout, transformer.MakeLoraLayout({lora.target_modules().begin(), lora.target_modules().end()}, lora.rank(),
-                                              lora.alpha()));
-  FLOWAWR_ASSIGN_OR_RETURN(std::string bytes, ReadFile(file));
-  FLOWAWR_ASSIGN_OR_RETURN(const LoraAdapter adapter, LoraAdapter::ParsePeft(std::move(bytes), layout, file));
-  return transformer.BindMerged(adapter);
+absl::StatusOr<BoundAdapter> BindAdapters(const Transformer& transformer, const std::vector<AdapterChoice>& adapters,
+                                          const std::vector<ImportedLora>& read) {
+  std::vector<WeightedLora> weighted;
+  for (size_t i = 0; i < read.size(); ++i) weighted.push_back({&read[i], adapters[i].scale});
+  return transformer.BindMerged(weighted);
 }
 
 std::string SampleFileName(size_t prompt, int sample) {
@@ -209,8 +185,13 @@ std::map<std::string, std::string> RequestMetadata(const SampleRequest& request,
       {"height", absl::StrCat(request.height)},
       {"width", absl::StrCat(request.width)},
       {"dtype", source.dtype},
+      {"max sequence length", absl::StrCat(source.max_sequence_length)},
       {"model", source.model},
-      {"adapter", source.adapters.empty() ? "none" : absl::StrJoin(source.adapters, "\n")},
+      {"adapter", source.adapters.empty() ? "none"
+                                          : absl::StrJoin(source.adapters, "\n",
+                                                          [](std::string* out, const AdapterChoice& adapter) {
+                                                            out->append(DescribeAdapter(adapter));
+                                                          })},
       {"Software", absl::StrCat("flowawr ", Version())}};
   if (request.guidance != 1) metadata["negative prompt"] = request.negative_prompt;
   if (request.noise.defined()) {

@@ -12,7 +12,9 @@
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "cli/adapter_choice.h"
 #include "cli/sample_progress.h"
+#include "common/nn/lora_import.h"
 #include "common/sd3/pipeline.h"
 #include "common/tensor/image.h"
 #include "flowawr/v1/config.pb.h"
@@ -43,9 +45,12 @@ struct EncodedPrompts {
   PromptEmbeds negative;              // undefined without guidance
 };
 
-// Encodes every text once, whatever else it is encoded with. Cancelled once `is_wanted`, asked before each, says no.
-absl::StatusOr<EncodedPrompts> EncodePrompts(const Pipeline& pipeline, const SampleRequest& request,
-                                             absl::FunctionRef<bool(size_t done, size_t all)> is_wanted);
+// [1, T, D] and [1, P] of one text.
+using PromptEncode = absl::FunctionRef<absl::StatusOr<PromptEmbeds>(const std::string&)>;
+
+// Encodes every text once, by itself: its bits do not depend on the others. Tells `progress` what is done.
+absl::StatusOr<EncodedPrompts> EncodePrompts(const SampleRequest& request, PromptEncode encode,
+                                             absl::FunctionRef<void(size_t done, size_t all)> progress);
 
 struct SampledImage {
   size_t prompt = 0;  // index in the request
@@ -68,13 +73,14 @@ absl::Status SampleImages(const Pipeline& pipeline, const BoundAdapter* adapter,
 // that with guidance, at most 64. Pure.
 int BatchForSize(int height, int width, bool is_guided);
 
-// An adapter for `transformer` from a PEFT folder of any rank and any modules. InvalidArgument when the folder asks for
-// something else than plain LoRA on modules that are there.
-absl::StatusOr<BoundAdapter> BindPeftFolder(const Transformer& transformer, const std::string& folder);
+// `alpha_if_untold` is for the files of old checkpoints. Errors as of ReadLora().
+absl::StatusOr<std::vector<ImportedLora>> ReadAdapters(const std::vector<AdapterChoice>& adapters,
+                                                       std::optional<double> alpha_if_untold);
 
-// The same from a checkpoint's file, whose layout the run's configuration tells.
-absl::StatusOr<BoundAdapter> BindAdapterFile(const Transformer& transformer, const std::string& file,
-                                             const v1::LoraConfig& lora);
+// What was read of `adapters`, merged into the transformer's weights. InvalidArgument lists the modules that are not
+// there in this model.
+absl::StatusOr<BoundAdapter> BindAdapters(const Transformer& transformer, const std::vector<AdapterChoice>& adapters,
+                                          const std::vector<ImportedLora>& read);
 
 // Where an image goes. Pure.
 std::string SampleFileName(size_t prompt, int sample);
@@ -82,8 +88,9 @@ std::string SampleFileName(size_t prompt, int sample);
 // What made the images beside the request, as their metadata says it.
 struct SampleSource {
   std::string model;
-  std::vector<std::string> adapters;  // "PATH, scale S"; none: the base model
+  std::vector<AdapterChoice> adapters;  // none: the base model
   std::string dtype;
+  int max_sequence_length = 0;
   std::string noise_file;  // empty: the seed's noise
 };
 // Of all images of a request; and of one of them. Pure.

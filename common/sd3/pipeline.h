@@ -41,6 +41,8 @@ class Pipeline {
   // encoders.
   absl::StatusOr<PromptEmbeds> EncodePrompts(const std::vector<std::string>& prompts) const;
 
+  // Null where they are not wanted.
+  const TextEncoders* text_encoders() const { return text_encoders_.get(); }
   const Transformer& transformer() const { return *transformer_; }
   const Vae& vae() const { return *vae_; }
   double scheduler_shift() const { return scheduler_.shift; }

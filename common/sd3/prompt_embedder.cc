@@ -27,6 +27,7 @@ absl::StatusOr<PromptEmbeds> PromptEmbedder::Embed(const std::string& prompt) {
   if (cached.ok()) return cached;
   if (!absl::IsNotFound(cached.status())) spdlog::warn("{}; computed anew", cached.status().ToString());
   FLOWAWR_RETURN_IF_ERROR(LoadTextEncoders(prompt));
+  for (const std::string& line : encoders_->DescribeCut(prompt)) spdlog::warn("{}", line);
   FLOWAWR_ASSIGN_OR_RETURN(PromptEmbeds embeds, encoders_->EncodePrompts({prompt}));
   if (!writes_) return embeds;
   if (const absl::Status put = cache_->Put(prompt, embeds); !put.ok()) {

@@ -143,6 +143,19 @@ at::Tensor TextEncoders::PadClip(const at::Tensor& first, const at::Tensor& seco
   return at::constant_pad_nd(at::cat({first, second}, -1), {0, width_ - first.size(-1) - second.size(-1)});
 }
 
+std::vector<std::string> TextEncoders::DescribeCut(const std::string& prompt) const {
+  std::vector<std::string> lines;
+  const auto add = [&](const char* kind, const Tokenizer& tokenizer, int length) {
+    const std::string cut = tokenizer.CutOff(prompt, length);
+    if (cut.empty()) return;
+    lines.push_back(absl::StrCat(kind, " reads ", length, " tokens of a prompt, not this end of it: \"", cut, "\""));
+  };
+  add("CLIP", *clip_[0].tokenizer, clip_length());
+  if (lines.empty()) add("the second CLIP", *clip_[1].tokenizer, clip_length());  // most often the same tokens
+  if (HasT5()) add("T5", *t5_tokenizer_, options_.max_sequence_length);
+  return lines;
+}
+
 absl::StatusOr<PromptEmbeds> TextEncoders::EncodePrompts(const std::vector<std::string>& prompts) const {
   if (prompts.empty()) return absl::InvalidArgumentError("no prompts to encode");
   const at::NoGradGuard no_grad;

@@ -50,10 +50,14 @@ class TextEncoders {
   // InvalidArgument for an empty list or a prompt that is not UTF-8, with its position.
   absl::StatusOr<PromptEmbeds> EncodePrompts(const std::vector<std::string>& prompts) const;
 
-  // The same for many prompts in little memory: each encoder in turn is loaded, meets all prompts, `batch` at a time,
-  // and is freed. Meanwhile the CLIPs' part of every prompt stays in memory, 77 x 2048 numbers. `progress` is told
-  // after every batch of every encoder, and a `false` ends it all with Cancelled; `take` gets [1, T, D] and [1, P] of
-  // each prompt as soon as they are known, and its error ends it too.
+  // What of `prompt` is too long for the encoders, for a warning: a line for each kind that does not read all of it,
+  // with the words that it leaves out.
+  std::vector<std::string> DescribeCut(const std::string& prompt) const;
+
+  // EncodePrompts() for many prompts in little memory: each encoder in turn is loaded, meets all prompts, `batch` at a
+  // time, and is freed. Meanwhile the CLIPs' part of every prompt stays in memory, 77 x 2048 numbers. `progress` is
+  // told after every batch of every encoder, and a `false` ends it all with Cancelled; `take` gets [1, T, D] and [1, P]
+  // of each prompt as soon as they are known, and its error ends it too.
   struct Step {
     std::string component;
     size_t done = 0;  // prompts that it has met, of all

@@ -120,6 +120,52 @@ TEST(SampleCommand, AnAdapterOfZerosChangesNothingAndAnyOtherDoes) {
   EXPECT_NE(rgb("base"), rgb("with-ones"));
 }
 
+TEST(SampleCommand, ScalesAndAddsAdapters) {
+  const TempFolder folder;
+  const auto transformer = Transformer::Load(Model() + "/transformer", at::kFloat);
+  ASSERT_TRUE(transformer.ok()) << transformer.status();
+  const auto layout = (*transformer)->MakeLoraLayout({"attn.to_q", "ff.net.2"}, 4, 8);
+  ASSERT_TRUE(layout.ok()) << layout.status();
+  const LoraAdapter adapter = LoraAdapter::Initialise(*layout, 3);
+  adapter.flat().mul_(0.5).add_(0.05);
+  ASSERT_TRUE(WritePeftFolder(adapter, "tiny", folder / "peft").ok());
+  ASSERT_TRUE(WriteDiffusersLora(adapter, folder / "lora.safetensors").ok());
+  const auto latents = [&](const std::string& adapters) {
+    const Outcome outcome = Sample(folder, "out", absl::StrCat(adapters, " --save-latents ", folder / "x0"));
+    EXPECT_EQ(outcome.exit_code, 0) << outcome.output;
+    return SafetensorsFile::Open(folder / "x0")->tensors().at("latents").clone();
+  };
+  const std::string peft = absl::StrCat("--adapter ", folder / "peft"), file = folder / "lora.safetensors";
+  const at::Tensor base = latents(""), whole = latents(peft);
+  const double effect = (whole - base).norm().item<double>();
+  EXPECT_GT(effect, 0.1);
+  EXPECT_TRUE(latents(peft + " --scale 0").equal(base));
+  EXPECT_TRUE(latents(peft + ":0").equal(base));
+  const at::Tensor half = latents(peft + ":0.5");
+  EXPECT_GT((half - base).norm().item<double>(), 0.1 * effect);
+  EXPECT_GT((half - whole).norm().item<double>(), 0.1 * effect);
+  // The same adapter in another form, and in two parts.
+  EXPECT_LT((latents("--adapter " + file) - whole).norm().item<double>(), 1e-3 * effect);
+  EXPECT_LT((latents(absl::StrCat(peft, ":0.25 --scale 0.75 --adapter ", file)) - whole).norm().item<double>(),
+            1e-3 * effect);
+  EXPECT_THAT(FilesOf(folder / "out").at("prompt-000-image-00.png"),
+              HasSubstr(absl::StrCat(folder / "peft", ":0.25\n", file, ":0.75")));
+}
+
+TEST(SampleCommand, NamesWhatAnAdapterOfAnotherModelHasTooMuch) {
+  const TempFolder folder;
+  std::map<std::string, at::Tensor> tensors;
+  for (const char* module : {"transformer_blocks.0.attn.to_q", "transformer_blocks.77.attn.to_q"}) {
+    tensors[absl::StrCat("transformer.", module, ".lora_A.weight")] = at::ones({2, 128});
+    tensors[absl::StrCat("transformer.", module, ".lora_B.weight")] = at::ones({128, 2});
+  }
+  ASSERT_TRUE(WriteSafetensors(folder / "other.safetensors", tensors).ok());
+  const Outcome outcome = Sample(folder, "out", absl::StrCat("--adapter ", folder / "other.safetensors"));
+  EXPECT_EQ(outcome.exit_code, 78);
+  EXPECT_THAT(outcome.output, HasSubstr("transformer_blocks.77.attn.to_q"));
+  EXPECT_THAT(outcome.output, HasSubstr("other.safetensors"));
+}
+
 TEST(SampleCommand, SaysInOneLineWhatIsMissingAndExitsAsSysexitsDoes) {
   const TempFolder folder;
   struct Case {
@@ -134,7 +180,7 @@ TEST(SampleCommand, SaysInOneLineWhatIsMissingAndExitsAsSysexitsDoes) {
       {absl::StrCat("sample --model ", Model(), " --prompt x --prompts ", folder / "none.txt"), 66, "none.txt"},
       {absl::StrCat("sample --model ", Model(), " --prompt x --height 33 --width 64"), 78, "33"},
       {absl::StrCat("sample --model ", Model(), " --prompt x --adapter ", folder / "none"), 66,
-       "none/adapter_config.json: No such file or directory; an adapter is a folder with"},
+       "none: No such file or directory"},
       {"sample --model nowhere --prompt x", 66,
        "nowhere does not exist; a relative path starts at the working directory"},
       {absl::StrCat("sample --model ", folder.path(), " --prompt x"), 66,
@@ -248,6 +294,18 @@ TEST(SampleCommand, SaysWhatIsWrongWithTheNoise) {
   }
 }
 
+TEST(SampleCommand, WarnsOnceOfAPromptThatIsTooLong) {
+  const TempFolder folder;
+  const std::string text = "a sign that says more than the model can read";
+  const Outcome outcome = Flowawr(folder, absl::StrCat("sample --model ", Model(), " --height 32 --width 64 --steps 1 ",
+                                                       "--max-sequence-length 512 --count 2 --prompt '", text,
+                                                       "' --prompt '", text, "' --out ", folder / "out"));
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.output;
+  EXPECT_THAT(outcome.output, HasSubstr("warning: CLIP reads 12 tokens of a prompt, not this end of it: \""));
+  EXPECT_THAT(outcome.output, HasSubstr("the model can read\"\n"));
+  EXPECT_EQ(outcome.output.find("warning"), outcome.output.rfind("warning"));
+}
+
 TEST(SampleCommand, KeepsWhatIsDoneOnCtrlC) {
   const TempFolder folder;
   const std::string out = folder / "out";
@@ -309,7 +367,8 @@ TEST(ImageMetadata, TellsAllThatMadeThePicture) {
   request.solver = v1::DPM_SOLVER_PP_2M;
   request.height = 512;
   request.width = 768;
-  const auto metadata = ImageMetadata(request, {.model = "model", .dtype = "bfloat16"}, 1, 3);
+  const auto metadata =
+      ImageMetadata(request, {.model = "model", .dtype = "bfloat16", .max_sequence_length = 12}, 1, 3);
   EXPECT_THAT(metadata, ::testing::IsSupersetOf({Pair("prompt", "b"), Pair("prompt index", "1"), Pair("sample", "3"),
                                                  Pair("seed", "5"), Pair("steps", "12"), Pair("adapter", "none"),
                                                  Pair("solver", "dpm_solver_pp_2m"), Pair("model", "model"),
@@ -318,9 +377,9 @@ TEST(ImageMetadata, TellsAllThatMadeThePicture) {
   EXPECT_EQ(metadata.count("negative prompt"), 0u);
   request.guidance = 4.5;
   request.negative_prompt = "blurry";
-  EXPECT_THAT(
-      ImageMetadata(request, {.adapters = {"folder"}}, 0, 0),
-      ::testing::IsSupersetOf({Pair("adapter", "folder"), Pair("guidance", "4.5"), Pair("negative prompt", "blurry")}));
+  EXPECT_THAT(ImageMetadata(request, {.adapters = {{"folder", 1}, {"file", 0.5}}}, 0, 0),
+              ::testing::IsSupersetOf(
+                  {Pair("adapter", "folder\nfile:0.5"), Pair("guidance", "4.5"), Pair("negative prompt", "blurry")}));
 }
 
 TEST(SolverName, IsReadBack) {

@@ -78,6 +78,20 @@ TEST_F(GuidanceTest, SharesOneRowAmongAllImages) {
                   .equal(Draw(repeated(Prompt()), {3, repeated(Negative())}, noise)));
 }
 
+TEST_F(GuidanceTest, GivesAnImageTheSameBitsInAnyBatch) {
+  const at::Tensor& noise = tensors_.at("16x24/noise");
+  for (const int threads : {1, 2}) {
+    at::set_num_threads(threads);
+    const at::Tensor together = Draw(Prompt(), {4.5, Negative()}, noise);
+    for (const int64_t i : {0, 1}) {
+      const auto row = [&](const PromptEmbeds& embeds) {
+        return PromptEmbeds{embeds.prompt_embeds.narrow(0, i, 1), embeds.pooled.narrow(0, i, 1)};
+      };
+      EXPECT_TRUE(Draw(row(Prompt()), {4.5, row(Negative())}, noise.narrow(0, i, 1)).equal(together.narrow(0, i, 1)));
+    }
+  }
+}
+
 TEST_F(GuidanceTest, OfScaleOneNeedsNoNegativePrompt) {
   const at::Tensor& noise = tensors_.at("8x8/noise");
   EXPECT_TRUE(Draw(Prompt(), {1, Negative()}, noise).equal(Draw(Prompt(), {}, noise)));

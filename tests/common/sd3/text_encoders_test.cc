@@ -35,6 +35,20 @@ void ExpectEqual(const PromptEmbeds& a, const PromptEmbeds& b) {
   EXPECT_TRUE(at::equal(a.pooled, b.pooled));
 }
 
+TEST(TextEncodersTest, DescribesWhatOfAPromptIsTooLong) {
+  const auto loaded = TextEncoders::Load(kModel, {.max_sequence_length = 6});
+  ASSERT_TRUE(loaded.ok()) << loaded.status();
+  const TextEncoders& encoders = **loaded;
+  EXPECT_TRUE(encoders.DescribeCut("").empty());
+  EXPECT_TRUE(encoders.DescribeCut("one").empty());
+  // The embedded model's CLIP reads 12 tokens, two of them special; its tokens are mostly letters.
+  EXPECT_THAT(encoders.DescribeCut("one two"),
+              testing::ElementsAre("T5 reads 6 tokens of a prompt, not this end of it: \"two\""));
+  EXPECT_THAT(encoders.DescribeCut("one two three four"),
+              testing::ElementsAre(testing::HasSubstr("CLIP reads 12 tokens of a prompt, not this end of it: \""),
+                                   testing::HasSubstr("T5 reads 6 tokens")));
+}
+
 TEST(TextEncodersTest, GivesTheSameBitsOneEncoderAfterAnother) {
   const std::vector<std::string> prompts = {kPrompt, "", "a dog"};
   std::map<size_t, PromptEmbeds> taken;

@@ -1,0 +1,21 @@
+// Adapters as people name them on the command line.
+#pragma once
+
+#include <string>
+
+#include "absl/strings/string_view.h"
+
+namespace flowawr {
+
+struct AdapterChoice {
+  std::string path;
+  double scale = 1;  // beside the adapter's own alpha / rank
+};
+
+// "PATH:SCALE", or "PATH", which takes `scale`. A path that is there, colon and all, is never taken apart.
+AdapterChoice ParseAdapterChoice(absl::string_view text, double scale);
+
+// For metadata: "PATH" at a scale of 1, else "PATH:SCALE". Pure.
+std::string DescribeAdapter(const AdapterChoice& adapter);
+
+}  // namespace flowawr
