@@ -1,9 +1,6 @@
 # Every third-party package, as imported targets. Debian 12 carries all of them but LibTorch.
 find_package(PkgConfig REQUIRED)
 find_package(Threads REQUIRED)
-if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")  # another compiler would bring a second OpenMP runtime beside LibTorch's
-  find_package(OpenMP COMPONENTS CXX)
-endif()
 find_package(Protobuf REQUIRED)
 find_package(gRPC CONFIG REQUIRED)
 find_package(absl CONFIG REQUIRED)

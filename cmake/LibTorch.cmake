@@ -36,4 +36,15 @@ foreach(cuda_library torch_cuda c10_cuda)
     target_link_libraries(libtorch INTERFACE ${cuda_library})
   endif()
 endforeach()
+
+# For code with OpenMP of its own: it must share the threads of the runtime that LibTorch brings, GNU's, whose file's name
+# often has a hash in it. Empty with another compiler, which would bring a second runtime.
+add_library(libtorch_gomp INTERFACE)
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+  file(GLOB torch_gomp "${torch_root}/lib/libgomp*.so.1")
+  if(NOT torch_gomp)
+    set(torch_gomp gomp)
+  endif()
+  target_link_libraries(libtorch_gomp INTERFACE ${torch_gomp})
+endif()
 message(STATUS "LibTorch: ${torch_root}")

@@ -19,6 +19,12 @@ endif()
 find_program(MOLD mold)
 if(MOLD)
   add_link_options(-fuse-ld=mold)
+  # Before 2.4, one binary in some hundreds does not start ("cannot apply additional memory protection"): its read-only
+  # segment begins a page too early (mold issue 1151).
+  execute_process(COMMAND ${MOLD} --version OUTPUT_VARIABLE mold_version)
+  if(mold_version MATCHES "mold ([0-9.]+)" AND CMAKE_MATCH_1 VERSION_LESS 2.4)
+    add_link_options(-Wl,-z,norelro)
+  endif()
 endif()
 
 if(FLOWAWR_SANITIZE)
