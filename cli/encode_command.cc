@@ -46,6 +46,7 @@ Diffusion 3.5 takes 1.7 MB of disk in bfloat16 (2.7 MB with --max-sequence-lengt
 // The CLIPs' part of so many prompts is in memory at a time: 0.3 GB in bfloat16.
 constexpr size_t kPromptsInTurn = 1024;
 constexpr absl::Duration kLineEvery = absl::Seconds(10);
+constexpr size_t kCutsToTell = 10;
 
 struct Arguments {
   std::string config, model, cache, dtype;
@@ -121,12 +122,18 @@ class EncodeProgress {
       display_.Show(line);
     }
   }
+  // The first few of them.
+  void WarnOfCut(const std::string& line) {
+    ++cut_;
+    if (cut_ <= kCutsToTell) display_.Say("warning: " + line);
+    if (cut_ == kCutsToTell + 1) display_.Say("warning: more prompts are too long");
+  }
   void Show(const std::string& line) { display_.Show(line); }
 
  private:
   SampleProgress display_;
   std::string component_;
-  size_t first_ = 0, done_ = 0;
+  size_t first_ = 0, done_ = 0, cut_ = 0;
   absl::Time start_, said_ = absl::InfinitePast();
 };
 
@@ -148,7 +155,7 @@ absl::Status Encode(const Arguments& arguments) {
     const std::vector<std::string> turn(missing.begin() + begin,
                                         missing.begin() + std::min(begin + kPromptsInTurn, missing.size()));
     status = TextEncoders::EncodeInTurn(
-        plan.model, plan.options, turn, arguments.batch,
+        plan.model, plan.options, turn, arguments.batch, [&](const std::string& line) { progress.WarnOfCut(line); },
         [&](const TextEncoders::Step& step) {
           progress.ShowStep({.component = step.component, .done = begin + step.done, .all = missing.size()});
           return !interrupt.came();

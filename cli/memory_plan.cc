@@ -83,8 +83,11 @@ std::vector<MemoryPart> PlanLearner(const v1::RunConfig& config, const ModelSize
 std::vector<MemoryPart> PlanActor(const v1::RunConfig& config, const ModelSizes& model, const LatentShape& shape,
                                   PassShape pass) {
   const AdapterSize adapter = SizeOfAdapter(model.transformer, TargetsOf(config.lora()));
-  int64_t encoders = model.t5 ? T5Values(*model.t5) : 0;
-  for (const ClipTextConfig& clip : model.clip) encoders += ClipTextValues(clip);
+  int64_t encoders = 0;
+  if (config.model().embeds_cache().empty()) {
+    encoders = model.t5 ? T5Values(*model.t5) : 0;
+    for (const ClipTextConfig& clip : model.clip) encoders += ClipTextValues(clip);
+  }
   const int64_t samples = config.rollout().samples_per_group();
   pass.rows = std::max(samples, kEvaluationRows);
   const int64_t pixels = int64_t{config.model().height()} * config.model().width();

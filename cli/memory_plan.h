@@ -10,7 +10,8 @@
 //             may be of; bfloat16: 4 v; float32: the adapted layers' weights once more
 //             train.threads micro-batches side by side, each TrainingMemory(); the gradients being summed up: 4 v each
 //             groups that came in: x0 and the prompt's embeddings, f32, for (1 + max_staleness) batches
-//   actor     weights of transformer, autoencoder and text encoders
+//   actor     weights of transformer, autoencoder and text encoders; with model.embeds_cache none of the latter, taking
+//             the cache to be full
 //             two adopted policy versions: the adapted layers' weights once more each, and 4 v
 //             sampling one group, SamplingMemory(); decoding beside it, DecodeMemory(); images on their way; the
 //             embeddings of the last 256 prompts

@@ -168,6 +168,7 @@ absl::StatusOr<PromptEmbeds> TextEncoders::EncodePrompts(const std::vector<std::
 
 absl::Status TextEncoders::EncodeInTurn(const std::string& folder, const Options& options,
                                         const std::vector<std::string>& prompts, size_t batch,
+                                        absl::FunctionRef<void(const std::string&)> tell_cut,
                                         absl::FunctionRef<bool(const Step&)> progress,
                                         absl::FunctionRef<absl::Status(size_t prompt, PromptEmbeds)> take) {
   FLOWAWR_RETURN_IF_ERROR(CheckLength(options.max_sequence_length));
@@ -175,6 +176,9 @@ absl::Status TextEncoders::EncodeInTurn(const std::string& folder, const Options
   FLOWAWR_ASSIGN_OR_RETURN(ComponentLoader loader, ComponentLoader::Open(folder, options.progress));
   const std::unique_ptr<TextEncoders> encoders = LoadSmallFiles(options, loader);
   FLOWAWR_RETURN_IF_ERROR(loader.Finish());
+  for (const std::string& prompt : prompts) {
+    for (const std::string& line : encoders->DescribeCut(prompt)) tell_cut(line);
+  }
   // Calls `encode` for the prompts from `first` on, a batch at a time.
   const auto in_batches =
       [&](const char* component,
@@ -203,16 +207,18 @@ absl::Status TextEncoders::EncodeInTurn(const std::string& folder, const Options
   }
   encoders->LoadT5(loader);
   FLOWAWR_RETURN_IF_ERROR(loader.Finish());
-  return in_batches(kT5, [&](size_t begin, const std::vector<std::string>& some) -> absl::Status {
-    FLOWAWR_ASSIGN_OR_RETURN(const at::Tensor t5, encoders->EncodeByT5(some));
-    for (size_t row = 0; row < some.size(); ++row) {
-      const ClipTextEncoder::Output first = std::exchange(clip[0][begin + row], {});
-      const ClipTextEncoder::Output second = std::exchange(clip[1][begin + row], {});
-      const at::Tensor embeds = at::cat({encoders->PadClip(first.hidden, second.hidden), t5.narrow(0, row, 1)}, -2);
-      FLOWAWR_RETURN_IF_ERROR(take(begin + row, {embeds, at::cat({first.pooled, second.pooled}, -1)}));
-    }
-    return absl::OkStatus();
-  });
+  return in_batches(
+      encoders->HasT5() ? kT5 : "zeros for text_encoder_3",
+      [&](size_t begin, const std::vector<std::string>& some) -> absl::Status {
+        FLOWAWR_ASSIGN_OR_RETURN(const at::Tensor t5, encoders->EncodeByT5(some));
+        for (size_t row = 0; row < some.size(); ++row) {
+          const ClipTextEncoder::Output first = std::exchange(clip[0][begin + row], {});
+          const ClipTextEncoder::Output second = std::exchange(clip[1][begin + row], {});
+          const at::Tensor embeds = at::cat({encoders->PadClip(first.hidden, second.hidden), t5.narrow(0, row, 1)}, -2);
+          FLOWAWR_RETURN_IF_ERROR(take(begin + row, {embeds, at::cat({first.pooled, second.pooled}, -1)}));
+        }
+        return absl::OkStatus();
+      });
 }
 
 }  // namespace flowawr

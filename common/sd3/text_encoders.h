@@ -55,9 +55,10 @@ class TextEncoders {
   std::vector<std::string> DescribeCut(const std::string& prompt) const;
 
   // EncodePrompts() for many prompts in little memory: each encoder in turn is loaded, meets all prompts, `batch` at a
-  // time, and is freed. Meanwhile the CLIPs' part of every prompt stays in memory, 77 x 2048 numbers. `progress` is
-  // told after every batch of every encoder, and a `false` ends it all with Cancelled; `take` gets [1, T, D] and [1, P]
-  // of each prompt as soon as they are known, and its error ends it too.
+  // time, and is freed. Meanwhile the CLIPs' part of every prompt stays in memory, 77 x 2048 numbers. `tell_cut`
+  // gets what DescribeCut() says of them, first of all; `progress` is told after every batch of every encoder, and a
+  // `false` ends it all with Cancelled; `take` gets [1, T, D] and [1, P] of each prompt as soon as they are known, and
+  // its error ends it too.
   struct Step {
     std::string component;
     size_t done = 0;  // prompts that it has met, of all
@@ -65,6 +66,7 @@ class TextEncoders {
   };
   static absl::Status EncodeInTurn(const std::string& folder, const Options& options,
                                    const std::vector<std::string>& prompts, size_t batch,
+                                   absl::FunctionRef<void(const std::string&)> tell_cut,
                                    absl::FunctionRef<bool(const Step&)> progress,
                                    absl::FunctionRef<absl::Status(size_t prompt, PromptEmbeds)> take);
 

@@ -1,11 +1,15 @@
 // `flowawr encode` as people run it: a process, and files in a folder.
 #include "cli/encode_command.h"
 
+#include <signal.h>
 #include <sys/wait.h>
 
 #include <cstdlib>
 #include <filesystem>
+#include <memory>
 #include <string>
+#include <thread>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "common/base/file.h"
@@ -13,6 +17,7 @@
 #include "common/sd3/text_encoders.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/cli/command.h"
 #include "tests/testing/python.h"
 #include "tests/testing/temp_folder.h"
 
@@ -29,9 +34,9 @@ struct Outcome {
   std::string output;  // stdout and stderr
 };
 
-Outcome Encode(const TempFolder& folder, const std::string& arguments) {
+Outcome Encode(const TempFolder& folder, const std::string& arguments, const std::string& before = "") {
   const std::string log = folder / "log";
-  const std::string command = absl::StrCat("OMP_NUM_THREADS=1 '", std::getenv("FLOWAWR_BUILD_DIR"),
+  const std::string command = absl::StrCat(before, "OMP_NUM_THREADS=1 '", std::getenv("FLOWAWR_BUILD_DIR"),
                                            "/bin/flowawr' encode ", arguments, " >", log, " 2>&1");
   const int status = std::system(command.c_str());
   return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, ReadFile(log).value_or("")};
@@ -91,6 +96,95 @@ TEST(EncodeCommand, SaysWhatIsMissing) {
   EXPECT_THAT(error("--model " + Model()), HasSubstr("--prompts FILE"));
   EXPECT_THAT(error(absl::StrCat("--model ", Model(), " --prompts ", prompts)), HasSubstr("--cache DIR"));
   EXPECT_THAT(error(absl::StrCat("--model /nowhere --cache c --prompts ", prompts)), HasSubstr("does not exist"));
+}
+
+// The entries of a cache that are whole, of prompts "0", "1", ...; none is damaged.
+int WholeEntries(const std::string& folder, int prompts) {
+  const auto cache = PromptCache::Open(folder, Model(), at::kFloat, 12).value();
+  int whole = 0;
+  for (int i = 0; i < prompts; ++i) {
+    const absl::Status status = cache->Check(absl::StrCat(i));
+    EXPECT_TRUE(status.ok() || absl::IsNotFound(status)) << status;
+    whole += status.ok();
+  }
+  return whole;
+}
+
+bool HasEntry(const std::string& folder) {
+  return PromptCache::Open(folder, Model(), at::kFloat, 12).value()->usage().entries > 0;
+}
+
+std::string Numbers(int count) {
+  std::string text;
+  for (int i = 0; i < count; ++i) absl::StrAppend(&text, i, "\n");
+  return text;
+}
+
+TEST(EncodeCommand, KeepsWhatIsDoneOnCtrlCAndGoesOnFromThere) {
+  constexpr int kCount = 3000;
+  const TempFolder folder;
+  const std::string prompts = folder.Write("prompts", Numbers(kCount)), cache = folder / "cache";
+  const std::vector<std::string> arguments = {"encode", "--model",   Model(), "--max-sequence-length",
+                                              "12",     "--cache",   cache,   "--prompts",
+                                              prompts,  "--threads", "1"};
+  Command command(folder, arguments);
+  ASSERT_TRUE(command.ReadUntil("text_encoder: 1 of 3000 prompts")) << command.output();
+  while (!HasEntry(cache)) std::this_thread::yield();
+  command.Signal(SIGINT);
+  EXPECT_EQ(command.AwaitEnd(), "exit status 130");
+  EXPECT_THAT(command.output(), HasSubstr("the same command goes on from here"));
+  const int whole = WholeEntries(cache, kCount);
+  EXPECT_GE(whole, 1);
+  EXPECT_LT(whole, kCount);
+
+  Command again(folder, arguments);
+  EXPECT_EQ(again.AwaitEnd(), "");
+  EXPECT_THAT(again.output(), HasSubstr(absl::StrCat(kCount - whole, " prompts encoded, ", whole, " were there")));
+  EXPECT_EQ(WholeEntries(cache, kCount), kCount);
+}
+
+TEST(EncodeCommand, LosesNothingWhenTheDiskTakesNoMore) {
+  const TempFolder folder;
+  const std::string prompts = folder.Write("prompts", Numbers(3)), cache = folder / "cache";
+  const std::string arguments =
+      absl::StrCat("--model ", Model(), " --max-sequence-length 12 --cache ", cache, " --prompts ", prompts);
+  // No file may be longer than a block of 1 KiB; without its signal, writing fails as on a full disk.
+  const std::string limits = "trap '' XFSZ; ulimit -f 1; ";
+  const Outcome full = Encode(folder, arguments, limits);
+  EXPECT_NE(full.exit_code, 0);
+  EXPECT_THAT(full.output, HasSubstr("0 of 3 prompts encoded"));
+  EXPECT_THAT(full.output, HasSubstr(cache));
+  EXPECT_EQ(WholeEntries(cache, 3), 0);
+  EXPECT_EQ(Encode(folder, arguments).exit_code, 0);
+  EXPECT_EQ(WholeEntries(cache, 3), 3);
+}
+
+TEST(EncodeCommand, SharesACacheWithOthersThatFillIt) {
+  constexpr int kCount = 300;
+  const TempFolder folder;
+  const std::string prompts = folder.Write("prompts", Numbers(kCount)), cache = folder / "cache";
+  const TempFolder outputs[3];
+  std::vector<std::unique_ptr<Command>> commands;
+  for (const TempFolder& output : outputs) {
+    commands.push_back(std::make_unique<Command>(
+        output, std::vector<std::string>{"encode", "--model", Model(), "--max-sequence-length", "12", "--cache", cache,
+                                         "--prompts", prompts, "--threads", "1"}));
+  }
+  for (const auto& command : commands) EXPECT_EQ(command->AwaitEnd(), "") << command->output();
+  EXPECT_EQ(WholeEntries(cache, kCount), kCount);
+  EXPECT_EQ(PromptCache::Open(cache, Model(), at::kFloat, 12).value()->usage().entries, kCount);
+}
+
+TEST(EncodeCommand, WarnsOfPromptsThatAreTooLong) {
+  const TempFolder folder;
+  const std::string line = "a sign that says more than the model can read\n";
+  std::string prompts;
+  for (int i = 0; i < 12; ++i) absl::StrAppend(&prompts, i, " ", line);
+  const Outcome outcome = Encode(folder, absl::StrCat("--model ", Model(), " --max-sequence-length 512 --cache ",
+                                                      folder / "cache", " --prompts ", folder.Write("p", prompts)));
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.output;
+  EXPECT_THAT(outcome.output, HasSubstr("warning: CLIP reads 12 tokens of a prompt, not this end of it: \""));
+  EXPECT_THAT(outcome.output, HasSubstr("warning: more prompts are too long"));
 }
 
 TEST(EncodeCommand, DescribesRateAndTimeLeftOnceTheyAreKnown) {

@@ -46,6 +46,7 @@ TEST(MemoryPlan, NamesWhatTheClosedFormsGive) {
   EXPECT_EQ(Part(plan.learner, "bound to the layers"), 2 * adapter);
   EXPECT_EQ(Part(plan.learner, "groups that came in"), 10 * 4 * (4 * 16 * 64 * 64 + 205 * 4096 + 2048));
   EXPECT_EQ(Part(plan.actor, "text encoders"), 2 * (123'650'304 + 694'659'840 + 4'762'310'656));
+  EXPECT_EQ(Part(Plan({"model.embeds_cache=embeds"}).actor, "text encoders"), 0);
   EXPECT_EQ(Part(plan.actor, "autoencoder"), 2 * 83'819'683);
   EXPECT_EQ(plan.Machine(2), MemoryPlan::Sum(plan.learner) + 2 * MemoryPlan::Sum(plan.actor));
 }

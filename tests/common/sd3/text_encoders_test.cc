@@ -54,7 +54,7 @@ TEST(TextEncodersTest, GivesTheSameBitsOneEncoderAfterAnother) {
   std::map<size_t, PromptEmbeds> taken;
   std::vector<std::string> steps;
   const absl::Status status = TextEncoders::EncodeInTurn(
-      kModel, kOptions, prompts, /*batch=*/1,
+      kModel, kOptions, prompts, /*batch=*/1, [](const std::string& line) { ADD_FAILURE() << line; },
       [&](const TextEncoders::Step& step) {
         EXPECT_EQ(step.all, prompts.size());
         steps.push_back(absl::StrCat(step.component, " ", step.done));
@@ -75,7 +75,7 @@ TEST(TextEncodersTest, GivesTheSameBitsOneEncoderAfterAnother) {
 TEST(TextEncodersTest, StopsWhenItIsNoLongerWanted) {
   int taken = 0;
   const absl::Status status = TextEncoders::EncodeInTurn(
-      kModel, kOptions, {"a", "b", "c"}, /*batch=*/1,
+      kModel, kOptions, {"a", "b", "c"}, /*batch=*/1, [](const std::string& line) { ADD_FAILURE() << line; },
       [](const TextEncoders::Step& step) { return step.component != "text_encoder_3" || step.done < 2; },
       [&](size_t, const PromptEmbeds&) {
         ++taken;
