@@ -43,6 +43,7 @@ class Row:
     options: list = dataclasses.field(default_factory=list)
     python: list = dataclasses.field(default_factory=list)
     float32: bool = False
+    side: int = 0  # of the latents, instead of --side
 
 
 BATCH4 = ["--batch", "4"]
@@ -65,7 +66,9 @@ ROWS = [
     Row("t5-1", "T5-XXL, 4 layers, batch 1", "encoder", T5),
     Row("t5-8", "T5-XXL, 4 layers, batch 8", "encoder", T5 + ["--batch", "8"]),
     Row("cold-transformer", "cold start, transformer and scheduler", "cold-transformer"),
+    Row("cold-transformer-small", "the same, 128 pixels", "cold-transformer", side=16),
     Row("cold-pipeline", "cold start, whole pipeline", "cold-pipeline"),
+    Row("cold-pipeline-small", "the same, 128 pixels", "cold-pipeline", side=16),
 ]
 
 
@@ -104,7 +107,8 @@ class Bench:
         self.inputs = None
 
     def options(self, row):
-        options = ["--model", self.model, "--threads", self.args.threads, "--side", self.args.side, "--seconds",
+        side = row.side or self.args.side
+        options = ["--model", self.model, "--threads", self.args.threads, "--side", side, "--seconds",
                    self.args.seconds, *row.options]
         if self.is_float32(row):
             options.append("--float32")
@@ -122,12 +126,14 @@ class Bench:
         start = time.perf_counter()
         inputs = ["--inputs", self.inputs] if row.kind == "cold-transformer" else []
         for side in SIDES:
+            if row.kind.startswith("cold"):
+                read_once(self.model)  # a large measurement before this one may have pushed the files out of memory
             python = row.python if side == "python" else []
             result = run(side, row.kind, *self.options(row), *python, *inputs)
             if row.kind.startswith("cold"):
                 result["wall"], result["cpu"] = [result["total_s"]], []
             self.runs.setdefault(row.name, {}).setdefault(side, []).append(result)
-            print(f"{row.name} {side}: {' '.join(f'{w:.3g}' for w in result['wall'])} s, "
+            print(f"{row.name} {side}: {statistics.median(result['wall']):.3g} s (median of {len(result['wall'])}), "
                   f"{result['peak_memory'] / 1e9:.2f} GB", file=sys.stderr, flush=True)
         self.cost[row.name] = time.perf_counter() - start
 

@@ -37,7 +37,9 @@ def excess(line):
 def number(value):
     if value == int(value) and abs(value) < 1e6:
         return str(int(value))
-    return f"{value:.7f}".rstrip("0") if 0.99 < value < 1 else f"{value:.2g}" if abs(value) < 0.1 else f"{value:.3g}"
+    if 0.99 < value < 1:
+        return f"1 - {1 - value:.1g}" if value > 0.99995 else f"{value:.4f}"
+    return f"{value:.2g}" if abs(value) < 0.1 else f"{value:.3g}"
 
 
 def measured(line):
