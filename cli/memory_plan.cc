@@ -80,6 +80,15 @@ std::vector<MemoryPart> PlanLearner(const v1::RunConfig& config, const ModelSize
   };
 }
 
+// The held-out images that an actor samples together at most.
+int64_t EvaluationRows(const v1::RunConfig& config) {
+  const v1::EvaluationConfig& evaluation = config.evaluation();
+  if (config.prompts().heldout().empty()) return 0;
+  if (evaluation.prompts() == 0 || evaluation.final_prompts() == 0) return kEvaluationRows;  // all of the file
+  const int64_t prompts = std::max(evaluation.prompts(), evaluation.final_prompts());
+  return std::min(prompts * evaluation.samples_per_prompt(), kEvaluationRows);
+}
+
 std::vector<MemoryPart> PlanActor(const v1::RunConfig& config, const ModelSizes& model, const LatentShape& shape,
                                   PassShape pass) {
   const AdapterSize adapter = SizeOfAdapter(model.transformer, TargetsOf(config.lora()));
@@ -89,7 +98,7 @@ std::vector<MemoryPart> PlanActor(const v1::RunConfig& config, const ModelSizes&
     for (const ClipTextConfig& clip : model.clip) encoders += ClipTextValues(clip);
   }
   const int64_t samples = config.rollout().samples_per_group();
-  pass.rows = std::max(samples, kEvaluationRows);
+  pass.rows = std::max(samples, EvaluationRows(config));
   const int64_t pixels = int64_t{config.model().height()} * config.model().width();
   const int64_t decoded_at_once = std::clamp<int64_t>(kDecodePixels / pixels, 1, pass.rows);
   const int64_t embeds =

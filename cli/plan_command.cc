@@ -156,8 +156,17 @@ std::string Text(const Answer& answer) {
       answer.model.transformer.num_layers);
   absl::StrAppend(&text, PartsText("Learner", answer.plan.learner));
   absl::StrAppend(&text, PartsText("Each actor", answer.plan.actor));
-  absl::StrAppendFormat(&text, "This machine, learner and %s: %s of %s\n\n", Count(answer.actors, "actor"),
+  absl::StrAppendFormat(&text, "This machine, learner and %s: %s of %s\n", Count(answer.actors, "actor"),
                         FormatMemory(answer.plan.Machine(answer.actors)), FormatMemory(answer.memory));
+  if (answer.actors > 0) {
+    const bool is_bfloat16 = config.model().dtype() == v1::BFLOAT16;
+    absl::StrAppendFormat(&text,
+                          "  At most: if the model's files are in %s, processes map them and share the pages, most of "
+                          "%s for each actor.\n",
+                          is_bfloat16 ? "bfloat16" : "float32",
+                          FormatMemory(TransformerValues(answer.model.transformer) * (is_bfloat16 ? 2 : 4)));
+  }
+  absl::StrAppend(&text, "\n");
 
   absl::StrAppendFormat(&text, "The learner, %s, by blocks checkpointed (* fits here, with %s)\n",
                         Count(answer.budget.learner_threads, "thread"), Count(answer.actors, "actor"));

@@ -28,7 +28,8 @@ Outcome Plan(std::vector<std::string> arguments) {
 TEST(PlanCommand, PlansARunWhoseModelIsThere) {
   const Outcome outcome = Plan({"configs/tiny-ocr.yaml", "--memory", "64GiB", "--actors", "1"});
   EXPECT_EQ(outcome.end, "");
-  for (const char* text : {"Learner", "Each actor", "micro-batch", "* fits", "fits beside 1 actor with"})
+  for (const char* text :
+       {"Learner", "Each actor", "micro-batch", "* fits", "fits beside 1 actor with", "share the pages"})
     EXPECT_THAT(outcome.output, HasSubstr(text));
 }
 
