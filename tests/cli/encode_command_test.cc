@@ -2,9 +2,7 @@
 #include "cli/encode_command.h"
 
 #include <signal.h>
-#include <sys/wait.h>
 
-#include <cstdlib>
 #include <filesystem>
 #include <memory>
 #include <string>
@@ -18,6 +16,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/cli/command.h"
+#include "tests/cli/outcome.h"
 #include "tests/testing/python.h"
 #include "tests/testing/temp_folder.h"
 
@@ -29,17 +28,8 @@ using ::testing::Not;
 
 std::string Model() { return SourceFolder() + "/models/tiny-sd3"; }
 
-struct Outcome {
-  int exit_code = -1;
-  std::string output;  // stdout and stderr
-};
-
 Outcome Encode(const TempFolder& folder, const std::string& arguments, const std::string& before = "") {
-  const std::string log = folder / "log";
-  const std::string command = absl::StrCat(before, "OMP_NUM_THREADS=1 '", std::getenv("FLOWAWR_BUILD_DIR"),
-                                           "/bin/flowawr' encode ", arguments, " >", log, " 2>&1");
-  const int status = std::system(command.c_str());
-  return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, ReadFile(log).value_or("")};
+  return RunFlowawr(folder, "encode " + arguments, before);
 }
 
 TEST(EncodeCommand, WritesWhatAnActorWouldComputeAndSkipsWhatIsThere) {

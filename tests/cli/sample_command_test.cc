@@ -2,9 +2,7 @@
 #include <ATen/ops/ones.h>
 #include <ATen/ops/stack.h>
 #include <signal.h>
-#include <sys/wait.h>
 
-#include <cstdlib>
 #include <filesystem>
 #include <map>
 #include <optional>
@@ -24,6 +22,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/cli/command.h"
+#include "tests/cli/outcome.h"
 #include "tests/testing/python.h"
 #include "tests/testing/temp_folder.h"
 
@@ -38,22 +37,9 @@ constexpr char kPrompts[] = R"(--prompt 'a sign that says "CAT"' --prompt 'a sig
 
 std::string Model() { return SourceFolder() + "/models/tiny-sd3"; }
 
-struct Outcome {
-  int exit_code = -1;
-  std::string output;  // stdout and stderr
-};
-
-Outcome Flowawr(const TempFolder& folder, const std::string& arguments) {
-  const std::string log = folder / "log";
-  const std::string command = absl::StrCat("OMP_NUM_THREADS=1 '", std::getenv("FLOWAWR_BUILD_DIR"), "/bin/flowawr' ",
-                                           arguments, " >", log, " 2>&1");
-  const int status = std::system(command.c_str());
-  return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, ReadFile(log).value_or("")};
-}
-
 Outcome Sample(const TempFolder& folder, const std::string& out, const std::string& more) {
-  return Flowawr(folder, absl::StrCat("sample --model ", Model(), " --height 32 --width 64 --steps 2 ", kPrompts,
-                                      " --out ", folder / out, " ", more));
+  return RunFlowawr(folder, absl::StrCat("sample --model ", Model(), " --height 32 --width 64 --steps 2 ", kPrompts,
+                                         " --out ", folder / out, " ", more));
 }
 
 // By name; grid.png too.
@@ -192,7 +178,7 @@ TEST(SampleCommand, SaysInOneLineWhatIsMissingAndExitsAsSysexitsDoes) {
       {"sample --steps 0", 64, "--steps"},
   };
   for (const Case& c : cases) {
-    const Outcome outcome = Flowawr(folder, c.arguments);
+    const Outcome outcome = RunFlowawr(folder, c.arguments);
     EXPECT_EQ(outcome.exit_code, c.exit_code) << c.arguments << "\n" << outcome.output;
     EXPECT_THAT(outcome.output, HasSubstr(c.message)) << c.arguments;
   }
@@ -238,8 +224,9 @@ TEST(SampleCommand, TakesNoiseFromAFileAndWritesFinalLatents) {
   const TempFolder folder;
   const std::string noise_file = folder / "noise.safetensors";
   const auto draw = [&](const std::string& how) {
-    const Outcome outcome = Flowawr(folder, absl::StrCat("sample --model ", Model(), " --steps 2 ", kPrompts, " --out ",
-                                                         folder / "out", " --save-latents ", folder / "x0", " ", how));
+    const Outcome outcome =
+        RunFlowawr(folder, absl::StrCat("sample --model ", Model(), " --steps 2 ", kPrompts, " --out ", folder / "out",
+                                        " --save-latents ", folder / "x0", " ", how));
     EXPECT_EQ(outcome.exit_code, 0) << outcome.output;
     const auto file = SafetensorsFile::Open(folder / "x0");
     EXPECT_TRUE(file.ok()) << file.status();
@@ -287,8 +274,8 @@ TEST(SampleCommand, SaysWhatIsWrongWithTheNoise) {
   for (const Case& c : cases) {
     ASSERT_TRUE(WriteSafetensors(folder / "noise", c.tensors).ok());
     const Outcome outcome =
-        Flowawr(folder, absl::StrCat("sample --model ", Model(), " ", kPrompts, " --out ", folder / "out",
-                                     " --latents ", folder / "noise ", c.arguments));
+        RunFlowawr(folder, absl::StrCat("sample --model ", Model(), " ", kPrompts, " --out ", folder / "out",
+                                        " --latents ", folder / "noise ", c.arguments));
     EXPECT_EQ(outcome.exit_code, 78);
     EXPECT_THAT(outcome.output, HasSubstr(c.message));
   }
@@ -297,9 +284,10 @@ TEST(SampleCommand, SaysWhatIsWrongWithTheNoise) {
 TEST(SampleCommand, WarnsOnceOfAPromptThatIsTooLong) {
   const TempFolder folder;
   const std::string text = "a sign that says more than the model can read";
-  const Outcome outcome = Flowawr(folder, absl::StrCat("sample --model ", Model(), " --height 32 --width 64 --steps 1 ",
-                                                       "--max-sequence-length 512 --count 2 --prompt '", text,
-                                                       "' --prompt '", text, "' --out ", folder / "out"));
+  const Outcome outcome =
+      RunFlowawr(folder, absl::StrCat("sample --model ", Model(), " --height 32 --width 64 --steps 1 ",
+                                      "--max-sequence-length 512 --count 2 --prompt '", text, "' --prompt '", text,
+                                      "' --out ", folder / "out"));
   EXPECT_EQ(outcome.exit_code, 0) << outcome.output;
   EXPECT_THAT(outcome.output, HasSubstr("warning: CLIP reads 12 tokens of a prompt, not this end of it: \""));
   EXPECT_THAT(outcome.output, HasSubstr("the model can read\"\n"));
@@ -337,10 +325,10 @@ TEST(SampleCommand, RefusesASizeBeforeItLoadsAnyWeight) {
     std::filesystem::copy_file(Model() + "/" + file, model + "/" + file);
   }
   const std::string draw = absl::StrCat("sample --prompt x --out ", folder / "out", " --model ", model);
-  const Outcome refused = Flowawr(folder, draw + " --height 60 --width 1024");
+  const Outcome refused = RunFlowawr(folder, draw + " --height 60 --width 1024");
   EXPECT_EQ(refused.exit_code, 78);
   EXPECT_THAT(refused.output, HasSubstr("each side must be a multiple of 8 up to 128, like 56x128 or 64x128"));
-  EXPECT_THAT(Flowawr(folder, draw + " --height 64").output, Not(HasSubstr("multiple")));
+  EXPECT_THAT(RunFlowawr(folder, draw + " --height 64").output, Not(HasSubstr("multiple")));
 }
 
 TEST(DescribeStep, TellsImagesStepsAndTimeLeft) {

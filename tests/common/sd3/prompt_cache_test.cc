@@ -13,6 +13,7 @@
 #include "common/sd3/prompt_embedder.h"
 #include "common/sd3/text_encoders.h"
 #include "common/tensor/safetensors.h"
+#include "tests/common/sd3/tiny_encoders.h"
 #include "tests/testing/temp_folder.h"
 
 namespace flowawr {
@@ -21,22 +22,6 @@ namespace {
 using testing::AllOf;
 using testing::HasSubstr;
 namespace fs = std::filesystem;
-
-constexpr char kModel[] = "models/tiny-sd3";
-constexpr char kPrompt[] = "a sign that says \"CAT\"";
-const TextEncoders::Options kOptions = {.dtype = at::kFloat, .max_sequence_length = 12};
-
-const TextEncoders& Encoders() {
-  static const std::unique_ptr<const TextEncoders> encoders = TextEncoders::Load(kModel, kOptions).value();
-  return *encoders;
-}
-
-PromptEmbeds Embeds(const std::string& prompt) { return Encoders().EncodePrompts({prompt}).value(); }
-
-void ExpectEqual(const PromptEmbeds& a, const PromptEmbeds& b) {
-  EXPECT_TRUE(at::equal(a.prompt_embeds, b.prompt_embeds));
-  EXPECT_TRUE(at::equal(a.pooled, b.pooled));
-}
 
 class PromptCacheTest : public testing::Test {
  protected:

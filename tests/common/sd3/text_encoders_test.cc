@@ -12,28 +12,13 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/sd3/pipeline.h"
+#include "tests/common/sd3/tiny_encoders.h"
 #include "tests/testing/temp_folder.h"
 
 namespace flowawr {
 namespace {
 
 namespace fs = std::filesystem;
-
-constexpr char kModel[] = "models/tiny-sd3";
-constexpr char kPrompt[] = "a sign that says \"CAT\"";
-const TextEncoders::Options kOptions = {.dtype = at::kFloat, .max_sequence_length = 12};
-
-const TextEncoders& Encoders() {
-  static const std::unique_ptr<const TextEncoders> encoders = TextEncoders::Load(kModel, kOptions).value();
-  return *encoders;
-}
-
-PromptEmbeds Embeds(const std::string& prompt) { return Encoders().EncodePrompts({prompt}).value(); }
-
-void ExpectEqual(const PromptEmbeds& a, const PromptEmbeds& b) {
-  EXPECT_TRUE(at::equal(a.prompt_embeds, b.prompt_embeds));
-  EXPECT_TRUE(at::equal(a.pooled, b.pooled));
-}
 
 TEST(TextEncodersTest, DescribesWhatOfAPromptIsTooLong) {
   const auto loaded = TextEncoders::Load(kModel, {.max_sequence_length = 6});
