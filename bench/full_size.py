@@ -66,9 +66,9 @@ ROWS = [
     Row("t5-1", "T5-XXL, 4 layers, batch 1", "encoder", T5),
     Row("t5-8", "T5-XXL, 4 layers, batch 8", "encoder", T5 + ["--batch", "8"]),
     Row("cold-transformer", "cold start, transformer and scheduler", "cold-transformer"),
-    Row("cold-transformer-small", "the same, 128 pixels", "cold-transformer", side=16),
+    Row("cold-transformer-small", "cold start, transformer, 128 pixels", "cold-transformer", side=16),
     Row("cold-pipeline", "cold start, whole pipeline", "cold-pipeline"),
-    Row("cold-pipeline-small", "the same, 128 pixels", "cold-pipeline", side=16),
+    Row("cold-pipeline-small", "cold start, pipeline, 128 pixels", "cold-pipeline", side=16),
 ]
 
 

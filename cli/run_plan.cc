@@ -80,7 +80,9 @@ absl::StatusOr<RunPlan> PlanRun(const RunRequest& request) {
   FLOWAWR_ASSIGN_OR_RETURN(plan.continues, CheckRunFolder(plan.run_dir(), request.resume));
   FLOWAWR_RETURN_IF_ERROR(Annotate(CheckModelFolder(plan.config.model().path()), "model.path"));
   FLOWAWR_RETURN_IF_ERROR(CheckPrompts(plan.config.prompts()));
-  FLOWAWR_RETURN_IF_ERROR(CheckInitialAdapter(plan.config.lora()));
+  std::error_code ignored;
+  if (!fs::exists(plan.run_dir() + "/checkpoints/latest", ignored))
+    FLOWAWR_RETURN_IF_ERROR(CheckInitialAdapter(plan.config.lora()));
   FLOWAWR_RETURN_IF_ERROR(CheckPrograms(plan.binaries));
 
   plan.budget = BudgetThreads(request.cores, plan.config);

@@ -20,6 +20,7 @@
 #include "cli/interrupt.h"
 #include "cli/latents_file.h"
 #include "cli/run_folder.h"
+#include "cli/sample_grid.h"
 #include "cli/sample_images.h"
 #include "cli/sample_progress.h"
 #include "common/base/file.h"
@@ -45,15 +46,13 @@ constexpr char kFooter[] = R"(Examples:
   flowawr sample --model stable-diffusion-3.5-medium --dtype bfloat16 --adapter runs/sd35/export/peft:0.8 \
       --prompt 'a cat' --guidance 4.5 --negative-prompt blurry --height 768 --width 1024
 
-A run gives its model, picture size, evaluation solver and steps, and its average policy: the exported one, else the
-newest checkpoint's. The same command gives the same bytes, and an image does not depend on --batch; every PNG carries
-what made it as text. OUT/grid.png shows them all. Ctrl-C keeps what is done.
+A run gives its model, picture size, evaluation solver and steps, and the average policy of its newest checkpoint (or,
+without checkpoints, the adapter in its export folder). The same command gives the same bytes, and an image does not depend on --batch; every PNG carries
+what made it as text. OUT/grid.png shows them together. Ctrl-C keeps what is done.
 
 To compare with another program, give both the same noise: --latents takes a safetensors file with one tensor
 [images, channels, height / 8, width / 8] (8 is the VAE's factor), --save-latents writes what the solver ends with.)";
 
-constexpr int64_t kMostGridPixels = int64_t{1} << 26;
-constexpr int kGridGap = 4;
 constexpr int kSequenceLengthOfDiffusers = 256;
 
 struct Arguments {
@@ -104,16 +103,31 @@ absl::Status AddRun(const Arguments& arguments, Plan* plan) {
   plan->request.height = config.model().height();
   plan->request.width = config.model().width();
   if (arguments.base || !arguments.adapters.empty()) return absl::OkStatus();
-  std::error_code ignored;
-  if (std::filesystem::exists(ExportedPeftFolder(arguments.run_dir) + "/adapter_model.safetensors", ignored)) {
-    plan->adapters = {{ExportedPeftFolder(arguments.run_dir), arguments.scale}};
-    return absl::OkStatus();
-  }
   const absl::StatusOr<CheckpointFolder> checkpoint = NewestCheckpoint(arguments.run_dir);
-  if (!checkpoint.ok())
+  std::error_code ignored;
+  if (checkpoint.ok()) {
+    plan->adapters = {{checkpoint->path + "/average.safetensors", arguments.scale}};
+  } else if (!absl::IsNotFound(checkpoint.status())) {
+    return checkpoint.status();
+  } else if (const std::string exported = ExportedPeftFolder(arguments.run_dir);
+             std::filesystem::exists(exported + "/adapter_model.safetensors", ignored)) {
+    plan->adapters = {{exported, arguments.scale}};
+  } else {
     return Annotate(checkpoint.status(), "no policy to draw with (--base draws with the base model)");
-  plan->adapters = {{checkpoint->path + "/average.safetensors", arguments.scale}};
+  }
   return absl::OkStatus();
+}
+
+// What options' own checks let pass.
+absl::Status CheckNumbersAndPlaces(const Arguments& arguments) {
+  if (!std::isfinite(arguments.guidance) || !std::isfinite(arguments.scale))
+    return absl::InvalidArgumentError("--guidance and --scale must be finite numbers");
+  if (arguments.save_latents.empty()) return absl::OkStatus();
+  std::error_code ignored;
+  const std::filesystem::path file = arguments.save_latents;
+  if (std::filesystem::is_directory(file, ignored) || !file.has_filename())
+    return absl::InvalidArgumentError(absl::StrCat("--save-latents ", arguments.save_latents, ": name a file"));
+  return file.has_parent_path() ? MakeDirectories(file.parent_path()) : absl::OkStatus();
 }
 
 // Initial noise from a file also says how many images of which size are wanted, as far as nobody else does.
@@ -136,6 +150,7 @@ absl::Status AddNoise(const Arguments& arguments, const PictureSizes& sizes, Sam
 absl::StatusOr<Plan> MakePlan(const Arguments& arguments) {
   Plan plan;
   SampleRequest& request = plan.request;
+  FLOWAWR_RETURN_IF_ERROR(CheckNumbersAndPlaces(arguments));
   FLOWAWR_RETURN_IF_ERROR(AddPrompts(arguments, &request));
   if (arguments.run_dir.empty() && arguments.model.empty())
     return absl::InvalidArgumentError("name a run directory, or --model FOLDER (a diffusers folder)");
@@ -158,7 +173,8 @@ absl::StatusOr<Plan> MakePlan(const Arguments& arguments) {
   FLOWAWR_RETURN_IF_ERROR(AddNoise(arguments, sizes, &request));
   if (request.height == 0) request.height = sizes.UsualSide();
   if (request.width == 0) request.width = sizes.UsualSide();
-  FLOWAWR_RETURN_IF_ERROR(sizes.LatentShapeFor(request.height, request.width).status());
+  FLOWAWR_ASSIGN_OR_RETURN(const LatentShape shape, sizes.LatentShapeFor(request.height, request.width));
+  FLOWAWR_RETURN_IF_ERROR(CheckNoise(request, shape));
   const auto alpha = plan.config.has_lora() ? std::optional<double>(plan.config.lora().alpha()) : std::nullopt;
   FLOWAWR_ASSIGN_OR_RETURN(plan.loras, ReadAdapters(plan.adapters, alpha));
   return plan;
@@ -230,28 +246,36 @@ class Output {
     FLOWAWR_RETURN_IF_ERROR(
         WriteFileAtomically(absl::StrCat(arguments_.out, "/", SampleFileName(sampled.prompt, sampled.sample)), png));
     ++images_;
-    const int64_t cell = int64_t{request_.height + kGridGap} * (request_.width + kGridGap);
-    if (cell * static_cast<int64_t>(grid_.size() + 1) <= kMostGridPixels) grid_.push_back(std::move(sampled.image));
+    if (grid_.size() < FitTogether(request_.images()).images) grid_.push_back(std::move(sampled.image));
     if (!arguments_.save_latents.empty()) latents_.push_back(std::move(sampled.latents));
     return absl::OkStatus();
   }
 
   // Of the images that were taken, be they all or not.
   absl::Status Finish() const {
-    if (images_ == 0) return absl::OkStatus();
-    FLOWAWR_RETURN_IF_ERROR(WriteGrid());
-    if (latents_.empty()) return absl::OkStatus();
-    std::map<std::string, std::string> metadata = RequestMetadata(request_, source_);
-    metadata["prompts"] = nlohmann::json(request_.prompts).dump();
-    metadata["count"] = absl::StrCat(request_.count);
-    return WriteLatentsFile(arguments_.save_latents, latents_, metadata);
+    if (!latents_.empty()) {
+      std::map<std::string, std::string> metadata = RequestMetadata(request_, source_);
+      metadata["prompts"] = nlohmann::json(request_.prompts).dump();
+      metadata["count"] = absl::StrCat(request_.count);
+      FLOWAWR_RETURN_IF_ERROR(WriteLatentsFile(arguments_.save_latents, latents_, metadata));
+    }
+    return grid_.empty() ? absl::OkStatus() : WriteGrid();
+  }
+
+  // "all together in OUT/grid.png", after Finish().
+  std::string GridText() const {
+    if (grid_.empty()) return "too large to be shown together";
+    const std::string what = grid_.size() == images_ ? "all" : absl::StrCat("the first ", grid_.size());
+    return absl::StrCat(what, " together in ", arguments_.out, "/grid.png");
   }
 
  private:
+  GridShape FitTogether(size_t images) const {
+    return FitGrid(images, request_.count > 1 ? request_.count : 0, request_.height, request_.width);
+  }
   absl::Status WriteGrid() const {
-    const int columns =
-        request_.count > 1 ? request_.count : static_cast<int>(std::ceil(std::sqrt(static_cast<double>(grid_.size()))));
-    FLOWAWR_ASSIGN_OR_RETURN(const std::string png, EncodePng(Grid(grid_, columns, kGridGap)));
+    FLOWAWR_ASSIGN_OR_RETURN(const std::string png,
+                             EncodePng(Grid(grid_, FitTogether(grid_.size()).columns, kGridGap)));
     return WriteFileAtomically(arguments_.out + "/grid.png", png);
   }
 
@@ -289,8 +313,7 @@ absl::Status Sample(const Arguments& arguments) {
         absl::StrCat("stopped: ", output.images(), " of ", request.images(), " images are in ", arguments.out));
   FLOWAWR_RETURN_IF_ERROR(drawn);
   FLOWAWR_RETURN_IF_ERROR(finished);
-  std::printf("%zu images in %s, all together in %s/grid.png\n", output.images(), arguments.out.c_str(),
-              arguments.out.c_str());
+  std::printf("%zu images in %s, %s\n", output.images(), arguments.out.c_str(), output.GridText().c_str());
   return absl::OkStatus();
 }
 

@@ -31,21 +31,6 @@ constexpr int64_t kBatchImages = 64;
 
 std::string SizeText(const at::Tensor& noise) { return absl::StrJoin(noise.sizes(), "x"); }
 
-absl::Status CheckNoise(const SampleRequest& request, const LatentShape& shape) {
-  const at::Tensor& noise = request.noise;
-  if (!noise.defined()) return absl::OkStatus();
-  if (noise.size(1) != shape.channels || noise.size(2) != shape.height || noise.size(3) != shape.width)
-    return absl::InvalidArgumentError(absl::StrCat("the initial latents are ", SizeText(noise), ", a ", request.height,
-                                                   "x", request.width, " image of this model has ", shape.channels, "x",
-                                                   shape.height, "x", shape.width));
-  if (noise.size(0) != request.count && noise.size(0) != static_cast<int64_t>(request.images()))
-    return absl::InvalidArgumentError(absl::StrCat("the initial latents are of ", noise.size(0), " images: expected ",
-                                                   request.images(), " (", request.prompts.size(), " prompts, ",
-                                                   request.count, " images each), or ", request.count,
-                                                   " that all prompts share"));
-  return absl::OkStatus();
-}
-
 // By image, in order, as in a request.
 class Batches {
  public:
@@ -90,6 +75,21 @@ absl::Status Stopped() { return absl::CancelledError("stopped"); }
 
 }  // namespace
 
+absl::Status CheckNoise(const SampleRequest& request, const LatentShape& shape) {
+  const at::Tensor& noise = request.noise;
+  if (!noise.defined()) return absl::OkStatus();
+  if (noise.size(1) != shape.channels || noise.size(2) != shape.height || noise.size(3) != shape.width)
+    return absl::InvalidArgumentError(absl::StrCat("the initial latents are ", SizeText(noise), ", a ", request.height,
+                                                   "x", request.width, " image of this model has ", shape.channels, "x",
+                                                   shape.height, "x", shape.width));
+  if (noise.size(0) != request.count && noise.size(0) != static_cast<int64_t>(request.images()))
+    return absl::InvalidArgumentError(absl::StrCat("the initial latents are of ", noise.size(0), " images: expected ",
+                                                   request.images(), " (", request.prompts.size(), " prompts, ",
+                                                   request.count, " images each), or ", request.count,
+                                                   " that all prompts share"));
+  return absl::OkStatus();
+}
+
 absl::StatusOr<EncodedPrompts> EncodePrompts(const SampleRequest& request, PromptEncode encode,
                                              absl::FunctionRef<void(size_t done, size_t all)> progress) {
   std::vector<std::string> texts = request.prompts;
@@ -124,7 +124,6 @@ absl::Status SampleImages(const Pipeline& pipeline, const BoundAdapter* adapter,
   FLOWAWR_ASSIGN_OR_RETURN(
       const LatentShape shape,
       LatentShapeFor(pipeline.transformer().config(), pipeline.vae().downscale(), request.height, request.width));
-  FLOWAWR_RETURN_IF_ERROR(CheckNoise(request, shape));
   const Batches batches(request, prompts, shape);
   const std::vector<float> sigmas =
       FlowMatchSigmas(request.steps, pipeline.scheduler_shift(), pipeline.num_train_timesteps());

@@ -15,6 +15,7 @@
 #include "cli/adapter_choice.h"
 #include "cli/sample_progress.h"
 #include "common/nn/lora_import.h"
+#include "common/sd3/latent_shape.h"
 #include "common/sd3/pipeline.h"
 #include "common/tensor/image.h"
 #include "flowawr/v1/config.pb.h"
@@ -38,6 +39,9 @@ struct SampleRequest {
 
   size_t images() const { return prompts.size() * static_cast<size_t>(count); }
 };
+
+// InvalidArgument when `request.noise` is not what images of this shape begin with. Pure.
+absl::Status CheckNoise(const SampleRequest& request, const LatentShape& shape);
 
 // What the text encoders make of a request's prompts; they are not needed afterwards.
 struct EncodedPrompts {

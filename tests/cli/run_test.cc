@@ -78,6 +78,19 @@ TEST(RunTest, BeginsWhereTheRunWhoseAdapterItIsGivenEnded) {
   EXPECT_EQ(PixelsOf(folder / "first", "final"), PixelsOf(folder / "second", "base"));
   EXPECT_NE(PixelsOf(folder / "second", "base"), PixelsOf(folder / "second", "final"));
 
+  // What a resumed run once started from may be gone.
+  std::filesystem::remove_all(folder / "first/export");
+  from_there.insert(from_there.end(), {"--resume", "--set", "train.updates=2"});
+  Command resumed(folder, RunArguments(folder / "second", from_there));
+  EXPECT_EQ(resumed.AwaitEnd(), "") << resumed.output();
+
+  // Pictures are of the newest checkpoint, whatever was exported since or before.
+  std::filesystem::rename(folder / "second/export", folder / "first/export");
+  Command sample(folder, {"sample", folder / "first", "--prompt", "x", "--out", folder / "drawn"});
+  EXPECT_EQ(sample.AwaitEnd(), "") << sample.output();
+  EXPECT_THAT(ReadFile(folder / "drawn/prompt-000-image-00.png").value(),
+              HasSubstr(folder / "first/checkpoints/update-000001/average.safetensors"));
+
   Command other_rank(
       folder, RunArguments(folder / "third",
                            {"--set", "lora.init_from=" + (folder / "first/export/peft"), "--set", "lora.rank=3"}));
