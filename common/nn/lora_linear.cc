@@ -56,7 +56,7 @@ at::Tensor KernelMatMul(const at::Tensor& a, const at::Tensor& b, const at::Tens
 
 // The weight of a layer as it is used: with the adapter folded in, if it is.
 struct UsedWeight {
-  at::Tensor weight;
+  StackedWeight weight;
   at::Tensor transposed;
 };
 
@@ -67,8 +67,19 @@ UsedWeight WeightOf(const FrozenLinear& linear, const LinearLora& lora) {
 
 at::Tensor EmptyOutput(const at::Tensor& x, const UsedWeight& used) {
   std::vector<int64_t> shape = x.sizes().vec();
-  shape.back() = used.weight.size(0);
+  shape.back() = used.weight.rows();
   return at::empty(shape, x.options());
+}
+
+// y := x W^T + b, each part of W into its columns.
+void MultiplyInto(const at::Tensor& y, const at::Tensor& x, const StackedWeight& weight, const at::Tensor& bias) {
+  int64_t column = 0;
+  for (const at::Tensor& part : weight.parts()) {
+    const int64_t width = part.size(0);
+    at::Tensor columns = y.narrow(1, column, width);
+    at::addmm_out(columns, bias.narrow(0, column, width), x, part.t());
+    column += width;
+  }
 }
 
 at::Tensor BaseForward(const at::Tensor& x, const UsedWeight& used, const at::Tensor& bias) {
@@ -76,20 +87,19 @@ at::Tensor BaseForward(const at::Tensor& x, const UsedWeight& used, const at::Te
   at::Tensor y = EmptyOutput(x, used);
   const int64_t rows_of_sample = x.dim() > 2 ? x.size(-2) : 1;
   if (x.size(0) == 1 || rows_of_sample >= kFewRows) {
-    at::Tensor rows = y.view({-1, y.size(-1)});
-    at::addmm_out(rows, bias, Rows(x), used.weight.t());
+    MultiplyInto(y.view({-1, y.size(-1)}), Rows(x), used.weight, bias);
     return y;
   }
-  for (int64_t sample = 0; sample < x.size(0); ++sample) {
-    at::Tensor rows = y[sample].view({-1, y.size(-1)});
-    at::addmm_out(rows, bias, Rows(x[sample]), used.weight.t());
-  }
+  for (int64_t sample = 0; sample < x.size(0); ++sample)
+    MultiplyInto(y[sample].view({-1, y.size(-1)}), Rows(x[sample]), used.weight, bias);
   return y;
 }
 
-at::Tensor BaseBackward(const at::Tensor& dy, const at::Tensor& weight) {
-  if (IsForKernel(weight) && at::get_num_threads() == 1) return KernelMatMul(dy, weight, {});
-  return dy.mm(weight);
+// One product even if the weight is in parts, so that the sum over all of them is rounded once.
+at::Tensor BaseBackward(const at::Tensor& dy, const StackedWeight& weight) {
+  const at::Tensor joined = weight.Joined();
+  if (IsForKernel(joined) && at::get_num_threads() == 1) return KernelMatMul(dy, joined, {});
+  return dy.mm(joined);
 }
 
 // Calls `visit(part, PartView)` for every part.
@@ -224,8 +234,9 @@ class LoraLinearFunction : public torch::autograd::Function<LoraLinearFunction> 
     at::Tensor h;  // the backward pass needs it even if nobody needs y
     if (!lora.folded_weight.defined() && A.has_value()) h = AddLora(x, lora, y, needs_value);
     // Without an adapter the gradient needs no x.
-    context->save_for_backward(
-        {A.has_value() ? x : at::Tensor(), A.value_or(at::Tensor()), B.value_or(at::Tensor()), used.weight, h});
+    variable_list saved = {A.has_value() ? x : at::Tensor(), A.value_or(at::Tensor()), B.value_or(at::Tensor()), h};
+    saved.insert(saved.end(), used.weight.parts().begin(), used.weight.parts().end());
+    context->save_for_backward(saved);
     context->saved_data["shape"] = x.sizes();
     context->saved_data["lora"] = c10::IValue::make_capsule(c10::make_intrusive<UsedLora>(lora));
     return y;
@@ -239,13 +250,13 @@ class LoraLinearFunction : public torch::autograd::Function<LoraLinearFunction> 
     const at::Tensor dy = Rows(gradients[0]).contiguous();
     const std::vector<int64_t> shape = context->saved_data["shape"].toIntVector();
     at::Tensor dx;
-    if (context->needs_input_grad(0)) dx = BaseBackward(dy, saved[3]);
+    if (context->needs_input_grad(0)) dx = BaseBackward(dy, StackedWeight({saved.begin() + 4, saved.end()}));
     LoraGradients lora_gradients;
     if (A.defined()) {
       const auto capsule = context->saved_data["lora"].toCapsule();
       const UsedLora& lora = static_cast<const UsedLora&>(*capsule);
       lora_gradients = lora.packed != nullptr
-                           ? Bf16LoraBackward(x, saved[4], dy, *lora.packed, dx)
+                           ? Bf16LoraBackward(x, saved[3], dy, *lora.packed, dx)
                            : FloatLoraBackward(x, A, B, dy, lora.parts, lora.scale, lora.is_folded, dx);
     }
     return {dx.defined() ? dx.view(shape) : dx, lora_gradients.A, lora_gradients.B, {}, {}, {}};
@@ -281,7 +292,7 @@ at::Tensor LinearForGradient(const FrozenLinear& linear, const at::Tensor& x, co
 
 void FoldLora(const FrozenLinear& linear, LinearLora& lora) {
   const at::NoGradGuard no_grad;
-  at::Tensor weight = linear.weight.to(at::kFloat, /*non_blocking=*/false, /*copy=*/true);
+  at::Tensor weight = linear.weight.Joined().to(at::kFloat, /*non_blocking=*/false, /*copy=*/true);
   const int64_t rank = lora.B.size(1);
   ForEachPart(lora.parts, rank, [&](const LoraPart& part, PartView at) {
     weight.narrow(0, part.column, part.width)
@@ -293,9 +304,9 @@ void FoldLora(const FrozenLinear& linear, LinearLora& lora) {
 
 void PackLora(const FrozenLinear& linear, LinearLora& lora) {
   const auto fits = [](int64_t size) { return size % kernels::kLoraMultiple == 0; };
-  const at::Tensor& weight = linear.weight;
+  const StackedWeight& weight = linear.weight;
   if (!weight.is_cpu() || weight.scalar_type() != at::kBFloat16 || !kernels::HasBf16Instructions()) return;
-  if (!fits(weight.size(1)) || !fits(lora.B.size(1))) return;
+  if (!fits(weight.in()) || !fits(lora.B.size(1))) return;
   std::vector<kernels::Bf16LoraPart> parts;
   for (const LoraPart& part : lora.parts) {
     if (!fits(part.width) || !fits(part.column)) return;
@@ -303,7 +314,7 @@ void PackLora(const FrozenLinear& linear, LinearLora& lora) {
   }
   const at::Tensor A = lora.A.detach().contiguous(), B = lora.B.detach().contiguous();
   lora.packed = std::make_shared<const kernels::Bf16Lora>(A.const_data_ptr<float>(), B.const_data_ptr<float>(),
-                                                          weight.size(1), lora.B.size(1), lora.scale, std::move(parts));
+                                                          weight.in(), lora.B.size(1), lora.scale, std::move(parts));
 }
 
 at::Tensor TransposeIfSmall(const at::Tensor& weight, bool is_for_few_rows) {

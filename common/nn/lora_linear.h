@@ -8,17 +8,19 @@
 #include <string>
 #include <vector>
 
+#include "common/nn/stacked_weight.h"
+
 namespace flowawr {
 
 namespace kernels {
 class Bf16Lora;
 }
 
-// y = x W^T + b, where W stacks the layers named in `names`, each with its number of output features.
+// y = x W^T + b, where W has the layers named in `names` one under another, each with its number of output features.
 struct FrozenLinear {
   std::vector<std::string> names;
   std::vector<int64_t> widths;
-  at::Tensor weight;             // [sum of widths, in]
+  StackedWeight weight;          // [sum of widths, in]
   at::Tensor bias;               // [sum of widths]
   at::Tensor transposed_weight;  // [in, sum of widths], see TransposeIfSmall
 };

@@ -2,6 +2,7 @@
 
 #include <torch/types.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -14,6 +15,8 @@
 
 namespace flowawr {
 namespace {
+
+constexpr int64_t kLarge = int64_t{1} << 20;  // values: multiplied part by part, so many take as long as in one
 
 std::string ShapeText(at::IntArrayRef shape) { return absl::StrCat("[", absl::StrJoin(shape, ","), "]"); }
 
@@ -49,7 +52,7 @@ at::Tensor WeightBinder::Take(const std::string& name, at::IntArrayRef shape) {
   return tensor;
 }
 
-at::Tensor WeightBinder::TakeStacked(const std::vector<Part>& parts, at::IntArrayRef rest) {
+StackedWeight WeightBinder::TakeStacked(const std::vector<Part>& parts, at::IntArrayRef rest) {
   std::vector<int64_t> shape = {0};
   shape.insert(shape.end(), rest.begin(), rest.end());
   if (parts.size() == 1) {
@@ -67,6 +70,17 @@ at::Tensor WeightBinder::TakeStacked(const std::vector<Part>& parts, at::IntArra
     is_complete = is_complete && sources.back() != nullptr;
   }
   if (!is_complete) return {};
+  const auto stays = [&](const at::Tensor* source) {
+    return source->scalar_type() == dtype_ && source->numel() >= kLarge;
+  };
+  if (std::all_of(sources.begin(), sources.end(), stays)) {
+    std::vector<at::Tensor> views;
+    for (const Part& part : parts) {
+      shape[0] = part.rows;
+      views.push_back(Take(part.name, shape));
+    }
+    return StackedWeight(std::move(views));
+  }
   shape[0] = rows;
   at::Tensor stack = EmptyWeight(shape, dtype_);
   int64_t row = 0;

@@ -12,6 +12,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "common/nn/read_progress.h"
+#include "common/nn/stacked_weight.h"
 
 namespace flowawr {
 
@@ -33,13 +34,13 @@ class WeightBinder {
   // The tensor called `name`. Missing, mis-shaped or not floating-point: an undefined tensor, and a line in Finish().
   at::Tensor Take(const std::string& name, at::IntArrayRef shape);
 
-  // Several tensors stacked along their first dimension, which is `rows`; the others are `rest`. Filled in place: no
-  // part of it is in memory twice. Undefined if one of them does not fit.
+  // Several tensors under one another. Small ones, and those that must be converted, are copied into one, filled in
+  // place: no part of it is in memory twice. Large ones stay where they are. Undefined if one of them does not fit.
   struct Part {
     std::string name;
     int64_t rows;
   };
-  at::Tensor TakeStacked(const std::vector<Part>& parts, at::IntArrayRef rest);
+  StackedWeight TakeStacked(const std::vector<Part>& parts, at::IntArrayRef rest);
 
   // Takes no offence at a tensor called `name`.
   void Ignore(const std::string& name) { taken_.insert(name); }

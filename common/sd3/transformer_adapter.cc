@@ -28,7 +28,7 @@ BoundAdapterState::Site TakeSite(const FrozenLinear& linear, const LoraLayout& l
   int64_t column = 0;
   for (size_t part = 0; part < linear.names.size(); ++part) {
     const int64_t width = linear.widths[part];
-    const LoraModule expected{linear.names[part], linear.weight.size(1), width};
+    const LoraModule expected{linear.names[part], linear.weight.in(), width};
     if (next < layout.modules.size() && layout.modules[next] == expected) {
       site.lora.parts.push_back({column, width});
       site.a_size += layout.rank * expected.in_features;
@@ -42,7 +42,7 @@ BoundAdapterState::Site TakeSite(const FrozenLinear& linear, const LoraLayout& l
 
 void SetMatrices(const BoundAdapterState::Site& site, int64_t rank, const at::Tensor& a, const at::Tensor& b,
                  LinearLora& lora) {
-  lora.A = a.view({-1, site.linear->weight.size(1)});
+  lora.A = a.view({-1, site.linear->weight.in()});
   lora.B = b.view({-1, rank});
 }
 
@@ -123,7 +123,7 @@ absl::StatusOr<std::shared_ptr<const LoraLayout>> LayoutFor(const std::vector<co
         is_target = true;
         unmatched.erase(suffix);
       }
-      if (is_target) layout->modules.push_back({name, linear->weight.size(1), linear->widths[part]});
+      if (is_target) layout->modules.push_back({name, linear->weight.in(), linear->widths[part]});
     }
   }
   if (!unmatched.empty() || layout->modules.empty()) {
@@ -207,7 +207,7 @@ absl::Status CheckFits(const std::unordered_map<std::string, Place>& places, con
       complaints.push_back(absl::StrCat("module \"", module.name, "\" does not exist in this model"));
       continue;
     }
-    const int64_t in = found->second.linear->weight.size(1), out = found->second.part.width;
+    const int64_t in = found->second.linear->weight.in(), out = found->second.part.width;
     if (module.A.size(1) == in && module.B.size(0) == out) continue;
     complaints.push_back(absl::StrCat("module \"", module.name, "\" is [", out, ",", in,
                                       "] in this model, the adapter is for one of [", module.B.size(0), ",",
@@ -235,7 +235,7 @@ absl::StatusOr<std::shared_ptr<const BoundAdapterState>> BindImported(const std:
   for (const FrozenLinear* linear : linears) {
     const auto is_adapted = [&](const std::string& name) { return terms.contains(name); };
     if (std::none_of(linear->names.begin(), linear->names.end(), is_adapted)) continue;
-    at::Tensor folded = linear->weight.clone();
+    at::Tensor folded = at::cat(linear->weight.parts());
     // Part by part, so that no fused layer stands whole in f32 beside itself.
     for (const std::string& name : linear->names) {
       if (!is_adapted(name)) continue;

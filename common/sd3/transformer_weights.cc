@@ -23,8 +23,8 @@ FrozenLinear TakeLinear(WeightBinder& binder, int64_t in, const std::vector<Laye
     biases.push_back({layer.name + ".bias", layer.width});
   }
   linear.weight = binder.TakeStacked(weights, {in});
-  linear.bias = binder.TakeStacked(biases, {});
-  if (linear.weight.defined()) linear.transposed_weight = TransposeIfSmall(linear.weight);
+  linear.bias = binder.TakeStacked(biases, {}).Joined();
+  if (linear.weight.parts().size() == 1) linear.transposed_weight = TransposeIfSmall(linear.weight.Joined());
   return linear;
 }
 
@@ -46,8 +46,8 @@ void Transformer::Weights::Bind(WeightBinder& binder) {
 
   patch_projection.names = {"pos_embed.proj"};
   patch_projection.widths = {dim};
-  patch_projection.weight = binder.Take("pos_embed.proj.weight", {dim, config.in_channels, patch, patch});
-  if (patch_projection.weight.defined()) patch_projection.weight = patch_projection.weight.flatten(1).contiguous();
+  const at::Tensor patches = binder.Take("pos_embed.proj.weight", {dim, config.in_channels, patch, patch});
+  if (patches.defined()) patch_projection.weight = patches.flatten(1).contiguous();
   patch_projection.bias = binder.Take("pos_embed.proj.bias", {dim});
   const int64_t side = config.pos_embed_max_size;
   positions = binder.Take("pos_embed.pos_embed", {1, side * side, dim});
@@ -97,9 +97,8 @@ void Transformer::Weights::Bind(WeightBinder& binder) {
   }
   modulations.push_back({"norm_out.linear", 2 * dim});
   modulation = TakeLinear(binder, dim, modulations);
-  if (modulation.weight.defined()) {
-    modulation.transposed_weight = TransposeIfSmall(modulation.weight, /*is_for_few_rows=*/true);
-  }
+  if (modulation.weight.parts().size() == 1)
+    modulation.transposed_weight = TransposeIfSmall(modulation.weight.Joined(), /*is_for_few_rows=*/true);
   proj_out = TakeLinear(binder, dim, {{"proj_out", patch * patch * config.out_channels}});
 }
 

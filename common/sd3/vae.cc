@@ -92,10 +92,14 @@ struct Upsampler {
   std::array<Conv, 4> places;  // top left, top right, bottom left, bottom right
 
   explicit Upsampler(const Conv& conv) {
-    const at::Tensor weight = conv.weight.to(at::kFloat);
-    for (int place = 0; place < 4; ++place) {
-      const at::Tensor folded = Fold(Fold(weight, 2, place / 2), 3, place % 2);
-      places[place] = {folded.to(conv.weight.scalar_type()).contiguous(kLayout), conv.bias};
+    constexpr int64_t kFilters = 32;  // at a time: sums of all of them in f32 would be megabytes that the heap keeps
+    const int64_t out = conv.weight.size(0), in = conv.weight.size(1);
+    for (Conv& place : places) place = {at::empty({out, in, 2, 2}, conv.weight.options(), kLayout), conv.bias};
+    for (int64_t first = 0; first < out; first += kFilters) {
+      const int64_t count = std::min(kFilters, out - first);
+      const at::Tensor some = conv.weight.narrow(0, first, count).to(at::kFloat);
+      for (int place = 0; place < 4; ++place)
+        places[place].weight.narrow(0, first, count).copy_(Fold(Fold(some, 2, place / 2), 3, place % 2));
     }
   }
 

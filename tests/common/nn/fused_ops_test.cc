@@ -199,14 +199,15 @@ TEST(LinearTest, TrainsAFoldedAdapterAsOneBesideTheBase) {
     const at::Tensor h = at::matmul(t[0], t[1].t());
     const at::Tensor q = at::matmul(h.narrow(2, 0, 3), t[2].narrow(0, 0, 16).t());
     const at::Tensor v = at::matmul(h.narrow(2, 3, 3), t[2].narrow(0, 16, 16).t());
-    return Tensors{at::linear(t[0], linear.weight, linear.bias) + 0.5 * at::cat({q, at::zeros_like(q), v}, 2)};
+    return Tensors{at::linear(t[0], linear.weight.Joined(), linear.bias) + 0.5 * at::cat({q, at::zeros_like(q), v}, 2)};
   };
   for (const bool folds : {true, false}) {
     ExpectSame(
         inputs, 3,
         [&](const Tensors& t) {
           const FrozenLinear linear = linear_of(t[0].scalar_type());
-          LinearLora lora{.A = t[1].to(at::kFloat), .B = t[2].to(at::kFloat), .parts = {{0, 16}, {32, 16}}, .scale = 0.5};
+          LinearLora lora{
+              .A = t[1].to(at::kFloat), .B = t[2].to(at::kFloat), .parts = {{0, 16}, {32, 16}}, .scale = 0.5};
           if (folds) FoldLora(linear, lora);
           return Tensors{Linear(linear, t[0], &lora)};
         },
@@ -222,7 +223,9 @@ TEST(LinearTest, TrainsAnAdapterBesideABfloat16Base) {
   const at::Tensor A = at::randn({32, 96}) * 0.1;
   const at::Tensor B = at::randn({128, 16}) * 0.1;
   const at::Tensor dy = at::randn({3, 729, 160}).to(at::kBFloat16);
-  const FrozenLinear linear{{"q", "k", "v"}, {64, 32, 64}, weight, bias, {}};
+  const FrozenLinear whole{{"q", "k", "v"}, {64, 32, 64}, weight, bias, {}};
+  const FrozenLinear in_parts{
+      whole.names, whole.widths, StackedWeight(weight.split_with_sizes(whole.widths)), bias, {}};
 
   const auto exact = [&] {
     Tensors leaves;
@@ -235,7 +238,7 @@ TEST(LinearTest, TrainsAnAdapterBesideABfloat16Base) {
     y.backward(dy.to(at::kDouble));
     return Tensors{y.detach(), leaves[0].grad(), leaves[1].grad(), leaves[2].grad()};
   }();
-  for (const int threads : {1, 2}) {
+  for (const auto& [linear, threads] : {std::pair{whole, 1}, std::pair{whole, 2}, std::pair{in_parts, 2}}) {
     at::set_num_threads(threads);
     const at::Tensor leaf = x.clone().requires_grad_(true);
     LinearLora lora{.A = A.clone().requires_grad_(true),

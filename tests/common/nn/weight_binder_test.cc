@@ -40,12 +40,31 @@ TEST_F(WeightBinderTest, ConvertsWhatHasAnotherTypeAndViewsWhatHasTheWantedOne) 
 
 TEST_F(WeightBinderTest, StacksTensorsOfDifferentTypesInOrder) {
   WeightBinder binder = Open(at::kFloat);
-  const at::Tensor stack = binder.TakeStacked({{"bf16", 1}, {"f32", 2}, {"f16", 3}}, {3});
+  const at::Tensor stack = binder.TakeStacked({{"bf16", 1}, {"f32", 2}, {"f16", 3}}, {3}).Joined();
   const at::Tensor expected =
       at::cat({at::arange(3, at::kFloat), at::arange(6, at::kFloat), at::arange(9, at::kFloat)}).view({6, 3});
   EXPECT_TRUE(stack.equal(expected));
   binder.Ignore("ints");
   EXPECT_TRUE(binder.Finish().ok());
+}
+
+TEST(WeightBinder, LeavesLargeWeightsOfOneStackWhereTheyAre) {
+  const TempFolder folder;
+  const at::Tensor q = at::randn({1024, 1024}).to(at::kBFloat16), k = at::randn({2048, 1024}).to(at::kBFloat16);
+  ASSERT_TRUE(WriteSafetensors(folder / "m.safetensors", {{"q", q}, {"k", k}}).ok());
+  WeightBinder in_place = WeightBinder::Open(folder.path(), "m", at::kBFloat16).value();
+  const StackedWeight weight = in_place.TakeStacked({{"q", 1024}, {"k", 2048}}, {1024});
+  ASSERT_EQ(weight.parts().size(), 2);
+  for (const at::Tensor& part : weight.parts()) EXPECT_TRUE(IsMapped(part));
+  EXPECT_EQ(weight.rows(), 3072);
+  EXPECT_EQ(weight.in(), 1024);
+  EXPECT_TRUE(weight.Joined().equal(at::cat({q, k})));
+  EXPECT_TRUE(in_place.Finish().ok());
+
+  WeightBinder converts = WeightBinder::Open(folder.path(), "m", at::kFloat).value();
+  const StackedWeight converted = converts.TakeStacked({{"q", 1024}, {"k", 2048}}, {1024});
+  ASSERT_EQ(converted.parts().size(), 1);
+  EXPECT_TRUE(converted.Joined().equal(at::cat({q, k}).to(at::kFloat)));
 }
 
 TEST_F(WeightBinderTest, ReportsTheBytesReadUpToTheTotal) {
