@@ -8,6 +8,7 @@
 #include "common/base/status.h"
 #include "common/sd3/transformer_memory.h"
 #include "common/sd3/vae_memory.h"
+#include "common/tensor/strict_json.h"
 
 namespace flowawr {
 namespace {
@@ -31,7 +32,9 @@ int64_t BytesOf(v1::ComputeDType dtype) { return dtype == v1::BFLOAT16 ? 2 : 4; 
 
 // Tokens of CLIP, whose tokenizers are as long as its positions, and of T5.
 int64_t TextTokens(const v1::RunConfig& config, const ModelSizes& model) {
-  return (model.clip.empty() ? 0 : model.clip[0].max_position_embeddings) + config.model().max_sequence_length();
+  constexpr int64_t kClipTokens = 77;  // of every published model
+  return (model.clip.empty() ? kClipTokens : model.clip[0].max_position_embeddings) +
+         config.model().max_sequence_length();
 }
 
 // A component's config.json.
@@ -120,13 +123,17 @@ std::vector<MemoryPart> PlanActor(const v1::RunConfig& config, const ModelSizes&
 
 }  // namespace
 
-absl::StatusOr<ModelSizes> ReadModelSizes(const std::string& folder) {
+absl::StatusOr<ModelSizes> ReadModelSizes(const std::string& folder, bool has_text_encoders) {
   ModelSizes model{.name = folder};
   FLOWAWR_ASSIGN_OR_RETURN(model.transformer, ReadComponent(folder + "/transformer", ParseTransformerConfig));
   FLOWAWR_ASSIGN_OR_RETURN(model.vae, ReadComponent(folder + "/vae", ParseVaeConfig));
+  if (!has_text_encoders) return model;
   for (const char* encoder : {"/text_encoder", "/text_encoder_2"}) {
     FLOWAWR_ASSIGN_OR_RETURN(model.clip.emplace_back(), ReadComponent(folder + encoder, ParseClipTextConfig));
   }
+  const absl::StatusOr<nlohmann::json> index = ReadStrictJson(folder + "/model_index.json");
+  if (index.ok() && index->value("text_encoder_3", nlohmann::json()) == nlohmann::json({nullptr, nullptr}))
+    return model;
   absl::StatusOr<T5Config> t5 = ReadComponent(folder + "/text_encoder_3", ParseT5Config);
   if (t5.ok()) {
     model.t5 = *std::move(t5);

@@ -40,7 +40,8 @@ struct ModelSizes {
 };
 
 // From the config.json files of a diffusers folder. NotFound, or InvalidArgument as the loaders say it.
-absl::StatusOr<ModelSizes> ReadModelSizes(const std::string& folder);
+// `has_text_encoders` false: their folders need not be there, and count nothing.
+absl::StatusOr<ModelSizes> ReadModelSizes(const std::string& folder, bool has_text_encoders = true);
 
 // The published Stable Diffusion 3.5 Medium.
 ModelSizes Sd35MediumSizes();

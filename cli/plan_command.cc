@@ -103,7 +103,7 @@ absl::StatusOr<Answer> Plan(const Arguments& arguments) {
   if (folder == "sd35-medium") {
     answer.model = Sd35MediumSizes();
   } else {
-    absl::StatusOr<ModelSizes> model = ReadModelSizes(folder);
+    absl::StatusOr<ModelSizes> model = ReadModelSizes(folder, answer.config.model().embeds_cache().empty());
     if (absl::IsNotFound(model.status()))
       return Annotate(model.status(),
                       absl::StrCat("no model in ", folder, " (--model sd35-medium plans with the published sizes)"));

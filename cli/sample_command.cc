@@ -29,6 +29,7 @@
 #include "common/process/exit_code.h"
 #include "common/sd3/latent_shape.h"
 #include "common/sd3/model_folder.h"
+#include "common/sd3/pipeline_check.h"
 #include "common/sd3/prompt_embedder.h"
 #include "common/sd3/text_encoders.h"
 #include "common/telemetry/read_progress.h"
@@ -169,14 +170,22 @@ absl::StatusOr<Plan> MakePlan(const Arguments& arguments) {
   request.seed = arguments.seed;
   request.batch = arguments.batch;
   FLOWAWR_RETURN_IF_ERROR(CheckModelFolder(plan.model));
-  FLOWAWR_ASSIGN_OR_RETURN(const PictureSizes sizes, ReadPictureSizes(plan.model));
-  FLOWAWR_RETURN_IF_ERROR(AddNoise(arguments, sizes, &request));
-  if (request.height == 0) request.height = sizes.UsualSide();
-  if (request.width == 0) request.width = sizes.UsualSide();
-  FLOWAWR_ASSIGN_OR_RETURN(const LatentShape shape, sizes.LatentShapeFor(request.height, request.width));
+  const auto check_files = [&] {
+    return CheckPipelineFiles(plan.model, /*has_text_encoders=*/plan.config.model().embeds_cache().empty());
+  };
+  const absl::StatusOr<PictureSizes> sizes = ReadPictureSizes(plan.model);
+  if (!sizes.ok()) {
+    FLOWAWR_RETURN_IF_ERROR(check_files());
+    return sizes.status();
+  }
+  FLOWAWR_RETURN_IF_ERROR(AddNoise(arguments, *sizes, &request));
+  if (request.height == 0) request.height = sizes->UsualSide();
+  if (request.width == 0) request.width = sizes->UsualSide();
+  FLOWAWR_ASSIGN_OR_RETURN(const LatentShape shape, sizes->LatentShapeFor(request.height, request.width));
   FLOWAWR_RETURN_IF_ERROR(CheckNoise(request, shape));
   const auto alpha = plan.config.has_lora() ? std::optional<double>(plan.config.lora().alpha()) : std::nullopt;
   FLOWAWR_ASSIGN_OR_RETURN(plan.loras, ReadAdapters(plan.adapters, alpha));
+  FLOWAWR_RETURN_IF_ERROR(check_files());
   return plan;
 }
 
@@ -320,6 +329,8 @@ absl::Status Sample(const Arguments& arguments) {
 absl::Status SampleWithoutThrowing(const Arguments& arguments) {
   try {
     return Sample(arguments);
+  } catch (const c10::Error& error) {
+    return absl::InternalError(absl::StrCat("sampling failed: ", error.what_without_backtrace()));
   } catch (const std::exception& error) {
     return absl::InternalError(absl::StrCat("sampling failed: ", error.what()));
   }

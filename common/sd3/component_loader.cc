@@ -11,6 +11,12 @@
 #include "common/tensor/strict_json.h"
 
 namespace flowawr {
+namespace {
+
+constexpr const char* kComponents[] = {"transformer",    "vae",       "scheduler",   "text_encoder", "text_encoder_2",
+                                       "text_encoder_3", "tokenizer", "tokenizer_2", "tokenizer_3"};
+
+}  // namespace
 
 absl::StatusOr<ComponentLoader> ComponentLoader::Open(const std::string& folder, ComponentProgress progress) {
   FLOWAWR_RETURN_IF_ERROR(CheckModelFolder(folder));
@@ -18,12 +24,20 @@ absl::StatusOr<ComponentLoader> ComponentLoader::Open(const std::string& folder,
   if (!index.is_object() || index.value("_class_name", nlohmann::json()) != "StableDiffusion3Pipeline")
     return absl::InvalidArgumentError(
         absl::StrCat(folder, "/model_index.json: _class_name must be StableDiffusion3Pipeline"));
+  for (const char* component : kComponents) {
+    const auto found = index.find(component);
+    if (found == index.end()) continue;
+    if (!found->is_array() || found->size() != 2 || !((*found)[1].is_string() || (*found)[1].is_null()))
+      return absl::InvalidArgumentError(
+          absl::StrCat(folder, "/model_index.json: ", component, " is ", found->dump(),
+                       "; expected [LIBRARY, CLASS], or [null, null] for a component that is not there"));
+  }
   return ComponentLoader(folder, std::move(index), std::move(progress));
 }
 
 bool ComponentLoader::Has(const std::string& component) const {
   const auto found = index_.find(component);
-  return found != index_.end() && found->is_array() && found->size() == 2 && (*found)[1].is_string();
+  return found != index_.end() && (*found)[1].is_string();
 }
 
 bool ComponentLoader::Check(const std::string& component, const std::string& class_name) {

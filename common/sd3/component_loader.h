@@ -15,7 +15,8 @@ namespace flowawr {
 
 class ComponentLoader {
  public:
-  // Reads model_index.json of `folder`. `progress` may be null.
+  // Reads model_index.json of `folder`. `progress` may be null. InvalidArgument for an entry of a component that is
+  // neither [library, class] nor [null, null].
   static absl::StatusOr<ComponentLoader> Open(const std::string& folder, ComponentProgress progress);
 
   const std::string& folder() const { return folder_; }

@@ -23,7 +23,7 @@ absl::StatusOr<TransformerConfig> ParseTransformerConfig(absl::string_view json,
   fields.RequireClass("SD3Transformer2DModel", /*may_be_absent=*/true);
   TransformerConfig config;
   config.sample_size = fields.Int("sample_size", config.sample_size);
-  config.patch_size = fields.Int("patch_size", config.patch_size);
+  config.patch_size = fields.Int("patch_size", config.patch_size, 1, 64);
   config.in_channels = fields.Int("in_channels", config.in_channels);
   config.out_channels = fields.Int("out_channels", config.in_channels);
   config.num_layers = fields.Int("num_layers", config.num_layers, 1, 1024);
@@ -32,7 +32,7 @@ absl::StatusOr<TransformerConfig> ParseTransformerConfig(absl::string_view json,
   config.joint_attention_dim = fields.Int("joint_attention_dim", config.joint_attention_dim);
   config.caption_projection_dim = fields.Int("caption_projection_dim", config.caption_projection_dim);
   config.pooled_projection_dim = fields.Int("pooled_projection_dim", config.pooled_projection_dim);
-  config.pos_embed_max_size = fields.Int("pos_embed_max_size", config.pos_embed_max_size);
+  config.pos_embed_max_size = fields.Int("pos_embed_max_size", config.pos_embed_max_size, 1, 8192);
   const std::vector<int64_t> dual = fields.Ints("dual_attention_layers", {});
   config.dual_attention_layers.insert(dual.begin(), dual.end());
   const std::string qk_norm = fields.String("qk_norm", "");

@@ -305,7 +305,7 @@ absl::StatusOr<VaeConfig> ParseVaeConfig(absl::string_view json, const std::stri
   config.out_channels = fields.Int("out_channels", config.out_channels);
   config.latent_channels = fields.Int("latent_channels", config.latent_channels);
   config.block_out_channels = fields.Ints("block_out_channels", config.block_out_channels);
-  config.layers_per_block = fields.Int("layers_per_block", config.layers_per_block);
+  config.layers_per_block = fields.Int("layers_per_block", config.layers_per_block, 1, 64);
   config.norm_num_groups = fields.Int("norm_num_groups", config.norm_num_groups);
   config.scaling_factor = fields.Number("scaling_factor", config.scaling_factor);
   config.shift_factor = fields.Number("shift_factor", config.shift_factor);
@@ -327,7 +327,8 @@ absl::StatusOr<VaeConfig> ParseVaeConfig(absl::string_view json, const std::stri
   };
   require_blocks("down_block_types", "DownEncoderBlock2D");
   require_blocks("up_block_types", "UpDecoderBlock2D");
-  fields.Require(!config.block_out_channels.empty(), "block_out_channels is empty");
+  fields.Require(!config.block_out_channels.empty() && config.block_out_channels.size() <= 8,
+                 "block_out_channels must have 1 to 8 levels");
   for (const int64_t channels : config.block_out_channels) {
     fields.Require(channels > 0 && channels % config.norm_num_groups == 0,
                    absl::StrCat(channels, " channels do not divide into ", config.norm_num_groups, " norm groups"));

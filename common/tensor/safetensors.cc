@@ -95,15 +95,16 @@ absl::StatusOr<std::shared_ptr<const Bytes>> MapFile(const std::string& path) {
     const std::string message = absl::StrCat(action, " ", path, ": ", std::generic_category().message(errno));
     return errno == ENOENT ? absl::NotFoundError(message) : absl::FailedPreconditionError(message);
   };
-  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);  // a FIFO would wait for its writer
   if (fd < 0) return error("opening");
   absl::Cleanup close_fd = [fd] { close(fd); };
   struct stat info;
   if (fstat(fd, &info) != 0) return error("reading");
   if (!S_ISREG(info.st_mode)) return absl::InvalidArgumentError(absl::StrCat(path, " is not a regular file"));
   if (info.st_size == 0) return std::make_shared<const Bytes>(std::string());
-  // Private and writable: an in-place operation on a tensor copies the page instead of ending in SIGSEGV.
-  void* mapping = mmap(nullptr, info.st_size, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0);
+  // Private and writable: an in-place operation on a tensor copies the page instead of ending in SIGSEGV. No memory is
+  // set aside for such copies, or a file larger than the machine's memory could not be mapped.
+  void* mapping = mmap(nullptr, info.st_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE, fd, 0);
   if (mapping == MAP_FAILED) return error("mapping");
   return std::make_shared<const Bytes>(mapping, info.st_size);
 }

@@ -44,12 +44,14 @@ absl::StatusOr<SafetensorsEntry> ParseEntry(const json& value, absl::string_view
 
   if (!shape.is_array() || shape.size() > kMaxRank)
     return Invalid(file, tensor, absl::StrCat("has a shape that is not a list of at most ", kMaxRank, " sizes"));
-  uint64_t bytes = dtype_bytes;
+  uint64_t bytes = dtype_bytes, strides = dtype_bytes;  // strides: 0 taken for 1, as LibTorch computes them
   for (const json& size : shape) {
     if (!size.is_number_unsigned()) return Invalid(file, tensor, "has a size that is not a whole number from 0");
     const uint64_t extent = size.get<uint64_t>();
-    if (extent > INT64_MAX || __builtin_mul_overflow(bytes, extent, &bytes))
+    if (extent > INT64_MAX || __builtin_mul_overflow(strides, std::max<uint64_t>(extent, 1), &strides) ||
+        strides > INT64_MAX)
       return Invalid(file, tensor, "has a shape whose product overflows");
+    bytes *= extent;
     entry.shape.push_back(extent);
   }
   if (!offsets.is_array() || offsets.size() != 2 || !offsets[0].is_number_unsigned() ||

@@ -1,12 +1,14 @@
 // `flowawr plan` as people run it.
 #include <gmock/gmock.h>
 
+#include <filesystem>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
 #include "tests/cli/command.h"
 #include "tests/testing/python.h"
+#include "tests/testing/temp_folder.h"
 
 namespace flowawr {
 namespace {
@@ -31,6 +33,19 @@ TEST(PlanCommand, PlansARunWhoseModelIsThere) {
   for (const char* text :
        {"Learner", "Each actor", "micro-batch", "* fits", "fits beside 1 actor with", "share the pages"})
     EXPECT_THAT(outcome.output, HasSubstr(text));
+}
+
+TEST(PlanCommand, NeedsNoTextEncodersWhereTheirWorkIsCached) {
+  const TempFolder folder;
+  for (const char* part : {"transformer", "vae"}) {
+    std::filesystem::create_directories(folder / part);
+    std::filesystem::copy(absl::StrCat("models/tiny-sd3/", part, "/config.json"), folder / part);
+  }
+  const std::string model = "model.path=" + folder.path();
+  EXPECT_NE(Plan({"configs/tiny-ocr.yaml", "--set", model}).end, "");
+  const Outcome cached = Plan({"configs/tiny-ocr.yaml", "--set", model, "--set", "model.embeds_cache=c"});
+  EXPECT_EQ(cached.end, "") << cached.output;
+  EXPECT_THAT(cached.output, HasSubstr("  0 MB  text encoders' weights"));
 }
 
 TEST(PlanCommand, PlansThePublishedModelBeforeItIsThere) {

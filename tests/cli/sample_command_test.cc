@@ -152,6 +152,23 @@ TEST(SampleCommand, NamesWhatAnAdapterOfAnotherModelHasTooMuch) {
   EXPECT_THAT(outcome.output, HasSubstr("other.safetensors"));
 }
 
+TEST(SampleCommand, TellsAllFaultsOfAFolderBeforeItReadsAnyWeights) {
+  const TempFolder folder;
+  std::filesystem::copy(Model(), folder / "model", std::filesystem::copy_options::recursive);
+  std::filesystem::resize_file(folder / "model/text_encoder/model.safetensors", 1000);
+  std::filesystem::resize_file(folder / "model/transformer/diffusion_pytorch_model.safetensors", 5000);
+  const std::string draw =
+      absl::StrCat("sample --model ", folder / "model", " --height 32 --width 64 --prompt x --out ", folder / "out");
+  for (const char* missing : {"", "vae/config.json"}) {
+    if (*missing != 0) std::filesystem::remove(folder / absl::StrCat("model/", missing));
+    const Outcome outcome = RunFlowawr(folder, draw);
+    EXPECT_EQ(outcome.exit_code, 78) << outcome.output;
+    for (const char* fault : {"text_encoder: ", "transformer: ", missing})
+      EXPECT_THAT(outcome.output, HasSubstr(fault)) << missing;
+    EXPECT_FALSE(std::filesystem::exists(folder / "out"));
+  }
+}
+
 TEST(SampleCommand, SaysInOneLineWhatIsMissingAndExitsAsSysexitsDoes) {
   const TempFolder folder;
   struct Case {

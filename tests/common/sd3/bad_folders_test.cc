@@ -94,6 +94,8 @@ TEST_F(BadFolderTest, RefusesComponentsOfOtherClasses) {
 TEST_F(BadFolderTest, TellsHowToDoWithoutAT5ThatWasNotFetched) {
   fs::remove_all(folder_ / "text_encoder_3");
   EXPECT_THAT(Error(), HasSubstr("set text_encoder_3 and tokenizer_3 to [null, null] in model_index.json"));
+  ChangeIndex("text_encoder_3", "T5EncoderModel");
+  EXPECT_THAT(Error(), HasSubstr("text_encoder_3 is \"T5EncoderModel\"; expected [LIBRARY, CLASS], or [null, null]"));
   ChangeIndex("text_encoder_3", {nullptr, nullptr});
   EXPECT_TRUE(Pipeline::Load(folder_.path(), {}).ok());
   ChangeIndex("text_encoder_3", json(json::value_t::discarded));
@@ -130,8 +132,7 @@ TEST_F(BadFolderTest, TellsOfEveryComponentHowMuchOfItIsRead) {
   int64_t bytes = 0;
   const auto file = SafetensorsFile::Open(folder_ / "vae/diffusion_pytorch_model.safetensors");
   ASSERT_TRUE(file.ok()) << file.status();
-  for (const auto& [name, tensor] : file->tensors())
-    bytes += static_cast<int64_t>(tensor.nbytes());
+  for (const auto& [name, tensor] : file->tensors()) bytes += static_cast<int64_t>(tensor.nbytes());
   EXPECT_EQ(totals["vae"], bytes);
   EXPECT_THAT(totals, AllOf(testing::SizeIs(5), testing::Contains(testing::Key("transformer"))));
 }

@@ -1,6 +1,7 @@
 #include "common/tensor/safetensors.h"
 
 #include <gmock/gmock.h>
+#include <sys/stat.h>
 #include <torch/types.h>
 
 #include <filesystem>
@@ -74,6 +75,9 @@ const BadFile kBadFiles[] = {
     {"ThreeOffsets", File(R"({"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1,2]}})", 1), "data_offsets"},
     {"OffsetsBackwards", File(R"({"a":{"dtype":"U8","shape":[1],"data_offsets":[1,0]}})", 1), "takes 1 bytes"},
     {"ProductWrapsToZero", File(R"({"a":{"dtype":"F32","shape":[4611686018427387904,4],"data_offsets":[0,0]}})", 0),
+     "overflows"},
+    {"ProductWrapsBehindAZero",
+     File(R"({"a":{"dtype":"U8","shape":[0,4611686018427387904,4611686018427387904],"data_offsets":[0,0]}})", 0),
      "overflows"},
     {"ProductWithDtypeWraps", File(R"({"a":{"dtype":"F32","shape":[4611686018427387904],"data_offsets":[0,0]}})", 0),
      "overflows"},
@@ -174,6 +178,24 @@ TEST(SafetensorsTest, KeepsTheMappingAliveForItsTensorsAndTheFileUntouched) {
   std::filesystem::remove(path);
   tensor.add_(1);  // the mapping is private
   EXPECT_EQ(tensor.sum().item<float>(), 2000);
+}
+
+TEST(SafetensorsTest, OpensAFileThatIsLargerThanTheMemory) {
+  const TempFolder folder;
+  constexpr uint64_t kSize = uint64_t{1} << 40;
+  const std::string path = folder.Write(
+      "m.safetensors",
+      File(absl::StrCat(R"({"a":{"dtype":"U8","shape":[)", kSize, R"(],"data_offsets":[0,)", kSize, "]}}"), 0));
+  std::filesystem::resize_file(path, std::filesystem::file_size(path) + kSize);  // sparse
+  const auto file = SafetensorsFile::Open(path);
+  ASSERT_TRUE(file.ok()) << file.status();
+  EXPECT_EQ(file->tensors().at("a")[-1].item<int>(), 0);
+}
+
+TEST(SafetensorsTest, DoesNotWaitForTheWriterOfAFifo) {
+  const TempFolder folder;
+  ASSERT_EQ(mkfifo((folder / "m.safetensors").c_str(), 0600), 0);
+  EXPECT_THAT(SafetensorsFile::Open(folder / "m.safetensors").status().message(), HasSubstr("not a regular file"));
 }
 
 TEST(SafetensorsTest, ReadsDataThatIsNotAligned) {
