@@ -127,23 +127,25 @@ absl::Status CheckMerge(const Arguments& arguments) {
     return absl::InvalidArgumentError("--scale is for --adapter; a run's policy has scale 1");
   if (!arguments.scales.empty() && arguments.scales.size() != arguments.adapters.size())
     return absl::InvalidArgumentError("give one --scale for each --adapter, or none");
+  if (!arguments.merged.empty()) FLOWAWR_RETURN_IF_ERROR(CheckMergeFolder(arguments.merged));
   if (arguments.adapters.empty()) return absl::OkStatus();
-  if (arguments.merged.empty() || arguments.model.empty())
-    return absl::InvalidArgumentError(
-        "--adapter needs --model FOLDER and --merged FOLDER: it is merged into that model");
+  if (arguments.merged.empty())
+    return absl::InvalidArgumentError("--adapter needs --merged FOLDER, where the model with it in its weights goes");
+  if (!arguments.out.empty())
+    return absl::InvalidArgumentError("--out is for a run's policy; --adapter is merged alone, into --merged FOLDER");
   return absl::OkStatus();
 }
 
 absl::Status ExportAndMerge(const Arguments& arguments) {
   FLOWAWR_RETURN_IF_ERROR(CheckMerge(arguments));
-  if (!arguments.adapters.empty()) return Merge(arguments, arguments.model, arguments.adapters);
   std::string model = arguments.model;
   if (!arguments.merged.empty() && model.empty()) {
     if (arguments.address.run_dir.empty())
-      return absl::InvalidArgumentError("--merged needs RUN_DIR, which names the model, or --model FOLDER");
+      return absl::InvalidArgumentError("--merged needs --model FOLDER, or RUN_DIR, which names the model");
     FLOWAWR_ASSIGN_OR_RETURN(const v1::RunConfig config, ReadRunFolderConfig(arguments.address.run_dir));
     model = config.model().path();
   }
+  if (!arguments.adapters.empty()) return Merge(arguments, model, arguments.adapters);
   FLOWAWR_ASSIGN_OR_RETURN(const v1::ExportResponse response, Export(arguments));
   std::printf("%s\n%s\n", response.peft_folder().c_str(), response.diffusers_file().c_str());
   return arguments.merged.empty() ? absl::OkStatus() : Merge(arguments, model, {response.peft_folder()});
@@ -152,6 +154,8 @@ absl::Status ExportAndMerge(const Arguments& arguments) {
 absl::Status ExportWithoutThrowing(const Arguments& arguments) {
   try {
     return ExportAndMerge(arguments);
+  } catch (const c10::Error& error) {
+    return absl::InternalError(absl::StrCat("export failed: ", error.what_without_backtrace()));
   } catch (const std::exception& error) {
     return absl::InternalError(absl::StrCat("export failed: ", error.what()));
   }
@@ -183,8 +187,11 @@ void AddExportCommand(CLI::App& app, int* exit_code) {
   command->add_option("--out", arguments->out, "folder, made if absent; default: RUN_DIR/export");
   command->add_option("--merged", arguments->merged, "folder for the transformer with the adapter in its weights");
   command->add_option("--model", arguments->model, "the model to merge into; default: the run's");
-  command->add_option("--adapter", arguments->adapters, "a PEFT folder or diffusers file to merge; may be repeated");
-  command->add_option("--scale", arguments->scales, "of each --adapter; default: 1");
+  command
+      ->add_option("--adapter", arguments->adapters,
+                   "a PEFT folder or diffusers file to merge instead of a run's policy; may be repeated")
+      ->allow_extra_args(false);
+  command->add_option("--scale", arguments->scales, "of each --adapter; default: 1")->allow_extra_args(false);
   command->callback([arguments, exit_code] { *exit_code = ReportAndExitCodeOf(ExportWithoutThrowing(*arguments)); });
 }
 

@@ -157,11 +157,19 @@ absl::StatusOr<PeftLoraConfig> PeftLoraConfig::Parse(const nlohmann::json& confi
   else if (targets.is_array() && std::all_of(targets.begin(), targets.end(), is_string))
     parsed.target_endings_ = targets.get<std::vector<std::string>>();
   else if (targets.is_string())
-    parsed.target_pattern_ = fields.Pattern("target_modules", targets.get<std::string>());
+    parsed.SetTargetPattern(targets.get<std::string>());
   else
     fields.Complain("target_modules", "must be a list of names or a pattern");
   FLOWAWR_RETURN_IF_ERROR(AllComplaints(source, fields.complaints()));
   return parsed;
+}
+
+// It chose modules for training; here it only tells whether matrices were left over by mistake. So one that cannot be
+// read (peft has Python's whole syntax) is no reason to refuse an adapter.
+void PeftLoraConfig::SetTargetPattern(const std::string& text) {
+  absl::StatusOr<NamePattern> pattern = NamePattern::Parse(text);
+  targets_all_ = !pattern.ok();
+  if (pattern.ok()) target_pattern_ = *std::move(pattern);
 }
 
 absl::StatusOr<double> PeftLoraConfig::Lookup(const Patterns& patterns, const std::string& module, double otherwise) {

@@ -34,6 +34,7 @@ class PeftLoraConfig {
  private:
   using Patterns = std::vector<std::pair<NamePattern, double>>;
 
+  void SetTargetPattern(const std::string& text);
   static absl::StatusOr<double> Lookup(const Patterns& patterns, const std::string& module, double otherwise);
 
   int64_t rank_ = 0;

@@ -1,5 +1,7 @@
 #include "common/nn/name_pattern.h"
 
+#include <re2/re2.h>
+
 #include <algorithm>
 
 #include "absl/status/status.h"
@@ -31,12 +33,12 @@ absl::StatusOr<NamePattern> NamePattern::Parse(absl::string_view pattern) {
     parsed.plain_ = std::string(text);
     return parsed;
   }
-  try {
-    parsed.whole_ = std::make_shared<const std::regex>(std::string(pattern));
-    parsed.end_ = std::make_shared<const std::regex>(absl::StrCat("(.*\\.)?(", pattern, ")"));
-  } catch (const std::regex_error&) {
-    return unreadable();
-  }
+  RE2::Options options;
+  options.set_log_errors(false);
+  options.set_max_mem(int64_t{1} << 20);
+  parsed.whole_ = std::make_shared<const RE2>(std::string(pattern), options);
+  parsed.end_ = std::make_shared<const RE2>(absl::StrCat("(?:.*\\.)?(?:", pattern, ")"), options);
+  if (!parsed.whole_->ok() || !parsed.end_->ok()) return unreadable();
   return parsed;
 }
 
@@ -47,12 +49,12 @@ bool NamePattern::PlainMatchesAt(const std::string& name, size_t begin) const {
 }
 
 bool NamePattern::MatchesWhole(const std::string& name) const {
-  if (whole_ != nullptr) return std::regex_match(name, *whole_);
+  if (whole_ != nullptr) return RE2::FullMatch(name, *whole_);
   return PlainMatchesAt(name, 0);
 }
 
 bool NamePattern::MatchesEnd(const std::string& name) const {
-  if (end_ != nullptr) return std::regex_match(name, *end_);
+  if (end_ != nullptr) return RE2::FullMatch(name, *end_);
   if (PlainMatchesAt(name, 0)) return true;
   if (is_anchored_ || name.size() <= plain_.size()) return false;
   const size_t begin = name.size() - plain_.size();

@@ -56,9 +56,11 @@ absl::StatusOr<Terms> TermsOf(const CheckpointTensors& base, const std::vector<W
   Terms terms;
   for (const auto& [adapter, scale] : adapters) {
     FLOWAWR_RETURN_IF_ERROR(CheckFits(base, *adapter));
-    if (!std::isfinite(scale))
-      return absl::InvalidArgumentError(absl::StrCat(adapter->source, ": its scale must be a finite number"));
-    for (const ImportedLoraModule& module : adapter->modules) terms[module.name].push_back({&module, scale});
+    for (const ImportedLoraModule& module : adapter->modules) {
+      if (!std::isfinite(static_cast<float>(scale * module.scale())))
+        return absl::InvalidArgumentError(absl::StrCat(adapter->source, ": its scale must be a finite number"));
+      terms[module.name].push_back({&module, scale});
+    }
   }
   return terms;
 }
@@ -68,7 +70,7 @@ class Merger {
  public:
   Merger(const CheckpointTensors& base, const Terms& terms) : base_(base), terms_(terms) {}
 
-  at::Tensor Make(const std::string& name) {
+  absl::StatusOr<at::Tensor> Make(const std::string& name) {
     const at::Tensor& weight = base_.tensors.at(name);
     const auto terms = terms_.find(std::string(absl::StripSuffix(name, ".weight")));
     if (terms == terms_.end()) {
@@ -78,6 +80,10 @@ class Merger {
     }
     const at::Tensor exact = MergedWeight(weight, terms->second);
     const at::Tensor merged = exact.to(weight.scalar_type());
+    if (!at::isfinite(merged).all().item<bool>() && at::isfinite(weight).all().item<bool>())
+      return absl::InvalidArgumentError(absl::StrCat("tensor \"", name, "\" would not be finite in ",
+                                                     c10::toString(weight.scalar_type()),
+                                                     ": the adapters' alpha or scale is too large"));
     count_ += exact.numel();
     change_ += exact.sub(weight).abs_().sum(at::kDouble).item<double>();
     const at::Tensor error = exact.sub(merged).abs_();
@@ -120,7 +126,7 @@ std::vector<std::map<std::string, TensorForm>> Split(const CheckpointTensors& ba
 
 absl::Status WriteShards(const CheckpointTensors& base, Merger& merger, const std::string& folder, int64_t max_bytes) {
   const std::vector<std::map<std::string, TensorForm>> shards = Split(base, max_bytes);
-  const auto make = [&](const std::string& name) -> absl::StatusOr<at::Tensor> { return merger.Make(name); };
+  const auto make = [&](const std::string& name) { return merger.Make(name); };
   if (shards.size() == 1) return StreamSafetensors(absl::StrCat(folder, "/", kStem, ".safetensors"), shards[0], make);
   nlohmann::json map = nlohmann::json::object();
   int64_t total = 0;
@@ -192,21 +198,28 @@ absl::Status CompareVelocities(const std::string& base_folder, at::ScalarType dt
 
 }  // namespace
 
+absl::Status CheckMergeFolder(const std::string& folder) {
+  std::error_code error;
+  if (!std::filesystem::exists(folder, error)) return absl::OkStatus();
+  if (!std::filesystem::is_directory(folder, error)) return absl::FailedPreconditionError(folder + " is not a folder");
+  if (std::filesystem::is_empty(folder, error)) return absl::OkStatus();
+  return absl::AlreadyExistsError(absl::StrCat(
+      folder, " holds files already, be they of another model or of a merge that was stopped; name another ",
+      "folder, or remove it"));
+}
+
 absl::StatusOr<MergeReport> WriteMergedTransformer(const std::string& base_folder,
                                                    const std::vector<WeightedLora>& adapters, const std::string& folder,
                                                    int64_t max_shard_bytes) {
   const at::NoGradGuard no_grad;
-  std::error_code ignored;
-  const std::string config = folder + "/config.json";
-  if (std::filesystem::exists(config, ignored))
-    return absl::AlreadyExistsError(absl::StrCat(folder, " holds a model already; name another folder"));
+  FLOWAWR_RETURN_IF_ERROR(CheckMergeFolder(folder));
   FLOWAWR_ASSIGN_OR_RETURN(const std::string config_text, ReadFile(base_folder + "/config.json"));
   FLOWAWR_ASSIGN_OR_RETURN(const CheckpointTensors base, OpenCheckpoint(base_folder, kStem));
   FLOWAWR_ASSIGN_OR_RETURN(const Terms terms, TermsOf(base, adapters));
   FLOWAWR_RETURN_IF_ERROR(MakeDirectories(folder));
   Merger merger(base, terms);
   FLOWAWR_RETURN_IF_ERROR(WriteShards(base, merger, folder, max_shard_bytes));
-  FLOWAWR_RETURN_IF_ERROR(WriteFileAtomically(config, config_text));
+  FLOWAWR_RETURN_IF_ERROR(WriteFileAtomically(folder + "/config.json", config_text));
   MergeReport report;
   merger.Report(report);
   const at::ScalarType dtype =

@@ -11,7 +11,8 @@
 
 namespace flowawr {
 
-// On one random input, relative to the norm of the velocity with the adapters beside the base, in the base's type.
+// On one random input, relative to the norm of the velocity with the adapters bound as for training, in the base's
+// type: beside it, but in f32 folded into it, where merging therefore changes nothing.
 struct VelocityDrift {
   double by_merging = 0;   // what merging them changes
   double by_adapters = 0;  // what the adapters change, to compare
@@ -26,13 +27,16 @@ struct MergeReport {
   std::optional<VelocityDrift> velocity;  // absent for adapters of other layers than Transformer::Bind() takes
 };
 
+// AlreadyExists when there is anything in `folder`, FailedPrecondition when it is none. For a check before long work.
+absl::Status CheckMergeFolder(const std::string& folder);
+
 // Writes `folder`, made if absent, as diffusers' SD3Transformer2DModel.from_pretrained() reads it: config.json as it is
 // in `base_folder`, and the weights in the types that they have there, W + sum of scale * alpha / rank * B A computed
 // in f32 and rounded once. Above `max_shard_bytes` they are split, with an index. One tensor at a time is in memory;
 // only the comparison of velocities loads the model whole, first the base, then the merged one.
 //
-// AlreadyExists when `folder` holds a model. InvalidArgument lists the modules that the base lacks or has in other
-// sizes.
+// Errors of CheckMergeFolder(). InvalidArgument lists the modules that the base lacks or has in other sizes, or names a
+// weight that would not be finite in its type.
 absl::StatusOr<MergeReport> WriteMergedTransformer(const std::string& base_folder,
                                                    const std::vector<WeightedLora>& adapters, const std::string& folder,
                                                    int64_t max_shard_bytes = 5'000'000'000);

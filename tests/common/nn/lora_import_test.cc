@@ -12,6 +12,8 @@
 
 #include "common/base/file.h"
 #include "common/nn/lora_adapter.h"
+#include "common/nn/lora_config.h"
+#include "common/nn/name_pattern.h"
 #include "common/tensor/safetensors.h"
 #include "tests/testing/temp_folder.h"
 
@@ -205,6 +207,22 @@ TEST(ReadLoraTest, AsksWhichOfSeveralFiles) {
     ASSERT_TRUE(WriteSafetensors(folder / name, Pair("b.to_q")).ok());
   EXPECT_THAT(ReadLora(folder.path()).status().message(),
               AllOf(HasSubstr("several .safetensors files; name one"), HasSubstr("a.safetensors, ")));
+}
+
+TEST(NamePattern, TakesNoLongerForPatternsThatHangOtherEngines) {
+  const std::string name(5000, 'a');
+  for (const char* text : {"((a+)+)+b", "(a|a)*b", "(a*)*(a*)*b"}) {
+    const auto pattern = NamePattern::Parse(text);
+    ASSERT_TRUE(pattern.ok()) << pattern.status();
+    EXPECT_FALSE(pattern->MatchesWhole(name)) << text;
+    EXPECT_TRUE(pattern->MatchesEnd("x." + name + "b")) << text;
+  }
+}
+
+TEST(PeftLoraConfig, TakesATargetPatternThatOnlyPythonReads) {
+  const auto config = PeftLoraConfig::Parse({{"r", 4}, {"lora_alpha", 4}, {"target_modules", "(?<=x)to_q"}}, "c");
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_TRUE(config->IsTarget("a.to_q"));
 }
 
 }  // namespace

@@ -99,6 +99,24 @@ TEST_F(MergedTransformerTest, RefusesAnotherModelsAdapterAndAFolderInUse) {
   EXPECT_FALSE(std::filesystem::exists(folder_ / "out"));
   EXPECT_EQ(WriteMergedTransformer(Root() + "/f32", {{&first_}}, Root() + "/bf16").status().code(),
             absl::StatusCode::kAlreadyExists);
+
+  // The folder of a whole pipeline, or what a merge that was stopped left.
+  folder_.Write("in_use", "");
+  EXPECT_EQ(WriteMergedTransformer(Root() + "/f32", {{&first_}}, folder_.path()).status().code(),
+            absl::StatusCode::kAlreadyExists);
+  EXPECT_EQ(WriteMergedTransformer(Root() + "/f32", {{&first_}}, folder_ / "in_use").status().code(),
+            absl::StatusCode::kFailedPrecondition);
+}
+
+TEST_F(MergedTransformerTest, RefusesToWriteWeightsThatAreNotFinite) {
+  ImportedLora large{.source = "large",
+                     .modules = {{"proj_out", at::full({1, 48}, 1e20F), at::full({16, 1}, 1e20F), 1}}};
+  const absl::Status status = WriteMergedTransformer(Root() + "/f32", {{&large}}, folder_ / "out").status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(status.message(), HasSubstr("tensor \"proj_out.weight\" would not be finite"));
+  EXPECT_TRUE(std::filesystem::is_empty(folder_ / "out"));
+  EXPECT_THAT(WriteMergedTransformer(Root() + "/f32", {{&first_, 1e300}}, folder_ / "out").status().message(),
+              HasSubstr("its scale must be a finite number"));
 }
 
 }  // namespace
