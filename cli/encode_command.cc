@@ -36,7 +36,8 @@ constexpr char kFooter[] = R"(Examples:
   flowawr encode --model stable-diffusion-3.5-medium --dtype bfloat16 --prompts prompts.txt --cache embeds
   flowawr run configs/sd35-medium-ocr.yaml --set model.embeds_cache=embeds
 
-With CONFIG, all its training and held-out prompts are encoded as its actors would, into its model.embeds_cache. An
+With CONFIG, all its training and held-out prompts are encoded as its actors would, into its model.embeds_cache, and
+the empty prompt, which `flowawr sample --guidance` leads away from. An
 actor that finds every prompt in the cache never loads a text encoder, which is most of its memory: T5-XXL alone is
 9.5 GB in bfloat16. What is in the cache already is skipped; damaged entries are replaced. Ctrl-C keeps what is done.
 
@@ -63,6 +64,8 @@ struct Plan {
 absl::StatusOr<Plan> MakePlan(const Arguments& arguments) {
   Plan plan;
   std::vector<std::string> files = arguments.prompts_files;
+  if (arguments.config.empty() && !arguments.overrides.empty())
+    return absl::InvalidArgumentError("--set changes a configuration: name one");
   if (!arguments.config.empty()) {
     FLOWAWR_ASSIGN_OR_RETURN(const v1::RunConfig config, LoadRunConfig(arguments.config, arguments.overrides));
     plan.model = config.model().path();
@@ -87,6 +90,7 @@ absl::StatusOr<Plan> MakePlan(const Arguments& arguments) {
     for (const v1::Prompt& prompt : prompts)
       if (seen.insert(prompt.text()).second) plan.prompts.push_back(prompt.text());
   }
+  plan.prompts.emplace_back();  // what guidance leads away from unless told otherwise
   return plan;
 }
 
@@ -94,9 +98,9 @@ absl::StatusOr<Plan> MakePlan(const Arguments& arguments) {
 std::vector<std::string> Missing(const PromptCache& cache, const std::vector<std::string>& prompts) {
   std::vector<std::string> missing;
   for (const std::string& prompt : prompts) {
-    const absl::Status status = cache.Check(prompt);
+    const absl::Status status = cache.Get(prompt).status();
     if (status.ok()) continue;
-    if (!absl::IsNotFound(status)) std::fprintf(stderr, "%s; computed anew\n", std::string(status.message()).c_str());
+    if (absl::IsDataLoss(status)) std::fprintf(stderr, "%s; computed anew\n", std::string(status.message()).c_str());
     missing.push_back(prompt);
   }
   return missing;
@@ -143,6 +147,7 @@ absl::Status Encode(const Arguments& arguments) {
   FLOWAWR_ASSIGN_OR_RETURN(
       const std::unique_ptr<PromptCache> cache,
       PromptCache::Open(plan.cache, plan.model, plan.options.dtype, plan.options.max_sequence_length));
+  FLOWAWR_RETURN_IF_ERROR(Annotate(cache->Prepare(), "the cache"));
   const std::vector<std::string> missing = Missing(*cache, plan.prompts);
   const Interrupt interrupt;
   EncodeProgress progress;

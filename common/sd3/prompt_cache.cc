@@ -174,11 +174,17 @@ std::string PromptCache::PathOf(const std::string& prompt) const {
 
 namespace {
 
+std::string DigestOf(const at::Tensor& embeds, const at::Tensor& pooled) {
+  std::string bytes;
+  for (const at::Tensor& tensor : {embeds.contiguous(), pooled.contiguous()})
+    bytes.append(static_cast<const char*>(tensor.const_data_ptr()), tensor.nbytes());
+  return HexSha256(bytes);
+}
+
 // The entry's tensors, if they are what is expected.
 absl::StatusOr<PromptEmbeds> Entry(const absl::StatusOr<SafetensorsFile>& file, const std::string& path,
                                    const std::string& prompt, at::ScalarType dtype, int64_t least_tokens, int64_t width,
                                    int64_t pooled_width) {
-  if (absl::IsNotFound(file.status())) return absl::NotFoundError(path);
   const auto damaged = [&](absl::string_view what) {
     return absl::DataLossError(absl::StrCat("prompt embeddings ", path, ": ", what));
   };
@@ -193,6 +199,9 @@ absl::StatusOr<PromptEmbeds> Entry(const absl::StatusOr<SafetensorsFile>& file, 
   if (!checked.ok()) return damaged(checked.status().message());
   const auto pooled = file->Get("pooled", dtype, {pooled_width});
   if (!pooled.ok()) return damaged(pooled.status().message());
+  const auto digest = file->metadata().find("sha256");
+  if (digest == file->metadata().end() || digest->second != DigestOf(*checked, *pooled))
+    return damaged("are not those that were written");
   return PromptEmbeds{checked->unsqueeze(0), pooled->unsqueeze(0)};
 }
 
@@ -201,36 +210,28 @@ absl::StatusOr<PromptEmbeds> Entry(const absl::StatusOr<SafetensorsFile>& file, 
 absl::StatusOr<PromptEmbeds> PromptCache::Get(const std::string& prompt) const {
   const at::NoGradGuard no_grad;
   const std::string path = PathOf(prompt);
-  absl::StatusOr<SafetensorsFile> file = absl::InternalError("not read");
   // Read, not mapped: a file that vanishes from a shared file system must not kill the process.
-  if (absl::StatusOr<std::string> bytes = ReadFile(path); bytes.ok()) {
-    file = SafetensorsFile::Parse(*std::move(bytes), path);
-  } else {
-    file = bytes.status();
-  }
-  FLOWAWR_ASSIGN_OR_RETURN(PromptEmbeds embeds,
-                           Entry(file, path, prompt, dtype_, max_sequence_length_ + 1, width_, pooled_width_));
-  for (const at::Tensor& tensor : {embeds.prompt_embeds, embeds.pooled})
-    if (!at::isfinite(tensor).all().item<bool>())
-      return absl::DataLossError(absl::StrCat("prompt embeddings ", path, ": not finite"));
-  return embeds;
+  FLOWAWR_ASSIGN_OR_RETURN(std::string bytes, ReadFile(path));
+  return Entry(SafetensorsFile::Parse(std::move(bytes), path), path, prompt, dtype_, max_sequence_length_ + 1, width_,
+               pooled_width_);
 }
 
-absl::Status PromptCache::Check(const std::string& prompt) const {
-  const std::string path = PathOf(prompt);
-  return Entry(SafetensorsFile::Open(path), path, prompt, dtype_, max_sequence_length_ + 1, width_, pooled_width_)
-      .status();
+absl::Status PromptCache::Prepare() const {
+  FLOWAWR_RETURN_IF_ERROR(MakeDirectories(folder_));
+  const std::string description = absl::StrCat(folder_, "/", kDescriptionFile);
+  if (std::error_code error; fs::exists(description, error)) return absl::OkStatus();
+  return WriteFileAtomically(description, description_);
 }
 
 absl::Status PromptCache::Put(const std::string& prompt, const PromptEmbeds& embeds) {
   const at::NoGradGuard no_grad;
-  FLOWAWR_RETURN_IF_ERROR(MakeDirectories(folder_));
-  const std::string description = absl::StrCat(folder_, "/", kDescriptionFile);
-  if (std::error_code error; !fs::exists(description, error))
-    FLOWAWR_RETURN_IF_ERROR(WriteFileAtomically(description, description_));
-  return WriteSafetensors(PathOf(prompt),
-                          {{"prompt_embeds", embeds.prompt_embeds.squeeze(0)}, {"pooled", embeds.pooled.squeeze(0)}},
-                          {{"prompt", prompt}});
+  FLOWAWR_RETURN_IF_ERROR(Prepare());
+  const at::Tensor tokens = embeds.prompt_embeds.squeeze(0), pooled = embeds.pooled.squeeze(0);
+  if (!at::isfinite(tokens).all().item<bool>() || !at::isfinite(pooled).all().item<bool>())
+    return absl::InvalidArgumentError(absl::StrCat("the text encoders give \"", prompt, "\" embeddings that are not ",
+                                                   "finite: their weights are damaged, or need float32"));
+  return WriteSafetensors(PathOf(prompt), {{"prompt_embeds", tokens}, {"pooled", pooled}},
+                          {{"prompt", prompt}, {"sha256", DigestOf(tokens, pooled)}});
 }
 
 PromptCache::Usage PromptCache::usage() const {

@@ -1,7 +1,9 @@
 // Prompt embeddings on disk, so that a text encoder meets a prompt once and not once in every process.
 //
 //   DIR/ENCODERS/encoders.json     what the text encoders and tokenizers were that made the entries, part by part
-//   DIR/ENCODERS/KEY.safetensors   prompt_embeds [T, joint_attention_dim] and pooled [pooled_projection_dim]
+//   DIR/ENCODERS/KEY.safetensors   prompt_embeds [T, joint_attention_dim] and pooled [pooled_projection_dim]; as
+//   metadata
+//                                  the prompt, and the SHA-256 of both tensors' bytes
 //
 // KEY is the SHA-256 of everything that fixes an entry: the encoders, dtype, max_sequence_length and the prompt's
 // bytes. ENCODERS is that of the parts: all files of each tokenizer; each encoder's configuration; and of its weights,
@@ -32,19 +34,20 @@ namespace flowawr {
 // Thread-safe.
 class PromptCache {
  public:
-  // Of `model_folder`'s text encoders, whose weights are not loaded. Nothing is made on disk before the first Put().
+  // Of `model_folder`'s text encoders, whose weights are not loaded. Nothing is made on disk before Prepare() or Put().
   // FailedPrecondition when the folder lacks parts and no entries, or those of several, in `dir` agree with the rest.
   static absl::StatusOr<std::unique_ptr<PromptCache>> Open(const std::string& dir, const std::string& model_folder,
                                                            at::ScalarType dtype, int max_sequence_length);
 
   // [1, T, D] and [1, P], in memory. NotFound when the prompt has no entry, DataLoss, naming the file, when it has one
-  // that is cut short, of another shape or type, of another prompt, or not finite.
+  // that is cut short, changed in any byte, of another shape or type, or of another prompt; errors of reading as they
+  // are.
   absl::StatusOr<PromptEmbeds> Get(const std::string& prompt) const;
 
-  // As Get(), but looks at nothing but the file's header and length.
-  absl::Status Check(const std::string& prompt) const;
+  // Makes the folder and what it needs beside entries: tells before long work whether it can be written.
+  absl::Status Prepare() const;
 
-  // Takes [1, T, D] and [1, P], and replaces what is there.
+  // Takes [1, T, D] and [1, P], and replaces what is there. InvalidArgument for values that are not finite.
   absl::Status Put(const std::string& prompt, const PromptEmbeds& embeds);
 
   // What all entries of these encoders take.

@@ -31,6 +31,7 @@ absl::StatusOr<PromptEmbeds> PromptEmbedder::Embed(const std::string& prompt) {
   FLOWAWR_ASSIGN_OR_RETURN(PromptEmbeds embeds, encoders_->EncodePrompts({prompt}));
   if (!writes_) return embeds;
   if (const absl::Status put = cache_->Put(prompt, embeds); !put.ok()) {
+    if (absl::IsInvalidArgument(put)) return put;  // no embeddings to work with
     writes_ = false;
     spdlog::warn("prompt embeddings are not cached from here on: {}", put.ToString());
   }

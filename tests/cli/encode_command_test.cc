@@ -39,8 +39,8 @@ TEST(EncodeCommand, WritesWhatAnActorWouldComputeAndSkipsWhatIsThere) {
       absl::StrCat("--model ", Model(), " --max-sequence-length 12 --cache ", folder / "cache", " --prompts ", prompts);
   const Outcome first = Encode(folder, arguments);
   ASSERT_EQ(first.exit_code, 0) << first.output;
-  EXPECT_THAT(first.output, HasSubstr("2 of 2 prompts encoded, 0 were there"));
-  EXPECT_THAT(first.output, HasSubstr("now holds 2 entries"));
+  EXPECT_THAT(first.output, HasSubstr("3 of 3 prompts encoded, 0 were there"));
+  EXPECT_THAT(first.output, HasSubstr("now holds 3 entries"));
 
   const auto cache = PromptCache::Open(folder / "cache", Model(), at::kFloat, 12).value();
   const auto encoders = TextEncoders::Load(Model(), {.max_sequence_length = 12}).value();
@@ -52,12 +52,17 @@ TEST(EncodeCommand, WritesWhatAnActorWouldComputeAndSkipsWhatIsThere) {
     EXPECT_TRUE(cached->pooled.equal(expected.pooled));
   }
 
+  EXPECT_TRUE(cache->Get("").ok());  // for guidance
   std::filesystem::resize_file(cache->PathOf("a dog"), 100);
+  std::string changed = ReadFile(cache->PathOf("a cat")).value();
+  changed.back() = static_cast<char>(changed.back() ^ 1);
+  ASSERT_TRUE(WriteFileAtomically(cache->PathOf("a cat"), changed).ok());
   const Outcome again = Encode(folder, arguments);
   EXPECT_EQ(again.exit_code, 0);
-  EXPECT_THAT(again.output, HasSubstr("1 of 1 prompts encoded, 1 were there"));
+  EXPECT_THAT(again.output, HasSubstr("2 of 2 prompts encoded, 1 were there"));
   EXPECT_THAT(again.output, HasSubstr("computed anew"));
   EXPECT_TRUE(cache->Get("a dog").ok());
+  EXPECT_TRUE(cache->Get("a cat").ok());
 }
 
 TEST(EncodeCommand, TakesAllPromptsOfAConfiguration) {
@@ -68,7 +73,7 @@ TEST(EncodeCommand, TakesAllPromptsOfAConfiguration) {
                                   " --set prompts.train=", train, " --set prompts.heldout=", heldout,
                                   " --set model.embeds_cache=", folder / "cache"));
   ASSERT_EQ(outcome.exit_code, 0) << outcome.output;
-  EXPECT_THAT(outcome.output, HasSubstr("2 of 2 prompts encoded"));
+  EXPECT_THAT(outcome.output, HasSubstr("3 of 3 prompts encoded"));
   const auto cache = PromptCache::Open(folder / "cache", Model(), at::kFloat, 12).value();
   EXPECT_TRUE(cache->Get("a cat").ok());
   EXPECT_TRUE(cache->Get("a dog").ok());
@@ -85,6 +90,11 @@ TEST(EncodeCommand, SaysWhatIsMissing) {
   EXPECT_THAT(error(""), HasSubstr("--model FOLDER"));
   EXPECT_THAT(error("--model " + Model()), HasSubstr("--prompts FILE"));
   EXPECT_THAT(error(absl::StrCat("--model ", Model(), " --prompts ", prompts)), HasSubstr("--cache DIR"));
+  EXPECT_THAT(error(absl::StrCat("--model ", Model(), " --cache c --set a=b --prompts ", prompts)), HasSubstr("--set"));
+  // A file where the cache is to be: known before any encoder is read.
+  const std::string at_once = error(absl::StrCat("--model ", Model(), " --cache ", prompts, " --prompts ", prompts));
+  EXPECT_THAT(at_once, HasSubstr("Not a directory"));
+  EXPECT_THAT(at_once, Not(HasSubstr("text_encoder")));
   EXPECT_THAT(error(absl::StrCat("--model /nowhere --cache c --prompts ", prompts)), HasSubstr("does not exist"));
 }
 
@@ -93,7 +103,7 @@ int WholeEntries(const std::string& folder, int prompts) {
   const auto cache = PromptCache::Open(folder, Model(), at::kFloat, 12).value();
   int whole = 0;
   for (int i = 0; i < prompts; ++i) {
-    const absl::Status status = cache->Check(absl::StrCat(i));
+    const absl::Status status = cache->Get(absl::StrCat(i)).status();
     EXPECT_TRUE(status.ok() || absl::IsNotFound(status)) << status;
     whole += status.ok();
   }
@@ -118,7 +128,7 @@ TEST(EncodeCommand, KeepsWhatIsDoneOnCtrlCAndGoesOnFromThere) {
                                               "12",     "--cache",   cache,   "--prompts",
                                               prompts,  "--threads", "1"};
   Command command(folder, arguments);
-  ASSERT_TRUE(command.ReadUntil("text_encoder: 1 of 3000 prompts")) << command.output();
+  ASSERT_TRUE(command.ReadUntil("text_encoder: 1 of 3001 prompts")) << command.output();
   while (!HasEntry(cache)) std::this_thread::yield();
   command.Signal(SIGINT);
   EXPECT_EQ(command.AwaitEnd(), "exit status 130");
@@ -129,7 +139,7 @@ TEST(EncodeCommand, KeepsWhatIsDoneOnCtrlCAndGoesOnFromThere) {
 
   Command again(folder, arguments);
   EXPECT_EQ(again.AwaitEnd(), "");
-  EXPECT_THAT(again.output(), HasSubstr(absl::StrCat(kCount - whole, " prompts encoded, ", whole, " were there")));
+  EXPECT_THAT(again.output(), HasSubstr(absl::StrCat(kCount + 1 - whole, " prompts encoded, ", whole, " were there")));
   EXPECT_EQ(WholeEntries(cache, kCount), kCount);
 }
 
@@ -142,7 +152,7 @@ TEST(EncodeCommand, LosesNothingWhenTheDiskTakesNoMore) {
   const std::string limits = "trap '' XFSZ; ulimit -f 1; ";
   const Outcome full = Encode(folder, arguments, limits);
   EXPECT_NE(full.exit_code, 0);
-  EXPECT_THAT(full.output, HasSubstr("0 of 3 prompts encoded"));
+  EXPECT_THAT(full.output, HasSubstr("free some room"));
   EXPECT_THAT(full.output, HasSubstr(cache));
   EXPECT_EQ(WholeEntries(cache, 3), 0);
   EXPECT_EQ(Encode(folder, arguments).exit_code, 0);
@@ -162,7 +172,7 @@ TEST(EncodeCommand, SharesACacheWithOthersThatFillIt) {
   }
   for (const auto& command : commands) EXPECT_EQ(command->AwaitEnd(), "") << command->output();
   EXPECT_EQ(WholeEntries(cache, kCount), kCount);
-  EXPECT_EQ(PromptCache::Open(cache, Model(), at::kFloat, 12).value()->usage().entries, kCount);
+  EXPECT_EQ(PromptCache::Open(cache, Model(), at::kFloat, 12).value()->usage().entries, kCount + 1);
 }
 
 TEST(EncodeCommand, WarnsOfPromptsThatAreTooLong) {
