@@ -210,7 +210,8 @@ def table(summaries):
 def plot(summaries):
     """Bars of how many times faster the service is, as SVG."""
     bars = [(s["title"], s["ratio_median_s"]) for s in summaries]
-    top, line, left, width = 34, 24, 330, 420
+    top, line, width = 34, 24, 420
+    left = 16 + 7 * max(len(title) for title, _ in bars)
     scale = width / max(math.ceil(max(2, *(ratio for _, ratio in bars))), 1)
     height = top + line * len(bars) + 12
     parts = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{left + width + 60}" height="{height}" '
