@@ -21,6 +21,7 @@
 #include "common/rpc/retry.h"
 #include "common/rpc/tls_check.h"
 #include "common/scoring/scoring_client.h"
+#include "common/sd3/compute_dtype.h"
 #include "common/sd3/pipeline.h"
 #include "common/sd3/prompt_embedder.h"
 #include "common/telemetry/read_progress.h"
@@ -29,7 +30,7 @@ namespace flowawr {
 namespace {
 
 constexpr absl::Duration kLongPoll = absl::Seconds(10);
-constexpr int64_t kWideModel = 1024;                            // whose activations are megabytes
+constexpr int64_t kWideModel = 1024;  // whose activations are megabytes
 constexpr absl::Duration kRoomCheck = absl::Milliseconds(500);  // how soon a stop is noticed while the pipeline is full
 // Attempts are bounded by time, not by number. Short, because a channel that cannot connect has pauses of its own.
 constexpr RetryPolicy kReconnect = {
@@ -56,21 +57,17 @@ struct Model {
 };
 
 absl::StatusOr<Model> LoadModel(const v1::ModelConfig& config) {
-  const at::ScalarType dtype = config.dtype() == v1::BFLOAT16 ? at::kBFloat16 : at::kFloat;
+  const Pipeline::Options options{.dtype = ScalarTypeOf(config.dtype()),
+                                  .max_sequence_length = config.max_sequence_length(),
+                                  .progress = LogReading()};
   try {
     Model model;
     if (const std::string& cache = config.embeds_cache(); !cache.empty()) {
-      FLOWAWR_ASSIGN_OR_RETURN(
-          model.embedder,
-          PromptEmbedder::Create(
-              config.path(),
-              {.dtype = dtype, .max_sequence_length = config.max_sequence_length(), .progress = LogReading()}, cache));
+      FLOWAWR_ASSIGN_OR_RETURN(model.embedder, PromptEmbedder::Create(config.path(), options, cache));
+      FLOWAWR_ASSIGN_OR_RETURN(model.pipeline, Pipeline::LoadImageSide(config.path(), options));
+    } else {
+      FLOWAWR_ASSIGN_OR_RETURN(model.pipeline, Pipeline::Load(config.path(), options));
     }
-    FLOWAWR_ASSIGN_OR_RETURN(model.pipeline,
-                             Pipeline::Load(config.path(), {.dtype = dtype,
-                                                            .max_sequence_length = config.max_sequence_length(),
-                                                            .progress = LogReading(),
-                                                            .has_text_encoders = model.embedder == nullptr}));
     return model;
   } catch (const c10::Error& error) {
     return absl::InternalError(error.what_without_backtrace());

@@ -6,9 +6,10 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/file.h"
 #include "common/base/status.h"
+#include "common/sd3/component_loader.h"
+#include "common/sd3/compute_dtype.h"
 #include "common/sd3/transformer_memory.h"
 #include "common/sd3/vae_memory.h"
-#include "common/tensor/strict_json.h"
 
 namespace flowawr {
 namespace {
@@ -28,7 +29,7 @@ LoraTargets TargetsOf(const v1::LoraConfig& lora) {
   return {lora.rank(), {lora.target_modules().begin(), lora.target_modules().end()}};
 }
 
-int64_t BytesOf(v1::ComputeDType dtype) { return dtype == v1::BFLOAT16 ? 2 : 4; }
+int64_t BytesOf(v1::ComputeDType dtype) { return static_cast<int64_t>(c10::elementSize(ScalarTypeOf(dtype))); }
 
 // Tokens of CLIP, whose tokenizers are as long as its positions, and of T5.
 int64_t TextTokens(const v1::RunConfig& config, const ModelSizes& model) {
@@ -131,9 +132,8 @@ absl::StatusOr<ModelSizes> ReadModelSizes(const std::string& folder, bool has_te
   for (const char* encoder : {"/text_encoder", "/text_encoder_2"}) {
     FLOWAWR_ASSIGN_OR_RETURN(model.clip.emplace_back(), ReadComponent(folder + encoder, ParseClipTextConfig));
   }
-  const absl::StatusOr<nlohmann::json> index = ReadStrictJson(folder + "/model_index.json");
-  if (index.ok() && index->value("text_encoder_3", nlohmann::json()) == nlohmann::json({nullptr, nullptr}))
-    return model;
+  const absl::StatusOr<ComponentLoader> index = ComponentLoader::Open(folder, /*progress=*/nullptr);
+  if (index.ok() && !index->Has("text_encoder_3")) return model;
   absl::StatusOr<T5Config> t5 = ReadComponent(folder + "/text_encoder_3", ParseT5Config);
   if (t5.ok()) {
     model.t5 = *std::move(t5);

@@ -148,9 +148,10 @@ std::string Advice(const Answer& answer) {
 
 std::string Text(const Answer& answer) {
   const v1::RunConfig& config = answer.config;
+  const char* dtype = config.model().dtype() == v1::BFLOAT16 ? "bfloat16" : "float32";
   std::string text = absl::StrFormat(
       "%s, %s, %d x %d pixels; micro-batch %d, %s, %d of %d blocks checkpointed\n\n", answer.model.name,
-      config.model().dtype() == v1::BFLOAT16 ? "bfloat16" : "float32", config.model().height(), config.model().width(),
+      dtype, config.model().height(), config.model().width(),
       config.train().micro_batch(), Count(answer.budget.learner_threads, "thread"),
       std::min<int64_t>(config.train().checkpointed_blocks(), answer.model.transformer.num_layers),
       answer.model.transformer.num_layers);
@@ -159,12 +160,10 @@ std::string Text(const Answer& answer) {
   absl::StrAppendFormat(&text, "This machine, learner and %s: %s of %s\n", Count(answer.actors, "actor"),
                         FormatMemory(answer.plan.Machine(answer.actors)), FormatMemory(answer.memory));
   if (answer.actors > 0) {
-    const bool is_bfloat16 = config.model().dtype() == v1::BFLOAT16;
     absl::StrAppendFormat(&text,
                           "  At most: if the model's files are in %s, processes map them and share the pages, most of "
                           "%s for each actor.\n",
-                          is_bfloat16 ? "bfloat16" : "float32",
-                          FormatMemory(TransformerValues(answer.model.transformer) * (is_bfloat16 ? 2 : 4)));
+                          dtype, FormatMemory(answer.plan.weights));
   }
   absl::StrAppend(&text, "\n");
 

@@ -5,6 +5,7 @@
 #include <system_error>
 
 #include "absl/strings/str_cat.h"
+#include "common/base/checkpoint_names.h"
 #include "common/base/file.h"
 #include "common/base/status.h"
 #include "common/config/prompts.h"
@@ -80,9 +81,8 @@ absl::StatusOr<RunPlan> PlanRun(const RunRequest& request) {
   FLOWAWR_ASSIGN_OR_RETURN(plan.continues, CheckRunFolder(plan.run_dir(), request.resume));
   FLOWAWR_RETURN_IF_ERROR(Annotate(CheckModelFolder(plan.config.model().path()), "model.path"));
   FLOWAWR_RETURN_IF_ERROR(CheckPrompts(plan.config.prompts()));
-  std::error_code ignored;
-  if (!fs::exists(plan.run_dir() + "/checkpoints/latest", ignored))
-    FLOWAWR_RETURN_IF_ERROR(CheckInitialAdapter(plan.config.lora()));
+  FLOWAWR_ASSIGN_OR_RETURN(const std::vector<std::string> checkpoints, CheckpointNames(plan.run_dir() + "/checkpoints"));
+  if (checkpoints.empty()) FLOWAWR_RETURN_IF_ERROR(CheckInitialAdapter(plan.config.lora()));
   FLOWAWR_RETURN_IF_ERROR(CheckPrograms(plan.binaries));
 
   plan.budget = BudgetThreads(request.cores, plan.config);

@@ -2,7 +2,6 @@
 
 #include <nlohmann/json.hpp>
 
-#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "common/base/file.h"
 #include "common/base/sha256.h"
@@ -27,7 +26,7 @@ Json Evaluation(const EvaluationRecord* record) {
 
 Json FileDigest(const std::string& path) {
   const absl::StatusOr<std::string> bytes = ReadFile(path);
-  return bytes.ok() ? Json(absl::BytesToHexString(Sha256(*bytes))) : Json();
+  return bytes.ok() ? Json(HexSha256(*bytes)) : Json();
 }
 
 }  // namespace

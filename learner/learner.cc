@@ -21,6 +21,7 @@
 #include "common/process/start_metrics.h"
 #include "common/rpc/endpoint_file.h"
 #include "common/rpc/server.h"
+#include "common/sd3/compute_dtype.h"
 #include "common/sd3/latent_shape.h"
 #include "common/sd3/model_folder.h"
 #include "common/sd3/scheduler.h"
@@ -140,7 +141,7 @@ absl::Status RunLearner(const LearnerOptions& options, const std::function<bool(
   FLOWAWR_RETURN_IF_ERROR(CheckModelFolder(model));
   FLOWAWR_ASSIGN_OR_RETURN(const GroupShape shape, ShapeOf(config.model()));
   FLOWAWR_ASSIGN_OR_RETURN(const SchedulerConfig scheduler, SchedulerConfig::Load(model + "/scheduler"));
-  const at::ScalarType dtype = config.model().dtype() == v1::BFLOAT16 ? at::kBFloat16 : at::kFloat;
+  const at::ScalarType dtype = ScalarTypeOf(config.model().dtype());
   FLOWAWR_ASSIGN_OR_RETURN(
       const auto transformer,
       Transformer::Load(model + "/transformer", dtype,

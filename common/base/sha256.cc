@@ -3,6 +3,8 @@
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 
+#include "absl/strings/escaping.h"
+
 namespace flowawr {
 
 void Sha256Hasher::Free::operator()(evp_md_ctx_st* context) const { EVP_MD_CTX_free(context); }
@@ -22,6 +24,8 @@ std::string Sha256(absl::string_view bytes) {
   hasher.Update(bytes);
   return hasher.Finish();
 }
+
+std::string HexSha256(absl::string_view bytes) { return absl::BytesToHexString(Sha256(bytes)); }
 
 bool EqualInConstantTime(absl::string_view a, absl::string_view b) {
   return a.size() == b.size() && CRYPTO_memcmp(a.data(), b.data(), a.size()) == 0;

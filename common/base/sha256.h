@@ -13,6 +13,9 @@ namespace flowawr {
 // 32 raw bytes; absl::BytesToHexString() makes them readable.
 std::string Sha256(absl::string_view bytes);
 
+// 64 digits of the same.
+std::string HexSha256(absl::string_view bytes);
+
 // The same for bytes that come in pieces. Not thread-safe; movable.
 class Sha256Hasher {
  public:

@@ -2,7 +2,6 @@
 
 #include <set>
 
-#include "absl/strings/escaping.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
@@ -18,7 +17,7 @@ constexpr size_t kMostListBytes = size_t{1} << 20;
 constexpr size_t kMostFileBytes = size_t{1} << 36;
 
 std::string Line(absl::string_view name, absl::string_view bytes) {
-  return absl::StrCat(absl::BytesToHexString(Sha256(bytes)), "  ", name);
+  return absl::StrCat(HexSha256(bytes), "  ", name);
 }
 
 }  // namespace

@@ -5,11 +5,6 @@
 namespace flowawr::kernels {
 namespace {
 
-FLOWAWR_ALWAYS_INLINE float Load(const float* from) { return *from; }
-FLOWAWR_ALWAYS_INLINE float Load(const Bf16* from) { return FloatOf(*from); }
-FLOWAWR_ALWAYS_INLINE void Store(float value, float* to) { *to = value; }
-FLOWAWR_ALWAYS_INLINE void Store(float value, Bf16* to) { *to = Bf16Of(value); }
-
 template <typename T>
 FLOWAWR_ALWAYS_INLINE void GroupMomentsOf(int64_t pixels, int64_t channels, int64_t groups, const T* x, float* scratch,
                                           Moments* moments) {

@@ -20,6 +20,11 @@
 
 namespace flowawr::kernels {
 
+FLOWAWR_ALWAYS_INLINE float Load(const float* from) { return *from; }
+FLOWAWR_ALWAYS_INLINE float Load(const Bf16* from) { return FloatOf(*from); }
+FLOWAWR_ALWAYS_INLINE void Store(float value, float* to) { *to = value; }
+FLOWAWR_ALWAYS_INLINE void Store(float value, Bf16* to) { *to = Bf16Of(value); }
+
 // Sixteen floats: one AVX-512 register, or as many smaller ones as the instruction set needs.
 inline constexpr int64_t kLanes = 16;
 typedef float Lanes __attribute__((vector_size(kLanes * sizeof(float))));

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <iterator>
 #include <system_error>
 
 #include "absl/strings/str_cat.h"
@@ -13,8 +14,26 @@
 namespace flowawr {
 namespace {
 
-constexpr const char* kComponents[] = {"transformer",    "vae",       "scheduler",   "text_encoder", "text_encoder_2",
-                                       "text_encoder_3", "tokenizer", "tokenizer_2", "tokenizer_3"};
+struct Component {
+  absl::string_view name;
+  absl::string_view class_name;  // a tokenizer's may have "Fast" behind it
+};
+
+constexpr Component kComponents[] = {{"transformer", "SD3Transformer2DModel"},
+                                     {"vae", "AutoencoderKL"},
+                                     {"scheduler", "FlowMatchEulerDiscreteScheduler"},
+                                     {"text_encoder", "CLIPTextModelWithProjection"},
+                                     {"text_encoder_2", "CLIPTextModelWithProjection"},
+                                     {"text_encoder_3", "T5EncoderModel"},
+                                     {"tokenizer", "CLIPTokenizer"},
+                                     {"tokenizer_2", "CLIPTokenizer"},
+                                     {"tokenizer_3", "T5Tokenizer"}};
+
+absl::string_view ClassOf(absl::string_view component) {
+  const auto* found = std::find_if(std::begin(kComponents), std::end(kComponents),
+                                   [&](const Component& known) { return known.name == component; });
+  return found == std::end(kComponents) ? absl::string_view() : found->class_name;
+}
 
 }  // namespace
 
@@ -24,12 +43,12 @@ absl::StatusOr<ComponentLoader> ComponentLoader::Open(const std::string& folder,
   if (!index.is_object() || index.value("_class_name", nlohmann::json()) != "StableDiffusion3Pipeline")
     return absl::InvalidArgumentError(
         absl::StrCat(folder, "/model_index.json: _class_name must be StableDiffusion3Pipeline"));
-  for (const char* component : kComponents) {
-    const auto found = index.find(component);
+  for (const Component& component : kComponents) {
+    const auto found = index.find(std::string(component.name));
     if (found == index.end()) continue;
     if (!found->is_array() || found->size() != 2 || !((*found)[1].is_string() || (*found)[1].is_null()))
       return absl::InvalidArgumentError(
-          absl::StrCat(folder, "/model_index.json: ", component, " is ", found->dump(),
+          absl::StrCat(folder, "/model_index.json: ", component.name, " is ", found->dump(),
                        "; expected [LIBRARY, CLASS], or [null, null] for a component that is not there"));
   }
   return ComponentLoader(folder, std::move(index), std::move(progress));
@@ -40,14 +59,14 @@ bool ComponentLoader::Has(const std::string& component) const {
   return found != index_.end() && (*found)[1].is_string();
 }
 
-bool ComponentLoader::Check(const std::string& component, const std::string& class_name) {
+bool ComponentLoader::Check(const std::string& component) {
   if (!Has(component)) {
     Complain(absl::StrCat("model_index.json: ", component, " is missing"));
     return false;
   }
   const std::string named = index_[component][1].get<std::string>();
-  if (absl::StripSuffix(named, "Fast") != class_name) {
-    Complain(absl::StrCat("model_index.json: ", component, " is a ", named, ", expected ", class_name));
+  if (absl::StripSuffix(named, "Fast") != ClassOf(component)) {
+    Complain(absl::StrCat("model_index.json: ", component, " is a ", named, ", expected ", ClassOf(component)));
     return false;
   }
   const std::string path = absl::StrCat(folder_, "/", component);

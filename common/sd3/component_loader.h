@@ -24,10 +24,10 @@ class ComponentLoader {
   // The component is named with a class that is not null.
   bool Has(const std::string& component) const;
 
-  // Checks the class that model_index.json names and puts what `load(path, progress)` gives into `target`.
+  // Checks that model_index.json names the class which that component of a Stable Diffusion 3 pipeline has, and puts what `load(path, progress)` gives into `target`.
   template <typename Target, typename Load>
-  void Add(const std::string& component, const std::string& class_name, Target& target, Load&& load) {
-    if (!Check(component, class_name)) return;
+  void Add(const std::string& component, Target& target, Load&& load) {
+    if (!Check(component)) return;
     ReadProgress progress;
     if (progress_) progress = [&](int64_t bytes, int64_t total) { progress_(component, bytes, total); };
     auto loaded = load(folder_ + "/" + component, std::move(progress));
@@ -53,7 +53,7 @@ class ComponentLoader {
   ComponentLoader(std::string folder, nlohmann::json index, ComponentProgress progress)
       : folder_(std::move(folder)), index_(std::move(index)), progress_(std::move(progress)) {}
 
-  bool Check(const std::string& component, const std::string& class_name);
+  bool Check(const std::string& component);
 
   std::string folder_;
   nlohmann::json index_;

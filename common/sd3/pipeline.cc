@@ -8,28 +8,32 @@
 
 namespace flowawr {
 
-absl::StatusOr<std::unique_ptr<Pipeline>> Pipeline::Load(const std::string& folder, Options options) {
-  if (options.max_sequence_length < 1 || options.max_sequence_length > 512)
-    return absl::InvalidArgumentError(
-        absl::StrCat("max_sequence_length ", options.max_sequence_length, "; expected 1 to 512"));
+absl::StatusOr<std::unique_ptr<Pipeline>> Pipeline::Load(const std::string& folder, const Options& options) {
+  return LoadParts(folder, options, /*has_text_encoders=*/true);
+}
+
+absl::StatusOr<std::unique_ptr<Pipeline>> Pipeline::LoadImageSide(const std::string& folder, const Options& options) {
+  return LoadParts(folder, options, /*has_text_encoders=*/false);
+}
+
+absl::StatusOr<std::unique_ptr<Pipeline>> Pipeline::LoadParts(const std::string& folder, const Options& options,
+                                                              bool has_text_encoders) {
+  FLOWAWR_RETURN_IF_ERROR(options.Check());
   FLOWAWR_ASSIGN_OR_RETURN(ComponentLoader loader, ComponentLoader::Open(folder, options.progress));
   auto pipeline = std::make_unique<Pipeline>();
-  pipeline->options_ = options;
-  if (options.has_text_encoders) {
-    std::unique_ptr<TextEncoders> text = TextEncoders::LoadSmallFiles(
-        {.dtype = options.dtype, .max_sequence_length = options.max_sequence_length, .progress = options.progress},
-        loader);
+  if (has_text_encoders) {
+    std::unique_ptr<TextEncoders> text = TextEncoders::LoadSmallFiles(options, loader);
     text->LoadWeights(loader);
     pipeline->text_encoders_ = std::move(text);
   }
-  loader.Add("transformer", "SD3Transformer2DModel", pipeline->transformer_,
+  loader.Add("transformer", pipeline->transformer_,
              [&](const std::string& path, ReadProgress progress) {
                return Transformer::Load(path, options.dtype, std::move(progress));
              });
-  loader.Add("vae", "AutoencoderKL", pipeline->vae_, [&](const std::string& path, ReadProgress progress) {
+  loader.Add("vae", pipeline->vae_, [&](const std::string& path, ReadProgress progress) {
     return Vae::Load(path, options.dtype, std::move(progress));
   });
-  loader.Add("scheduler", "FlowMatchEulerDiscreteScheduler", pipeline->scheduler_,
+  loader.Add("scheduler", pipeline->scheduler_,
              [](const std::string& path, const ReadProgress&) { return SchedulerConfig::Load(path); });
   if (pipeline->transformer_ != nullptr && pipeline->vae_ != nullptr) {
     const TransformerConfig& transformer = pipeline->transformer_->config();

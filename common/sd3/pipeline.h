@@ -18,23 +18,20 @@
 #include "common/sd3/text_encoders.h"
 #include "common/sd3/transformer.h"
 #include "common/sd3/vae.h"
-#include "common/telemetry/read_progress.h"
 
 namespace flowawr {
 
 // Frozen, immutable, thread-safe.
 class Pipeline {
  public:
-  struct Options {
-    at::ScalarType dtype = at::kFloat;     // of all weights
-    int max_sequence_length = 128;         // T5 tokens a prompt is padded or cut to, 1 to 512
-    ComponentProgress progress = nullptr;  // told of the weights that are read; may be null
-    bool has_text_encoders = true;  // without them the pipeline encodes no prompts, and their files may be absent
-  };
+  using Options = TextEncoders::Options;
 
   // Reads model_index.json of `folder` and what it names. InvalidArgument lists, one a line, everything that is
   // missing, malformed or does not fit together. Without text_encoder_3 its part of the prompt embeddings is zeros.
-  static absl::StatusOr<std::unique_ptr<Pipeline>> Load(const std::string& folder, Options options);
+  static absl::StatusOr<std::unique_ptr<Pipeline>> Load(const std::string& folder, const Options& options);
+
+  // The same without text encoders, whose files may be absent: encodes no prompts.
+  static absl::StatusOr<std::unique_ptr<Pipeline>> LoadImageSide(const std::string& folder, const Options& options);
 
   // What StableDiffusion3Pipeline.encode_prompt returns for each prompt, in the pipeline's dtype. No gradients.
   // InvalidArgument for an empty list or a prompt that is not UTF-8, with its position; FailedPrecondition without text
@@ -49,7 +46,9 @@ class Pipeline {
   int num_train_timesteps() const { return scheduler_.num_train_timesteps; }
 
  private:
-  Options options_;
+  static absl::StatusOr<std::unique_ptr<Pipeline>> LoadParts(const std::string& folder, const Options& options,
+                                                             bool has_text_encoders);
+
   std::unique_ptr<const TextEncoders> text_encoders_;  // null if not wanted
   std::shared_ptr<const Transformer> transformer_;
   std::shared_ptr<const Vae> vae_;

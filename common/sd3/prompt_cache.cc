@@ -37,8 +37,6 @@ constexpr char kSuffix[] = ".safetensors";
 // By the part's name, a hex SHA-256; empty where the files are not there.
 using Parts = std::map<std::string, std::string>;
 
-std::string HexSha256(absl::string_view bytes) { return absl::BytesToHexString(Sha256(bytes)); }
-
 // Hidden files are not the tokenizer's.
 absl::StatusOr<std::string> HashTokenizer(const std::string& folder) {
   std::error_code error;
@@ -175,10 +173,10 @@ std::string PromptCache::PathOf(const std::string& prompt) const {
 namespace {
 
 std::string DigestOf(const at::Tensor& embeds, const at::Tensor& pooled) {
-  std::string bytes;
+  Sha256Hasher hasher;
   for (const at::Tensor& tensor : {embeds.contiguous(), pooled.contiguous()})
-    bytes.append(static_cast<const char*>(tensor.const_data_ptr()), tensor.nbytes());
-  return HexSha256(bytes);
+    hasher.Update({static_cast<const char*>(tensor.const_data_ptr()), tensor.nbytes()});
+  return absl::BytesToHexString(hasher.Finish());
 }
 
 // The entry's tensors, if they are what is expected.

@@ -14,9 +14,7 @@ namespace {
 
 constexpr const char* kTokenizers[] = {"tokenizer", "tokenizer_2"};
 constexpr const char* kClips[] = {"text_encoder", "text_encoder_2"};
-constexpr char kClipClass[] = "CLIPTextModelWithProjection";
 constexpr char kT5[] = "text_encoder_3";
-constexpr char kT5Class[] = "T5EncoderModel";
 
 // A load function that reads config.json of a component's folder by `parse`.
 template <typename Parse>
@@ -42,16 +40,16 @@ absl::StatusOr<at::Tensor> Tokenize(const Tokenizer& tokenizer, const std::vecto
   return ids;
 }
 
-absl::Status CheckLength(int length) {
-  if (length >= 1 && length <= 512) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat("max_sequence_length ", length, "; expected 1 to 512"));
-}
-
 }  // namespace
+
+absl::Status TextEncoders::Options::Check() const {
+  if (max_sequence_length >= 1 && max_sequence_length <= 512) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat("max_sequence_length ", max_sequence_length, "; expected 1 to 512"));
+}
 
 absl::StatusOr<std::unique_ptr<const TextEncoders>> TextEncoders::Load(const std::string& folder,
                                                                        const Options& options) {
-  FLOWAWR_RETURN_IF_ERROR(CheckLength(options.max_sequence_length));
+  FLOWAWR_RETURN_IF_ERROR(options.Check());
   FLOWAWR_ASSIGN_OR_RETURN(ComponentLoader loader, ComponentLoader::Open(folder, options.progress));
   std::unique_ptr<TextEncoders> encoders = LoadSmallFiles(options, loader);
   encoders->LoadWeights(loader);
@@ -62,15 +60,15 @@ absl::StatusOr<std::unique_ptr<const TextEncoders>> TextEncoders::Load(const std
 std::unique_ptr<TextEncoders> TextEncoders::LoadSmallFiles(const Options& options, ComponentLoader& loader) {
   auto encoders = std::make_unique<TextEncoders>();
   encoders->options_ = options;
-  for (int i = 0; i < 2; ++i) loader.Add(kTokenizers[i], "CLIPTokenizer", encoders->clip_[i].tokenizer, LoadTokenizer);
+  for (int i = 0; i < 2; ++i) loader.Add(kTokenizers[i], encoders->clip_[i].tokenizer, LoadTokenizer);
   for (int i = 0; i < 2; ++i)
-    loader.Add(kClips[i], kClipClass, encoders->clip_[i].config, ConfigBy(ParseClipTextConfig));
+    loader.Add(kClips[i], encoders->clip_[i].config, ConfigBy(ParseClipTextConfig));
   if (loader.Has(kT5)) {
-    loader.Add("tokenizer_3", "T5Tokenizer", encoders->t5_tokenizer_, LoadTokenizer);
-    loader.Add(kT5, kT5Class, encoders->t5_config_, ConfigBy(ParseT5Config));
+    loader.Add("tokenizer_3", encoders->t5_tokenizer_, LoadTokenizer);
+    loader.Add(kT5, encoders->t5_config_, ConfigBy(ParseT5Config));
   }
   std::optional<TransformerConfig> transformer;
-  loader.Add("transformer", "SD3Transformer2DModel", transformer, ConfigBy(ParseTransformerConfig));
+  loader.Add("transformer", transformer, ConfigBy(ParseTransformerConfig));
   if (!loader.Finish().ok()) return encoders;
   encoders->width_ = transformer->joint_attention_dim;
   encoders->CheckFit(*transformer, loader);
@@ -114,14 +112,14 @@ void TextEncoders::LoadWeights(ComponentLoader& loader) {
 
 void TextEncoders::LoadClip(int i, ComponentLoader& loader) {
   if (!clip_[i].config.has_value()) return;  // complained about already
-  loader.Add(kClips[i], kClipClass, clip_[i].encoder, [&](const std::string& path, ReadProgress progress) {
+  loader.Add(kClips[i], clip_[i].encoder, [&](const std::string& path, ReadProgress progress) {
     return ClipTextEncoder::Load(path, options_.dtype, std::move(progress));
   });
 }
 
 void TextEncoders::LoadT5(ComponentLoader& loader) {
   if (!t5_config_.has_value()) return;
-  loader.Add(kT5, kT5Class, t5_encoder_, [&](const std::string& path, ReadProgress progress) {
+  loader.Add(kT5, t5_encoder_, [&](const std::string& path, ReadProgress progress) {
     return T5Encoder::Load(path, options_.dtype, std::move(progress));
   });
 }
@@ -171,7 +169,7 @@ absl::Status TextEncoders::EncodeInTurn(const std::string& folder, const Options
                                         absl::FunctionRef<void(const std::string&)> tell_cut,
                                         absl::FunctionRef<bool(const Step&)> progress,
                                         absl::FunctionRef<absl::Status(size_t prompt, PromptEmbeds)> take) {
-  FLOWAWR_RETURN_IF_ERROR(CheckLength(options.max_sequence_length));
+  FLOWAWR_RETURN_IF_ERROR(options.Check());
   const at::NoGradGuard no_grad;
   FLOWAWR_ASSIGN_OR_RETURN(ComponentLoader loader, ComponentLoader::Open(folder, options.progress));
   const std::unique_ptr<TextEncoders> encoders = LoadSmallFiles(options, loader);

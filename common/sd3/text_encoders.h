@@ -34,6 +34,8 @@ class TextEncoders {
     at::ScalarType dtype = at::kFloat;     // of all weights
     int max_sequence_length = 128;         // T5 tokens a prompt is padded or cut to, 1 to 512
     ComponentProgress progress = nullptr;  // told of the weights that are read; may be null
+
+    absl::Status Check() const;  // InvalidArgument
   };
 
   // Reads the tokenizers and encoders that model_index.json of `folder` names, and of the transformer the configuration

@@ -83,7 +83,7 @@ TEST(TextEncodersTest, LoadsWithoutTheWeightsOfTransformerAndVae) {
 }
 
 TEST(TextEncodersTest, ArePartOfAPipelineOnlyIfTheyAreWanted) {
-  const auto pipeline = Pipeline::Load(kModel, {.has_text_encoders = false});
+  const auto pipeline = Pipeline::LoadImageSide(kModel, {});
   ASSERT_TRUE(pipeline.ok()) << pipeline.status();
   EXPECT_EQ((*pipeline)->EncodePrompts({kPrompt}).status().code(), absl::StatusCode::kFailedPrecondition);
 }
