@@ -227,9 +227,8 @@ absl::StatusOr<EncodedPrompts> EncodePlanned(const Plan& plan, SampleProgress& p
 absl::StatusOr<std::unique_ptr<Pipeline>> LoadImageSide(const Plan& plan, SampleProgress& progress) {
   progress.Show(absl::StrCat("loading ", plan.model));
   Pipeline::Options options = plan.options;
-  options.has_text_encoders = false;
   options.progress = ShowIn(progress);
-  return Pipeline::Load(plan.model, options);
+  return Pipeline::LoadImageSide(plan.model, options);
 }
 
 SampleSource SourceOf(const Arguments& arguments, const Plan& plan) {
