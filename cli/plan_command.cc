@@ -17,6 +17,7 @@
 #include "cli/memory_plan.h"
 #include "common/base/status.h"
 #include "common/config/run_config.h"
+#include "common/sd3/compute_dtype.h"
 #include "common/nn/bf16.h"
 #include "common/process/exit_code.h"
 
@@ -163,7 +164,8 @@ std::string Text(const Answer& answer) {
     absl::StrAppendFormat(&text,
                           "  At most: if the model's files are in %s, processes map them and share the pages, most of "
                           "%s for each actor.\n",
-                          dtype, FormatMemory(answer.plan.weights));
+                          dtype, FormatMemory(TransformerValues(answer.model.transformer) *
+                                              static_cast<int64_t>(c10::elementSize(ScalarTypeOf(config.model().dtype())))));
   }
   absl::StrAppend(&text, "\n");
 
