@@ -18,8 +18,9 @@ inline Bf16 Bf16Of(float x) {
   return static_cast<Bf16>(x != x ? 0x7fc0u : rounded);
 }
 
-// Whether this processor has the bfloat16 dot product that the kernels of bf16_attention_kernels.h and
-// bf16_lora_kernels.h are made of. They must not be called where it is false.
+// Whether the active instruction set (instruction_set.h) has the bfloat16 dot product that the kernels of
+// bf16_attention_kernels.h and bf16_lora_kernels.h are made of. They must not be called where it is false. LibTorch's
+// matrix products in bfloat16 are slow there, too: float32 is the better choice.
 bool HasBf16Instructions();
 
 }  // namespace flowawr::kernels
