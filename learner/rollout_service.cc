@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/base/status.h"
+#include "common/base/utf8.h"
 #include "common/rpc/blob_stream.h"
 #include "common/rpc/status.h"
 
@@ -33,8 +34,8 @@ grpc::Status RolloutService::Register(grpc::ServerContext*, const v1::RegisterRe
   if (!request->model_fingerprint().empty() && request->model_fingerprint() != options_.model_fingerprint)
     return ToGrpc(absl::FailedPreconditionError(
         absl::StrCat("actor ", request->actor_id(), " has another model than the learner (fingerprint ",
-                     request->model_fingerprint().substr(0, 12), ", expected ",
-                     options_.model_fingerprint.substr(0, 12), "): point both to the same checkpoint folder")));
+                     TruncateUtf8(request->model_fingerprint(), 15), ", expected ",
+                     TruncateUtf8(options_.model_fingerprint, 15), "): point both to the same checkpoint folder")));
   response->set_run_finished(desk_.Register(request->actor_id(), !request->model_fingerprint().empty()));
   response->set_run_id(options_.run_id);
   *response->mutable_config() = options_.config;

@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "common/base/status.h"
+#include "common/base/utf8.h"
 
 namespace flowawr {
 namespace {
@@ -20,7 +21,7 @@ absl::Status CheckName(const std::string& name) {
   });
   if (is_good) return absl::OkStatus();
   return absl::InvalidArgumentError(
-      absl::StrCat("a scorer's name is 1 to 64 letters, digits, '_', '-' or '.', not \"", name.substr(0, 64), "\""));
+      absl::StrCat("a scorer's name is 1 to 64 letters, digits, '_', '-' or '.', not \"", TruncateUtf8(name, 64), "\""));
 }
 
 }  // namespace

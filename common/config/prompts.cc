@@ -9,7 +9,7 @@
 #include "absl/strings/strip.h"
 #include "common/base/file.h"
 #include "common/base/status.h"
-#include "common/config/utf8.h"
+#include "common/base/utf8.h"
 #include "nlohmann/json.hpp"
 
 namespace flowawr {

@@ -11,8 +11,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
+#include "common/base/utf8.h"
 #include "common/config/schema.h"
-#include "common/config/utf8.h"
 
 namespace flowawr {
 namespace {

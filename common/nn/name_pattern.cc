@@ -8,6 +8,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
+#include "common/base/utf8.h"
 
 namespace flowawr {
 namespace {
@@ -23,7 +24,7 @@ bool IsPlain(absl::string_view text) {
 
 absl::StatusOr<NamePattern> NamePattern::Parse(absl::string_view pattern) {
   const auto unreadable = [&] {
-    return absl::InvalidArgumentError(absl::StrCat("\"", pattern.substr(0, 80), "\" is no pattern that can be read"));
+    return absl::InvalidArgumentError(absl::StrCat("\"", TruncateUtf8(pattern, 80), "\" is no pattern that can be read"));
   };
   if (pattern.empty() || pattern.size() > kMaxLength) return unreadable();
   NamePattern parsed;

@@ -1,6 +1,6 @@
 #include "common/rpc/status.h"
 
-#include <string>
+#include "common/base/utf8.h"
 
 namespace flowawr {
 namespace {
@@ -11,13 +11,11 @@ constexpr size_t kMaxMessageBytes = 4096;
 
 grpc::Status ToGrpc(const absl::Status& status) {
   if (status.ok()) return grpc::Status::OK;
-  std::string message(status.message().substr(0, kMaxMessageBytes));
-  if (status.message().size() > kMaxMessageBytes) message += " [...]";
-  return grpc::Status(static_cast<grpc::StatusCode>(status.code()), message);
+  return grpc::Status(static_cast<grpc::StatusCode>(status.code()), TruncateUtf8(status.message(), kMaxMessageBytes));
 }
 
 absl::Status FromGrpc(const grpc::Status& status) {
-  return absl::Status(static_cast<absl::StatusCode>(status.error_code()), status.error_message());
+  return absl::Status(static_cast<absl::StatusCode>(status.error_code()), SanitizeUtf8(status.error_message()));
 }
 
 }  // namespace flowawr

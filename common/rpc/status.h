@@ -6,7 +6,7 @@
 
 namespace flowawr {
 
-// A message above 4 KiB is cut: the whole status must fit HTTP/2's headers.
+// A message above 4 KiB is cut: the whole status must fit HTTP/2's headers. Both make messages UTF-8.
 grpc::Status ToGrpc(const absl::Status& status);
 absl::Status FromGrpc(const grpc::Status& status);
 

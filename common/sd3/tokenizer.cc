@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/file.h"
 #include "common/base/status.h"
+#include "common/base/utf8.h"
 #include "common/sd3/clip_tokenizer.h"
 #include "common/sd3/t5_tokenizer.h"
 #include "common/sd3/tokenizer_json.h"

@@ -22,12 +22,6 @@ inline UChar32 NextCodePoint(absl::string_view text, size_t& at) {
   return code_point;
 }
 
-inline bool IsValidUtf8(absl::string_view text) {
-  for (size_t at = 0; at < text.size();)
-    if (NextCodePoint(text, at) < 0) return false;
-  return true;
-}
-
 inline void AppendCodePoint(UChar32 code_point, std::string& text) {
   uint8_t bytes[U8_MAX_LENGTH];
   int length = 0;

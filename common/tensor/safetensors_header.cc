@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "common/base/status.h"
+#include "common/base/utf8.h"
 #include "common/tensor/strict_json.h"
 
 namespace flowawr {
@@ -131,7 +132,7 @@ absl::StatusOr<SafetensorsHeader> ParseSafetensorsHeader(absl::string_view file,
       continue;
     }
     if (key.size() > kMaxNameBytes)
-      return Invalid(name, key.substr(0, 64),
+      return Invalid(name, TruncateUtf8(key, 64),
                      absl::StrCat("... has a name of ", key.size(), " bytes; at most ", kMaxNameBytes));
     FLOWAWR_ASSIGN_OR_RETURN(header.tensors[key], ParseEntry(value, name, key));
   }

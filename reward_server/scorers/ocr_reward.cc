@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "common/base/utf8.h"
 
 namespace flowawr {
 namespace {
@@ -42,12 +43,12 @@ absl::StatusOr<std::string> OcrTarget(const std::string& prompt, const std::map<
     const size_t end = begin == std::string::npos ? begin : prompt.find('"', begin + 1);
     if (end == std::string::npos)
       return absl::InvalidArgumentError(
-          absl::StrCat("the prompt has no double-quoted text and no metadata \"target\": ", prompt.substr(0, 200)));
+          absl::StrCat("the prompt has no double-quoted text and no metadata \"target\": ", TruncateUtf8(prompt, 200)));
     target = prompt.substr(begin + 1, end - begin - 1);
   }
   if (NormaliseForOcr(target).empty())
     return absl::InvalidArgumentError(
-        absl::StrCat("the text that the image should show is empty, in the prompt: ", prompt.substr(0, 200)));
+        absl::StrCat("the text that the image should show is empty, in the prompt: ", TruncateUtf8(prompt, 200)));
   return target;
 }
 
