@@ -23,8 +23,8 @@ constexpr size_t kPairsShown = 48;
 constexpr int kSmallPicture = 160;  // narrower ones are enlarged without blurring
 
 std::string Duration(double seconds) {
-  if (seconds < 60) return absl::StrFormat("%.3g s", seconds);
-  const int64_t whole = std::llround(seconds);
+  if (seconds < 60) return absl::StrFormat("%.3g s", std::max(seconds, 0.0));
+  const int64_t whole = std::llround(std::min(seconds, 1e12));
   if (whole < 3600) return absl::StrFormat("%d min %02d s", whole / 60, whole % 60);
   return absl::StrFormat("%d h %02d min", whole / 3600, whole / 60 % 60);
 }

@@ -53,6 +53,7 @@ svg.chart{display:block;width:100%;height:auto;overflow:visible}
 .chart .line{fill:none;stroke:var(--c);stroke-width:2;stroke-linejoin:round}
 .chart .error{fill:none;stroke:var(--c);stroke-width:1.5}
 .chart .marker{fill:var(--card);stroke:var(--c);stroke-width:2.5}
+.chart .mark{stroke:var(--ink);stroke-width:1.5;stroke-dasharray:5 4}
 .chart .hover{fill:var(--c);opacity:0}
 .chart .hover:hover{opacity:.6}
 .chart .bar{fill:var(--c)}

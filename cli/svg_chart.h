@@ -1,5 +1,9 @@
 // Charts as inline SVG for the report. Pure; thread-safe.
 //
+// Every picture is bounded, whatever the numbers: a few ticks an axis, at most 800 points a series (of longer ones the
+// lowest and highest of each of 400 stretches), 8 series, 24 bars, 12 marks. What is left out is told below the picture.
+// Numbers that are not finite or beyond 1e300 are left out; differences below a millionth are drawn as none.
+//
 // Colours are CSS variables of the page (--ink, --muted, --grid, --series-1 ...), so one picture serves light and dark.
 // Every mark has a <title>: its values on hover, and for screen readers. Names are escaped here.
 #pragma once
@@ -15,7 +19,8 @@ namespace flowawr {
 // & < > " ' as entities: safe in text and in quoted attributes. Control characters other than tab and line ends go.
 std::string HtmlEscape(absl::string_view text);
 
-// At most about `count` round numbers (1, 2, 2.5 or 5 times a power of ten apart) that cover [low, high].
+// At most about `count` round numbers (1, 2, 2.5 or 5 times a power of ten apart) that cover [low, high]; the ends alone
+// where doubles are too coarse for that, and `low` alone when the range is empty or not finite.
 std::vector<double> NiceTicks(double low, double high, int count);
 
 struct ChartPoint {
@@ -30,19 +35,27 @@ struct ChartSeries {
   std::vector<ChartPoint> points;  // by x
 };
 
+// A vertical line where something changed.
+struct ChartMark {
+  double x = 0;
+  std::string label;  // written beside it: a word or two
+  std::string text;   // on hover
+};
+
 struct ChartAxes {
   std::string title;  // for screen readers
   std::string x_label;
   int width = 360, height = 230;        // in pixels of the page where it has the room; the chart scales with its place
   std::optional<double> y_low, y_high;  // fixed ends; the data's otherwise
+  std::vector<ChartMark> marks = {};
 };
 
-// Non-finite points are left out. Without any point: a chart that says so.
+// Without any point: a chart that says so.
 std::string LineChart(const ChartAxes& axes, const std::vector<ChartSeries>& series);
 
 struct ChartBar {
   std::string label;
-  double value = 0;  // >= 0
+  double value = 0;  // below 0 or not finite: drawn as 0
   std::string text;  // written at the bar's end
 };
 
