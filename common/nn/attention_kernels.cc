@@ -3,10 +3,16 @@
 #include <cmath>
 #include <vector>
 
-#include "common/nn/small_gemm.h"
-#include "common/nn/vectorised.h"
+#include "common/nn/highway_targets.h"
 
-namespace flowawr::kernels {
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "common/nn/attention_kernels.cc"
+#include <hwy/foreach_target.h>
+
+#include "common/nn/small_gemm-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace flowawr::kernels::HWY_NAMESPACE {
 namespace {
 
 // One head of one sample, gathered from the streams: everything here stays in the first two cache levels.
@@ -14,7 +20,7 @@ struct Head {
   Head(int64_t tokens, int64_t query_tokens, int64_t head_dim)
       : keys(tokens),
         queries(query_tokens),
-        padded_keys((tokens + kLanes - 1) / kLanes * kLanes),
+        padded_keys((tokens + kColumnMultiple - 1) / kColumnMultiple * kColumnMultiple),
         dim(head_dim),
         storage(2 * head_dim * padded_keys + (2 * tokens + query_tokens) * head_dim + query_tokens * padded_keys) {
     k_transposed = storage.data();
@@ -38,40 +44,45 @@ struct Head {
   float* probabilities;        // [queries, padded_keys]
 };
 
-FLOWAWR_ALWAYS_INLINE float InverseRms(const float* x, int64_t dim, float epsilon) {
-  Lanes squares = {};
-  for (int64_t i = 0; i < dim; i += kLanes) squares += LoadLanes(x + i) * LoadLanes(x + i);
-  return 1.0f / std::sqrt(SumLanes(squares) / static_cast<float>(dim) + epsilon);
+HWY_INLINE float InverseRms(const float* x, int64_t dim, float epsilon) {
+  const float squares = Sum(dim, [](V value) HWY_ATTR { return hn::Mul(value, value); }, x);
+  return 1.0f / std::sqrt(squares / static_cast<float>(dim) + epsilon);
 }
 
 // out = factor * RMSNorm(x); a null weight leaves the norm out.
-FLOWAWR_ALWAYS_INLINE void NormaliseRow(const float* x, const float* weight, int64_t dim, float epsilon, float factor,
-                                        float* out) {
+HWY_INLINE void NormaliseRow(const float* x, const float* weight, int64_t dim, float epsilon, float factor,
+                             float* out) {
   if (weight == nullptr) {
-    for (int64_t i = 0; i < dim; ++i) out[i] = factor * x[i];
+    Map(dim, [factor](V value) HWY_ATTR { return hn::Mul(Set(factor), value); }, out, x);
     return;
   }
   const float scale = factor * InverseRms(x, dim, epsilon);
-  for (int64_t i = 0; i < dim; ++i) out[i] = x[i] * scale * weight[i];
+  Map(dim, [scale](V value, V weights) HWY_ATTR { return hn::Mul(hn::Mul(value, Set(scale)), weights); }, out, x,
+      weight);
 }
 
 // The gradient of NormaliseRow with respect to x; `dx` may be `dout`.
-FLOWAWR_ALWAYS_INLINE void NormaliseRowBackward(const float* x, const float* weight, int64_t dim, float epsilon,
-                                                float factor, const float* dout, float* dx) {
+HWY_INLINE void NormaliseRowBackward(const float* x, const float* weight, int64_t dim, float epsilon, float factor,
+                                     const float* dout, float* dx) {
   if (weight == nullptr) {
-    for (int64_t i = 0; i < dim; ++i) dx[i] = factor * dout[i];
+    Map(dim, [factor](V value) HWY_ATTR { return hn::Mul(Set(factor), value); }, dx, dout);
     return;
   }
   const float inverse_rms = InverseRms(x, dim, epsilon);
-  Lanes projection = {};
-  for (int64_t i = 0; i < dim; i += kLanes)
-    projection += LoadLanes(dout + i) * LoadLanes(weight + i) * LoadLanes(x + i);
-  const float slope = SumLanes(projection) * inverse_rms * inverse_rms / static_cast<float>(dim);
+  const float projection = Sum(
+      dim, [](V value, V weights, V gradient) HWY_ATTR { return hn::Mul(hn::Mul(gradient, weights), value); }, x,
+      weight, dout);
+  const float slope = projection * inverse_rms * inverse_rms / static_cast<float>(dim);
   const float scale = factor * inverse_rms;
-  for (int64_t i = 0; i < dim; ++i) dx[i] = scale * (dout[i] * weight[i] - x[i] * slope);
+  Map(
+      dim,
+      [scale, slope](V value, V weights, V gradient) HWY_ATTR {
+        return hn::Mul(Set(scale), hn::NegMulAdd(value, Set(slope), hn::Mul(gradient, weights)));
+      },
+      dx, x, weight, dout);
 }
 
-FLOWAWR_ALWAYS_INLINE void Transpose(const float* rows, int64_t count, int64_t dim, float* columns,
+HWY_INLINE void Transpose(const float* rows, int64_t count, int64_t dim, float* columns,
                                      int64_t column_row) {
   for (int64_t t = 0; t < count; ++t) {
     for (int64_t i = 0; i < dim; ++i) columns[i * column_row + t] = rows[t * dim + i];
@@ -79,7 +90,7 @@ FLOWAWR_ALWAYS_INLINE void Transpose(const float* rows, int64_t count, int64_t d
 }
 
 // Appends one stream's tokens to the head; `key` and `query` count the rows filled so far.
-FLOWAWR_ALWAYS_INLINE void Gather(const AttentionSize& size, const AttentionStream& stream, int64_t offset, Head& head,
+HWY_INLINE void Gather(const AttentionSize& size, const AttentionStream& stream, int64_t offset, Head& head,
                                   int64_t& key, int64_t& query) {
   const float softmax_scale = 1.0f / std::sqrt(static_cast<float>(head.dim));
   for (int64_t t = 0; t < stream.tokens; ++t) {
@@ -94,29 +105,26 @@ FLOWAWR_ALWAYS_INLINE void Gather(const AttentionSize& size, const AttentionStre
 }
 
 // The padding takes part with a score whose exponential is next to nothing, and then with none.
-FLOWAWR_ALWAYS_INLINE void Softmax(Head& head) {
+HWY_INLINE void Softmax(Head& head) {
   for (int64_t i = 0; i < head.queries; ++i) {
     float* row = head.probabilities + i * head.padded_keys;
     for (int64_t j = head.keys; j < head.padded_keys; ++j) row[j] = -1e30f;
-    Lanes highest = LoadLanes(row);
-    for (int64_t j = kLanes; j < head.padded_keys; j += kLanes) {
-      const Lanes scores = LoadLanes(row + j);
-      highest = scores > highest ? scores : highest;
-    }
-    const float maximum = MaxLanes(highest);
-    Lanes sum = {};
+    V highest = Load(row);
+    for (int64_t j = kLanes; j < head.padded_keys; j += kLanes) highest = hn::Max(highest, Load(row + j));
+    const V maximum = Set(MaxOf(highest));
+    V sum = Zero();
     for (int64_t j = 0; j < head.padded_keys; j += kLanes) {
-      const Lanes weights = Exp<IntLanes>(LoadLanes(row + j) - maximum);
-      StoreLanes(weights, row + j);
-      sum += weights;
+      const V weights = Exp(hn::Sub(Load(row + j), maximum));
+      Store(weights, row + j);
+      sum = hn::Add(sum, weights);
     }
-    const float inverse = 1.0f / SumLanes(sum);
-    for (int64_t j = 0; j < head.padded_keys; j += kLanes) StoreLanes(LoadLanes(row + j) * inverse, row + j);
+    const V inverse = Set(1.0f / SumOf(sum));
+    for (int64_t j = 0; j < head.padded_keys; j += kLanes) Store(hn::Mul(Load(row + j), inverse), row + j);
   }
 }
 
 // Fills q, k, v and the probabilities for head h of sample b.
-FLOWAWR_ALWAYS_INLINE void Attend(const AttentionSize& size, const AttentionStream& first,
+HWY_INLINE void Attend(const AttentionSize& size, const AttentionStream& first,
                                   const AttentionStream& second, int64_t b, int64_t h, Head& head) {
   int64_t key = 0;
   int64_t query = 0;
@@ -129,7 +137,7 @@ FLOWAWR_ALWAYS_INLINE void Attend(const AttentionSize& size, const AttentionStre
 }
 
 // Gradients of one stream's k, v and, where it has them, q, from those of the gathered rows.
-FLOWAWR_ALWAYS_INLINE void Scatter(const AttentionSize& size, const AttentionStream& stream,
+HWY_INLINE void Scatter(const AttentionSize& size, const AttentionStream& stream,
                                    const AttentionStreamGradient& gradient, int64_t offset, const Head& head,
                                    const float* dq, const float* dk, const float* dv) {
   const float softmax_scale = 1.0f / std::sqrt(static_cast<float>(head.dim));
@@ -148,7 +156,7 @@ int64_t Queries(const AttentionStream& stream) { return stream.q == nullptr ? 0 
 
 }  // namespace
 
-FLOWAWR_VECTORISED void Attention(const AttentionSize& size, const AttentionStream& first,
+void Attention(const AttentionSize& size, const AttentionStream& first,
                                   const AttentionStream& second, float* first_out, float* second_out) {
   const int64_t width = size.heads * size.head_dim;
   const int64_t first_queries = Queries(first);
@@ -167,7 +175,7 @@ FLOWAWR_VECTORISED void Attention(const AttentionSize& size, const AttentionStre
   }
 }
 
-FLOWAWR_VECTORISED void AttentionBackward(const AttentionSize& size, const AttentionStream& first,
+void AttentionBackward(const AttentionSize& size, const AttentionStream& first,
                                           const AttentionStream& second, const AttentionStreamGradient& first_gradient,
                                           const AttentionStreamGradient& second_gradient) {
   const int64_t width = size.heads * size.head_dim;
@@ -201,11 +209,11 @@ FLOWAWR_VECTORISED void AttentionBackward(const AttentionSize& size, const Atten
       for (int64_t i = 0; i < head.queries; ++i) {
         const float* p = head.probabilities + i * padded;
         float* d = dscores + i * padded;
-        Lanes product = {};
-        for (int64_t j = 0; j < padded; j += kLanes) product += LoadLanes(p + j) * LoadLanes(d + j);
-        const float expected = SumLanes(product);
-        for (int64_t j = 0; j < padded; j += kLanes)
-          StoreLanes(LoadLanes(p + j) * (LoadLanes(d + j) - expected), d + j);
+        const float expected = Sum(padded, [](V weight, V slope) HWY_ATTR { return hn::Mul(weight, slope); }, p, d);
+        Map(
+            padded,
+            [expected](V weight, V slope) HWY_ATTR { return hn::Mul(weight, hn::Sub(slope, Set(expected))); }, d, p,
+            d);
       }
       SmallGemm(head.queries, dim, head.keys, {dscores, padded, 1}, head.k, dim, dq, dim);
       SmallGemm(head.keys, dim, head.queries, {dscores, 1, padded}, head.q, dim, dk, dim);
@@ -217,4 +225,24 @@ FLOWAWR_VECTORISED void AttentionBackward(const AttentionSize& size, const Atten
   }
 }
 
+}  // namespace flowawr::kernels::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace flowawr::kernels {
+
+HWY_EXPORT(Attention);
+HWY_EXPORT(AttentionBackward);
+
+void Attention(const AttentionSize& size, const AttentionStream& first, const AttentionStream& second, float* first_out,
+               float* second_out) {
+  FLOWAWR_DISPATCH(Attention)(size, first, second, first_out, second_out);
+}
+
+void AttentionBackward(const AttentionSize& size, const AttentionStream& first, const AttentionStream& second,
+                       const AttentionStreamGradient& first_gradient, const AttentionStreamGradient& second_gradient) {
+  FLOWAWR_DISPATCH(AttentionBackward)(size, first, second, first_gradient, second_gradient);
+}
+
 }  // namespace flowawr::kernels
+#endif
