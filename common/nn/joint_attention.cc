@@ -7,6 +7,7 @@
 #include "common/nn/attention_kernels.h"
 #include "common/nn/bf16_attention_kernels.h"
 #include "common/nn/fused_ops.h"
+#include "common/nn/kernel_choice.h"
 #include "common/nn/parallel.h"
 
 namespace flowawr {
@@ -161,9 +162,10 @@ bool UseKernel(const AttentionInput& first, const AttentionInput& second, int64_
   const int64_t head_dim = Width(first) / heads;
   if (!x.is_cpu() || head_dim % kernels::kHeadDimMultiple != 0 || head_dim > kernels::kMaxHeadDim) return false;
   if (x.scalar_type() == at::kBFloat16)
-    return head_dim % kernels::kBf16HeadDimMultiple == 0 && kernels::HasBf16Instructions();
+    return head_dim % kernels::kBf16HeadDimMultiple == 0 && kernels::IsChosen(kernels::Kernel::kBf16);
   const int64_t tokens = x.size(1) + (second.projection.defined() ? second.projection.size(1) : 0);
-  return x.scalar_type() == at::kFloat && tokens <= kernels::kMaxAttentionTokens && at::get_num_threads() == 1;
+  return x.scalar_type() == at::kFloat && tokens <= kernels::kMaxAttentionTokens && at::get_num_threads() == 1 &&
+         kernels::IsChosen(kernels::Kernel::kAttention);
 }
 
 // diffusers' RMSNorm: the statistics in f32, the product with the weight in the weight's type.

@@ -8,6 +8,7 @@
 #include <optional>
 
 #include "common/nn/bf16_lora_kernels.h"
+#include "common/nn/kernel_choice.h"
 #include "common/nn/linear_kernels.h"
 #include "common/nn/parallel.h"
 
@@ -33,9 +34,15 @@ constexpr int64_t kMaxKernelElements = int64_t{1} << 18;
 // A few rows need a weight once from memory, so that it may be larger; what bounds it is the copy.
 constexpr int64_t kMaxFewRowsElements = int64_t{1} << 21;
 
-// LibTorch multiplies few rows by kernels that it picks by their number and that of the threads. So samples of fewer
-// rows than this are multiplied one by one: the bits of a sample do not depend on its batch.
+// LibTorch multiplies few rows by kernels that it picks by their number and that of the threads, on some processors any
+// number of rows. Such samples are multiplied one by one: the bits of a sample do not depend on its batch.
 constexpr int64_t kFewRows = 16;
+
+bool IsMultipliedAlikeInAnyBatch(int64_t rows_of_sample) {
+  return rows_of_sample >= kFewRows && kernels::LibTorchMultipliesRowsAlike();
+}
+
+bool UseMatMulKernel() { return kernels::IsChosen(kernels::Kernel::kMatMul) && at::get_num_threads() == 1; }
 
 bool IsForKernel(const at::Tensor& matrix, int64_t max_elements = kMaxKernelElements) {
   return matrix.defined() && matrix.is_cpu() && matrix.scalar_type() == at::kFloat && matrix.is_contiguous() &&
@@ -83,10 +90,10 @@ void MultiplyInto(const at::Tensor& y, const at::Tensor& x, const StackedWeight&
 }
 
 at::Tensor BaseForward(const at::Tensor& x, const UsedWeight& used, const at::Tensor& bias) {
-  if (used.transposed.defined() && at::get_num_threads() == 1) return KernelMatMul(x, used.transposed, bias);
+  if (used.transposed.defined() && UseMatMulKernel()) return KernelMatMul(x, used.transposed, bias);
   at::Tensor y = EmptyOutput(x, used);
   const int64_t rows_of_sample = x.dim() > 2 ? x.size(-2) : 1;
-  if (x.size(0) == 1 || rows_of_sample >= kFewRows) {
+  if (x.size(0) == 1 || IsMultipliedAlikeInAnyBatch(rows_of_sample)) {
     MultiplyInto(y.view({-1, y.size(-1)}), Rows(x), used.weight, bias);
     return y;
   }
@@ -98,7 +105,7 @@ at::Tensor BaseForward(const at::Tensor& x, const UsedWeight& used, const at::Te
 // One product even if the weight is in parts, so that the sum over all of them is rounded once.
 at::Tensor BaseBackward(const at::Tensor& dy, const StackedWeight& weight) {
   const at::Tensor joined = weight.Joined();
-  if (IsForKernel(joined) && at::get_num_threads() == 1) return KernelMatMul(dy, joined, {});
+  if (IsForKernel(joined) && UseMatMulKernel()) return KernelMatMul(dy, joined, {});
   return dy.mm(joined);
 }
 
@@ -305,7 +312,8 @@ void FoldLora(const FrozenLinear& linear, LinearLora& lora) {
 void PackLora(const FrozenLinear& linear, LinearLora& lora) {
   const auto fits = [](int64_t size) { return size % kernels::kLoraMultiple == 0; };
   const StackedWeight& weight = linear.weight;
-  if (!weight.is_cpu() || weight.scalar_type() != at::kBFloat16 || !kernels::HasBf16Instructions()) return;
+  if (!weight.is_cpu() || weight.scalar_type() != at::kBFloat16) return;
+  if (!kernels::IsChosen(kernels::Kernel::kBf16)) return;
   if (!fits(weight.in()) || !fits(lora.B.size(1))) return;
   std::vector<kernels::Bf16LoraPart> parts;
   for (const LoraPart& part : lora.parts) {

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "common/nn/attention_kernels.h"
+#include "common/nn/kernel_choice.h"
 #include "common/sd3/memory_tape.h"
 
 namespace flowawr {
@@ -141,7 +142,9 @@ Walk::Attention Walk::Kernel(int64_t tokens) const {
   const int64_t head = config_.attention_head_dim;
   if (head % kernels::kHeadDimMultiple != 0 || head > kernels::kMaxHeadDim) return Attention::kLibTorch;
   if (shape_.bytes == 2) return shape_.has_bf16_kernels ? Attention::kBf16Kernel : Attention::kLibTorch;
-  return tokens <= kernels::kMaxAttentionTokens && shape_.threads == 1 ? Attention::kFloatKernel : Attention::kLibTorch;
+  const bool uses_kernel = tokens <= kernels::kMaxAttentionTokens && shape_.threads == 1 &&
+                           kernels::IsChosen(kernels::Kernel::kAttention);
+  return uses_kernel ? Attention::kFloatKernel : Attention::kLibTorch;
 }
 
 // What one head of one sample is gathered into, for each thread.
