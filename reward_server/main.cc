@@ -1,7 +1,4 @@
 // flowawr-reward-server: reads the command line, loads the scorers, serves until a signal.
-#include <unistd.h>
-
-#include <cstdlib>
 #include <memory>
 
 #include "common/base/shutdown_signal.h"
@@ -20,17 +17,10 @@ namespace {
 
 constexpr absl::Duration kGrace = absl::Seconds(10);
 
-// Tesseract's OpenMP threads only fight with the scorers' own. libgomp reads the limit while it is loaded, before
-// main(): so this process starts itself once more with the limit set.
-void LimitOpenMpThreads(char** argv) {
-  if (std::getenv("OMP_THREAD_LIMIT") != nullptr) return;
-  setenv("OMP_THREAD_LIMIT", "1", 0);
-  execv("/proc/self/exe", argv);  // on failure: slower, not wrong
-}
-
 // What the server before this one was given while it ran. One that cannot be loaded any more must not keep the others
 // from being served.
 void LoadRemembered(const ScorerMemory& memory, ScorerHost& host) {
+  for (const std::string& complaint : memory.complaints()) spdlog::error("left out: {}", complaint);
   for (const v1::LoadScorerRequest& scorer : memory.scorers()) {
     const absl::StatusOr<v1::ScorerInfo> info = host.Load(scorer);
     if (info.ok()) {
@@ -45,7 +35,11 @@ absl::Status ServeUntilSignal(const RewardServerOptions& options, ShutdownSignal
   FLOWAWR_ASSIGN_OR_RETURN(const auto metrics,
                            StartMetrics(options.telemetry, "reward_server", options.network.insecure()));
   ScorerHost host(ScorerRegistry::Default(), metrics->registry(),
-                  {.threads = options.threads, .max_queued_images = static_cast<size_t>(options.max_queued)});
+                  {.threads = options.threads,
+                   .max_queued_images = static_cast<size_t>(options.max_queued),
+                   .max_side = static_cast<uint32_t>(options.max_image_side),
+                   .max_image_time = absl::Seconds(options.max_image_seconds),
+                   .stop_grace = kGrace});
   for (const v1::LoadScorerRequest& scorer : options.scorers) {
     FLOWAWR_ASSIGN_OR_RETURN(const v1::ScorerInfo info, host.Load(scorer));
     spdlog::info("loaded scorer {} ({})", info.name(), info.version());
@@ -68,7 +62,6 @@ absl::Status ServeUntilSignal(const RewardServerOptions& options, ShutdownSignal
 }
 
 int Main(int argc, char** argv) {
-  LimitOpenMpThreads(argv);
   ShutdownSignal signal;
   const Parsed<RewardServerOptions> parsed = ParseRewardServerOptions(argc, argv);
   if (parsed.exit_code) return *parsed.exit_code;

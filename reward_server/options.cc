@@ -60,6 +60,14 @@ Parsed<RewardServerOptions> ParseRewardServerOptions(int argc, const char* const
       ->type_name("N")
       ->check(CLI::Range(1, 1'000'000))
       ->capture_default_str();
+  app.add_option("--max-image-side", options.max_image_side, "pixels; larger images are told BAD_INPUT")
+      ->type_name("N")
+      ->check(CLI::Range(16, 65536))
+      ->capture_default_str();
+  app.add_option("--max-image-seconds", options.max_image_seconds, "scoring an image longer is given up: BROKEN")
+      ->type_name("S")
+      ->check(CLI::Range(0.1, 3600.0))
+      ->capture_default_str();
   AddNetworkConfigOption(app, "neither TLS nor token", &network_config);
   AddTelemetryOptions(app, &options.telemetry);
   parsed.exit_code = ParseCommandLine(app, argc, argv, [&]() -> absl::Status {

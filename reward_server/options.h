@@ -16,6 +16,8 @@ struct RewardServerOptions {
   std::string memory_file;  // empty: none
   int threads = 1;          // of each scorer
   int max_queued = 1024;    // images waiting for one scorer
+  int max_image_side = 4096;
+  double max_image_seconds = 30;
   v1::NetworkConfig network;
   TelemetryOptions telemetry;
 };

@@ -6,7 +6,9 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "common/base/status.h"
+#include "common/base/utf8.h"
 #include "common/rpc/status.h"
+#include "common/scoring/score_bounds.h"
 #include "spdlog/spdlog.h"
 
 namespace flowawr {
@@ -26,10 +28,25 @@ absl::Status ScoreWith(ScorerHost& host, grpc::ServerContext& context, const v1:
       runner->Score(items, absl::FromChrono(context.deadline()), [&context] { return context.IsCancelled(); });
   // Unloaded between Find() and Score(): for the caller it is simply not there.
   if (absl::IsFailedPrecondition(results.status()))
-    return absl::NotFoundError(absl::StrCat("scorer \"", request.scorer(), "\" has been unloaded"));
+    return absl::NotFoundError(absl::StrCat("scorer \"", TruncateUtf8(request.scorer(), 64), "\" has been unloaded"));
   if (!results.ok()) return results.status();
   for (v1::ScoreResult& result : *results) *response.add_results() = std::move(result);
   response.set_scorer_version(runner->version());
+  return absl::OkStatus();
+}
+
+absl::Status CheckWith(ScorerHost& host, const v1::CheckPromptsRequest& request, v1::CheckPromptsResponse& response) {
+  FLOWAWR_ASSIGN_OR_RETURN(const std::shared_ptr<ScorerRunner> runner, host.Find(request.scorer()));
+  if (request.prompts().empty() || request.prompts_size() > kMaxItems)
+    return absl::InvalidArgumentError(
+        absl::StrCat("a request holds 1 to ", kMaxItems, " prompts, not ", request.prompts_size()));
+  for (int i = 0; i < request.prompts_size(); ++i) {
+    const absl::Status status = runner->CheckPrompt(request.prompts(i).text(), request.prompts(i).metadata());
+    if (status.ok()) continue;
+    v1::PromptFault& fault = *response.add_faults();
+    fault.set_index(static_cast<uint32_t>(i));
+    fault.set_message(TruncateUtf8(status.message(), kMaxErrorBytes));
+  }
   return absl::OkStatus();
 }
 
@@ -43,6 +60,11 @@ void WarnUnlessKept(const absl::Status& kept, const std::string& scorer) {
 grpc::Status RewardService::Score(grpc::ServerContext* context, const v1::ScoreRequest* request,
                                   v1::ScoreResponse* response) {
   return ToGrpc(ScoreWith(host_, *context, *request, *response));
+}
+
+grpc::Status RewardService::CheckPrompts(grpc::ServerContext*, const v1::CheckPromptsRequest* request,
+                                         v1::CheckPromptsResponse* response) {
+  return ToGrpc(CheckWith(host_, *request, *response));
 }
 
 grpc::Status RewardService::ListScorers(grpc::ServerContext*, const v1::ListScorersRequest*,

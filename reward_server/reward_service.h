@@ -17,6 +17,9 @@ class RewardService final : public v1::RewardService::Service {
   // has been dropped. Errors of single images are in the response.
   grpc::Status Score(grpc::ServerContext* context, const v1::ScoreRequest* request,
                      v1::ScoreResponse* response) override;
+  // NOT_FOUND, INVALID_ARGUMENT as Score().
+  grpc::Status CheckPrompts(grpc::ServerContext* context, const v1::CheckPromptsRequest* request,
+                            v1::CheckPromptsResponse* response) override;
   grpc::Status ListScorers(grpc::ServerContext* context, const v1::ListScorersRequest* request,
                            v1::ListScorersResponse* response) override;
   grpc::Status LoadScorer(grpc::ServerContext* context, const v1::LoadScorerRequest* request,

@@ -6,10 +6,19 @@
 #include <string>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
 #include "absl/types/span.h"
 #include "flowawr/v1/reward.pb.h"
 
 namespace flowawr {
+
+using PromptMetadata = google::protobuf::Map<std::string, std::string>;
+
+// Whether the result of item `i` of a Score() call is still waited for: OK, or why not. Thread-safe, cheap, valid during
+// the call.
+using StillWanted = absl::FunctionRef<absl::Status(size_t i)>;
+inline constexpr auto kAlwaysWanted = [](size_t) { return absl::OkStatus(); };
 
 // Thread-safe: the threads of a ScorerRunner call Score() side by side. Owned by shared_ptr; a scorer that is unloaded
 // lives until its last Score() has returned.
@@ -22,7 +31,17 @@ class Scorer {
   //
   // The same item gives the same reward whatever was scored before it, with it, or on other threads. An exception or a
   // reward that is not finite makes the runner answer BROKEN.
-  virtual std::vector<v1::ScoreResult> Score(absl::Span<const v1::ScoreItem* const> items) = 0;
+  //
+  // What may take longer than about a second asks `still_wanted` several times a second and then returns soon, with any
+  // result or an error that holds what it said: the caller has gone, the server stops, or the image takes too long.
+  virtual std::vector<v1::ScoreResult> Score(absl::Span<const v1::ScoreItem* const> items,
+                                             StillWanted still_wanted) = 0;
+
+  // InvalidArgument, with the reason, when no image of this prompt can ever be scored. Asked before a run begins, of
+  // all its prompts: quick.
+  virtual absl::Status CheckPrompt(const std::string& /*prompt*/, const PromptMetadata& /*metadata*/) const {
+    return absl::OkStatus();
+  }
 
   // Engine and model, as people and records need it, e.g. "tesseract 5.3.0 eng".
   virtual const std::string& version() const = 0;

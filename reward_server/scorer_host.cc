@@ -15,13 +15,33 @@ namespace {
 
 constexpr size_t kMaxScorers = 64;  // names are metric labels
 
-absl::Status CheckName(const std::string& name) {
-  const bool is_good = !name.empty() && name.size() <= 64 && std::all_of(name.begin(), name.end(), [](char c) {
+constexpr size_t kMaxNameBytes = 64;
+constexpr int kMaxOptions = 64;
+constexpr size_t kMaxOptionBytes = 16 << 10;  // names and values of all options of a scorer
+
+bool IsName(const std::string& name) {
+  return !name.empty() && name.size() <= kMaxNameBytes && std::all_of(name.begin(), name.end(), [](char c) {
     return absl::ascii_isalnum(c) || c == '_' || c == '-' || c == '.';
   });
-  if (is_good) return absl::OkStatus();
-  return absl::InvalidArgumentError(
-      absl::StrCat("a scorer's name is 1 to 64 letters, digits, '_', '-' or '.', not \"", TruncateUtf8(name, 64), "\""));
+}
+
+// Every text of a request is kept while the scorer is, and by ScorerMemory for longer.
+absl::Status CheckBounds(const v1::LoadScorerRequest& request) {
+  for (const std::string* name : {&request.name(), &request.kind()}) {
+    if (name == &request.name() && name->empty()) continue;
+    if (!IsName(*name))
+      return absl::InvalidArgumentError(absl::StrCat("the ", name == &request.name() ? "name" : "kind",
+                                                     " of a scorer is 1 to ", kMaxNameBytes,
+                                                     " letters, digits, '_', '-' or '.', not \"",
+                                                     TruncateUtf8(*name, kMaxNameBytes), "\""));
+  }
+  size_t bytes = 0;
+  for (const auto& [name, value] : request.options()) bytes += name.size() + value.size();
+  if (static_cast<int>(request.options().size()) > kMaxOptions || bytes > kMaxOptionBytes)
+    return absl::InvalidArgumentError(absl::StrCat("the scorer has ", request.options().size(), " options of ", bytes,
+                                                   " bytes; at most ", kMaxOptions, " of together ", kMaxOptionBytes,
+                                                   " bytes are accepted"));
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -32,8 +52,8 @@ ScorerHost::ScorerHost(const ScorerRegistry& registry, prometheus::Registry& met
 ScorerHost::~ScorerHost() { UnloadAll(); }
 
 absl::StatusOr<v1::ScorerInfo> ScorerHost::Load(const v1::LoadScorerRequest& request) {
+  FLOWAWR_RETURN_IF_ERROR(CheckBounds(request));
   const std::string name = request.name().empty() ? request.kind() : request.name();
-  FLOWAWR_RETURN_IF_ERROR(CheckName(name));
   {
     absl::MutexLock lock(&mutex_);
     if (in_transition_.count(name) > 0)
@@ -70,7 +90,7 @@ absl::Status ScorerHost::Unload(const std::string& name) {
   {
     absl::MutexLock lock(&mutex_);
     const auto it = scorers_.find(name);
-    if (it == scorers_.end()) return absl::NotFoundError(absl::StrCat("no scorer ", name, " is loaded"));
+    if (it == scorers_.end()) return absl::NotFoundError(absl::StrCat("no scorer ", TruncateUtf8(name, kMaxNameBytes), " is loaded"));
     loaded = std::move(it->second);
     scorers_.erase(it);
     in_transition_.insert(name);
@@ -98,7 +118,7 @@ absl::StatusOr<std::shared_ptr<ScorerRunner>> ScorerHost::Find(const std::string
   if (it != scorers_.end()) return it->second.runner;
   const std::string loaded =
       absl::StrJoin(scorers_, ", ", [](std::string* out, const auto& entry) { out->append(entry.first); });
-  return absl::NotFoundError(absl::StrCat("no scorer \"", name, "\" is loaded here; there ",
+  return absl::NotFoundError(absl::StrCat("no scorer \"", TruncateUtf8(name, kMaxNameBytes), "\" is loaded here; there ",
                                           loaded.empty() ? "is none" : absl::StrCat("are: ", loaded)));
 }
 
@@ -114,6 +134,7 @@ v1::ListScorersResponse ScorerHost::List() const {
     info.set_images_scored(loaded.runner->images_scored());
     info.set_errors(loaded.runner->errors());
     info.set_queued_images(static_cast<uint32_t>(loaded.runner->queued_images()));
+    if (const auto unused = loaded.runner->unused_for(); unused) info.set_seconds_since_use(absl::ToDoubleSeconds(*unused));
   }
   return response;
 }

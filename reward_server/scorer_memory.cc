@@ -3,6 +3,7 @@
 #include <google/protobuf/util/json_util.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
@@ -12,7 +13,7 @@
 namespace flowawr {
 namespace {
 
-constexpr size_t kMaxBytes = 1 << 20;
+constexpr size_t kMaxBytes = 16 << 20;  // more than all scorers that a server loads can fill
 
 const std::string& NameOf(const v1::LoadScorerRequest& scorer) {
   return scorer.name().empty() ? scorer.kind() : scorer.name();
@@ -30,9 +31,13 @@ absl::StatusOr<std::unique_ptr<ScorerMemory>> ScorerMemory::Open(const std::stri
   for (const absl::string_view line : absl::StrSplit(*text, '\n')) {
     ++number;
     if (line.empty()) continue;
-    if (!google::protobuf::util::JsonStringToMessage(std::string(line), &memory->scorers_.emplace_back()).ok())
-      return absl::DataLossError(
-          absl::StrCat(file, ":", number, ": not a scorer as JSON; remove the line, or the file"));
+    v1::LoadScorerRequest scorer;
+    if (google::protobuf::util::JsonStringToMessage(std::string(line), &scorer).ok()) {
+      memory->scorers_.push_back(std::move(scorer));
+    } else {
+      memory->unreadable_.emplace_back(line);
+      memory->complaints_.push_back(absl::StrCat(file, ":", number, ": not a scorer as JSON; remove the line"));
+    }
   }
   return memory;
 }
@@ -69,6 +74,7 @@ absl::Status ScorerMemory::Write() const {
       return absl::InternalError(absl::StrCat("the scorer ", NameOf(scorer), " cannot be written as JSON"));
     absl::StrAppend(&text, line, "\n");
   }
+  for (const std::string& line : unreadable_) absl::StrAppend(&text, line, "\n");
   return WriteFileAtomically(file_, text);
 }
 

@@ -19,10 +19,12 @@ namespace flowawr {
 // Thread-safe.
 class ScorerMemory {
  public:
-  // A file that is not there yet is empty. DataLoss, naming the line, for one that cannot be read.
+  // A file that is not there yet is empty. Lines that cannot be read are left out, named by complaints(), and stay in
+  // the file: one bad line must not keep the others from being served.
   static absl::StatusOr<std::unique_ptr<ScorerMemory>> Open(const std::string& file);
 
   std::vector<v1::LoadScorerRequest> scorers() const;
+  const std::vector<std::string>& complaints() const { return complaints_; }
   // Both write the whole file anew, atomically. Add() replaces what has the same name.
   absl::Status Add(const v1::LoadScorerRequest& scorer);
   absl::Status Remove(const std::string& name);
@@ -33,6 +35,7 @@ class ScorerMemory {
   absl::Status Write() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const std::string file_;
+  std::vector<std::string> complaints_, unreadable_;  // not changed after Open()
   mutable absl::Mutex mutex_;
   std::vector<v1::LoadScorerRequest> scorers_ ABSL_GUARDED_BY(mutex_);  // in the order in which they were loaded
 };

@@ -2,31 +2,39 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cmath>
 #include <exception>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "common/scoring/score_bounds.h"
 
 namespace flowawr {
 namespace {
 
-constexpr uint32_t kMaxSide = 16384;
+constexpr size_t kMaxTextBytes = 64 << 10;  // of a prompt, and of its metadata
 // How often a waiting request looks whether its caller is still there.
 constexpr absl::Duration kPoll = absl::Milliseconds(20);
 
-std::string WhatIsWrong(const v1::ScoreItem& item) {
+std::string WhatIsWrong(const v1::ScoreItem& item, uint32_t max_side) {
   const uint64_t height = item.height(), width = item.width();
   if (height == 0 || width == 0)
     return absl::StrCat("the image is ", height, " x ", width, " pixels: nothing to score");
-  if (height > kMaxSide || width > kMaxSide)
-    return absl::StrCat("the image is ", height, " x ", width, " pixels; at most ", kMaxSide, " a side are accepted");
+  if (height > max_side || width > max_side)
+    return absl::StrCat("the image is ", height, " x ", width, " pixels; at most ", max_side,
+                        " a side are accepted (--max-image-side of the reward server)");
   if (item.image_rgb().size() != height * width * 3)
     return absl::StrCat("the image has ", item.image_rgb().size(), " bytes, but ", height, " x ", width,
                         " pixels of RGB take ", height * width * 3);
+  size_t metadata_bytes = 0;
+  for (const auto& [key, value] : item.metadata()) metadata_bytes += key.size() + value.size();
+  if (item.prompt().size() > kMaxTextBytes || metadata_bytes > kMaxTextBytes)
+    return absl::StrCat("the prompt has ", item.prompt().size(), " bytes and its metadata ", metadata_bytes,
+                        "; at most ", kMaxTextBytes, " each are accepted");
   return "";
 }
+
+absl::Status TooLate() { return absl::DeadlineExceededError("the deadline passed before all images were scored"); }
 
 }  // namespace
 
@@ -45,6 +53,8 @@ void ScorerRunner::Stop() {
   {
     absl::MutexLock lock(&mutex_);
     is_stopped_ = true;
+    if (!mutex_.AwaitWithTimeout(absl::Condition(this, &ScorerRunner::IsIdle), options_.stop_grace))
+      for (Request* request : requests_) GiveUp(*request, absl::FailedPreconditionError("the scorer was unloaded"));
   }
   absl::MutexLock lock(&join_mutex_);
   for (std::thread& thread : threads_) thread.join();
@@ -55,46 +65,63 @@ absl::StatusOr<std::vector<v1::ScoreResult>> ScorerRunner::Score(absl::Span<cons
                                                                  absl::Time deadline,
                                                                  absl::FunctionRef<bool()> is_gone) {
   Request request;
+  request.items = items;
+  request.deadline = deadline;
   request.results.resize(items.size());
   request.unsettled = items.size();
   const auto is_done = [&request] { return request.unsettled == 0; };
   absl::MutexLock lock(&mutex_);
   if (is_stopped_) return absl::FailedPreconditionError("the scorer is being unloaded");
-  Enqueue(items, deadline, request);
+  last_used_ = std::chrono::steady_clock::now();
+  requests_.insert(&request);
+  Enqueue(request);
   while (!mutex_.AwaitWithTimeout(absl::Condition(&is_done), kPoll)) {
-    const bool is_late = absl::Now() >= deadline;
-    if (!is_late && !is_gone()) continue;
-    GiveUp(request);
-    mutex_.Await(absl::Condition(&is_done));  // for images that a thread is at
-    return is_late ? absl::DeadlineExceededError("the deadline passed before all images were scored")
-                   : absl::CancelledError("the caller has gone");
+    // What a thread is at ends soon, too: the scorer sees that it is not wanted any more.
+    if (absl::Now() >= deadline) {
+      GiveUp(request, TooLate());
+    } else if (is_gone()) {
+      GiveUp(request, absl::CancelledError("the caller has gone"));
+    }
   }
-  if (request.is_given_up) return absl::DeadlineExceededError("the deadline passed before all images were scored");
+  requests_.erase(&request);
+  if (request.is_given_up) return request.end;
   return std::move(request.results);
 }
 
-void ScorerRunner::Enqueue(absl::Span<const v1::ScoreItem* const> items, absl::Time deadline, Request& request) {
-  for (size_t i = 0; i < items.size(); ++i) {
-    if (std::string wrong = WhatIsWrong(*items[i]); !wrong.empty()) {
-      Settle(request, i, ErrorResult(v1::ScoreError::BAD_INPUT, std::move(wrong)));
-    } else if (queue_.size() >= options_.max_queued_images) {
-      Settle(request, i,
-             ErrorResult(v1::ScoreError::OVERLOADED,
-                         absl::StrCat(queue_.size(), " images are waiting already; ask again later")));
-    } else {
-      queue_.push_back({items[i], &request, i, deadline});
-    }
+absl::Status ScorerRunner::CheckPrompt(const std::string& prompt, const PromptMetadata& metadata) const {
+  try {
+    return scorer_->CheckPrompt(prompt, metadata);
+  } catch (const std::exception&) {
+    return absl::OkStatus();
   }
-  series_.queued_images->Set(static_cast<double>(queue_.size()));
 }
 
-void ScorerRunner::GiveUp(Request& request) {
+void ScorerRunner::Enqueue(Request& request) {
+  for (size_t i = 0; i < request.items.size(); ++i) {
+    if (std::string wrong = WhatIsWrong(*request.items[i], options_.max_side); !wrong.empty()) {
+      Settle(request, i, ErrorResult(v1::ScoreError::BAD_INPUT, std::move(wrong)));
+    } else if (queued_images_ >= options_.max_queued_images) {
+      Settle(request, i,
+             ErrorResult(v1::ScoreError::OVERLOADED,
+                         absl::StrCat(queued_images_, " images are waiting already; ask again later")));
+    } else {
+      request.queued.push_back(i);
+      ++queued_images_;
+    }
+  }
+  if (!request.queued.empty()) turns_.push_back(&request);
+  series_.queued_images->Set(static_cast<double>(queued_images_));
+}
+
+void ScorerRunner::GiveUp(Request& request, absl::Status end) {
+  if (request.is_given_up) return;
+  request.end = std::move(end);
   request.is_given_up = true;
-  const auto end = std::remove_if(queue_.begin(), queue_.end(),
-                                  [&request](const Entry& entry) { return entry.request == &request; });
-  request.unsettled -= std::distance(end, queue_.end());
-  queue_.erase(end, queue_.end());
-  series_.queued_images->Set(static_cast<double>(queue_.size()));
+  turns_.erase(std::remove(turns_.begin(), turns_.end(), &request), turns_.end());
+  request.unsettled -= request.queued.size();
+  queued_images_ -= request.queued.size();
+  request.queued.clear();
+  series_.queued_images->Set(static_cast<double>(queued_images_));
 }
 
 void ScorerRunner::Settle(Request& request, size_t index, v1::ScoreResult result) {
@@ -140,29 +167,41 @@ std::vector<ScorerRunner::Entry> ScorerRunner::TakeBatch() {
     mutex_.Await(absl::Condition(this, &ScorerRunner::HasWorkOrStopped));
     if (batch_size_ > 1)
       mutex_.AwaitWithTimeout(absl::Condition(this, &ScorerRunner::HasBatchOrStopped), options_.max_wait);
-    if (queue_.empty() && is_stopped_) break;
+    if (turns_.empty() && is_stopped_) break;
     const absl::Time now = absl::Now();
-    while (!queue_.empty() && batch.size() < batch_size_) {
-      const Entry entry = queue_.front();
-      if (now >= entry.deadline) {
-        GiveUp(*entry.request);
+    while (!turns_.empty() && batch.size() < batch_size_) {
+      Request* const request = turns_.front();
+      if (now >= request->deadline) {
+        GiveUp(*request, TooLate());
         continue;
       }
-      queue_.pop_front();
-      batch.push_back(entry);
+      turns_.pop_front();
+      batch.push_back({request, request->queued.front()});
+      request->queued.pop_front();
+      --queued_images_;
+      if (!request->queued.empty()) turns_.push_back(request);
     }
   }
-  series_.queued_images->Set(static_cast<double>(queue_.size()));
+  series_.queued_images->Set(static_cast<double>(queued_images_));
   return batch;
 }
 
 std::vector<v1::ScoreResult> ScorerRunner::ScoreBatch(absl::Span<const Entry> batch) {
   std::vector<const v1::ScoreItem*> items;
-  for (const Entry& entry : batch) items.push_back(entry.item);
+  for (const Entry& entry : batch) items.push_back(entry.request->items[entry.index]);
+  const auto start = std::chrono::steady_clock::now();
+  const absl::Duration time = options_.max_image_time * static_cast<int64_t>(items.size());
+  const auto still_wanted = [&](size_t i) -> absl::Status {
+    if (batch[i].request->is_given_up) return absl::CancelledError("nobody waits for the result any more");
+    if (absl::FromChrono(std::chrono::steady_clock::now() - start) < time) return absl::OkStatus();
+    return absl::DeadlineExceededError(
+        absl::StrCat("scoring the image takes more than ", absl::FormatDuration(options_.max_image_time),
+                     " (--max-image-seconds of the reward server)"));
+  };
   std::vector<v1::ScoreResult> results;
   std::string failure;
   try {
-    results = scorer_->Score(items);
+    results = scorer_->Score(items, still_wanted);
     if (results.size() != items.size())
       failure = absl::StrCat("the scorer gave ", results.size(), " results for ", items.size(), " images");
   } catch (const std::exception& error) {
@@ -170,12 +209,8 @@ std::vector<v1::ScoreResult> ScorerRunner::ScoreBatch(absl::Span<const Entry> ba
   } catch (...) {
     failure = "the scorer failed with an unknown exception";
   }
-  if (!failure.empty()) return {items.size(), ErrorResult(v1::ScoreError::BROKEN, failure)};
-  for (v1::ScoreResult& result : results) {
-    if (result.has_error() || (result.has_reward() && std::isfinite(result.reward()))) continue;
-    result =
-        ErrorResult(v1::ScoreError::BROKEN, absl::StrCat("the scorer gave no finite reward, but ", result.reward()));
-  }
+  if (!failure.empty()) results.assign(items.size(), ErrorResult(v1::ScoreError::BROKEN, failure));
+  for (v1::ScoreResult& result : results) BoundResult(result);
   return results;
 }
 
@@ -191,7 +226,14 @@ uint64_t ScorerRunner::errors() const {
 
 size_t ScorerRunner::queued_images() const {
   absl::MutexLock lock(&mutex_);
-  return queue_.size();
+  return queued_images_;
+}
+
+std::optional<absl::Duration> ScorerRunner::unused_for() const {
+  absl::MutexLock lock(&mutex_);
+  if (!requests_.empty()) return absl::ZeroDuration();
+  if (!last_used_) return std::nullopt;
+  return absl::FromChrono(std::chrono::steady_clock::now() - *last_used_);
 }
 
 }  // namespace flowawr

@@ -2,15 +2,16 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cmath>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "common/base/status.h"
+#include "common/base/utf8.h"
 #include "common/rpc/channel.h"
 #include "common/rpc/status.h"
 #include "common/rpc/tls_check.h"
+#include "common/scoring/score_bounds.h"
 
 namespace flowawr {
 namespace {
@@ -161,19 +162,17 @@ void ScoringRound::TakeResults(Call& call) {
     v1::ScoreResult& result = *call.response.mutable_results(static_cast<int>(i));
     if (result.error().kind() == v1::ScoreError::OVERLOADED) {
       call.last_kind = v1::ScoreError::OVERLOADED;
-      call.last_error = result.error().message();
+      call.last_error = TruncateUtf8(result.error().message(), kMaxErrorBytes);
       again.push_back(call.images[i]);
       continue;
     }
+    BoundResult(result);
     v1::TermScore& outcome = Outcome(call.images[i], call.term);
     *outcome.mutable_details() = std::move(*result.mutable_details());
-    if (result.has_reward() && std::isfinite(result.reward())) {
+    if (result.has_reward()) {
       outcome.set_reward(result.reward());
-    } else if (result.has_error()) {
-      *outcome.mutable_error() = std::move(*result.mutable_error());
     } else {
-      outcome.mutable_error()->set_kind(v1::ScoreError::BROKEN);
-      outcome.mutable_error()->set_message("the server answered neither an error nor a finite reward");
+      *outcome.mutable_error() = std::move(*result.mutable_error());
     }
   }
   call.images = std::move(again);
@@ -200,6 +199,7 @@ const absl::Status& ScoringRound::WhyUnreachable(const Call& call) {
 void ScoringRound::Fail(Call& call, v1::ScoreError::Kind kind, std::string message) {
   if (call.is_unreachable && !is_cancelled_)
     if (const absl::Status& why = WhyUnreachable(call); !why.ok()) absl::StrAppend(&message, ": ", why.message());
+  message = TruncateUtf8(message, kMaxErrorBytes);
   for (const int image : call.images) {
     v1::ScoreError& error = *Outcome(image, call.term).mutable_error();
     error.set_kind(kind);

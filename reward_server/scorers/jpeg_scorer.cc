@@ -20,7 +20,8 @@ JpegScorer::JpegScorer(int quality, int scale, int sign)
       sign_(sign),
       version_(absl::StrCat("libjpeg quality ", quality, " scale ", scale)) {}
 
-std::vector<v1::ScoreResult> JpegScorer::Score(absl::Span<const v1::ScoreItem* const> items) {
+std::vector<v1::ScoreResult> JpegScorer::Score(absl::Span<const v1::ScoreItem* const> items,
+                                               StillWanted /*still_wanted*/) {
   std::vector<v1::ScoreResult> results;
   for (const v1::ScoreItem* item : items) {
     const auto jpeg =

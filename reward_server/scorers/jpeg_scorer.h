@@ -22,7 +22,7 @@ class JpegScorer : public Scorer {
  public:
   static absl::StatusOr<std::shared_ptr<Scorer>> Load(ScorerOptions& options, int threads);
 
-  std::vector<v1::ScoreResult> Score(absl::Span<const v1::ScoreItem* const> items) override;
+  std::vector<v1::ScoreResult> Score(absl::Span<const v1::ScoreItem* const> items, StillWanted still_wanted) override;
   const std::string& version() const override { return version_; }
 
  private:

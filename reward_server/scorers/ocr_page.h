@@ -1,18 +1,10 @@
 // Prepares a picture for text recognition: grey, large enough, with white around it. Pure and thread-safe.
 #pragma once
 
-#include <cstdint>
-#include <vector>
-
 #include "flowawr/v1/reward.pb.h"
+#include "reward_server/scorers/gray_page.h"
 
 namespace flowawr {
-
-struct GrayPage {
-  int height = 0;
-  int width = 0;
-  std::vector<uint8_t> pixels;  // height * width, rows from the top
-};
 
 struct PageOptions {
   int min_height = 64;  // lower pictures are enlarged by the smallest whole factor that reaches it

@@ -1,13 +1,15 @@
 #include "reward_server/scorers/ocr_reward.h"
 
-#include <unicode/locid.h>
+#include <unicode/normalizer2.h>
 #include <unicode/uchar.h>
 #include <unicode/unistr.h>
 
 #include <algorithm>
 #include <numeric>
+#include <optional>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "common/base/utf8.h"
 
@@ -32,19 +34,39 @@ int Levenshtein(const std::u32string& a, const std::u32string& b) {
   return row.back();
 }
 
+// What closes a text that `quote` opens; empty for what opens none.
+std::vector<absl::string_view> ClosersOf(absl::string_view at) {
+  if (absl::StartsWith(at, "\"")) return {"\""};
+  if (absl::StartsWith(at, "\u201C")) return {"\u201D"};
+  if (absl::StartsWith(at, "\u201E")) return {"\u201C", "\u201D"};
+  return {};
+}
+
+// The first double-quoted part: "...", or with curly quotes as word processors make them. A quote that is never closed
+// (an inch mark) opens nothing.
+std::optional<absl::string_view> FirstQuoted(absl::string_view prompt) {
+  for (size_t at = 0; at < prompt.size(); ++at) {
+    const std::vector<absl::string_view> closers = ClosersOf(prompt.substr(at));
+    if (closers.empty()) continue;
+    const size_t begin = at + (prompt[at] == '"' ? 1 : 3);  // bytes of the opening quote
+    size_t end = absl::string_view::npos;
+    for (const absl::string_view closer : closers) end = std::min(end, prompt.find(closer, begin));
+    if (end != absl::string_view::npos) return prompt.substr(begin, end - begin);
+  }
+  return std::nullopt;
+}
+
 }  // namespace
 
 absl::StatusOr<std::string> OcrTarget(const std::string& prompt, const std::map<std::string, std::string>& metadata) {
   std::string target;
   if (const auto it = metadata.find("target"); it != metadata.end()) {
     target = it->second;
+  } else if (const auto quoted = FirstQuoted(prompt); quoted.has_value()) {
+    target = std::string(*quoted);
   } else {
-    const size_t begin = prompt.find('"');
-    const size_t end = begin == std::string::npos ? begin : prompt.find('"', begin + 1);
-    if (end == std::string::npos)
-      return absl::InvalidArgumentError(
-          absl::StrCat("the prompt has no double-quoted text and no metadata \"target\": ", TruncateUtf8(prompt, 200)));
-    target = prompt.substr(begin + 1, end - begin - 1);
+    return absl::InvalidArgumentError(
+        absl::StrCat("the prompt has no double-quoted text and no metadata \"target\": ", TruncateUtf8(prompt, 200)));
   }
   if (NormaliseForOcr(target).empty())
     return absl::InvalidArgumentError(
@@ -53,12 +75,15 @@ absl::StatusOr<std::string> OcrTarget(const std::string& prompt, const std::map<
 }
 
 std::u32string NormaliseForOcr(absl::string_view text) {
-  icu::UnicodeString unicode =
+  UErrorCode error = U_ZERO_ERROR;
+  const icu::Normalizer2* const normaliser = icu::Normalizer2::getNFKCCasefoldInstance(error);
+  const icu::UnicodeString unicode =
       icu::UnicodeString::fromUTF8(icu::StringPiece(text.data(), static_cast<int>(text.size())));
-  unicode.toLower(icu::Locale::getRoot());
+  // Its data are part of ICU's library: it fails only where memory does.
+  const icu::UnicodeString folded = U_SUCCESS(error) ? normaliser->normalize(unicode, error) : unicode;
   std::u32string normalised;
-  for (int i = 0; i < unicode.length(); i = unicode.moveIndex32(i, 1)) {
-    const UChar32 c = unicode.char32At(i);
+  for (int i = 0; i < folded.length(); i = folded.moveIndex32(i, 1)) {
+    const UChar32 c = folded.char32At(i);
     if (!u_isUWhiteSpace(c)) normalised.push_back(static_cast<char32_t>(c));
   }
   return normalised;

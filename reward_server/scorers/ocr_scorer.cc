@@ -17,44 +17,47 @@ constexpr char kCapitals[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ";
 }  // namespace
 
 absl::StatusOr<std::shared_ptr<Scorer>> OcrScorer::Load(ScorerOptions& options, int threads) {
-  TesseractOptions engine;
-  engine.language = options.Text("language", engine.language);
-  engine.tessdata = options.Text("tessdata", "");
-  engine.layout = options.Choice("layout", engine.layout, {"line", "word", "block", "sparse"});
-  engine.uses_dictionary = options.Flag("dictionary", engine.uses_dictionary);
+  TesseractOptions reader;
+  reader.language = options.Text("language", reader.language);
+  reader.tessdata = options.Text("tessdata", "");
+  reader.layout = options.Choice("layout", reader.layout, {"line", "word", "block", "sparse"});
+  reader.uses_dictionary = options.Flag("dictionary", reader.uses_dictionary);
   PageOptions page;
   page.min_height = options.Integer("min_height", page.min_height, 1, 1024);
   page.margin = options.Integer("margin", page.margin, 0, 256);
   const std::string letters = options.Text("letters", "auto");
   FLOWAWR_RETURN_IF_ERROR(options.Finish());
-  std::shared_ptr<OcrScorer> scorer(new OcrScorer(engine, page, letters));
+  std::shared_ptr<OcrScorer> scorer(new OcrScorer(reader, page, letters));
   for (int i = 0; i < threads; ++i) {
-    FLOWAWR_ASSIGN_OR_RETURN(auto loaded, TesseractEngine::Load(engine));
-    scorer->GiveBack(std::move(loaded));
+    FLOWAWR_ASSIGN_OR_RETURN(auto started, OcrReader::Start(reader));
+    scorer->version_ = absl::StrCat("tesseract ", started->tesseract_version(), " ", reader.language);
+    scorer->GiveBack(std::move(started));
   }
   return scorer;
 }
 
-OcrScorer::OcrScorer(TesseractOptions engine, PageOptions page, std::string letters)
-    : engine_options_(std::move(engine)),
-      page_options_(page),
-      letters_(std::move(letters)),
-      version_(absl::StrCat("tesseract ", TesseractEngine::LibraryVersion(), " ", engine_options_.language)) {}
+OcrScorer::OcrScorer(TesseractOptions reader, PageOptions page, std::string letters)
+    : reader_options_(std::move(reader)), page_options_(page), letters_(std::move(letters)) {}
 
-std::vector<v1::ScoreResult> OcrScorer::Score(absl::Span<const v1::ScoreItem* const> items) {
+std::vector<v1::ScoreResult> OcrScorer::Score(absl::Span<const v1::ScoreItem* const> items, StillWanted still_wanted) {
   std::vector<v1::ScoreResult> results;
-  for (const v1::ScoreItem* item : items) results.push_back(ScoreOne(*item));
+  for (size_t i = 0; i < items.size(); ++i)
+    results.push_back(ScoreOne(*items[i], [&still_wanted, i] { return still_wanted(i); }));
   return results;
 }
 
-v1::ScoreResult OcrScorer::ScoreOne(const v1::ScoreItem& item) {
+absl::Status OcrScorer::CheckPrompt(const std::string& prompt, const PromptMetadata& metadata) const {
+  return OcrTarget(prompt, {metadata.begin(), metadata.end()}).status();
+}
+
+v1::ScoreResult OcrScorer::ScoreOne(const v1::ScoreItem& item, KeepWaiting keep_waiting) {
   const auto target = OcrTarget(item.prompt(), {item.metadata().begin(), item.metadata().end()});
   if (!target.ok()) return ErrorResult(v1::ScoreError::BAD_INPUT, std::string(target.status().message()));
-  auto engine = Borrow();
-  if (!engine.ok()) return ErrorResult(v1::ScoreError::BROKEN, std::string(engine.status().message()));
-  const auto text = (*engine)->Read(MakePage(item, page_options_), WhitelistFor(*target));
+  auto reader = Borrow();
+  if (!reader.ok()) return ErrorResult(v1::ScoreError::BROKEN, std::string(reader.status().message()));
+  const auto text = (*reader)->Read(MakePage(item, page_options_), WhitelistFor(*target), keep_waiting);
   if (!text.ok()) return ErrorResult(v1::ScoreError::BROKEN, std::string(text.status().message()));
-  GiveBack(*std::move(engine));
+  GiveBack(*std::move(reader));
   const auto reward = ComputeOcrReward(*target, *text);
   if (!reward.ok()) return ErrorResult(v1::ScoreError::BAD_INPUT, std::string(reward.status().message()));
   v1::ScoreResult result = RewardResult(reward->reward);
@@ -66,21 +69,21 @@ v1::ScoreResult OcrScorer::ScoreOne(const v1::ScoreItem& item) {
   return result;
 }
 
-absl::StatusOr<std::unique_ptr<TesseractEngine>> OcrScorer::Borrow() {
+absl::StatusOr<std::unique_ptr<OcrReader>> OcrScorer::Borrow() {
   {
     absl::MutexLock lock(&mutex_);
-    if (!free_engines_.empty()) {
-      std::unique_ptr<TesseractEngine> engine = std::move(free_engines_.back());
-      free_engines_.pop_back();
-      return engine;
+    if (!free_readers_.empty()) {
+      std::unique_ptr<OcrReader> reader = std::move(free_readers_.back());
+      free_readers_.pop_back();
+      return reader;
     }
   }
-  return TesseractEngine::Load(engine_options_);
+  return OcrReader::Start(reader_options_);
 }
 
-void OcrScorer::GiveBack(std::unique_ptr<TesseractEngine> engine) {
+void OcrScorer::GiveBack(std::unique_ptr<OcrReader> reader) {
   absl::MutexLock lock(&mutex_);
-  free_engines_.push_back(std::move(engine));
+  free_readers_.push_back(std::move(reader));
 }
 
 std::string OcrScorer::WhitelistFor(const std::string& target) const {

@@ -21,34 +21,37 @@
 #include "absl/synchronization/mutex.h"
 #include "reward_server/scorer.h"
 #include "reward_server/scorer_options.h"
-#include "reward_server/scorers/tesseract_engine.h"
+#include "reward_server/scorers/ocr_page.h"
+#include "reward_server/scorers/ocr_reader.h"
 
 namespace flowawr {
 
 class OcrScorer : public Scorer {
  public:
-  // Loads one engine a thread, which takes about a tenth of a second each.
+  // Starts one reader a thread, which takes about a tenth of a second each.
   static absl::StatusOr<std::shared_ptr<Scorer>> Load(ScorerOptions& options, int threads);
 
-  // No or an empty target: BAD_INPUT. A failing engine: BROKEN, and the engine is replaced.
-  std::vector<v1::ScoreResult> Score(absl::Span<const v1::ScoreItem* const> items) override;
+  // No or an empty target: BAD_INPUT. A reader that fails, or that is ended because nobody waits any more: BROKEN, and
+  // it is replaced.
+  std::vector<v1::ScoreResult> Score(absl::Span<const v1::ScoreItem* const> items, StillWanted still_wanted) override;
+  absl::Status CheckPrompt(const std::string& prompt, const PromptMetadata& metadata) const override;
   const std::string& version() const override { return version_; }
 
  private:
-  OcrScorer(TesseractOptions engine, PageOptions page, std::string letters);
+  OcrScorer(TesseractOptions reader, PageOptions page, std::string letters);
 
-  v1::ScoreResult ScoreOne(const v1::ScoreItem& item);
-  // A free engine, or a new one when all are in use or were thrown away.
-  absl::StatusOr<std::unique_ptr<TesseractEngine>> Borrow();
-  void GiveBack(std::unique_ptr<TesseractEngine> engine);
+  v1::ScoreResult ScoreOne(const v1::ScoreItem& item, KeepWaiting keep_waiting);
+  // A free reader, or a new one when all are in use or were thrown away.
+  absl::StatusOr<std::unique_ptr<OcrReader>> Borrow();
+  void GiveBack(std::unique_ptr<OcrReader> reader);
   std::string WhitelistFor(const std::string& target) const;
 
-  const TesseractOptions engine_options_;
+  const TesseractOptions reader_options_;
   const PageOptions page_options_;
   const std::string letters_;
-  const std::string version_;
+  std::string version_;  // set once, by Load()
   absl::Mutex mutex_;
-  std::vector<std::unique_ptr<TesseractEngine>> free_engines_ ABSL_GUARDED_BY(mutex_);
+  std::vector<std::unique_ptr<OcrReader>> free_readers_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace flowawr

@@ -5,7 +5,8 @@
 #include <string>
 
 #include "absl/status/statusor.h"
-#include "reward_server/scorers/ocr_page.h"
+#include "reward_server/scorers/gray_page.h"
+#include "reward_server/scorers/tesseract_options.h"
 
 namespace tesseract {
 class TessBaseAPI;
@@ -13,17 +14,11 @@ class TessBaseAPI;
 
 namespace flowawr {
 
-struct TesseractOptions {
-  std::string language = "eng";
-  std::string tessdata;          // folder of *.traineddata; empty: TESSDATA_PREFIX or where the package put it
-  std::string layout = "line";   // line, word, block or sparse: how text is expected to lie on the page
-  bool uses_dictionary = false;  // prefer words of the language over what the letters look like
-};
-
 // Not thread-safe: one thread at a time. What was read before leaves no trace in what is read next.
 //
 // Tesseract's own OpenMP threads cost more than they bring on single lines: run with OMP_THREAD_LIMIT=1 in the
-// environment, set before the process starts (libgomp reads it while it is loaded).
+// environment, set before the process starts (libgomp reads it while it is loaded). Read() cannot be ended: that is
+// why OcrReader has a process for it.
 class TesseractEngine {
  public:
   // NotFound when the language's model is not there; says where it was looked for and how to get it.

@@ -5,7 +5,10 @@
 
 #include <atomic>
 #include <cstdlib>
+#include <filesystem>
+#include <fstream>
 #include <memory>
+#include <random>
 #include <thread>
 
 #include "absl/strings/str_cat.h"
@@ -65,9 +68,20 @@ class ServerProcess {
   std::unique_ptr<Process> process_;
 };
 
+// Process ids of its OCR readers. Proc lists only what a thread of the process has started.
+std::vector<std::string> ReadersOf(pid_t server) {
+  std::vector<std::string> readers;
+  for (const auto& thread : std::filesystem::directory_iterator(absl::StrCat("/proc/", server, "/task"))) {
+    std::ifstream children(thread.path() / "children");
+    for (std::string pid; children >> pid;) readers.push_back(pid);
+  }
+  return readers;
+}
+
 template <typename Method, typename Request, typename Response>
-absl::Status Call(v1::RewardService::Stub& stub, Method method, const Request& request, Response& response) {
-  const auto context = MakeContext(kPatience, Network());
+absl::Status Call(v1::RewardService::Stub& stub, Method method, const Request& request, Response& response,
+                  absl::Duration patience = kPatience) {
+  const auto context = MakeContext(patience, Network());
   return FromGrpc((stub.*method)(context.get(), request, &response));
 }
 
@@ -113,7 +127,8 @@ TEST(RewardServerProcessTest, ScoresOverGrpcAndStopsOnSigterm) {
       absl::IsNotFound(Call(*stub, &v1::RewardService::Stub::Score, ScoreRequestFor("telepathy", items), response)));
   EXPECT_TRUE(
       absl::IsInvalidArgument(Call(*stub, &v1::RewardService::Stub::Score, ScoreRequestFor("ocr", {}), response)));
-  EXPECT_THAT(ReadFile(absl::StrCat("/proc/", server.pid(), "/environ")).value(), HasSubstr("OMP_THREAD_LIMIT=1"));
+  for (const std::string& reader : ReadersOf(server.pid()))
+    EXPECT_THAT(ReadFile(absl::StrCat("/proc/", reader, "/environ")).value(), HasSubstr("OMP_THREAD_LIMIT=1"));
   server.Signal(SIGTERM);
   EXPECT_EQ(server.Wait(), 0) << server.log();
 }
@@ -175,6 +190,147 @@ TEST(RewardServerProcessTest, AnswersWhatIsUnderWayBeforeItStops) {
   EXPECT_TRUE(status.ok()) << status;
   EXPECT_EQ(response.results_size(), 200);
   EXPECT_EQ(server.Wait(), 0) << server.log();
+}
+
+// Tesseract is at this one for a minute and a half on a fast core.
+v1::ScoreItem Noise() {
+  std::mt19937 random(1);
+  Image noise = Plain(2048, 2048);
+  for (char& byte : noise.rgb) byte = static_cast<char>(random());
+  return MakeItem(noise, "\"CAT\"");
+}
+
+TEST(RewardServerProcessTest, EndsWorkThatNobodyWaitsFor) {
+  ServerProcess server({"--scorer=ocr", "--threads=1"});
+  const auto stub = server.WaitUntilServing();
+  ASSERT_NE(stub, nullptr);
+  const v1::ScoreRequest noise = ScoreRequestFor("ocr", {Noise()}), word = ScoreRequestFor("ocr", DrawWords({"CAT"}));
+  v1::ScoreResponse response;
+  const absl::Time start = absl::Now();
+  EXPECT_TRUE(absl::IsDeadlineExceeded(
+      Call(*stub, &v1::RewardService::Stub::Score, noise, response, absl::Seconds(2))));
+  // The one thread is free again, its reader replaced.
+  ASSERT_TRUE(Call(*stub, &v1::RewardService::Stub::Score, word, response).ok());
+  EXPECT_EQ(response.results(0).reward(), 1);
+  EXPECT_LT(absl::Now() - start, absl::Seconds(25));
+}
+
+TEST(RewardServerProcessTest, AnImageThatTakesTooLongIsBrokenAndTheOthersAreAnswered) {
+  ServerProcess server({"--scorer=ocr", "--threads=1", "--max-image-seconds=1"});
+  const auto stub = server.WaitUntilServing();
+  ASSERT_NE(stub, nullptr);
+  v1::ScoreResponse response;
+  std::vector<v1::ScoreItem> items = DrawWords({"CAT", "DOG"});
+  items.insert(items.begin() + 1, Noise());
+  ASSERT_TRUE(Call(*stub, &v1::RewardService::Stub::Score, ScoreRequestFor("ocr", items), response).ok());
+  EXPECT_EQ(response.results(0).reward(), 1);
+  EXPECT_EQ(response.results(1).error().kind(), v1::ScoreError::BROKEN);
+  EXPECT_THAT(response.results(1).error().message(), HasSubstr("--max-image-seconds"));
+  EXPECT_EQ(response.results(2).reward(), 1);
+}
+
+TEST(RewardServerProcessTest, StopsAndUnloadsWithinTheGraceWhateverIsUnderWay) {
+  for (const bool is_unload : {true, false}) {
+    ServerProcess server({"--scorer=ocr", "--threads=1", "--max-image-seconds=3600"});
+    const auto stub = server.WaitUntilServing();
+    ASSERT_NE(stub, nullptr);
+    absl::Status status;
+    std::thread client([&] {
+      v1::ScoreResponse response;
+      status = Call(*stub, &v1::RewardService::Stub::Score, ScoreRequestFor("ocr", {Noise()}), response);
+    });
+    v1::ListScorersResponse list;
+    while (!list.scorers_size() || !list.scorers(0).has_seconds_since_use())
+      ASSERT_TRUE(Call(*stub, &v1::RewardService::Stub::ListScorers, v1::ListScorersRequest(), list).ok());
+    const absl::Time start = absl::Now();
+    if (is_unload) {
+      EXPECT_TRUE(Unload(*stub, "ocr").ok());
+    } else {
+      server.Signal(SIGTERM);
+    }
+    client.join();
+    EXPECT_FALSE(status.ok());
+    if (is_unload) server.Signal(SIGTERM);
+    EXPECT_EQ(server.Wait(), 0) << server.log();
+    EXPECT_LT(absl::Now() - start, absl::Seconds(40));
+  }
+}
+
+TEST(RewardServerProcessTest, ItsReadersEndWithIt) {
+  ServerProcess server({"--scorer=ocr", "--threads=2"});
+  ASSERT_NE(server.WaitUntilServing(), nullptr);
+  const std::vector<std::string> readers = ReadersOf(server.pid());
+  EXPECT_EQ(readers.size(), 2);
+  server.Signal(SIGKILL);
+  EXPECT_EQ(server.Wait(), 128 + SIGKILL);
+  // A reader that has ended is gone, or a zombie until init looks.
+  const auto has_ended = [](const std::string& pid) {
+    const auto stat = ReadFile(absl::StrCat("/proc/", pid, "/stat"));
+    return !stat.ok() || stat->find(") Z ") != std::string::npos;
+  };
+  const absl::Time limit = absl::Now() + kPatience;
+  for (const std::string& reader : readers)
+    while (!has_ended(reader) && absl::Now() < limit) std::this_thread::yield();
+  for (const std::string& reader : readers) EXPECT_TRUE(has_ended(reader));
+}
+
+TEST(RewardServerProcessTest, AnErrorAboutALongForeignPromptLeavesTheOtherAnswersReadable) {
+  ServerProcess server({"--scorer=ocr"});
+  const auto stub = server.WaitUntilServing();
+  ASSERT_NE(stub, nullptr);
+  std::vector<v1::ScoreItem> items = DrawWords({"CAT"});
+  for (const std::string shift : {"", "x", "xx"}) {
+    std::string text = shift;
+    while (text.size() < 500) text += "\xE4\xB8\xAD";
+    items.push_back(MakeItem(Plain(32, 64), text));
+  }
+  v1::ScoreResponse response;
+  ASSERT_TRUE(Call(*stub, &v1::RewardService::Stub::Score, ScoreRequestFor("ocr", items), response).ok());
+  EXPECT_EQ(response.results(0).reward(), 1);
+  for (int i = 1; i < 4; ++i) EXPECT_EQ(response.results(i).error().kind(), v1::ScoreError::BAD_INPUT);
+}
+
+TEST(RewardServerProcessTest, ChecksPromptsBeforeAnythingIsDrawn) {
+  ServerProcess server({"--scorer=ocr", "--scorer=jpeg_compressibility"});
+  const auto stub = server.WaitUntilServing();
+  ASSERT_NE(stub, nullptr);
+  v1::CheckPromptsRequest request;
+  request.set_scorer("ocr");
+  for (const char* text : {"a sign that says \"CAT\"", "a sign that says CAT", "a sign that says “CAT”", "\"\""})
+    request.add_prompts()->set_text(text);
+  (*request.add_prompts()->mutable_metadata())["target"] = "CAT";
+  v1::CheckPromptsResponse response;
+  ASSERT_TRUE(Call(*stub, &v1::RewardService::Stub::CheckPrompts, request, response).ok());
+  ASSERT_EQ(response.faults_size(), 2) << response.DebugString();
+  EXPECT_EQ(response.faults(0).index(), 1);
+  EXPECT_THAT(response.faults(0).message(), HasSubstr("no double-quoted text"));
+  EXPECT_EQ(response.faults(1).index(), 3);
+  request.set_scorer("jpeg_compressibility");
+  ASSERT_TRUE(Call(*stub, &v1::RewardService::Stub::CheckPrompts, request, response).ok());
+  EXPECT_EQ(response.faults_size(), 0);
+  request.set_scorer("telepathy");
+  EXPECT_TRUE(absl::IsNotFound(Call(*stub, &v1::RewardService::Stub::CheckPrompts, request, response)));
+}
+
+TEST(RewardServerProcessTest, TooManyOptionsAreRefusedAndStopNoStart) {
+  const TempFolder folder;
+  v1::LoadScorerRequest request;
+  request.set_kind("ocr");
+  (*request.mutable_options())["tessdata"] = std::string(1 << 20, 'x');
+  const std::string remembered = folder.Write(
+      "scorers.jsonl", absl::StrCat("{\"kind\": \"ocr\", \"options\": {\"tessdata\": \"", std::string(1 << 20, 'x'),
+                                    "\"}}\nno JSON\n{\"kind\": \"jpeg_compressibility\"}\n"));
+  ServerProcess server({"--remember=" + remembered});
+  const auto stub = server.WaitUntilServing();
+  ASSERT_NE(stub, nullptr);
+  v1::ListScorersResponse list;
+  ASSERT_TRUE(Call(*stub, &v1::RewardService::Stub::ListScorers, v1::ListScorersRequest(), list).ok());
+  ASSERT_EQ(list.scorers_size(), 1);
+  EXPECT_EQ(list.scorers(0).name(), "jpeg_compressibility");
+  EXPECT_THAT(server.log(), HasSubstr("scorers.jsonl:2: not a scorer"));
+  EXPECT_THAT(server.log(), HasSubstr("1 options of 1048584 bytes"));
+  v1::LoadScorerResponse response;
+  EXPECT_TRUE(absl::IsInvalidArgument(Call(*stub, &v1::RewardService::Stub::LoadScorer, request, response)));
 }
 
 TEST(RewardServerProcessTest, LeavesWithAnErrorThatSaysWhatToDo) {

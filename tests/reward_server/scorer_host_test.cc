@@ -15,7 +15,7 @@ using ::testing::Not;
 
 class OneScorer : public Scorer {
  public:
-  std::vector<v1::ScoreResult> Score(absl::Span<const v1::ScoreItem* const> items) override {
+  std::vector<v1::ScoreResult> Score(absl::Span<const v1::ScoreItem* const> items, StillWanted) override {
     return {items.size(), RewardResult(1)};
   }
   const std::string& version() const override { return version_; }

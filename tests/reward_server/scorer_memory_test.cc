@@ -40,12 +40,16 @@ TEST(ScorerMemoryTest, GivesTheNextServerWhatWasLoadedAndNotUnloaded) {
   EXPECT_EQ(scorers[1].SerializeAsString(), Scorer("b", "jpeg", "2").SerializeAsString());
 }
 
-TEST(ScorerMemoryTest, NamesTheLineThatCannotBeRead) {
+TEST(ScorerMemoryTest, LeavesOutTheLineThatCannotBeReadNamesItAndKeepsIt) {
   const TempFolder folder;
-  const std::string file = folder.Write("scorers", "{\"kind\": \"ocr\"}\nocr\n");
-  const absl::Status status = ScorerMemory::Open(file).status();
-  EXPECT_EQ(status.code(), absl::StatusCode::kDataLoss);
-  EXPECT_THAT(std::string(status.message()), HasSubstr(file + ":2: "));
+  const std::string file = folder.Write("scorers", "{\"kind\": \"ocr\"}\nocr\n{\"kind\": \"jpeg\"}\n");
+  const auto memory = ScorerMemory::Open(file);
+  ASSERT_TRUE(memory.ok()) << memory.status();
+  EXPECT_THAT((*memory)->scorers(), SizeIs(2));
+  ASSERT_THAT((*memory)->complaints(), SizeIs(1));
+  EXPECT_THAT((*memory)->complaints()[0], HasSubstr(file + ":2: "));
+  ASSERT_TRUE((*memory)->Add(Scorer("a", "jpeg")).ok());
+  EXPECT_THAT(ReadFile(file).value(), HasSubstr("\nocr\n"));
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
 #include "reward_server/scorer_runner.h"
 
+#include <algorithm>
 #include <atomic>
 #include <functional>
 #include <limits>
@@ -21,14 +22,19 @@ using ::testing::HasSubstr;
 class ScriptedScorer : public Scorer {
  public:
   using Script = std::function<std::vector<v1::ScoreResult>(absl::Span<const v1::ScoreItem* const>)>;
-  explicit ScriptedScorer(int batch = 1, Script script = Heights) : batch_(batch), script_(std::move(script)) {}
+  using PatientScript =
+      std::function<std::vector<v1::ScoreResult>(absl::Span<const v1::ScoreItem* const>, StillWanted)>;
+  explicit ScriptedScorer(int batch = 1, Script script = Heights)
+      : batch_(batch), script_([script](auto items, StillWanted) { return script(items); }) {}
+  explicit ScriptedScorer(PatientScript script) : batch_(1), script_(std::move(script)) {}
 
-  std::vector<v1::ScoreResult> Score(absl::Span<const v1::ScoreItem* const> items) override {
+  std::vector<v1::ScoreResult> Score(absl::Span<const v1::ScoreItem* const> items,
+                                     StillWanted still_wanted) override {
     {
       absl::MutexLock lock(&mutex_);
       batches_.push_back(items.size());
     }
-    return script_(items);
+    return script_(items, still_wanted);
   }
   static std::vector<v1::ScoreResult> Heights(absl::Span<const v1::ScoreItem* const> items) {
     std::vector<v1::ScoreResult> results;
@@ -44,7 +50,7 @@ class ScriptedScorer : public Scorer {
 
  private:
   const int batch_;
-  const Script script_;
+  const PatientScript script_;
   const std::string version_ = "scripted";
   absl::Mutex mutex_;
   std::vector<size_t> batches_ ABSL_GUARDED_BY(mutex_);
@@ -212,6 +218,103 @@ TEST_F(ScorerRunnerTest, FinishesWhatIsQueuedWhenStopped) {
   stopper.join();
   caller.join();
   EXPECT_TRUE(absl::IsFailedPrecondition(runner->Score(Pointers(items), absl::InfiniteFuture(), kStays).status()));
+}
+
+// Works until it is told that nobody wants the result.
+std::shared_ptr<ScriptedScorer> Endless(absl::Notification* entered = nullptr) {
+  return std::make_shared<ScriptedScorer>([entered](auto items, StillWanted still_wanted) {
+    if (entered != nullptr && !entered->HasBeenNotified()) entered->Notify();
+    while (still_wanted(0).ok()) std::this_thread::yield();
+    return std::vector<v1::ScoreResult>(items.size(),
+                                        ErrorResult(v1::ScoreError::BROKEN, std::string(still_wanted(0).message())));
+  });
+}
+
+TEST_F(ScorerRunnerTest, EndsWhatIsUnderWayWhenTheCallerWaitsNoLonger) {
+  absl::Notification entered;
+  const auto runner = Run(Endless(&entered));
+  const auto items = Items(1);
+  EXPECT_TRUE(absl::IsDeadlineExceeded(
+      runner->Score(Pointers(items), absl::Now() + absl::Milliseconds(50), kStays).status()));
+  EXPECT_TRUE(absl::IsCancelled(
+      runner->Score(Pointers(items), absl::InfiniteFuture(), [&] { return entered.HasBeenNotified(); }).status()));
+}
+
+TEST_F(ScorerRunnerTest, AnImageThatTakesTooLongIsBroken) {
+  const auto runner = Run(Endless(), {.max_image_time = absl::Milliseconds(10)});
+  const auto items = Items(1);
+  const auto results = runner->Score(Pointers(items), absl::InfiniteFuture(), kStays);
+  ASSERT_TRUE(results.ok());
+  EXPECT_EQ((*results)[0].error().kind(), v1::ScoreError::BROKEN);
+  EXPECT_THAT((*results)[0].error().message(), HasSubstr("10ms (--max-image-seconds"));
+}
+
+TEST_F(ScorerRunnerTest, StopsAfterItsGraceWhateverIsUnderWay) {
+  absl::Notification entered;
+  const auto runner = Run(Endless(&entered), {.max_image_time = absl::Hours(1), .stop_grace = absl::Milliseconds(10)});
+  const auto items = Items(3);
+  std::thread caller([&] {
+    EXPECT_TRUE(absl::IsFailedPrecondition(runner->Score(Pointers(items), absl::InfiniteFuture(), kStays).status()));
+  });
+  entered.WaitForNotification();
+  runner->Stop();
+  caller.join();
+}
+
+TEST_F(ScorerRunnerTest, RequestsTakeTurns) {
+  absl::Notification entered, release;
+  absl::Mutex mutex;
+  std::vector<uint32_t> order;
+  const auto runner = Run(std::make_shared<ScriptedScorer>(1, [&](auto items) {
+    if (!entered.HasBeenNotified()) {
+      entered.Notify();
+      release.WaitForNotification();
+    }
+    absl::MutexLock lock(&mutex);
+    order.push_back(items[0]->height());
+    return ScriptedScorer::Heights(items);
+  }));
+  const auto large = Items(20);
+  const auto small = std::vector<v1::ScoreItem>{Items(30)[29]};
+  std::thread first([&] { EXPECT_TRUE(runner->Score(Pointers(large), absl::InfiniteFuture(), kStays).ok()); });
+  entered.WaitForNotification();
+  std::thread second([&] { EXPECT_TRUE(runner->Score(Pointers(small), absl::InfiniteFuture(), kStays).ok()); });
+  while (runner->queued_images() < 20) std::this_thread::yield();
+  release.Notify();
+  first.join();
+  second.join();
+  EXPECT_LE(std::find(order.begin(), order.end(), 30) - order.begin(), 2);
+}
+
+TEST_F(ScorerRunnerTest, HoldsEveryAnswerToItsBounds) {
+  v1::ScoreResult wordy = ErrorResult(v1::ScoreError::BAD_INPUT, std::string(100'000, '\xC3'));
+  for (int i = 0; i < 100; ++i) (*wordy.mutable_details())[std::to_string(i)] = "caf\xE9" + std::string(5000, 'x');
+  const auto runner = Run(std::make_shared<ScriptedScorer>(1, [&](auto items) {
+    return std::vector<v1::ScoreResult>{items[0]->height() == 1 ? RewardResult(1e200) : wordy};
+  }));
+  const auto items = Items(2);
+  const auto results = runner->Score(Pointers(items), absl::InfiniteFuture(), kStays);
+  ASSERT_TRUE(results.ok());
+  EXPECT_EQ((*results)[0].error().kind(), v1::ScoreError::BROKEN);
+  EXPECT_THAT((*results)[0].error().message(), HasSubstr("1e+200"));
+  EXPECT_EQ((*results)[1].error().kind(), v1::ScoreError::BAD_INPUT);
+  EXPECT_LE((*results)[1].ByteSizeLong(), 20'000);
+  v1::ScoreResult parsed;
+  EXPECT_TRUE(parsed.ParseFromString((*results)[1].SerializeAsString()));
+}
+
+TEST_F(ScorerRunnerTest, RefusesImagesAndTextsThatAreTooLarge) {
+  const auto runner = Run(std::make_shared<ScriptedScorer>(), {.max_side = 2});
+  auto items = Items(4);
+  items[0].set_prompt(std::string(100'000, 'x'));
+  (*items[1].mutable_metadata())["target"] = std::string(100'000, 'x');
+  items[3].set_height(2);
+  items[3].set_image_rgb(std::string(6, 'x'));
+  const auto results = runner->Score(Pointers(items), absl::InfiniteFuture(), kStays);
+  ASSERT_TRUE(results.ok());
+  for (int i = 0; i < 3; ++i) EXPECT_EQ((*results)[i].error().kind(), v1::ScoreError::BAD_INPUT) << i;
+  EXPECT_THAT((*results)[2].error().message(), HasSubstr("at most 2 a side"));
+  EXPECT_EQ((*results)[3].reward(), 2);
 }
 
 }  // namespace

@@ -18,7 +18,7 @@ double RewardOf(const Image& image, std::map<std::string, std::string> options =
   EXPECT_TRUE(scorer.ok()) << scorer.status();
   const v1::ScoreItem item = MakeItem(image, "");
   const v1::ScoreItem* pointer = &item;
-  return (*scorer)->Score({&pointer, 1})[0].reward();
+  return (*scorer)->Score({&pointer, 1}, kAlwaysWanted)[0].reward();
 }
 
 Image Noise(int height, int width) {

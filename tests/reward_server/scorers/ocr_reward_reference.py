@@ -7,6 +7,7 @@ import functools
 import json
 import random
 import sys
+import unicodedata
 
 
 def distance(a, b):
@@ -20,7 +21,9 @@ def distance(a, b):
 
 
 def case(target, text):
-    wanted, read = "".join(target.split()).lower(), "".join(text.split()).lower()
+    wanted, read = (
+        unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", "".join(s.split())).casefold()) for s in (target, text)
+    )
     d = 0 if wanted in read else distance(wanted, read)
     return {"target": target, "text": text, "reward": 1 - min(d, len(wanted)) / len(wanted), "distance": d}
 

@@ -25,7 +25,8 @@ TEST(OcrRewardTest, AgreesWithClosedForms) {
       {"CAT", "CXAT", 2.0 / 3, 1},   {"CAT", "", 0, 3},
       {"CAT", "DOG", 0, 3},          {"AB", "XYZXYZ", 0, 4},
       {"NEW YORK", "newyork", 1, 0}, {"ÄÖ", "äö", 1, 0},
-      {"ÄÖ", "äo", 0.5, 1},
+      {"ÄÖ", "äo", 0.5, 1},          {"STRASSE", "straße", 1, 0},
+      {"fine", "ﬁne", 1, 0},         {"CAT", "ＣＡＴ", 1, 0},
   };
   for (const Case& c : cases) {
     const auto result = ComputeOcrReward(c.target, c.text);
@@ -51,6 +52,19 @@ TEST(OcrRewardTest, AgreesWithAnIndependentImplementation) {
   }
 }
 
+TEST(OcrRewardTest, TextsThatLookTheSameAreTheSame) {
+  const std::string composed = "caf\u00E9", decomposed = "cafe\u0301";
+  for (const std::string& target : std::vector<std::string>{composed, decomposed, "ca\u200Bf\u00E9", "\uFEFFcaf\u00E9", "ca\u00ADf\u00E9"}) {
+    for (const std::string& text : std::vector<std::string>{composed, decomposed, "c\u200Dafe\u0301\u00A0"}) {
+      const auto result = ComputeOcrReward(target, text);
+      ASSERT_TRUE(result.ok());
+      EXPECT_EQ(result->reward, 1) << target << " / " << text;
+      EXPECT_TRUE(result->is_exact) << target << " / " << text;
+    }
+    EXPECT_EQ(ComputeOcrReward(target, "cafe")->distance, 1) << target;
+  }
+}
+
 TEST(OcrRewardTest, ExactMeansNothingElseWasRead) {
   EXPECT_TRUE(ComputeOcrReward("CAT", " c a t\n")->is_exact);
   EXPECT_FALSE(ComputeOcrReward("CAT", "CATS")->is_exact);
@@ -59,12 +73,15 @@ TEST(OcrRewardTest, ExactMeansNothingElseWasRead) {
 TEST(OcrRewardTest, TakesTheFirstQuotedPartOfThePrompt) {
   EXPECT_EQ(*OcrTarget("a \"RED\" and a \"BLUE\" sign", {}), "RED");
   EXPECT_EQ(*OcrTarget("\"A B\"", {}), "A B");
+  EXPECT_EQ(*OcrTarget("a sign that says “CAT” and \"DOG\"", {}), "CAT");
+  EXPECT_EQ(*OcrTarget("ein Schild: „KATZE“", {}), "KATZE");
+  EXPECT_EQ(*OcrTarget("a 19\" screen that says “CAT”", {}), "CAT");
 }
 
 TEST(OcrRewardTest, PrefersTheTargetOfTheMetadata) { EXPECT_EQ(*OcrTarget("a \"RED\" sign", {{"target", "X"}}), "X"); }
 
 TEST(OcrRewardTest, RefusesPromptsWithoutATarget) {
-  for (const std::string prompt : {"", "no quotes", "one \" only", "empty \"\"", "blank \" \t\""})
+  for (const std::string prompt : {"", "no quotes", "one \" only", "empty \"\"", "blank \" \t\"", "unseen \"\u200B\uFEFF\"", "“half"})
     EXPECT_TRUE(absl::IsInvalidArgument(OcrTarget(prompt, {}).status())) << prompt;
   EXPECT_TRUE(absl::IsInvalidArgument(OcrTarget("\"CAT\"", {{"target", " "}}).status()));
   EXPECT_TRUE(absl::IsInvalidArgument(ComputeOcrReward(" ", "CAT").status()));

@@ -44,7 +44,7 @@ std::vector<std::string> Serialised(const std::vector<v1::ScoreResult>& results)
 
 TEST(OcrScorerTest, ReadsCleanWords) {
   const auto items = DrawWords({"CAT", "DOG", "SUN", "HEN", "KEY", "MAP", "BUS", "FAN", "WEB", "ZOO"});
-  const auto results = LoadOcr()->Score(Pointers(items));
+  const auto results = LoadOcr()->Score(Pointers(items), kAlwaysWanted);
   ASSERT_EQ(results.size(), items.size());
   for (const v1::ScoreResult& result : results) {
     EXPECT_EQ(result.reward(), 1) << result.DebugString();
@@ -57,15 +57,15 @@ TEST(OcrScorerTest, ReadsCleanWords) {
 TEST(OcrScorerTest, RewardsWhatIsReadAgainstWhatWasAsked) {
   auto items = DrawWords({"CAT"});
   items[0].set_prompt("a sign that says \"CAR\"");
-  EXPECT_DOUBLE_EQ(LoadOcr()->Score(Pointers(items))[0].reward(), 2.0 / 3);
+  EXPECT_DOUBLE_EQ(LoadOcr()->Score(Pointers(items), kAlwaysWanted)[0].reward(), 2.0 / 3);
   (*items[0].mutable_metadata())["target"] = "CAT";
-  EXPECT_DOUBLE_EQ(LoadOcr()->Score(Pointers(items))[0].reward(), 1);
+  EXPECT_DOUBLE_EQ(LoadOcr()->Score(Pointers(items), kAlwaysWanted)[0].reward(), 1);
 }
 
 TEST(OcrScorerTest, GivesNothingForAnEmptyPicture) {
   const v1::ScoreItem item = MakeItem(Plain(32, 64), "\"CAT\"");
   const v1::ScoreItem* pointer = &item;
-  const auto results = LoadOcr()->Score({&pointer, 1});
+  const auto results = LoadOcr()->Score({&pointer, 1}, kAlwaysWanted);
   ASSERT_TRUE(results[0].has_reward()) << results[0].DebugString();
   EXPECT_EQ(results[0].reward(), 0);
 }
@@ -73,7 +73,7 @@ TEST(OcrScorerTest, GivesNothingForAnEmptyPicture) {
 TEST(OcrScorerTest, RefusesItemsWithoutATarget) {
   const v1::ScoreItem item = MakeItem(Plain(32, 64), "a sign");
   const v1::ScoreItem* pointer = &item;
-  const auto results = LoadOcr()->Score({&pointer, 1});
+  const auto results = LoadOcr()->Score({&pointer, 1}, kAlwaysWanted);
   EXPECT_EQ(results[0].error().kind(), v1::ScoreError::BAD_INPUT);
 }
 
@@ -83,7 +83,7 @@ TEST(OcrScorerTest, ScoresPicturesOfAnyShape) {
        std::vector<std::pair<int, int>>{{1, 1}, {1, 2000}, {2000, 1}, {3, 3}, {700, 900}}) {
     const v1::ScoreItem item = MakeItem(Plain(height, width, 0), "\"CAT\"");
     const v1::ScoreItem* pointer = &item;
-    EXPECT_TRUE(scorer->Score({&pointer, 1})[0].has_reward()) << height << " x " << width;
+    EXPECT_TRUE(scorer->Score({&pointer, 1}, kAlwaysWanted)[0].has_reward()) << height << " x " << width;
   }
 }
 
@@ -91,7 +91,7 @@ TEST(OcrScorerTest, ScoresPicturesOfAnyShape) {
 TEST(OcrScorerTest, ReadsTheSameInAnyOrder) {
   const auto items = MixedItems();
   const auto scorer = LoadOcr();
-  const std::vector<std::string> expected = Serialised(scorer->Score(Pointers(items)));
+  const std::vector<std::string> expected = Serialised(scorer->Score(Pointers(items), kAlwaysWanted));
   std::vector<size_t> order(items.size());
   for (size_t i = 0; i < order.size(); ++i) order[i] = i;
   std::mt19937 random(11);
@@ -99,7 +99,7 @@ TEST(OcrScorerTest, ReadsTheSameInAnyOrder) {
     std::shuffle(order.begin(), order.end(), random);
     std::vector<const v1::ScoreItem*> shuffled;
     for (const size_t i : order) shuffled.push_back(&items[i]);
-    const std::vector<std::string> read = Serialised(scorer->Score(shuffled));
+    const std::vector<std::string> read = Serialised(scorer->Score(shuffled, kAlwaysWanted));
     for (size_t i = 0; i < order.size(); ++i) EXPECT_EQ(read[i], expected[order[i]]);
   }
 }
@@ -107,17 +107,17 @@ TEST(OcrScorerTest, ReadsTheSameInAnyOrder) {
 TEST(OcrScorerTest, ReadsTheSameOnEveryThread) {
   const auto items = MixedItems();
   const auto scorer = LoadOcr({}, 3);
-  const std::vector<std::string> expected = Serialised(scorer->Score(Pointers(items)));
+  const std::vector<std::string> expected = Serialised(scorer->Score(Pointers(items), kAlwaysWanted));
   std::vector<std::vector<std::string>> read(3);
   std::vector<std::thread> threads;
-  for (auto& mine : read) threads.emplace_back([&] { mine = Serialised(scorer->Score(Pointers(items))); });
+  for (auto& mine : read) threads.emplace_back([&] { mine = Serialised(scorer->Score(Pointers(items), kAlwaysWanted)); });
   for (std::thread& thread : threads) thread.join();
   for (const auto& mine : read) EXPECT_EQ(mine, expected);
 }
 
 TEST(OcrScorerTest, RestrictsLettersAsTold) {
   const auto items = DrawWords({"CAT"});
-  const auto results = LoadOcr({{"letters", "0123456789"}})->Score(Pointers(items));
+  const auto results = LoadOcr({{"letters", "0123456789"}})->Score(Pointers(items), kAlwaysWanted);
   ASSERT_TRUE(results[0].has_reward());
   EXPECT_THAT(results[0].details().at("text"), testing::Not(testing::ContainsRegex("[A-Za-z]")));
 }
