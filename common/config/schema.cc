@@ -1,9 +1,7 @@
 #include "common/config/schema.h"
 
-#include <algorithm>
 #include <charconv>
 #include <cmath>
-#include <numeric>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
@@ -16,22 +14,6 @@ using google::protobuf::Descriptor;
 using google::protobuf::EnumDescriptor;
 using google::protobuf::EnumValueDescriptor;
 using google::protobuf::FieldDescriptor;
-
-// Levenshtein's: insertions, deletions and replacements that turn `a` into `b`.
-size_t EditDistance(absl::string_view a, absl::string_view b) {
-  std::vector<size_t> row(b.size() + 1);
-  std::iota(row.begin(), row.end(), 0);
-  for (size_t i = 1; i <= a.size(); ++i) {
-    size_t diagonal = row[0];
-    row[0] = i;
-    for (size_t j = 1; j <= b.size(); ++j) {
-      const size_t replaced = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
-      diagonal = row[j];
-      row[j] = std::min({row[j] + 1, row[j - 1] + 1, replaced});
-    }
-  }
-  return row.back();
-}
 
 std::string AcceptedNumber(absl::string_view what, const FieldDescriptor& field) {
   const v1::FieldRule& rule = RuleOf(field);
@@ -85,20 +67,6 @@ std::vector<std::string> FieldNames(const Descriptor& message) {
   std::vector<std::string> names;
   for (int i = 0; i < message.field_count(); ++i) names.push_back(message.field(i)->name());
   return names;
-}
-
-std::string ClosestName(absl::string_view name, const std::vector<std::string>& candidates) {
-  const std::string lower = absl::AsciiStrToLower(name);
-  std::string closest;
-  size_t least = std::max<size_t>(2, name.size() / 3) + 1;
-  for (const std::string& candidate : candidates) {
-    const size_t distance = EditDistance(lower, candidate);
-    if (distance < least && distance < candidate.size()) {
-      least = distance;
-      closest = candidate;
-    }
-  }
-  return closest;
 }
 
 std::string FindField(const Descriptor& message, absl::string_view name) {

@@ -22,9 +22,6 @@ std::vector<std::string> EnumValueNames(const google::protobuf::EnumDescriptor& 
 
 std::vector<std::string> FieldNames(const google::protobuf::Descriptor& message);
 
-// The one of `candidates` that `name` is probably a slip of; empty when none is near.
-std::string ClosestName(absl::string_view name, const std::vector<std::string>& candidates);
-
 // "a.b" for a field called `name` anywhere below `message`; empty when there is none. For people who wrote a field into
 // the wrong section.
 std::string FindField(const google::protobuf::Descriptor& message, absl::string_view name);

@@ -12,6 +12,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "common/base/utf8.h"
+#include "common/base/nearest_word.h"
 #include "common/config/schema.h"
 
 namespace flowawr {
@@ -126,12 +127,9 @@ void YamlReader::ReadMessage(const YAML::Node& node, const std::string& path, Me
 
 void YamlReader::UnknownField(const std::string& name, const std::string& path, const Descriptor& type) {
   const std::vector<std::string> names = FieldNames(type);
-  std::string hint;
-  if (const std::string closest = ClosestName(name, names); !closest.empty()) {
-    hint = absl::StrCat("; did you mean ", closest, "?");
-  } else if (const std::string elsewhere = FindField(*root_, name); !elsewhere.empty()) {
-    hint = absl::StrCat("; did you mean ", elsewhere, "?");
-  }
+  std::string hint = DidYouMean(name, names);
+  if (const std::string elsewhere = FindField(*root_, name); hint.empty() && !elsewhere.empty())
+    hint = absl::StrCat("; did you mean \"", elsewhere, "\"?");
   AddError(path, absl::StrCat("unknown field", hint, " (accepted here: ", absl::StrJoin(names, ", "), ")"));
 }
 
@@ -201,9 +199,8 @@ void YamlReader::ReadValue(const YAML::Node& node, const FieldDescriptor& field,
         if (value->number() != 0 && absl::EqualsIgnoreCase(value->name(), text))
           return Store(field, message, value, &Reflection::SetEnum, &Reflection::AddEnum);
       }
-      const std::string closest = ClosestName(text, EnumValueNames(*field.enum_type()));
       return AddError(path, absl::StrCat("\"", text, "\" is not known; accepted: ", Accepted(field),
-                                         closest.empty() ? "" : absl::StrCat("; did you mean ", closest, "?")));
+                                         DidYouMean(text, EnumValueNames(*field.enum_type()))));
     }
     default:
       return ReadNumber(text, field, path, message);

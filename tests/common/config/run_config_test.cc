@@ -70,8 +70,8 @@ network: {insecure: true}
 
 TEST(RunConfig, NamesAnUnknownFieldAndTheOneThatWasMeant) {
   EXPECT_THAT(ErrorOf("optimizer:\n  learning_rte: 1\n"),
-              HasSubstr("run.yaml:11:3: optimizer.learning_rte: unknown field; did you mean learning_rate?"));
-  EXPECT_THAT(ErrorOf("learning_rate: 1\n"), HasSubstr("did you mean optimizer.learning_rate?"));
+              HasSubstr("run.yaml:11:3: optimizer.learning_rte: unknown field; did you mean \"learning_rate\"?"));
+  EXPECT_THAT(ErrorOf("learning_rate: 1\n"), HasSubstr("did you mean \"optimizer.learning_rate\"?"));
   EXPECT_THAT(ErrorOf("lora:\n  colour: 1\n"), HasSubstr("(accepted here: rank, alpha, target_modules, init_from)"));
 }
 
@@ -86,7 +86,7 @@ TEST(RunConfig, NamesAWrongType) {
   EXPECT_THAT(ErrorOf("lora: {alpha: .nan}\n"), HasSubstr("lora.alpha: \".nan\" is not a number"));
   EXPECT_THAT(ErrorOf("network: {insecure: maybe}\n"), HasSubstr("\"maybe\" is not true or false"));
   EXPECT_THAT(ErrorOf("seed:\n"), HasSubstr("seed: has no value"));
-  EXPECT_THAT(ErrorOf("algorithm: {energy: herd}\n"), HasSubstr("accepted: soft or hard; did you mean hard?"));
+  EXPECT_THAT(ErrorOf("algorithm: {energy: herd}\n"), HasSubstr("accepted: soft or hard; did you mean \"hard\"?"));
   EXPECT_THAT(ErrorOf("algorithm: {energy: energy_kind_unspecified}\n"), HasSubstr("accepted: soft or hard"));
 }
 
@@ -147,8 +147,8 @@ TEST(RunConfig, AppliesOverridesInOrder) {
 TEST(RunConfig, ExplainsABadOverride) {
   EXPECT_THAT(ErrorOfSet("train.updates"), HasSubstr("write PATH=VALUE"));
   EXPECT_THAT(ErrorOfSet("train.update=5"),
-              HasSubstr("--set train.update=5: train.update: unknown field; did you mean updates?"));
-  EXPECT_THAT(ErrorOfSet("model.pth=x"), HasSubstr("--set model.pth=x: model.pth: unknown field; did you mean path?"));
+              HasSubstr("--set train.update=5: train.update: unknown field; did you mean \"updates\"?"));
+  EXPECT_THAT(ErrorOfSet("model.pth=x"), HasSubstr("--set model.pth=x: model.pth: unknown field; did you mean \"path\"?"));
   EXPECT_THAT(ErrorOfSet("train.updates=0"), HasSubstr("--set train.updates=0: train.updates: 0 is out of range"));
   EXPECT_THAT(ErrorOfSet("rewards.terms.2.weight=1"), HasSubstr("rewards.terms.2: the list has 1 elements"));
   EXPECT_THAT(ErrorOfSet("rewards.terms.x.weight=1"), HasSubstr("counted from 0"));

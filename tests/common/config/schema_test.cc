@@ -12,13 +12,6 @@ namespace {
 using google::protobuf::Descriptor;
 using google::protobuf::FieldDescriptor;
 
-TEST(ClosestName, FindsSlipsAndNothingFarAway) {
-  const std::vector<std::string> names = {"learning_rate", "beta1", "beta2", "weight_decay"};
-  EXPECT_EQ(ClosestName("learning_rte", names), "learning_rate");
-  EXPECT_EQ(ClosestName("Weight_Decay", names), "weight_decay");
-  EXPECT_EQ(ClosestName("colour", names), "");
-}
-
 TEST(FindField, LooksIntoSections) {
   EXPECT_EQ(FindField(*v1::RunConfig::descriptor(), "learning_rate"), "optimizer.learning_rate");
   EXPECT_EQ(FindField(*v1::RunConfig::descriptor(), "no_such_field"), "");
