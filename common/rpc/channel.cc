@@ -4,9 +4,10 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
-#include "common/base/file.h"
 #include "common/base/host_port.h"
 #include "common/base/status.h"
+#include "common/rpc/channel_poller.h"
+#include "common/rpc/tls_files.h"
 #include "common/rpc/token.h"
 #include "grpcpp/create_channel.h"
 #include "grpcpp/security/credentials.h"
@@ -16,7 +17,9 @@ namespace flowawr {
 namespace {
 
 constexpr absl::Duration kMaxReconnectBackoff = absl::Seconds(2);
-constexpr size_t kMaxPemBytes = 1 << 20;
+// Of one attempt, TLS handshake included; gRPC derives it from what it calls the least backoff. An attempt that is
+// refused ends at once and waits no longer than the backoff.
+constexpr absl::Duration kConnectTimeout = absl::Seconds(20);
 
 grpc::ChannelArguments Arguments(const v1::NetworkConfig& network) {
   grpc::ChannelArguments arguments;
@@ -28,8 +31,10 @@ grpc::ChannelArguments Arguments(const v1::NetworkConfig& network) {
   arguments.SetInt(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
   arguments.SetInt(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
-  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 1'000);
+  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, absl::ToInt64Milliseconds(kConnectTimeout));
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, absl::ToInt64Milliseconds(kMaxReconnectBackoff));
+  // Messages arrive as they are: what is bounded is what takes memory.
+  arguments.SetInt(GRPC_COMPRESSION_CHANNEL_ENABLED_ALGORITHMS_BITSET, 1 << GRPC_COMPRESS_NONE);
   // The connection's state is this channel's own, and a proxy for web pages is none for these services.
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
   arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
@@ -55,12 +60,10 @@ absl::StatusOr<std::shared_ptr<grpc::Channel>> MakeChannel(const std::string& en
     credentials = grpc::InsecureChannelCredentials();
   } else {
     grpc::SslCredentialsOptions tls;
-    absl::StatusOr<std::string> authority = ReadFile(network.tls_ca(), kMaxPemBytes);
-    if (!authority.ok()) return Annotate(authority.status(), "network.tls_ca");
-    tls.pem_root_certs = *std::move(authority);
+    FLOWAWR_ASSIGN_OR_RETURN(tls.pem_root_certs, ReadTlsAuthorities(network));
     credentials = grpc::SslCredentials(tls);
   }
-  return grpc::CreateCustomChannel(address.ToString(), credentials, Arguments(network));
+  return KeepPolled(grpc::CreateCustomChannel(address.ToString(), credentials, Arguments(network)));
 }
 
 std::unique_ptr<grpc::ClientContext> MakeContext(absl::Duration deadline, const v1::NetworkConfig& network) {

@@ -12,8 +12,9 @@
 
 namespace flowawr {
 
-// TLS when `network.tls_ca` is set. Reconnects by itself within two seconds of the server's return. Does not connect
-// yet: a server that is not there shows in the first call, as Unavailable.
+// TLS when `network.tls_ca` is set. Does not connect yet: a server that is not there shows in the first call, as
+// Unavailable. Once there was a call, it connects within two seconds of the server's (re)turn and the time that the
+// handshake takes, whether somebody waits in a call or not. Takes no compressed messages.
 //
 // InvalidArgument for an address or file that is no good; PermissionDenied when a token would travel outside loopback
 // without TLS and `network.insecure` is not set.

@@ -3,19 +3,16 @@
 #include <string>
 #include <utility>
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "common/base/file.h"
 #include "common/base/sha256.h"
 #include "common/base/status.h"
+#include "common/rpc/tls_files.h"
 #include "common/rpc/token.h"
 #include "grpc/grpc.h"
 #include "grpc/grpc_security.h"
 
 namespace flowawr {
 namespace {
-
-constexpr size_t kMaxPemBytes = 1 << 20;
 
 absl::string_view View(const grpc_slice& slice) {
   return {reinterpret_cast<const char*>(GRPC_SLICE_START_PTR(slice)), GRPC_SLICE_LENGTH(slice)};
@@ -67,14 +64,6 @@ class CoreServerCredentials : public grpc::ServerCredentials {
   grpc_server_credentials* const core_;
 };
 
-absl::StatusOr<std::string> ReadPem(absl::string_view field, const std::string& path) {
-  absl::StatusOr<std::string> pem = ReadFile(path, kMaxPemBytes);
-  if (!pem.ok()) return Annotate(pem.status(), field);
-  if (!absl::StrContains(*pem, "-----BEGIN "))
-    return absl::InvalidArgumentError(absl::StrCat(field, ": ", path, " is not a PEM file"));
-  return pem;
-}
-
 }  // namespace
 
 absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> MakeServerCredentials(const v1::NetworkConfig& network) {
@@ -88,9 +77,8 @@ absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> MakeServerCredentials(c
   if (network.tls_cert().empty()) {
     credentials = std::make_shared<CoreServerCredentials>(nullptr);
   } else {
-    FLOWAWR_ASSIGN_OR_RETURN(const std::string key, ReadPem("network.tls_key", network.tls_key()));
-    FLOWAWR_ASSIGN_OR_RETURN(const std::string cert, ReadPem("network.tls_cert", network.tls_cert()));
-    grpc_ssl_pem_key_cert_pair pair{key.c_str(), cert.c_str()};
+    FLOWAWR_ASSIGN_OR_RETURN(const TlsIdentity identity, ReadTlsIdentity(network));
+    grpc_ssl_pem_key_cert_pair pair{identity.key.c_str(), identity.cert.c_str()};
     credentials = std::make_shared<CoreServerCredentials>(&pair);
   }
   if (!token.empty()) credentials->RequireToken(token);

@@ -5,8 +5,10 @@
 #include <unistd.h>
 
 #include <exception>
+#include <string>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
@@ -19,6 +21,11 @@
 
 namespace flowawr {
 namespace {
+
+// A client that sends or reads slowly occupies one thread, and only for the time-out; the others are served meanwhile.
+constexpr char kThreads[] = "4";
+constexpr char kTimeoutMs[] = "2000";           // for a request to come, and for each part of the answer to leave
+constexpr char kWaitingConnections[] = "16";    // accepted, not yet served; more wait in the system's own queue
 
 // Connects and hangs up.
 void TouchPort(const std::string& endpoint) {
@@ -49,7 +56,9 @@ absl::StatusOr<std::unique_ptr<MetricsServer>> MetricsServer::Start(absl::string
   if (address.host == "localhost") address.host = "127.0.0.1";
   std::unique_ptr<MetricsServer> server(new MetricsServer);
   try {
-    server->exposer_ = std::make_unique<prometheus::Exposer>(address.ToString(), 1);
+    server->exposer_ = std::make_unique<prometheus::Exposer>(std::vector<std::string>{
+        "listening_ports", address.ToString(), "num_threads", kThreads, "request_timeout_ms", kTimeoutMs,
+        "linger_timeout_ms", kTimeoutMs, "connection_queue", kWaitingConnections});
     server->port_ = server->exposer_->GetListeningPorts().at(0);
   } catch (const std::exception& error) {
     return absl::AlreadyExistsError(

@@ -20,6 +20,7 @@ namespace flowawr {
 class MetricsServer {
  public:
   // Listens on `host_port` (port 0: any free one) and adds flowawr_build_info{process,version}.
+  // A slow client holds up nobody: several are served at once, each for a limited time.
   // AlreadyExists when the port is taken; PermissionDenied outside loopback unless `insecure`, as it has no TLS.
   static absl::StatusOr<std::unique_ptr<MetricsServer>> Start(absl::string_view host_port,
                                                               absl::string_view process_name, bool insecure = false);

@@ -74,6 +74,29 @@ TEST_F(SystemTls, TrainsAndShowsTheTokenNowhere) {
   ExpectNowhere(cluster, kToken);
 }
 
+TEST_F(SystemTls, StartsInAnyOrderAndOutlivesRestarts) {
+  Cluster cluster(Settings({"rewards.terms.0.timeout_s=100", "rollout.max_attempts=100"}));
+  cluster.StartRewards();
+  cluster.StartLearner();  // tells its address
+  cluster.learner().Kill();
+  cluster.rewards().Kill();
+  cluster.StartActor("early");
+  ASSERT_TRUE(
+      AwaitText(cluster.actor("early").log_path(), "waiting for the learner at", cluster.actor("early")));
+  cluster.StartLearner(true);
+  // Scoring is tried before there is a reward server.
+  cluster.WaitForStatus([](const v1::Status& status) { return status.open_leases() > 0; });
+  cluster.StartRewards();
+  cluster.WaitForUpdate(1);
+  cluster.learner().Kill();
+  ASSERT_TRUE(AwaitText(cluster.actor("early").log_path(), "lost the learner", cluster.actor("early")));
+  cluster.rewards().Kill();
+  cluster.StartLearner(true);
+  cluster.StartRewards();
+  cluster.WaitForStatus([](const v1::Status& status) { return status.phase() == v1::FINISHED; });
+  cluster.ExpectToFinish();
+}
+
 TEST_F(SystemTls, TrainsWithFlowawrRun) {
   // `flowawr run` loads scorers by their kind.
   Cluster cluster(Settings({"train.updates=1", "rewards.terms.0.scorer=jpeg_compressibility"}));

@@ -2,11 +2,16 @@
 
 #include <string>
 
+#include "absl/synchronization/notification.h"
+#include "absl/time/clock.h"
+#include "common/base/host_port.h"
 #include "common/rpc/server.h"
 #include "common/rpc/status.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/common/rpc/test_service.h"
+#include "tests/testing/certificate.h"
+#include "tests/testing/slow_proxy.h"
 #include "tests/testing/temp_folder.h"
 
 namespace flowawr {
@@ -54,6 +59,63 @@ TEST(MakeChannel, ReconnectsToAServerThatCameBack) {
   const auto context = MakeContext(absl::Seconds(30), {});
   context->set_wait_for_ready(true);
   EXPECT_EQ(FromGrpc(stub->ListScorers(context.get(), {}, &response)), absl::OkStatus());
+}
+
+// As an actor or a scoring client does: calls that fail at once, with pauses in which it waits for something else.
+absl::Status TryUntilAnswered(v1::RewardService::Stub& stub, absl::Duration limit) {
+  const absl::Notification something_else;
+  const absl::Time until = absl::Now() + limit;
+  while (true) {
+    v1::ListScorersResponse response;
+    const absl::Status status =
+        FromGrpc(stub.ListScorers(MakeContext(absl::Seconds(10), {}).get(), {}, &response));
+    if (status.ok() || absl::Now() >= until) return status;
+    something_else.WaitForNotificationWithTimeout(absl::Milliseconds(200));
+  }
+}
+
+class MakeChannelWithTls : public ::testing::Test {
+ protected:
+  MakeChannelWithTls() {
+    const Certificate certificate = MakeCertificate(folder_, "server");
+    network_.set_tls_cert(certificate.cert);
+    network_.set_tls_key(certificate.key);
+    network_.set_tls_ca(certificate.cert);
+  }
+
+  std::unique_ptr<RpcServer> Start(const std::string& listen) {
+    auto server = RpcServer::Start({.listen = listen, .network = network_}, {&service_});
+    EXPECT_TRUE(server.ok()) << server.status();
+    return std::move(server).value();
+  }
+
+  std::unique_ptr<v1::RewardService::Stub> Connect(const std::string& endpoint) {
+    return v1::RewardService::NewStub(MakeChannel(endpoint, network_).value());
+  }
+
+  const TempFolder folder_;
+  TestService service_;
+  v1::NetworkConfig network_;
+};
+
+TEST_F(MakeChannelWithTls, FindsAServerThatStartsAfterTheFirstCallsAndOneThatComesBack) {
+  std::unique_ptr<RpcServer> server = Start("127.0.0.1:0");
+  const std::string endpoint = server->endpoint();
+  server.reset();
+  const auto stub = Connect(endpoint);
+  for (int round = 0; round < 2; ++round) {
+    EXPECT_TRUE(absl::IsUnavailable(TryUntilAnswered(*stub, absl::Seconds(3))));
+    server = Start(endpoint);
+    EXPECT_EQ(TryUntilAnswered(*stub, absl::Minutes(1)), absl::OkStatus()) << "round " << round;
+    server.reset();
+  }
+}
+
+TEST_F(MakeChannelWithTls, WaitsForASlowHandshake) {
+  const std::unique_ptr<RpcServer> server = Start("127.0.0.1:0");
+  const SlowProxy proxy(ParseHostPort(server->endpoint())->port, absl::Milliseconds(900));
+  // A handshake is several round trips.
+  EXPECT_EQ(TryUntilAnswered(*Connect(proxy.endpoint()), absl::Minutes(1)), absl::OkStatus());
 }
 
 TEST(MakeContext, EndsACallAtItsDeadline) {

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <string>
+#include <vector>
 
 #include "absl/cleanup/cleanup.h"
 #include "common/base/version.h"
@@ -17,13 +18,20 @@ namespace {
 
 using ::testing::HasSubstr;
 
-// GET /metrics as Prometheus does it.
-std::string Scrape(int port) {
-  const int fd = socket(AF_INET, SOCK_STREAM, 0);
-  absl::Cleanup close_fd = [fd] { close(fd); };
+// A socket that is connected to the page; -1 without.
+int Connect(int port) {
+  const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
   sockaddr_in address{.sin_family = AF_INET, .sin_port = htons(port)};
   inet_pton(AF_INET, "127.0.0.1", &address.sin_addr);
-  if (connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof(address)) != 0) return "";
+  if (connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof(address)) == 0) return fd;
+  close(fd);
+  return -1;
+}
+
+// GET /metrics as Prometheus does it.
+std::string Scrape(int port) {
+  const int fd = Connect(port);
+  absl::Cleanup close_fd = [fd] { close(fd); };
   const std::string request = "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
   if (write(fd, request.data(), request.size()) != static_cast<ssize_t>(request.size())) return "";
   std::string response;
@@ -54,6 +62,40 @@ TEST(MetricsServer, RefusesToListenOutsideLoopbackUnlessTold) {
   const absl::Status status = MetricsServer::Start("0.0.0.0:0", "a").status();
   EXPECT_EQ(status.code(), absl::StatusCode::kPermissionDenied) << status;
   EXPECT_EQ(MetricsServer::Start("localhost", "a").status().code(), absl::StatusCode::kInvalidArgument);
+}
+
+// Clients that connect and then send nothing, or one byte of a request, for as long as this lives.
+class SlowClients {
+ public:
+  SlowClients(int port, int count) {
+    for (int i = 0; i < count; ++i) {
+      sockets_.push_back(Connect(port));
+      EXPECT_GE(sockets_.back(), 0) << "client " << i;
+      if (i % 2 == 1) {
+        EXPECT_EQ(write(sockets_.back(), "G", 1), 1);
+      }
+    }
+  }
+  ~SlowClients() {
+    for (const int fd : sockets_) close(fd);
+  }
+
+ private:
+  std::vector<int> sockets_;
+};
+
+TEST(MetricsServer, ServesOthersBesideSlowClients) {
+  const auto server = MetricsServer::Start("127.0.0.1:0", "a");
+  ASSERT_TRUE(server.ok()) << server.status();
+  const SlowClients few((*server)->port(), 3);
+  EXPECT_THAT(Scrape((*server)->port()), HasSubstr("flowawr_build_info"));
+}
+
+TEST(MetricsServer, EndsManySlowClients) {
+  const auto server = MetricsServer::Start("127.0.0.1:0", "a");
+  ASSERT_TRUE(server.ok()) << server.status();
+  const SlowClients many((*server)->port(), 24);
+  EXPECT_THAT(Scrape((*server)->port()), HasSubstr("flowawr_build_info"));  // after them, not never
 }
 
 }  // namespace

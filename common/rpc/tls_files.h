@@ -1,0 +1,24 @@
+// The PEM files of `network`, read and judged before anything is done with them: gRPC answers a file that is no good by
+// failed handshakes, or not at all.
+#pragma once
+
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "flowawr/v1/config.pb.h"
+
+namespace flowawr {
+
+struct TlsIdentity {
+  std::string key, cert;  // PEM
+};
+
+// `network.tls_key` and `network.tls_cert`. InvalidArgument, naming field and file, when one cannot be read, they do
+// not belong together, the key is encrypted, or the certificate is past its time, not yet valid, or an authority's that
+// names no host. NotFound for a missing file.
+absl::StatusOr<TlsIdentity> ReadTlsIdentity(const v1::NetworkConfig& network);
+
+// `network.tls_ca`: one or more certificates, one at least within its time. Errors as above.
+absl::StatusOr<std::string> ReadTlsAuthorities(const v1::NetworkConfig& network);
+
+}  // namespace flowawr
