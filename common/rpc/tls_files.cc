@@ -99,7 +99,8 @@ absl::Status CheckTime(const PemFile& file, const X509& certificate) {
   return absl::OkStatus();
 }
 
-bool IsAuthority(X509& certificate) { return X509_check_ca(&certificate) > 0; }
+// By its basic constraints; old certificates without extensions may be a server's own.
+bool IsAuthority(X509& certificate) { return X509_check_ca(&certificate) == 1; }
 
 bool NamesAHost(X509& certificate) {
   return Names(static_cast<GENERAL_NAMES*>(
