@@ -1,6 +1,5 @@
 #include "cli/control_commands.h"
 
-#include <google/protobuf/util/json_util.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
@@ -18,8 +17,11 @@
 #include "absl/time/clock.h"
 #include "cli/learner_connection.h"
 #include "cli/panel.h"
+#include "cli/progress_display.h"
 #include "cli/run_folder.h"
 #include "cli/run_history.h"
+#include "cli/status_json.h"
+#include "cli/text_lines.h"
 #include "common/base/status.h"
 #include "common/process/exit_code.h"
 
@@ -49,10 +51,10 @@ void AddLastUpdate(const std::string& run_dir, v1::Status* status) {
   if (!history.ok()) return;
   for (const UpdateRecord& record : history->updates) {
     if (record.update != status->update()) continue;
-    status->set_reward_mean(record.reward_mean.value_or(0));
-    status->set_loss(record.loss.value_or(0));
-    status->set_kl(record.kl.value_or(0));
-    status->set_grad_norm(record.grad_norm.value_or(0));
+    if (record.reward_mean) status->set_reward_mean(*record.reward_mean);
+    if (record.loss) status->set_loss(*record.loss);
+    if (record.kl) status->set_kl(*record.kl);
+    if (record.grad_norm) status->set_grad_norm(*record.grad_norm);
   }
 }
 
@@ -74,42 +76,14 @@ absl::Status PrintStatus(const LearnerAddress& address, bool as_json) {
     std::fputs(DescribeStatus(status, TerminalWidth()).c_str(), stdout);
     return absl::OkStatus();
   }
-  google::protobuf::util::JsonPrintOptions options;
-  options.add_whitespace = true;
-  options.always_print_primitive_fields = true;
-  options.preserve_proto_field_names = true;
-  std::string json;
-  if (!google::protobuf::util::MessageToJsonString(status, &json, options).ok())
-    return absl::InternalError("the learner's status cannot be written as JSON");
-  std::fputs(json.c_str(), stdout);
+  std::printf("%s\n", MessageAsJson(status).dump(2).c_str());
   return absl::OkStatus();
 }
-
-// Draws over itself on a terminal, adds lines elsewhere.
-class Screen {
- public:
-  void Show(const v1::Status& status) {
-    if (isatty(STDOUT_FILENO) == 0) {
-      for (const std::string& line : lines_.Next(status)) std::printf("%s\n", line.c_str());
-    } else {
-      if (height_ > 0) std::printf("\x1b[%zuA", height_);
-      const std::vector<std::string> panel = RenderPanel(status, TerminalWidth());
-      for (const std::string& line : panel) std::printf("\x1b[2K%s\n", line.c_str());
-      std::printf("\x1b[J");
-      height_ = panel.size();
-    }
-    std::fflush(stdout);
-  }
-
- private:
-  ProgressLines lines_;
-  size_t height_ = 0;
-};
 
 bool IsOver(v1::RunPhase phase) { return phase == v1::FINISHED || phase == v1::FAILED; }
 
 // Shows one stream until it ends; `last` is the newest status of all streams.
-absl::Status WatchOnce(LearnerConnection& learner, Screen* screen, v1::Status* last, bool* was_heard) {
+absl::Status WatchOnce(LearnerConnection& learner, ProgressDisplay* screen, v1::Status* last, bool* was_heard) {
   const auto context = learner.Context(absl::Hours(24 * 365));
   const auto reader = learner.control().WatchStatus(context.get(), {});
   while (reader->Read(last)) {
@@ -123,7 +97,7 @@ absl::Status WatchOnce(LearnerConnection& learner, Screen* screen, v1::Status* l
 // A run that stopped may be resumed, at another address perhaps: keep trying for a while.
 absl::Status Watch(const LearnerAddress& address) {
   FLOWAWR_ASSIGN_OR_RETURN(LearnerConnection learner, LearnerConnection::Open(address));
-  Screen screen;
+  ProgressDisplay screen;
   v1::Status last;
   bool was_ever_heard = false;
   absl::Time give_up = absl::Now() + kReconnectTime;
@@ -182,26 +156,20 @@ std::string StageSeconds(const v1::Status& status) {
     return a.second != b.second ? a.second > b.second : a.first < b.first;
   });
   return absl::StrJoin(stages, ", ", [](std::string* out, const auto& stage) {
-    absl::StrAppend(out, stage.first, absl::StrFormat(" %.1f s", stage.second));
+    absl::StrAppend(out, stage.first, absl::StrFormat(" %.1f s", std::max(stage.second, 0.0)));
   });
 }
 
 }  // namespace
 
-std::string DescribeRewardSpec(const v1::RewardSpec& spec) {
-  std::vector<std::string> terms;
-  for (const v1::RewardSpecTerm& term : spec.terms()) {
-    terms.push_back(absl::StrCat(term.scorer(), " weight ", term.weight(),
-                                 term.endpoint().empty() ? "" : absl::StrCat(" at ", term.endpoint()),
-                                 term.is_required() ? "" : " (optional)"));
-  }
-  return absl::StrCat("version ", spec.version(), ": ", terms.empty() ? "no reward" : absl::StrJoin(terms, ", "));
-}
-
 std::string DescribeStatus(const v1::Status& status, int width) {
   std::vector<std::string> lines = RenderPanel(status, width);
-  if (!status.learner_seconds().empty()) lines.push_back(absl::StrCat("  learner  ", StageSeconds(status)));
-  if (status.has_reward_spec()) lines.push_back(absl::StrCat("  rewards  ", DescribeRewardSpec(status.reward_spec())));
+  const auto add = [&](const std::string& line) {
+    for (std::string& part : WrapText(line, std::max(width, 20), 4)) lines.push_back(std::move(part));
+  };
+  if (!status.learner_seconds().empty()) add(absl::StrCat("  learner  ", StageSeconds(status)));
+  if (status.reward_spec().version() == 1) add(absl::StrCat("  rewards  ", DescribeRewardSpec(status.reward_spec())));
+  // Not wrapped: a path is there to be copied.
   if (!status.last_checkpoint().empty()) lines.push_back(absl::StrCat("  saved    ", status.last_checkpoint()));
   return absl::StrCat(absl::StrJoin(lines, "\n"), "\n");
 }

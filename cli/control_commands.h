@@ -18,7 +18,4 @@ void AddControlCommands(CLI::App& app, int* exit_code);
 // with a newline. Pure.
 std::string DescribeStatus(const v1::Status& status, int width);
 
-// "version 3: ocr weight 1 at 127.0.0.1:50052, jpeg weight -0.1 (optional)". Pure.
-std::string DescribeRewardSpec(const v1::RewardSpec& spec);
-
 }  // namespace flowawr

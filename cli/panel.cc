@@ -5,33 +5,17 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
+#include "cli/text_lines.h"
 
 namespace flowawr {
 namespace {
 
 constexpr int kLeastWidth = 20;
 constexpr int kWidestBar = 40;
+constexpr int kIndent = 4;  // of what a long line is continued with
 constexpr size_t kMostActors = 8;      // lines of the panel
 constexpr double kSilenceSeconds = 5;  // of an actor, worth telling
-
-bool StartsCharacter(char byte) { return (static_cast<unsigned char>(byte) & 0xC0) != 0x80; }
-
-// Text of one column a character is assumed, which holds for what the panel writes itself.
-int Columns(absl::string_view text) {
-  return static_cast<int>(std::count_if(text.begin(), text.end(), StartsCharacter));
-}
-
-std::string Fit(absl::string_view text, int width) {
-  int columns = 0;
-  size_t end = 0;
-  for (; end < text.size(); ++end) {
-    if (StartsCharacter(text[end]) && ++columns > width) break;
-  }
-  std::string fitting(text.substr(0, end));
-  std::replace_if(
-      fitting.begin(), fitting.end(), [](char c) { return c >= 0 && c < ' '; }, ' ');
-  return fitting;
-}
 
 std::string Bar(uint64_t done, uint64_t total, int width) {
   const double share = total == 0 ? 0 : std::min(1.0, static_cast<double>(done) / static_cast<double>(total));
@@ -43,7 +27,7 @@ std::string Bar(uint64_t done, uint64_t total, int width) {
 
 // `left` and `right` at the two ends of a line; `right` is dropped when both do not fit.
 std::string Ends(absl::string_view left, absl::string_view right, int width) {
-  const int gap = width - Columns(left) - Columns(right);
+  const int gap = width - DisplayColumns(left) - DisplayColumns(right);
   if (gap < 2) return std::string(left);
   return absl::StrCat(left, std::string(gap, ' '), right);
 }
@@ -63,10 +47,25 @@ std::string Dropped(const v1::Status& status) {
   return text;
 }
 
-std::string UpdateLine(const v1::Status& status) {
-  return absl::StrFormat("update %d of %d: reward %.3f, loss %.4f, kl %.5f, grad norm %.3f, %s", status.update(),
-                         status.updates_total(), status.reward_mean(), status.loss(), status.kl(), status.grad_norm(),
-                         Times(status));
+std::string Figure(bool is_measured, double value, int decimals) {
+  return is_measured && std::isfinite(value) ? absl::StrFormat("%.*f", decimals, value) : "missing";
+}
+
+// "reward 0.512, loss 0.0123, ...": the reward is the last batch's, the others are of the last update that trained.
+std::string LastUpdate(const v1::Status& status, absl::string_view separator) {
+  const std::string reward = absl::StrCat("reward ", Figure(status.has_reward_mean(), status.reward_mean(), 3));
+  if (!status.has_loss()) return reward;  // every update so far was skipped
+  return absl::StrCat(reward, separator, "loss ", Figure(true, status.loss(), 4), separator, "kl ",
+                      Figure(status.has_kl(), status.kl(), 5), separator, "grad norm ",
+                      Figure(status.has_grad_norm(), status.grad_norm(), 3));
+}
+
+std::string UpdateLine(const v1::Status& status, bool is_skipped) {
+  const std::string figures =
+      is_skipped ? absl::StrCat("reward ", Figure(status.has_reward_mean(), status.reward_mean(), 3),
+                                ", skipped: all rewards of each group were equal")
+                 : LastUpdate(status, ", ");
+  return absl::StrFormat("update %d of %d: %s, %s", status.update(), status.updates_total(), figures, Times(status));
 }
 
 }  // namespace
@@ -99,8 +98,20 @@ std::string FormatDuration(double seconds) {
 }
 
 std::string DescribeEvaluation(const v1::EvaluationSummary& evaluation) {
-  return absl::StrFormat("reward %.3f ± %.3f, exact %.1f%%", evaluation.reward_mean(), evaluation.reward_stderr(),
-                         100 * evaluation.exact_share());
+  std::string text = absl::StrCat("reward ", Figure(evaluation.has_reward_mean(), evaluation.reward_mean(), 3));
+  if (evaluation.has_reward_stderr()) absl::StrAppendFormat(&text, " ± %.3f", evaluation.reward_stderr());
+  if (evaluation.has_exact_share()) absl::StrAppendFormat(&text, ", exact %.1f%%", 100 * evaluation.exact_share());
+  return text;
+}
+
+std::string DescribeRewardSpec(const v1::RewardSpec& spec) {
+  std::vector<std::string> terms;
+  for (const v1::RewardSpecTerm& term : spec.terms()) {
+    terms.push_back(absl::StrCat(term.scorer(), " weight ", term.weight(),
+                                 term.endpoint().empty() ? "" : absl::StrCat(" at ", term.endpoint()),
+                                 term.is_required() ? "" : " (optional)"));
+  }
+  return absl::StrCat("version ", spec.version(), ": ", terms.empty() ? "no reward" : absl::StrJoin(terms, ", "));
 }
 
 std::vector<std::string> RenderPanel(const v1::Status& status, int width) {
@@ -121,16 +132,18 @@ std::vector<std::string> RenderPanel(const v1::Status& status, int width) {
                                     status.open_leases(), status.groups_per_s()));
   }
   if (status.update() > 0) {
-    lines.push_back(absl::StrFormat("  training reward %.3f   loss %.4f   kl %.5f   grad norm %.3f",
-                                    status.reward_mean(), status.loss(), status.kl(), status.grad_norm()));
+    lines.push_back(absl::StrCat("  training ", LastUpdate(status, "   ")));
   }
   if (status.has_base()) lines.push_back(absl::StrCat("  base     held-out ", DescribeEvaluation(status.base())));
   if (status.has_latest() && status.latest().update() > 0) {
     lines.push_back(absl::StrCat("  now      held-out ", DescribeEvaluation(status.latest()), " (update ",
                                  status.latest().update(), ")"));
   }
+  if (status.reward_spec().version() > 1)  // replaced: the figures before and after are of different rewards
+    lines.push_back(absl::StrCat("  rewards  ", DescribeRewardSpec(status.reward_spec()), "; earlier figures are of others"));
   lines.push_back(absl::StrFormat("  samples  %d accepted, %d trained on%s", status.samples_accepted(),
                                   status.samples_trained(), Dropped(status)));
+  for (const std::string& warning : status.warnings()) lines.push_back(absl::StrCat("  warning: ", warning));
   for (int i = 0; i < status.actors_size() && static_cast<size_t>(i) < kMostActors; ++i) {
     const v1::ActorStatus& actor = status.actors(i);
     std::string line =
@@ -141,15 +154,23 @@ std::vector<std::string> RenderPanel(const v1::Status& status, int width) {
   }
   if (const int more = status.actors_size() - static_cast<int>(kMostActors); more > 0)
     lines.push_back(absl::StrCat("  and ", more, " more actors"));
-  for (std::string& line : lines) line = Fit(line, width);
-  return lines;
+  std::vector<std::string> fitting;
+  for (const std::string& line : lines)
+    for (std::string& part : WrapText(line, width, kIndent)) fitting.push_back(std::move(part));
+  return fitting;
 }
 
 std::vector<std::string> ProgressLines::Next(const v1::Status& status) {
   std::vector<std::string> lines;
   const v1::Status before = last_.value_or(v1::Status());
   // The figures of an update made before this process looked are not known.
-  if (last_ && status.update() > before.update()) lines.push_back(UpdateLine(status));
+  if (last_ && status.update() > before.update())
+    lines.push_back(UpdateLine(status, status.updates_skipped() > before.updates_skipped()));
+  for (const std::string& warning : status.warnings())
+    if (std::find(before.warnings().begin(), before.warnings().end(), warning) == before.warnings().end())
+      lines.push_back(absl::StrCat("warning: ", warning));
+  if (status.reward_spec().version() != before.reward_spec().version() && before.reward_spec().version() != 0)
+    lines.push_back(absl::StrCat("rewards from here on: ", DescribeRewardSpec(status.reward_spec())));
   if (status.has_base() && !before.has_base())
     lines.push_back(absl::StrCat("base model, held-out: ", DescribeEvaluation(status.base())));
   if (status.has_latest() && status.latest().update() > before.latest().update()) {

@@ -19,7 +19,7 @@
 namespace flowawr {
 namespace {
 
-constexpr size_t kPairsShown = 48;
+constexpr size_t kPairsShown = 48, kEvaluationsShown = 500, kMostScorers = 32;
 constexpr int kSmallPicture = 160;  // narrower ones are enlarged without blurring
 
 std::string Duration(double seconds) {
@@ -36,7 +36,7 @@ std::string Grouped(uint64_t count) {
 }
 
 std::string Figure(const std::optional<double>& value) {
-  return value.has_value() ? absl::StrFormat("%.3f", *value) : "–";
+  return value.has_value() ? absl::StrFormat("%.3f", *value) : "missing";
 }
 
 std::string Percent(const std::optional<double>& value) {
@@ -54,42 +54,67 @@ std::string BeforeAndAfter(const std::string& base, const std::string& final) {
   return absl::StrCat("<small>", base, " →</small> ", final);
 }
 
+std::string StandardError(const EvaluationRecord* record) {
+  return record != nullptr && record->reward_stderr.has_value() ? absl::StrFormat("± %.3f", *record->reward_stderr)
+                                                                : std::string("not known");
+}
+
+// "trained" for the run's last word, "update 40" for what may change yet.
+std::string NameOfLatest(const EvaluationRecord* latest) {
+  if (latest == nullptr) return "trained";
+  return latest->is_final ? absl::StrCat("trained, after update ", Grouped(latest->update))
+                          : absl::StrCat("update ", Grouped(latest->update), ", not the final one");
+}
+
+// Rewards of other specs are other quantities: no figure leads from one to the other.
+bool AreComparable(const EvaluationRecord* base, const EvaluationRecord* latest) {
+  return base == nullptr || latest == nullptr || base->rewards_version == 0 || latest->rewards_version == 0 ||
+         base->rewards_version == latest->rewards_version;
+}
+
+std::string RewardTile(const EvaluationRecord* base, const EvaluationRecord* latest) {
+  const auto figure = [](const EvaluationRecord* record) {
+    return record == nullptr ? std::string("–") : Figure(record->reward_mean);
+  };
+  if (!AreComparable(base, latest))
+    return Tile("large", "Held-out reward, of the new rewards", figure(latest),
+                absl::StrCat(NameOfLatest(latest), "; standard error ", StandardError(latest),
+                             ". The base was measured by other rewards: ", figure(base), " there"));
+  return Tile("large", "Held-out reward", BeforeAndAfter(figure(base), figure(latest)),
+              absl::StrCat("base → ", NameOfLatest(latest), "; standard errors ", StandardError(base), " and ",
+                           StandardError(latest)));
+}
+
+// Only rule rewards know which images are exact.
+std::string ExactTile(const EvaluationRecord* base, const EvaluationRecord* latest) {
+  const auto share = [](const EvaluationRecord* record) {
+    return record == nullptr ? std::nullopt : record->exact_share;
+  };
+  if (!share(base).has_value() && !share(latest).has_value()) return "";
+  const EvaluationRecord& counted = latest != nullptr ? *latest : *base;
+  return Tile("large", "Held-out images exactly right",
+              AreComparable(base, latest) ? BeforeAndAfter(Percent(share(base)), Percent(share(latest)))
+                                          : Percent(share(latest)),
+              absl::StrCat("of ", Grouped(counted.images), " images", latest != nullptr ? " each" : ""));
+}
+
 std::string Headline(const RunHistory& history) {
-  const EvaluationRecord *base = history.base_evaluation(), *last = history.final_evaluation();
-  const auto of = [](const EvaluationRecord* record, std::optional<double> EvaluationRecord::*field) {
-    return record == nullptr ? std::nullopt : record->*field;
-  };
-  const auto error = [&](const EvaluationRecord* record) {
-    const std::optional<double> value = of(record, &EvaluationRecord::reward_stderr);
-    return value.has_value() ? absl::StrFormat("± %.3f", *value) : std::string("–");
-  };
-  std::string html = R"(<div class="tiles">)";
-  absl::StrAppend(&html,
-                  Tile("large", "Held-out reward",
-                       BeforeAndAfter(Figure(of(base, &EvaluationRecord::reward_mean)),
-                                      Figure(of(last, &EvaluationRecord::reward_mean))),
-                       absl::StrCat("base → trained; standard errors ", error(base), " and ", error(last))),
-                  Tile("large", "Held-out images exactly right",
-                       BeforeAndAfter(Percent(of(base, &EvaluationRecord::exact_share)),
-                                      Percent(of(last, &EvaluationRecord::exact_share))),
-                       absl::StrCat("of ",
-                                    Grouped(last != nullptr   ? last->images
-                                            : base != nullptr ? base->images
-                                                              : 0),
-                                    " images each")));
+  const EvaluationRecord *base = history.base_evaluation(), *latest = history.latest_evaluation();
+  std::string html = absl::StrCat(R"(<div class="tiles">)", RewardTile(base, latest), ExactTile(base, latest));
   if (!history.updates.empty()) {
     const UpdateRecord& update = history.updates.back();
-    const auto skipped = std::count_if(history.updates.begin(), history.updates.end(),
-                                       [](const UpdateRecord& one) { return one.is_skipped; });
-    absl::StrAppend(&html,
-                    Tile("small", "Updates", Grouped(update.update),
-                         skipped == 0 ? "none skipped" : absl::StrCat(skipped, " skipped: all-equal groups")),
-                    Tile("small", "Images trained on", Grouped(update.samples_trained),
-                         update.elapsed_s.value_or(0) > 0
-                             ? absl::StrFormat("%.0f a second", update.samples_trained / *update.elapsed_s)
-                             : std::string()),
-                    Tile("small", "Training time", update.elapsed_s.has_value() ? Duration(*update.elapsed_s) : "–",
-                         "evaluations included, over all resumes"));
+    absl::StrAppend(
+        &html,
+        Tile("small", "Updates", Grouped(update.update),
+             history.updates_skipped == 0
+                 ? "none skipped"
+                 : absl::StrCat(Grouped(history.updates_skipped), " skipped: all-equal groups")),
+        Tile("small", "Images trained on", Grouped(update.samples_trained),
+             update.elapsed_s.value_or(0) > 0
+                 ? absl::StrFormat("%.0f a second", update.samples_trained / *update.elapsed_s)
+                 : std::string()),
+        Tile("small", "Training time", update.elapsed_s.has_value() ? Duration(*update.elapsed_s) : "–",
+             "evaluations included, over all resumes"));
   }
   return absl::StrCat(html, "</div>");
 }
@@ -99,6 +124,10 @@ std::string Notes(const RunHistory& history) {
   if (history.final_evaluation() == nullptr)
     absl::StrAppend(&paragraphs,
                     "<p>The run has not been evaluated after its training yet: this is its state so far.</p>");
+  for (const RewardSwap& swap : history.swaps)
+    absl::StrAppend(&paragraphs, "<p>After update ", Grouped(swap.update), " the rewards were replaced: ",
+                    HtmlEscape(swap.from), " → ", HtmlEscape(swap.to),
+                    ". Figures before and after are not of the same thing.</p>");
   for (const std::string& note : history.notes) absl::StrAppend(&paragraphs, "<p>", HtmlEscape(note), "</p>");
   if (paragraphs.empty()) return "";
   return absl::StrCat(R"(<div class="card notes">)", paragraphs, "</div>");
@@ -108,12 +137,18 @@ std::string PictureFigure(const Picture& picture, absl::string_view when) {
   std::string title, caption;
   for (const auto& [key, value] : picture.details) absl::StrAppend(&title, title.empty() ? "" : "\n", key, ": ", value);
   if (const auto text = picture.details.find("text"); text != picture.details.end()) {
-    const bool is_match = TextMatches(text->second, QuotedTarget(picture.prompt));
-    absl::StrAppend(&caption, R"(<span class="read mono )", is_match ? "match" : "mismatch", R"(">)",
-                    is_match ? "✓ " : "✗ ", text->second.empty() ? "nothing" : HtmlEscape(text->second), "</span><br>");
+    // The mark is the scorer's own word, not a guess from prompt and text: a target may come from elsewhere.
+    const auto exact = picture.details.find("exact");
+    const absl::string_view told = exact == picture.details.end() ? "" : exact->second;
+    const absl::string_view mark = told == "true" ? "✓ " : told == "false" ? "✗ " : "";
+    absl::StrAppend(&caption, R"(<span class="read mono )",
+                    told == "true"    ? "match"
+                    : told == "false" ? "mismatch"
+                                      : "",
+                    R"(">)", mark, text->second.empty() ? "nothing" : HtmlEscape(text->second), "</span><br>");
   }
   absl::StrAppend(&caption, when);
-  if (picture.reward.has_value()) absl::StrAppendFormat(&caption, " · %.2f", *picture.reward);
+  absl::StrAppend(&caption, " · ", picture.reward.has_value() ? absl::StrFormat("%.2f", *picture.reward) : "missing");
   return absl::StrCat(R"(<figure title=")", HtmlEscape(title), R"("><img)",
                       picture.width < kSmallPicture ? R"( class="small")" : "", " width=\"", picture.width,
                       "\" height=\"", picture.height, "\" alt=\"", when, ": ", HtmlEscape(picture.prompt),
@@ -134,6 +169,8 @@ std::string Pictures(const RunHistory& history) {
       names.size() > kPairsShown ? absl::StrCat("The first ", kPairsShown, " of ", names.size(), ", not chosen.")
                                  : absl::StrCat("All ", names.size(), " that were kept."),
       R"(</p><div class="pairs">)");
+  const uint64_t final_update = history.final_pictures.empty() ? 0 : history.final_pictures.begin()->second.update;
+  const std::string final_name = final_update > 0 ? absl::StrCat("update ", final_update) : "after";
   size_t shown = 0;
   for (const std::string& name : names) {
     if (shown++ == kPairsShown) break;
@@ -142,7 +179,7 @@ std::string Pictures(const RunHistory& history) {
     const std::string prompt = HtmlEscape((has_base ? base : final)->second.prompt);
     absl::StrAppend(&html, R"(<div class="card pair"><h3 title=")", prompt, R"(">)", prompt, "</h3><div>",
                     has_base ? PictureFigure(base->second, "before") : "<figure></figure>",
-                    has_final ? PictureFigure(final->second, "after") : "", "</div></div>");
+                    has_final ? PictureFigure(final->second, final_name) : "", "</div></div>");
   }
   return absl::StrCat(html, "</div>");
 }
@@ -167,6 +204,9 @@ std::string Curves(const RunHistory& history) {
       heldout.points.push_back({static_cast<double>(record.update), *record.reward_mean, record.reward_stderr});
   const ChartSeries training = UpdateSeries(history, "mean of the update's batch", 1, &UpdateRecord::reward_mean);
   ChartAxes reward{"Reward by update", "update", 1060, 340, std::nullopt, std::nullopt};
+  for (const RewardSwap& swap : history.swaps)
+    reward.marks.push_back({static_cast<double>(swap.update), absl::StrCat("now ", swap.to),
+                            absl::StrCat("after update ", swap.update, ": from ", swap.from, " to ", swap.to)});
   const auto in_unit = [](const ChartPoint& point) { return point.y >= 0 && point.y <= 1; };
   if (std::all_of(heldout.points.begin(), heldout.points.end(), in_unit) &&
       std::all_of(training.points.begin(), training.points.end(), in_unit))
@@ -212,17 +252,29 @@ std::string Stages(const RunHistory& history) {
 
 std::string Evaluations(const RunHistory& history) {
   std::set<std::string> scorers;
-  for (const EvaluationRecord& record : history.evaluations)
-    for (const auto& [scorer, mean] : record.by_scorer) scorers.insert(scorer);
-  std::string html =
-      "<h2>Held-out evaluations</h2><div class=\"card scroll\"><table><tr><th>Update</th><th>Reward</th><th>Standard "
-      "error</th><th>Exact</th>";
+  bool has_exact = false;
+  const bool has_swaps = !history.swaps.empty();
+  for (const EvaluationRecord& record : history.evaluations) {
+    has_exact |= record.exact_share.has_value();
+    for (const auto& [scorer, mean] : record.by_scorer)
+      if (scorers.size() < kMostScorers) scorers.insert(scorer);
+  }
+  const size_t left_out = history.evaluations.size() - std::min(history.evaluations.size(), kEvaluationsShown);
+  std::string html = "<h2>Held-out evaluations</h2>";
+  if (left_out > 0)
+    absl::StrAppend(&html, "<p class=\"sub\">The last ", kEvaluationsShown, " of ", history.evaluations.size(), ".</p>");
+  absl::StrAppend(&html,
+                  "<div class=\"card scroll\"><table><tr><th>Update</th><th>Reward</th><th>Standard error</th>",
+                  has_exact ? "<th>Exact</th>" : "", has_swaps ? "<th>Rewards version</th>" : "");
   for (const std::string& scorer : scorers) absl::StrAppend(&html, "<th>", HtmlEscape(scorer), "</th>");
   absl::StrAppend(&html, "<th>Images</th><th>After</th></tr>");
-  for (const EvaluationRecord& record : history.evaluations) {
+  for (size_t i = left_out; i < history.evaluations.size(); ++i) {
+    const EvaluationRecord& record = history.evaluations[i];
     absl::StrAppend(&html, "<tr><td>", record.update == 0 ? std::string("base") : Grouped(record.update), "</td><td>",
-                    Figure(record.reward_mean), "</td><td>", Figure(record.reward_stderr), "</td><td>",
-                    Percent(record.exact_share), "</td>");
+                    Figure(record.reward_mean), "</td><td>",
+                    record.reward_stderr.has_value() ? Figure(record.reward_stderr) : "–", "</td>");
+    if (has_exact) absl::StrAppend(&html, "<td>", Percent(record.exact_share), "</td>");
+    if (has_swaps) absl::StrAppend(&html, "<td>", record.rewards_version, "</td>");
     for (const std::string& scorer : scorers) {
       const auto mean = record.by_scorer.find(scorer);
       absl::StrAppend(&html, "<td>", mean == record.by_scorer.end() ? "–" : Figure(mean->second), "</td>");

@@ -3,14 +3,18 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
+#include <fstream>
+#include <iterator>
 #include <nlohmann/json.hpp>
+#include <set>
+#include <system_error>
+#include <utility>
 
 #include "absl/strings/ascii.h"
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_split.h"
 #include "common/base/file.h"
 #include "common/base/status.h"
+#include "common/base/utf8.h"
 #include "common/tensor/image.h"
 #include "common/tensor/strict_json.h"
 
@@ -21,6 +25,11 @@ using Json = nlohmann::json;
 namespace fs = std::filesystem;
 
 constexpr size_t kMaxPictureBytes = size_t{16} << 20;
+constexpr size_t kMostPicturesBytes = size_t{32} << 20;  // of one set
+constexpr size_t kMostPictures = 256;                    // of one set: as many as a configuration may ask for
+constexpr size_t kMostLineBytes = size_t{1} << 20;       // of metrics.jsonl; what is longer no run wrote
+constexpr size_t kMostRecords = 50000;                   // of updates and of evaluations; more are thinned
+constexpr size_t kMostSwaps = 200, kMostSpecs = 1000, kMostStages = 64, kMostNumbers = 64, kMostDetails = 32, kMostTextBytes = 2000;
 
 std::optional<double> Number(const Json& object, const char* key) {
   const auto it = object.find(key);
@@ -44,28 +53,68 @@ std::map<std::string, double> Numbers(const Json& object, const char* key) {
   const auto it = object.find(key);
   if (it == object.end() || !it->is_object()) return numbers;
   for (const auto& [name, value] : it->items())
-    if (const std::optional<double> number = Number(*it, name.c_str())) numbers[name] = *number;
+    if (const std::optional<double> number = Number(*it, name.c_str());
+        number.has_value() && numbers.size() < kMostNumbers)
+      numbers[TruncateUtf8(name, kMostTextBytes)] = *number;
   return numbers;
+}
+
+// Stage names by the order in which they were first seen, so that an update's seconds are a few numbers.
+class StageNames {
+ public:
+  // nullopt once there are too many: what a run writes has a dozen.
+  std::optional<size_t> Find(const std::string& name) {
+    const auto known = indices_.find(name);
+    if (known != indices_.end()) return known->second;
+    if (names_.size() >= kMostStages) return std::nullopt;
+    names_.push_back(name);
+    return indices_[name] = names_.size() - 1;
+  }
+  const std::string& operator[](size_t index) const { return names_[index]; }
+
+ private:
+  std::map<std::string, size_t> indices_;
+  std::vector<std::string> names_;
+};
+
+// By stage; short when the last stages took nothing.
+using StageSums = std::vector<double>;
+
+void Add(const StageSums& seconds, StageSums* sums) {
+  if (sums->size() < seconds.size()) sums->resize(seconds.size());
+  for (size_t i = 0; i < seconds.size(); ++i) (*sums)[i] += seconds[i];
 }
 
 struct UpdateLine {
   UpdateRecord record;
-  SecondsByStage learner_seconds, actor_seconds;
+  StageSums learner_seconds, actor_seconds;
 };
 
-UpdateLine ReadUpdate(const Json& line) {
+StageSums ReadSeconds(const Json& line, const char* key, StageNames* names) {
+  StageSums seconds;
+  for (const auto& [stage, spent] : Numbers(line, key)) {
+    const std::optional<size_t> index = names->Find(stage);
+    if (!index.has_value()) continue;
+    if (seconds.size() <= *index) seconds.resize(*index + 1);
+    seconds[*index] = spent;
+  }
+  return seconds;
+}
+
+UpdateRecord ReadUpdate(const Json& line) {
   UpdateRecord record;
   record.update = Count(line, "update");
   record.reward_mean = Number(line, "reward_mean");
   record.elapsed_s = Number(line, "elapsed_s");
   record.samples_trained = Count(line, "samples_trained");
+  record.rewards_version = Count(line, "reward_spec");
   record.is_skipped = line.contains("skipped") && line["skipped"].is_boolean() && line["skipped"].get<bool>();
   if (!record.is_skipped) {  // otherwise nothing was computed
     record.loss = Number(line, "loss");
     record.kl = Number(line, "kl");
     record.grad_norm = Number(line, "grad_norm");
   }
-  return {record, Numbers(line, "seconds"), Numbers(line, "actor_seconds")};
+  return record;
 }
 
 EvaluationRecord ReadEvaluation(const Json& line) {
@@ -77,45 +126,164 @@ EvaluationRecord ReadEvaluation(const Json& line) {
   record.elapsed_s = Number(line, "elapsed_s");
   record.images = Count(line, "images");
   record.by_scorer = Numbers(line, "by_scorer");
+  record.rewards_version = Count(line, "reward_spec");
+  record.is_final = Text(line, "set") == "final";
   return record;
 }
 
-void ReadMetrics(const std::string& text, RunHistory& history) {
-  std::map<uint64_t, UpdateLine> updates;
-  std::map<uint64_t, EvaluationRecord> evaluations;
-  std::vector<std::string> lines = absl::StrSplit(text, '\n');
-  const std::string unfinished = std::move(lines.back());  // what follows the last end of line
-  lines.pop_back();
-  if (!unfinished.empty()) {
-    // A whole line whose end is not written yet counts; half a line is no JSON.
-    if (ParseStrictJson(unfinished, "metrics.jsonl").ok())
-      lines.push_back(unfinished);
-    else
-      history.notes.push_back("The last line of metrics.jsonl is cut short and left out.");
+// "ocr weight 1, jpeg weight -0.1", of a line of kind reward_spec.
+std::string DescribeSpec(const Json& line) {
+  std::string text;
+  const auto terms = line.find("terms");
+  if (terms == line.end() || !terms->is_array()) return "rewards without a name";
+  for (const Json& term : *terms) {
+    if (!term.is_object() || text.size() > kMostTextBytes) continue;
+    absl::StrAppend(&text, text.empty() ? "" : ", ", Text(term, "scorer"), " weight ",
+                    Number(term, "weight").value_or(1));
   }
-  int number = 0, malformed = 0, first_malformed = 0;
-  for (const std::string& line : lines) {
-    ++number;
-    if (absl::StripAsciiWhitespace(line).empty()) continue;
+  return TruncateUtf8(text, kMostTextBytes);
+}
+
+// What the lines of metrics.jsonl add up to, in bounded memory whatever their number.
+class MetricsReader {
+ public:
+  void TakeLine(absl::string_view line) {
+    ++lines_;
+    if (absl::StripAsciiWhitespace(line).empty()) return;
     const absl::StatusOr<Json> json = ParseStrictJson(line, "metrics.jsonl");
-    if (!json.ok() || !json->is_object() || !json->contains("update") || !(*json)["update"].is_number_unsigned()) {
-      if (malformed++ == 0) first_malformed = number;
-      continue;
-    }
-    if (const std::string run_id = Text(*json, "run_id"); !run_id.empty()) history.run_id = run_id;
+    if (!json.ok() || !json->is_object() || !json->contains("update") || !(*json)["update"].is_number_unsigned())
+      return TakeMalformed();
+    if (const std::string run_id = Text(*json, "run_id"); !run_id.empty()) history_.run_id = run_id;
     const std::string kind = Text(*json, "kind");
-    if (kind == "update") updates[Count(*json, "update")] = ReadUpdate(*json);
-    if (kind == "evaluation") evaluations[Count(*json, "update")] = ReadEvaluation(*json);
+    const uint64_t update = Count(*json, "update");
+    if (kind == "update") {
+      updates_[update] = {ReadUpdate(*json), ReadSeconds(*json, "seconds", &learner_stages_),
+                          ReadSeconds(*json, "actor_seconds", &actor_stages_)};
+      if (updates_.size() > kMostRecords) ThinUpdates();
+    } else if (kind == "evaluation") {
+      evaluations_[update] = ReadEvaluation(*json);
+      if (evaluations_.size() > kMostRecords) evaluations_.erase(std::next(evaluations_.begin(), kMostRecords / 2));
+    } else if (kind == "reward_spec" && specs_.size() < kMostSpecs) {
+      specs_[Count(*json, "version")] = DescribeSpec(*json);
+    }
   }
-  if (malformed > 0)
-    history.notes.push_back(absl::StrCat("Left out ", malformed, " unreadable line", malformed == 1 ? "" : "s",
-                                         " of metrics.jsonl; the first is line ", first_malformed, "."));
-  for (const auto& [update, line] : updates) {
-    history.updates.push_back(line.record);
-    for (const auto& [stage, seconds] : line.learner_seconds) history.learner_seconds[stage] += seconds;
-    for (const auto& [stage, seconds] : line.actor_seconds) history.actor_seconds[stage] += seconds;
+
+  // A line too long to be one of a run's.
+  void SkipLine() {
+    ++lines_;
+    TakeMalformed();
   }
-  for (const auto& [update, record] : evaluations) history.evaluations.push_back(record);
+
+  // What follows the last end of line. A whole line whose end is not written yet counts; half a line is no JSON.
+  void TakeUnfinished(absl::string_view line) {
+    if (line.empty()) return;
+    if (ParseStrictJson(line, "metrics.jsonl").ok())
+      TakeLine(line);
+    else
+      history_.notes.push_back("The last line of metrics.jsonl is cut short and left out.");
+  }
+
+  RunHistory Finish() && {
+    if (malformed_ > 0)
+      history_.notes.push_back(absl::StrCat("Left out ", malformed_, " unreadable line", malformed_ == 1 ? "" : "s",
+                                            " of metrics.jsonl; the first is line ", first_malformed_, "."));
+    if (stride_ > 1)
+      history_.notes.push_back(absl::StrCat("Of so many updates only every ", stride_, "th is drawn."));
+    for (const auto& [update, line] : updates_) {
+      history_.updates.push_back(line.record);
+      Add(line.learner_seconds, &learner_sums_);
+      Add(line.actor_seconds, &actor_sums_);
+    }
+    history_.updates_skipped += std::count_if(history_.updates.begin(), history_.updates.end(),
+                                              [](const UpdateRecord& record) { return record.is_skipped; });
+    for (size_t i = 0; i < learner_sums_.size(); ++i) history_.learner_seconds[learner_stages_[i]] = learner_sums_[i];
+    for (size_t i = 0; i < actor_sums_.size(); ++i) history_.actor_seconds[actor_stages_[i]] = actor_sums_[i];
+    for (const auto& [update, record] : evaluations_) history_.evaluations.push_back(record);
+    history_.swaps = FindSwaps();
+    return std::move(history_);
+  }
+
+ private:
+  void TakeMalformed() {
+    if (malformed_++ == 0) first_malformed_ = lines_;
+  }
+
+  std::string NameOf(uint64_t version) const {
+    const auto spec = specs_.find(version);
+    return spec == specs_.end() ? absl::StrCat("rewards version ", version) : spec->second;
+  }
+
+  // Where the version of the rewards changes from one update to the next, or to an evaluation after it.
+  std::vector<RewardSwap> FindSwaps() const {
+    std::map<uint64_t, uint64_t> version_by_update;
+    for (const auto& [update, record] : evaluations_)
+      if (record.rewards_version > 0) version_by_update[update] = record.rewards_version;
+    for (const auto& [update, line] : updates_)
+      if (line.record.rewards_version > 0) version_by_update[update] = line.record.rewards_version;
+    std::vector<RewardSwap> swaps;
+    uint64_t last = 0, last_update = 0;
+    for (const auto& [update, version] : version_by_update) {
+      if (last > 0 && version != last && swaps.size() < kMostSwaps)
+        swaps.push_back({last_update, NameOf(last), NameOf(version)});
+      last = version, last_update = update;
+    }
+    return swaps;
+  }
+
+  // Keeps every second update, and what the others add to the sums.
+  void ThinUpdates() {
+    stride_ *= 2;
+    const uint64_t last = updates_.rbegin()->first;
+    for (auto it = updates_.begin(); it != updates_.end();) {
+      if (it->first % stride_ == 0 || it->first == last) {
+        ++it;
+        continue;
+      }
+      Add(it->second.learner_seconds, &learner_sums_);
+      Add(it->second.actor_seconds, &actor_sums_);
+      history_.updates_skipped += it->second.record.is_skipped ? 1 : 0;
+      it = updates_.erase(it);
+    }
+  }
+
+  RunHistory history_;
+  std::map<uint64_t, UpdateLine> updates_;
+  std::map<uint64_t, EvaluationRecord> evaluations_;
+  std::map<uint64_t, std::string> specs_;  // by version
+  StageNames learner_stages_, actor_stages_;
+  StageSums learner_sums_, actor_sums_;  // of the updates that are not in `updates_` any more
+  uint64_t lines_ = 0, malformed_ = 0, first_malformed_ = 0, stride_ = 1;
+};
+
+absl::StatusOr<RunHistory> ReadMetrics(const std::string& path) {
+  std::error_code error;
+  if (!fs::is_regular_file(path, error))
+    return fs::exists(path, error) ? absl::InvalidArgumentError(absl::StrCat(path, " is no file"))
+                                   : absl::NotFoundError(absl::StrCat("there is no ", path));
+  std::ifstream file(path, std::ios::binary);
+  if (!file) return absl::PermissionDeniedError(absl::StrCat(path, " cannot be opened"));
+  MetricsReader reader;
+  std::string line;
+  bool is_too_long = false;
+  std::vector<char> block(size_t{1} << 16);
+  while (file.read(block.data(), static_cast<std::streamsize>(block.size())), file.gcount() > 0) {
+    absl::string_view rest(block.data(), static_cast<size_t>(file.gcount()));
+    for (size_t end; (end = rest.find('\n')) != absl::string_view::npos; rest.remove_prefix(end + 1)) {
+      line.append(rest.data(), end);
+      if (is_too_long || line.size() > kMostLineBytes)
+        reader.SkipLine();
+      else
+        reader.TakeLine(line);
+      line.clear();
+      is_too_long = false;
+    }
+    if (!is_too_long) line.append(rest.data(), rest.size());
+    if (line.size() > kMostLineBytes) is_too_long = true, line.clear();
+  }
+  if (file.bad()) return absl::DataLossError(absl::StrCat("reading ", path, " failed"));
+  if (is_too_long) line.assign(1, '{');  // counts as half a line
+  reader.TakeUnfinished(line);
+  return std::move(reader).Finish();
 }
 
 absl::StatusOr<Picture> ReadPicture(const fs::path& png) {
@@ -126,28 +294,47 @@ absl::StatusOr<Picture> ReadPicture(const fs::path& png) {
   picture.height = image.height;
   const absl::StatusOr<Json> json = ReadStrictJson(fs::path(png).replace_extension(".json").string());
   if (!json.ok() || !json->is_object()) return picture;
-  picture.prompt = Text(*json, "prompt");
+  picture.prompt = TruncateUtf8(Text(*json, "prompt"), kMostTextBytes);
   picture.reward = Number(*json, "reward");
+  picture.update = Count(*json, "update");
   if (const auto details = json->find("details"); details != json->end() && details->is_object())
     for (const auto& [key, value] : details->items())
-      if (value.is_string()) picture.details[key] = value.get<std::string>();
+      if (value.is_string() && picture.details.size() < kMostDetails)
+        picture.details[TruncateUtf8(key, kMostTextBytes)] = TruncateUtf8(value.get<std::string>(), kMostTextBytes);
   return picture;
 }
 
 std::map<std::string, Picture> ReadPictures(const std::string& run_dir, const std::string& set, RunHistory& history) {
-  std::map<std::string, Picture> pictures;
+  std::set<fs::path> paths;
   std::error_code error;
   for (fs::directory_iterator it(fs::path(run_dir) / "images" / set, error), end; !error && it != end;
        it.increment(error)) {
     if (it->path().extension() != ".png") continue;
-    absl::StatusOr<Picture> picture = ReadPicture(it->path());
-    if (picture.ok())
-      pictures[it->path().stem().string()] = *std::move(picture);
-    else
-      history.notes.push_back(absl::StrCat("Left out images/", set, "/", it->path().filename().string(), ": ",
-                                           picture.status().message(), "."));
+    paths.insert(it->path());
+    if (paths.size() > kMostPictures) paths.erase(std::prev(paths.end()));
   }
+  std::map<std::string, Picture> pictures;
+  size_t bytes = 0, broken = 0, left_out = 0;
+  for (const fs::path& path : paths) {
+    absl::StatusOr<Picture> picture = ReadPicture(path);
+    if (!picture.ok() && broken++ == 0)
+      history.notes.push_back(absl::StrCat("Left out images/", set, "/", path.filename().string(), ": ",
+                                           picture.status().message(), "."));
+    if (!picture.ok()) continue;
+    if ((bytes += picture->png.size()) > kMostPicturesBytes)
+      ++left_out;
+    else
+      pictures[path.stem().string()] = *std::move(picture);
+  }
+  if (broken > 1) history.notes.push_back(absl::StrCat("So were ", broken - 1, " more of images/", set, "."));
+  if (left_out > 0)
+    history.notes.push_back(absl::StrCat("Left out ", left_out, " more pictures of images/", set,
+                                         ": together they are too large for one page."));
   return pictures;
+}
+
+uint64_t UpdateOf(const std::map<std::string, Picture>& pictures) {
+  return pictures.empty() ? 0 : pictures.begin()->second.update;
 }
 
 // Of the newest checkpoint, for histories whose lines do not name their run.
@@ -167,19 +354,21 @@ const EvaluationRecord* RunHistory::base_evaluation() const {
   return !evaluations.empty() && evaluations.front().update == 0 ? &evaluations.front() : nullptr;
 }
 
-const EvaluationRecord* RunHistory::final_evaluation() const {
+const EvaluationRecord* RunHistory::latest_evaluation() const {
   return !evaluations.empty() && evaluations.back().update > 0 ? &evaluations.back() : nullptr;
 }
 
+const EvaluationRecord* RunHistory::final_evaluation() const {
+  const EvaluationRecord* latest = latest_evaluation();
+  return latest != nullptr && latest->is_final ? latest : nullptr;
+}
+
 absl::StatusOr<RunHistory> ReadRunMetrics(const std::string& run_dir) {
-  const absl::StatusOr<std::string> metrics = ReadFile(run_dir + "/metrics.jsonl");
-  if (absl::IsNotFound(metrics.status()))
+  absl::StatusOr<RunHistory> history = ReadMetrics(run_dir + "/metrics.jsonl");
+  if (absl::IsNotFound(history.status()))
     return absl::NotFoundError(absl::StrCat(run_dir,
                                             " has no metrics.jsonl: it is no run directory, or its run has "
                                             "not evaluated the base model yet"));
-  FLOWAWR_RETURN_IF_ERROR(metrics.status());
-  RunHistory history;
-  ReadMetrics(*metrics, history);
   return history;
 }
 
@@ -188,29 +377,16 @@ absl::StatusOr<RunHistory> ReadRunHistory(const std::string& run_dir) {
   if (history.run_id.empty()) history.run_id = RunIdOfCheckpoint(run_dir);
   history.base_pictures = ReadPictures(run_dir, "base", history);
   history.final_pictures = ReadPictures(run_dir, "final", history);
-  if (history.final_pictures.empty()) history.final_pictures = ReadPictures(run_dir, "latest", history);
+  std::map<std::string, Picture> latest = ReadPictures(run_dir, "latest", history);
+  // A run that was extended after its end has final pictures that are older.
+  if (history.final_pictures.empty() || UpdateOf(latest) > UpdateOf(history.final_pictures))
+    history.final_pictures = std::move(latest);
   absl::StatusOr<std::string> config = ReadFile(run_dir + "/config.yaml", size_t{4} << 20);
   if (config.ok())
     history.config_yaml = *std::move(config);
   else
     history.notes.push_back(absl::StrCat("No configuration: ", config.status().message(), "."));
   return history;
-}
-
-std::string QuotedTarget(absl::string_view prompt) {
-  const std::vector<absl::string_view> parts = absl::StrSplit(prompt, absl::MaxSplits('"', 2));
-  return parts.size() == 3 ? std::string(parts[1]) : "";
-}
-
-bool TextMatches(absl::string_view text, absl::string_view target) {
-  const auto normalise = [](absl::string_view from) {
-    std::string to;
-    for (const char c : from)
-      if (!absl::ascii_isspace(c)) to += absl::ascii_tolower(c);
-    return to;
-  };
-  const std::string wanted = normalise(target);
-  return !wanted.empty() && absl::StrContains(normalise(text), wanted);
 }
 
 }  // namespace flowawr

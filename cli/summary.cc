@@ -19,9 +19,17 @@ Json Evaluation(const EvaluationRecord* record) {
           {"reward_mean", OrNull(record->reward_mean)},
           {"reward_stderr", OrNull(record->reward_stderr)},
           {"exact_share", OrNull(record->exact_share)},
+          {"reward_spec", record->rewards_version == 0 ? Json() : Json(record->rewards_version)},
           {"images", record->images},
           {"elapsed_s", OrNull(record->elapsed_s)},
           {"by_scorer", record->by_scorer}};
+}
+
+Json Swaps(const RunHistory& history) {
+  Json swaps = Json::array();
+  for (const RewardSwap& swap : history.swaps)
+    swaps.push_back({{"after_update", swap.update}, {"from", swap.from}, {"to", swap.to}});
+  return swaps;
 }
 
 Json FileDigest(const std::string& path) {
@@ -32,14 +40,16 @@ Json FileDigest(const std::string& path) {
 }  // namespace
 
 Json Summarise(const RunHistory& history, const std::string& run_dir) {
-  uint64_t skipped = 0;
-  for (const UpdateRecord& update : history.updates) skipped += update.is_skipped ? 1 : 0;
   const UpdateRecord* last = history.updates.empty() ? nullptr : &history.updates.back();
   return {
       {"run_id", history.run_id.empty() ? Json() : Json(history.run_id)},
-      {"heldout", {{"base", Evaluation(history.base_evaluation())}, {"final", Evaluation(history.final_evaluation())}}},
+      {"heldout",
+       {{"base", Evaluation(history.base_evaluation())},
+        {"latest", Evaluation(history.latest_evaluation())},
+        {"final", Evaluation(history.final_evaluation())}}},
+      {"reward_swaps", Swaps(history)},
       {"updates", last == nullptr ? 0 : last->update},
-      {"updates_skipped", skipped},
+      {"updates_skipped", history.updates_skipped},
       {"images_trained", last == nullptr ? 0 : last->samples_trained},
       {"training_s", last == nullptr ? Json() : OrNull(last->elapsed_s)},
       {"seconds_by_stage", {{"learner", history.learner_seconds}, {"actor", history.actor_seconds}}},

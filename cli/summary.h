@@ -8,8 +8,10 @@
 
 namespace flowawr {
 
-// Figures that are not known, such as the final ones of a run that goes on, are null. Digests are those of the exported
-// adapter files in `run_dir`, null where there is none.
+// Figures that are not known, such as the final ones of a run that goes on, or rewards that were missing, are null.
+// `heldout.latest` is the last evaluation after an update; it is `heldout.final`, too, when it was made at the run's
+// end. Evaluations of different `reward_spec` measure different things. Digests are those of the exported adapter files
+// in `run_dir`, null where there is none.
 nlohmann::ordered_json Summarise(const RunHistory& history, const std::string& run_dir);
 
 }  // namespace flowawr

@@ -1,4 +1,5 @@
 #include "cli/control_commands.h"
+#include "cli/panel.h"
 
 #include <filesystem>
 #include <string>

@@ -2,7 +2,10 @@
 
 #include <algorithm>
 
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_replace.h"
+#include "cli/text_lines.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
@@ -30,14 +33,11 @@ v1::Status Running() {
   status.mutable_base()->set_reward_mean(0.25);
   status.mutable_latest()->set_update(10);
   status.mutable_latest()->set_reward_mean(0.5);
+  status.mutable_latest()->set_reward_stderr(0.02);
   status.mutable_latest()->set_exact_share(0.125);
   status.add_actors()->set_actor_id("actor-0");
   status.mutable_actors(0)->set_seconds_since_seen(12);
   return status;
-}
-
-int Columns(const std::string& line) {
-  return static_cast<int>(std::count_if(line.begin(), line.end(), [](char c) { return (c & 0xC0) != 0x80; }));
 }
 
 TEST(PanelTest, ShowsProgressRewardsAndActors) {
@@ -46,7 +46,7 @@ TEST(PanelTest, ShowsProgressRewardsAndActors) {
   EXPECT_THAT(panel, HasSubstr("1:02:03, about 1:07 left"));
   EXPECT_THAT(panel, HasSubstr("15 of 60"));
   EXPECT_THAT(panel, HasSubstr("base     held-out reward 0.250"));
-  EXPECT_THAT(panel, HasSubstr("now      held-out reward 0.500 ± 0.000, exact 12.5% (update 10)"));
+  EXPECT_THAT(panel, HasSubstr("now      held-out reward 0.500 ± 0.020, exact 12.5% (update 10)"));
   EXPECT_THAT(panel, HasSubstr("dropped: 2 stale"));
   EXPECT_THAT(panel, HasSubstr("silent for 12 s"));
 }
@@ -78,10 +78,60 @@ TEST(PanelTest, NoLineIsWiderThanTheTerminal) {
   status.set_message(std::string(300, 'x') + "\nsecond line");
   for (int width : {20, 33, 80, 200}) {
     for (const std::string& line : RenderPanel(status, width)) {
-      EXPECT_LE(Columns(line), width) << line;
+      EXPECT_LE(DisplayColumns(line), width) << line;
       EXPECT_THAT(line, Not(HasSubstr("\n")));
     }
   }
+}
+
+TEST(PanelTest, TellsAllOfWhyARunIsPausedOnANarrowTerminalToo) {
+  v1::Status status = Running();
+  status.set_phase(v1::PAUSED);
+  const std::string why =
+      "the reward server 127.0.0.1:50052 does not answer (connection refused); start it again or name another one by "
+      "`flowawr reward swap`, then `flowawr resume runs/tiny-ocr`";
+  status.set_message(why);
+  for (const int width : {24, 60, 80}) {
+    std::string all;
+    for (const std::string& line : RenderPanel(status, width)) absl::StrAppend(&all, line);
+    const auto squeeze = [](const std::string& text) { return absl::StrReplaceAll(text, {{" ", ""}}); };
+    EXPECT_THAT(squeeze(all), HasSubstr(squeeze(why)));
+  }
+}
+
+TEST(PanelTest, SaysMissingForWhatNobodyMeasured) {
+  v1::Status status = Running();
+  status.clear_reward_mean();
+  status.set_loss(0.5);
+  status.mutable_latest()->clear_reward_mean();
+  status.mutable_latest()->clear_reward_stderr();
+  status.mutable_latest()->clear_exact_share();
+  const std::string panel = absl::StrJoin(RenderPanel(status, 100), "\n");
+  EXPECT_THAT(panel, HasSubstr("training reward missing   loss 0.5000   kl missing"));
+  EXPECT_THAT(panel, HasSubstr("now      held-out reward missing (update 10)"));
+}
+
+TEST(PanelTest, TellsNoExactShareOfRewardsThatHaveNone) {
+  v1::EvaluationSummary evaluation;
+  evaluation.set_reward_mean(1);
+  evaluation.set_reward_stderr(0);
+  EXPECT_EQ(DescribeEvaluation(evaluation), "reward 1.000 ± 0.000");
+}
+
+TEST(PanelTest, SaysThatRewardsWereReplacedAndThatEarlierFiguresAreOfOthers) {
+  v1::Status status = Running();
+  status.mutable_reward_spec()->set_version(1);
+  EXPECT_THAT(RenderPanel(status, 200), Not(Contains(HasSubstr("rewards"))));
+  status.mutable_reward_spec()->set_version(2);
+  status.mutable_reward_spec()->add_terms()->set_scorer("jpeg");
+  EXPECT_THAT(RenderPanel(status, 200),
+              Contains(AllOf(HasSubstr("rewards  version 2: jpeg"), HasSubstr("earlier figures are of others"))));
+}
+
+TEST(PanelTest, ShowsWarnings) {
+  v1::Status status = Running();
+  status.add_warnings("the optional reward jpeg is missing");
+  EXPECT_THAT(RenderPanel(status, 80), Contains("  warning: the optional reward jpeg is missing"));
 }
 
 TEST(PanelTest, CountsTheActorsThatDoNotFit) {
@@ -98,11 +148,27 @@ TEST(ProgressLinesTest, TellsEachUpdateEvaluationAndPhaseOnce) {
   EXPECT_THAT(lines.Next(status), IsEmpty());
   status.set_phase(v1::RUNNING);
   status.mutable_base()->set_reward_mean(0.25);
-  EXPECT_THAT(lines.Next(status), ElementsAre("base model, held-out: reward 0.250 ± 0.000, exact 0.0%", "running"));
+  EXPECT_THAT(lines.Next(status), ElementsAre("base model, held-out: reward 0.250", "running"));
   status.set_update(1);
   status.mutable_latest()->set_update(1);
   EXPECT_THAT(lines.Next(status), ElementsAre(HasSubstr("update 1 of"), HasSubstr("update 1, held-out: ")));
   status.set_batch_groups(3);
+  EXPECT_THAT(lines.Next(status), IsEmpty());
+}
+
+TEST(ProgressLinesTest, TellsSkippedUpdatesWarningsAndNewRewardsOnce) {
+  ProgressLines lines;
+  v1::Status status;
+  status.mutable_reward_spec()->set_version(1);
+  lines.Next(status);
+  status.set_update(1);
+  status.set_updates_skipped(1);
+  status.set_loss(0.5);  // of an update before
+  status.add_warnings("something is missing");
+  status.mutable_reward_spec()->set_version(2);
+  EXPECT_THAT(lines.Next(status),
+              ElementsAre(AllOf(HasSubstr("skipped: all rewards"), Not(HasSubstr("loss"))),
+                          "warning: something is missing", "rewards from here on: version 2: no reward"));
   EXPECT_THAT(lines.Next(status), IsEmpty());
 }
 

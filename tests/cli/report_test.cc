@@ -18,8 +18,8 @@ class ReportTest : public RunDirectoryFixture {
     Write("config.yaml", "name: tiny\n");
     Write("metrics.jsonl",
           EvaluationLine(0, 0.52, 0.125) + UpdateLine(1, 0.55) + UpdateLine(2, 0.6) + EvaluationLine(2, 0.95, 0.875));
-    WritePicture("base", "000", "a sign that says \"CAT\"", 0.67, "cot");
-    WritePicture("final", "000", "a sign that says \"CAT\"", 1, "cat");
+    WritePicture("base", "000", "a sign that says \"CAT\"", 0.67, "cot", "false");
+    WritePicture("final", "000", "a sign that says \"CAT\"", 1, "cat", "true");
   }
 
   std::string Page() const {
@@ -58,6 +58,55 @@ TEST_F(ReportTest, ShowsBothPicturesWithWhatWasRead) {
   EXPECT_THAT(page, HasSubstr(R"( match">✓ cat</span>)"));
   EXPECT_THAT(page, HasSubstr("0.520 →</small> 0.950"));
   EXPECT_THAT(page, HasSubstr("12.5 % →</small> 87.5 %"));
+}
+
+TEST_F(ReportTest, MarksPicturesByWhatTheirScorerSaysAlone) {
+  // A target that is not in the prompt: exact, though nothing is quoted; and the quoted word read though it was not asked.
+  WritePicture("base", "000", "a red sign", 1, "CAT", "true");
+  WritePicture("final", "000", "a \"CAT\"", 0, "cat", "false");
+  WritePicture("base", "001", "a \"CAT\"", 1, "cat");  // of a reward that is no rule
+  const std::string page = Page();
+  EXPECT_THAT(page, HasSubstr(R"( match">✓ CAT</span>)"));
+  EXPECT_THAT(page, HasSubstr(R"(mismatch">✗ cat</span>)"));
+  EXPECT_THAT(page, HasSubstr(R"(mono ">cat</span>)"));
+}
+
+TEST_F(ReportTest, TellsNoExactShareOfRewardsThatHaveNone) {
+  json base = json::parse(EvaluationLine(0, 1, 0)), last = json::parse(EvaluationLine(2, 1, 0));
+  base.erase("exact_share"), last.erase("exact_share");
+  Write("metrics.jsonl", base.dump() + "\n" + last.dump() + "\n");
+  const std::string page = Page();
+  EXPECT_THAT(page, Not(HasSubstr("exactly right")));
+  EXPECT_THAT(page, Not(HasSubstr("<th>Exact</th>")));
+  EXPECT_TRUE(json::parse(Read("summary.json"))["heldout"]["final"]["exact_share"].is_null());
+}
+
+TEST_F(ReportTest, SaysMissingWhereNoRewardWasMeasured) {
+  json last = json::parse(EvaluationLine(2, 0, 0));
+  last["reward_mean"] = nullptr, last["reward_stderr"] = nullptr;
+  Write("metrics.jsonl", EvaluationLine(0, 0.52, 0.125) + last.dump() + "\n");
+  EXPECT_THAT(Page(), HasSubstr("0.520 →</small> missing"));
+  EXPECT_TRUE(json::parse(Read("summary.json"))["heldout"]["final"]["reward_mean"].is_null());
+}
+
+TEST_F(ReportTest, ComparesNoRewardsThatWereReplacedAndMarksWhere) {
+  json base = json::parse(EvaluationLine(0, 0.52, 0.125)), last = json::parse(EvaluationLine(4, 37, 0));
+  json before = json::parse(UpdateLine(2, 0.6)), after = json::parse(UpdateLine(3, 36));
+  base["reward_spec"] = before["reward_spec"] = 1, after["reward_spec"] = last["reward_spec"] = 2;
+  Write("metrics.jsonl", base.dump() + "\n" + before.dump() + "\n" + after.dump() + "\n" + last.dump() + "\n");
+  const std::string page = Page();
+  EXPECT_THAT(page, Not(HasSubstr("0.520 →")));
+  EXPECT_THAT(page, HasSubstr("The base was measured by other rewards"));
+  EXPECT_THAT(page, HasSubstr("After update 2 the rewards were replaced: rewards version 1 → rewards version 2"));
+  EXPECT_THAT(page, HasSubstr("class=\"mark\""));
+}
+
+TEST_F(ReportTest, CallsTheLastEvaluationOfAStoppedRunNotFinal) {
+  Write("metrics.jsonl", EvaluationLine(0, 0.52, 0.125) + UpdateLine(1, 0.55) + EvaluationLine(1, 0.6, 0.2, "latest"));
+  EXPECT_THAT(Page(), HasSubstr("base → update 1, not the final one"));
+  const json summary = json::parse(Read("summary.json"));
+  EXPECT_TRUE(summary["heldout"]["final"].is_null());
+  EXPECT_EQ(summary["heldout"]["latest"]["reward_mean"], 0.6);
 }
 
 TEST_F(ReportTest, NeedsNothingFromOutside) {

@@ -31,11 +31,13 @@ class RunDirectoryFixture : public testing::Test {
 
   // images/<set>/<name>.png, plain grey, and the JSON beside it.
   void WritePicture(const std::string& set, const std::string& name, const std::string& prompt, double reward,
-                    const std::string& text) const {
+                    const std::string& text, const std::string& exact = "") const {
     const Image image{8, 16, std::string(8 * 16 * 3, '\x7f')};
     Write(absl::StrCat("images/", set, "/", name, ".png"), *EncodePng(image));
+    nlohmann::json details = {{"text", text}};
+    if (!exact.empty()) details["exact"] = exact;
     Write(absl::StrCat("images/", set, "/", name, ".json"),
-          nlohmann::json{{"prompt", prompt}, {"reward", reward}, {"details", {{"text", text}}}}.dump());
+          nlohmann::json{{"prompt", prompt}, {"reward", reward}, {"details", details}}.dump());
   }
 
   static std::string UpdateLine(int update, double reward) {
@@ -53,8 +55,9 @@ class RunDirectoryFixture : public testing::Test {
            "\n";
   }
 
-  static std::string EvaluationLine(int update, double reward, double exact) {
-    return nlohmann::json{{"kind", "evaluation"},       {"update", update},
+  // At update 0 that of the base model, later the run's last one.
+  static std::string EvaluationLine(int update, double reward, double exact, const std::string& set = "final") {
+    return nlohmann::json{{"set", update == 0 ? "base" : set},{"kind", "evaluation"},       {"update", update},
                           {"reward_mean", reward},      {"reward_stderr", 0.02},
                           {"exact_share", exact},       {"images", 64},
                           {"elapsed_s", 10.0 * update}, {"by_scorer", {{"ocr", reward}}}}
