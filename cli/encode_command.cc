@@ -33,7 +33,7 @@ constexpr char kDescription[] = "Compute prompt embeddings before a run, so that
 
 constexpr char kFooter[] = R"(Examples:
   flowawr encode configs/sd35-medium-ocr.yaml --cache embeds
-  flowawr encode --model stable-diffusion-3.5-medium --dtype bfloat16 --prompts prompts.txt --cache embeds
+  flowawr encode --model models/stable-diffusion-3.5-medium --dtype bfloat16 --prompts prompts.txt --cache embeds
   flowawr run configs/sd35-medium-ocr.yaml --set model.embeds_cache=embeds
 
 With CONFIG, all its training and held-out prompts are encoded as its actors would, into its model.embeds_cache, and

@@ -29,7 +29,7 @@ constexpr char kFooter[] = R"(Examples:
   flowawr export runs/tiny-ocr
   flowawr export runs/tiny-ocr --role current --out my-adapter
   flowawr export runs/tiny-ocr --merged tiny-merged/transformer
-  flowawr export --adapter style.safetensors --scale 0.8 --model stable-diffusion-3.5-medium --merged merged/transformer
+  flowawr export --adapter style.safetensors --scale 0.8 --model models/stable-diffusion-3.5-medium --merged merged/transformer
 
 Writes OUT/peft/ (peft.PeftModel.from_pretrained(transformer, "OUT/peft")) and OUT/pytorch_lora_weights.safetensors
 (pipeline.load_lora_weights). A learner that runs does it after the update under way; of a stopped run the newest

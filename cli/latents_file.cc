@@ -17,6 +17,8 @@ constexpr char kName[] = "latents";
 
 absl::StatusOr<at::Tensor> ReadLatentsFile(const std::string& file) {
   FLOWAWR_ASSIGN_OR_RETURN(const SafetensorsFile tensors, SafetensorsFile::Open(file));
+  if (const auto unusable = tensors.unusable().find(kName); unusable != tensors.unusable().end())
+    return absl::InvalidArgumentError(absl::StrCat(file, ": tensor \"", kName, "\" is ", unusable->second));
   auto found = tensors.tensors().find(kName);
   if (found == tensors.tensors().end() && tensors.tensors().size() == 1) found = tensors.tensors().begin();
   if (found == tensors.tensors().end())

@@ -44,7 +44,7 @@ constexpr char kFooter[] = R"(Examples:
   flowawr sample runs/tiny-ocr --base --prompts models/tiny-sd3/prompts/heldout.txt --out before
   flowawr sample --model models/tiny-sd3 --max-sequence-length 12 --height 32 --width 64 --count 4 \
       --prompt 'a sign that says "DOG"'
-  flowawr sample --model stable-diffusion-3.5-medium --dtype bfloat16 --adapter runs/sd35/export/peft:0.8 \
+  flowawr sample --model models/stable-diffusion-3.5-medium --dtype bfloat16 --adapter runs/sd35/export/peft:0.8 \
       --prompt 'a cat' --guidance 4.5 --negative-prompt blurry --height 768 --width 1024
 
 A run gives its model, picture size, evaluation solver and steps, and the average policy of its newest checkpoint (or,

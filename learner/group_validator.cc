@@ -122,8 +122,9 @@ absl::StatusOr<Group> DecodeGroup(const v1::GroupHeader& header, std::string blo
     FLOWAWR_ASSIGN_OR_RETURN(group.images,
                              Require(file, "images", at::kByte, {samples, shape.image_height, shape.image_width, 3}));
   }
-  if (const size_t expected = lease.wants_images() ? 4 : 3; file.tensors().size() != expected) {
-    return absl::InvalidArgumentError(absl::StrCat(name, ": ", file.tensors().size(), " tensors, expected ", expected));
+  if (const size_t expected = lease.wants_images() ? 4 : 3, found = file.tensors().size() + file.unusable().size();
+      found != expected) {
+    return absl::InvalidArgumentError(absl::StrCat(name, ": ", found, " tensors, expected ", expected));
   }
   *cause = "not_finite";
   for (const auto& [tensor_name, tensor] : file.tensors()) {

@@ -1,6 +1,6 @@
-"""Turns what the parity tests measured into the table of docs/models.md.
+"""Turns what the parity tests measured into the table of docs/parity.md.
 
-usage: parity_table.py MEASUREMENTS [--write docs/models.md]
+usage: parity_table.py MEASUREMENTS [--write docs/parity.md]
 
 MEASUREMENTS is the folder that FLOWAWR_PARITY_DIR named while the tests ran (tests/testing/parity.h). A row shows the worst of
 its cases. Without --write the table is printed; with it, it replaces what stands between the markers in that file.

@@ -79,7 +79,7 @@ absl::StatusOr<LoraAdapter> LoraAdapter::ParsePeft(std::string bytes, std::share
                                                    const std::string& name_for_errors) {
   const at::NoGradGuard no_grad;
   FLOWAWR_ASSIGN_OR_RETURN(const SafetensorsFile file, SafetensorsFile::Parse(std::move(bytes), name_for_errors));
-  WeightBinder binder(file.tensors(), at::kFloat, name_for_errors);
+  WeightBinder binder(file.tensors(), at::kFloat, name_for_errors, /*progress=*/nullptr, file.unusable());
   LoraAdapter adapter(layout, at::empty({layout->size()}, at::kFloat));
   const auto take = [&](const LoraModule& module, absl::string_view matrix, at::Tensor destination) {
     const at::Tensor source = binder.Take(KeyOf(module, matrix), destination.sizes());

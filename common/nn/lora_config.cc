@@ -7,6 +7,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "common/base/status.h"
+#include "common/nn/lora_names.h"
 
 namespace flowawr {
 namespace {
@@ -155,7 +156,8 @@ absl::StatusOr<PeftLoraConfig> PeftLoraConfig::Parse(const nlohmann::json& confi
   if (targets.is_null() || targets == "all-linear")
     parsed.targets_all_ = true;
   else if (targets.is_array() && std::all_of(targets.begin(), targets.end(), is_string))
-    parsed.target_endings_ = targets.get<std::vector<std::string>>();
+    for (const nlohmann::json& target : targets)
+      parsed.target_endings_.push_back(StripWrapperNames(target.get<std::string>()));
   else if (targets.is_string())
     parsed.SetTargetPattern(targets.get<std::string>());
   else

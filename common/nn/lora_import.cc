@@ -23,6 +23,7 @@
 #include "common/nn/lora_names.h"
 #include "common/tensor/safetensors.h"
 #include "common/tensor/strict_json.h"
+#include "spdlog/spdlog.h"
 
 namespace flowawr {
 namespace {
@@ -115,6 +116,7 @@ class Collector {
       return;
     }
     prefixes_.insert(parsed->prefix);
+    stripped_.insert(parsed->stripped.begin(), parsed->stripped.end());
     if (!parsed->adapter.empty()) adapters_.insert(parsed->adapter);
     if (!tensor.is_floating_point() && parsed->part != Part::kAlpha) {
       complaints_.push_back(
@@ -125,6 +127,11 @@ class Collector {
     at::Tensor& place = parsed->part == Part::kA ? module.A : parsed->part == Part::kB ? module.B : module.alpha;
     if (place.defined()) complaints_.push_back(Line(name, "is there a second time, under another name"));
     place = tensor;
+  }
+
+  // A tensor that cannot be used, and what it is.
+  void AddUnusable(const std::string& name, absl::string_view what) {
+    complaints_.push_back(Line(name, absl::StrCat("is ", what)));
   }
 
   // The module's matrices as f32 [rank, in] and [out, rank]; nullopt, with a complaint, if they are no pair.
@@ -156,6 +163,7 @@ class Collector {
   void Complain(absl::string_view complaint) { complaints_.emplace_back(complaint); }
   const std::map<std::string, Matrices>& modules() const { return modules_; }
   bool IsPeft() const { return prefixes_.contains(Prefix::kPeft); }
+  std::vector<std::string> stripped() const { return {stripped_.begin(), stripped_.end()}; }
   bool HasTransformerPrefix() const { return prefixes_.contains(Prefix::kTransformer); }
 
   absl::Status Finish(const std::string& file) {
@@ -180,7 +188,7 @@ class Collector {
 
   std::map<std::string, Matrices> modules_;
   std::set<Prefix> prefixes_;
-  std::set<std::string> adapters_;
+  std::set<std::string> adapters_, stripped_;
   std::vector<std::string> complaints_, strangers_;
 };
 
@@ -261,6 +269,7 @@ absl::StatusOr<ImportedLora> ReadLora(const std::string& path, std::optional<dou
   FLOWAWR_ASSIGN_OR_RETURN(const SafetensorsFile file, SafetensorsFile::Open(files.weights));
   Collector collected;
   for (const auto& [name, tensor] : file.tensors()) collected.Add(name, tensor);
+  for (const auto& [name, what] : file.unusable()) collected.AddUnusable(name, what);
   FLOWAWR_ASSIGN_OR_RETURN(const Told told, ReadWhatIsTold(files, file, collected, alpha_if_untold));
   ImportedLora lora{.source = files.weights};
   for (const auto& [name, matrices] : collected.modules()) {
@@ -271,6 +280,10 @@ absl::StatusOr<ImportedLora> ReadLora(const std::string& path, std::optional<dou
     lora.modules.push_back(*std::move(module));
   }
   FLOWAWR_RETURN_IF_ERROR(collected.Finish(files.weights));
+  lora.stripped = collected.stripped();
+  if (!lora.stripped.empty())
+    spdlog::info("{}: read without what its trainer put into the names: {}", files.weights,
+                 absl::StrJoin(lora.stripped, ", "));
   return lora;
 }
 

@@ -25,6 +25,7 @@ struct ImportedLoraModule {
 struct ImportedLora {
   std::string source;                       // the file, for messages
   std::vector<ImportedLoraModule> modules;  // by name; never empty
+  std::vector<std::string> stripped;        // what trainers put into the names and was left out: "_orig_mod."; by name
 };
 
 // Reads, as peft and diffusers would:
@@ -33,9 +34,10 @@ struct ImportedLora {
 //   Its lora_adapter_metadata counts, else ".alpha" tensors, else alpha is the rank;
 // - the adapter file of a checkpoint of this project. Files of before they told their alpha need `alpha_if_untold`.
 //
-// NotFound where nothing of the kind is. InvalidArgument lists all that does not fit: other kinds of adapters, biases,
-// adapters of text encoders, matrices without their partner, ranks that contradict one another or the configuration,
-// numbers that are not finite.
+// Names may carry what wrappers and trainers are known to add, see lora_names.h: it is left out, and one line in the
+// log says so. NotFound where nothing of the kind is. InvalidArgument lists all that does not fit: other kinds of
+// adapters, biases, adapters of text encoders, matrices without their partner, ranks that contradict one another or the
+// configuration, numbers that are not finite.
 absl::StatusOr<ImportedLora> ReadLora(const std::string& path, std::optional<double> alpha_if_untold = std::nullopt);
 
 // One summand of a merged weight.

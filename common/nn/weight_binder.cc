@@ -23,8 +23,12 @@ std::string ShapeText(at::IntArrayRef shape) { return absl::StrCat("[", absl::St
 }  // namespace
 
 WeightBinder::WeightBinder(std::map<std::string, at::Tensor> tensors, at::ScalarType dtype, std::string file,
-                           ReadProgress progress)
-    : tensors_(std::move(tensors)), dtype_(dtype), file_(std::move(file)), progress_(std::move(progress)) {
+                           ReadProgress progress, UnusableTensors unusable)
+    : tensors_(std::move(tensors)),
+      unusable_(std::move(unusable)),
+      dtype_(dtype),
+      file_(std::move(file)),
+      progress_(std::move(progress)) {
   for (const auto& [name, tensor] : tensors_) total_ += static_cast<int64_t>(tensor.nbytes());
 }
 
@@ -33,7 +37,8 @@ absl::StatusOr<WeightBinder> WeightBinder::Open(const std::string& folder, const
   FLOWAWR_ASSIGN_OR_RETURN(CheckpointTensors checkpoint, OpenCheckpoint(folder, stem));
   if (!checkpoint.variant.empty())
     spdlog::info("{}: the weights are there as {} alone; reading that", checkpoint.file, checkpoint.variant);
-  return WeightBinder(std::move(checkpoint.tensors), dtype, std::move(checkpoint.file), std::move(progress));
+  return WeightBinder(std::move(checkpoint.tensors), dtype, std::move(checkpoint.file), std::move(progress),
+                      std::move(checkpoint.unusable));
 }
 
 at::Tensor WeightBinder::Take(const std::string& name, at::IntArrayRef shape) {
@@ -94,6 +99,11 @@ StackedWeight WeightBinder::TakeStacked(const std::vector<Part>& parts, at::IntA
 
 const at::Tensor* WeightBinder::Find(const std::string& name, at::IntArrayRef shape) {
   const auto found = tensors_.find(name);
+  if (const auto unusable = unusable_.find(name); unusable != unusable_.end()) {
+    taken_.insert(name);
+    Refuse(name, absl::StrCat("is ", unusable->second, "; expected ", ShapeText(shape)));
+    return nullptr;
+  }
   if (found == tensors_.end()) {
     Refuse(name, absl::StrCat("is missing (expected ", ShapeText(shape), ")"));
     return nullptr;
@@ -137,6 +147,8 @@ absl::Status WeightBinder::Finish() {
       lines.push_back(absl::StrCat("tensor \"", name, "\" ", ShapeText(tensor.sizes()), " is unexpected"));
     }
   }
+  for (const auto& [name, what] : unusable_)
+    if (!taken_.contains(name)) lines.push_back(absl::StrCat("tensor \"", name, "\" is unexpected, ", what));
   return AllComplaints(file_, lines);
 }
 

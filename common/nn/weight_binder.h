@@ -13,6 +13,7 @@
 #include "absl/status/statusor.h"
 #include "common/nn/read_progress.h"
 #include "common/nn/stacked_weight.h"
+#include "common/tensor/safetensors.h"
 
 namespace flowawr {
 
@@ -23,9 +24,9 @@ namespace flowawr {
 // already is handed out as a view of the file, without a copy.
 class WeightBinder {
  public:
-  // `file` is named in errors. Tensors are converted to `dtype` when taken.
+  // `file` is named in errors. Tensors are converted to `dtype` when taken. `unusable` are those that cannot be taken.
   WeightBinder(std::map<std::string, at::Tensor> tensors, at::ScalarType dtype, std::string file,
-               ReadProgress progress = nullptr);
+               ReadProgress progress = nullptr, UnusableTensors unusable = {});
 
   // What OpenCheckpoint() finds; logs which variant of the weights it is.
   static absl::StatusOr<WeightBinder> Open(const std::string& folder, const std::string& stem, at::ScalarType dtype,
@@ -42,7 +43,7 @@ class WeightBinder {
   };
   StackedWeight TakeStacked(const std::vector<Part>& parts, at::IntArrayRef rest);
 
-  // Takes no offence at a tensor called `name`.
+  // A tensor called `name` may be there; nobody takes it.
   void Ignore(const std::string& name) { taken_.insert(name); }
 
   // Adds a complaint about a tensor to Finish()'s error.
@@ -62,6 +63,7 @@ class WeightBinder {
   void Report(const at::Tensor& read);
 
   std::map<std::string, at::Tensor> tensors_;
+  UnusableTensors unusable_;
   at::ScalarType dtype_;
   std::string file_;
   ReadProgress progress_;

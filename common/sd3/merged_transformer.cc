@@ -215,6 +215,10 @@ absl::StatusOr<MergeReport> WriteMergedTransformer(const std::string& base_folde
   FLOWAWR_RETURN_IF_ERROR(CheckMergeFolder(folder));
   FLOWAWR_ASSIGN_OR_RETURN(const std::string config_text, ReadFile(base_folder + "/config.json"));
   FLOWAWR_ASSIGN_OR_RETURN(const CheckpointTensors base, OpenCheckpoint(base_folder, kStem));
+  if (!base.unusable.empty()) {  // the merged model would lack it
+    const auto& [name, what] = *base.unusable.begin();
+    return absl::InvalidArgumentError(absl::StrCat(base.file, ": tensor \"", name, "\" is ", what));
+  }
   FLOWAWR_ASSIGN_OR_RETURN(const Terms terms, TermsOf(base, adapters));
   FLOWAWR_RETURN_IF_ERROR(MakeDirectories(folder));
   Merger merger(base, terms);

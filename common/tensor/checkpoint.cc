@@ -47,7 +47,7 @@ absl::StatusOr<CheckpointTensors> OpenShards(const std::string& folder, const st
   FLOWAWR_ASSIGN_OR_RETURN(const json index, ReadStrictJson(index_path));
   if (!index.is_object() || !index.contains("weight_map") || !index["weight_map"].is_object())
     return absl::InvalidArgumentError(absl::StrCat(index_path, ": no weight_map object"));
-  CheckpointTensors checkpoint{.file = index_path, .variant = "", .tensors = {}};
+  CheckpointTensors checkpoint{.file = index_path, .variant = "", .tensors = {}, .unusable = {}};
   std::map<std::string, absl::StatusOr<SafetensorsFile>> shards;
   std::vector<std::string> complaints;
   for (const auto& [name, value] : index["weight_map"].items()) {
@@ -66,7 +66,9 @@ absl::StatusOr<CheckpointTensors> OpenShards(const std::string& folder, const st
     }
     if (!found->second.ok()) continue;
     const auto tensor = found->second->tensors().find(name);
-    if (tensor == found->second->tensors().end()) {
+    if (const auto unusable = found->second->unusable().find(name); unusable != found->second->unusable().end()) {
+      checkpoint.unusable.insert(*unusable);
+    } else if (tensor == found->second->tensors().end()) {
       complaints.push_back(absl::StrCat("tensor \"", name, "\" is not in ", shard));
     } else {
       checkpoint.tensors[name] = tensor->second;
@@ -91,7 +93,8 @@ absl::StatusOr<CheckpointTensors> OpenCheckpoint(const std::string& folder, cons
     }
     if (!IsThere(file)) continue;
     FLOWAWR_ASSIGN_OR_RETURN(const SafetensorsFile opened, SafetensorsFile::Open(file));
-    return CheckpointTensors{.file = file, .variant = variant, .tensors = opened.tensors()};
+    return CheckpointTensors{
+        .file = file, .variant = variant, .tensors = opened.tensors(), .unusable = opened.unusable()};
   }
   return absl::NotFoundError(absl::StrCat(folder, "/", stem, ".safetensors is missing, and so are ", stem,
                                           ".safetensors.index.json and the variants bf16 and fp16",

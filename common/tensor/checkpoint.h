@@ -7,6 +7,7 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "common/tensor/safetensors.h"
 
 namespace flowawr {
 
@@ -14,6 +15,7 @@ struct CheckpointTensors {
   std::string file;     // what was read: the file, or the index that names the shards
   std::string variant;  // "bf16" or "fp16" if only such a copy of the weights is there, else empty
   std::map<std::string, at::Tensor> tensors;  // views of the mapped files: nothing but headers is read yet
+  UnusableTensors unusable;                   // what else is there
 };
 
 // Looks in `folder` for, in this order, and takes the first that is there:

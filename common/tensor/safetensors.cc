@@ -1,26 +1,23 @@
 #include "common/tensor/safetensors.h"
 
 #include <c10/util/accumulate.h>
-#include <fcntl.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <torch/types.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <memory>
 #include <nlohmann/json.hpp>
-#include <system_error>
+#include <optional>
 #include <utility>
 #include <vector>
 
 #include "absl/base/internal/endian.h"
-#include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "common/base/atomic_file.h"
 #include "common/base/file.h"
+#include "common/base/mapped_file.h"
 #include "common/base/status.h"
 #include "common/tensor/safetensors_header.h"
 #include "common/tensor/safetensors_stream.h"
@@ -34,6 +31,10 @@ constexpr std::pair<absl::string_view, at::ScalarType> kTypes[] = {{"F64", at::k
                                                                    {"BF16", at::kBFloat16},
                                                                    {"F8_E4M3", at::kFloat8_e4m3fn},
                                                                    {"F8_E5M2", at::kFloat8_e5m2},
+                                                                   {"F8_E8M0", at::kFloat8_e8m0fnu},
+                                                                   {"F8_E4M3FNUZ", at::kFloat8_e4m3fnuz},
+                                                                   {"F8_E5M2FNUZ", at::kFloat8_e5m2fnuz},
+                                                                   {"C64", at::kComplexFloat},
                                                                    {"I64", at::kLong},
                                                                    {"I32", at::kInt},
                                                                    {"I16", at::kShort},
@@ -44,10 +45,11 @@ constexpr std::pair<absl::string_view, at::ScalarType> kTypes[] = {{"F64", at::k
                                                                    {"U8", at::kByte},
                                                                    {"BOOL", at::kBool}};
 
-at::ScalarType TypeOf(absl::string_view dtype) {
+// nullopt for those that LibTorch cannot convert to others: F4, and the two F6, which it does not have.
+std::optional<at::ScalarType> TypeOf(absl::string_view dtype) {
   for (const auto& [name, type] : kTypes)
     if (name == dtype) return type;
-  TORCH_CHECK(false, "no tensor type for ", std::string(dtype));
+  return std::nullopt;
 }
 
 absl::StatusOr<absl::string_view> NameOf(at::ScalarType type) {
@@ -59,26 +61,19 @@ absl::StatusOr<absl::string_view> NameOf(at::ScalarType type) {
 // Owns the bytes that tensors view.
 class Bytes {
  public:
-  explicit Bytes(std::string owned) : owned_(std::move(owned)), data_(owned_.data()), size_(owned_.size()) {}
-  Bytes(void* mapping, size_t size) : data_(static_cast<char*>(mapping)), size_(size), is_mapped_(true) {}
-  ~Bytes() {
-    if (is_mapped_) munmap(data_, size_);
-  }
-  Bytes(const Bytes&) = delete;
-  Bytes& operator=(const Bytes&) = delete;
+  explicit Bytes(std::string owned) : owned_(std::move(owned)) {}
+  explicit Bytes(std::unique_ptr<const MappedFile> mapped) : mapped_(std::move(mapped)) {}
 
-  char* data() const { return data_; }
-  bool is_mapped() const { return is_mapped_; }
-  absl::string_view view() const { return {data_, size_}; }
+  bool is_mapped() const { return mapped_ != nullptr; }
+  char* data() const { return is_mapped() ? mapped_->data() : const_cast<char*>(owned_.data()); }
+  absl::string_view view() const { return {data(), is_mapped() ? mapped_->size() : owned_.size()}; }
 
  private:
   std::string owned_;
-  char* data_;
-  size_t size_;
-  bool is_mapped_ = false;
+  std::unique_ptr<const MappedFile> mapped_;  // null: the bytes are owned_
 };
 
-// How a storage lets go of the bytes that it views; also how it is known to be one of ours.
+// Frees what a storage views; also how it is known to be one of ours.
 void LetGo(void* owner) { delete static_cast<std::shared_ptr<const Bytes>*>(owner); }
 
 // Advises the kernel about the pages that lie wholly within the tensor (`is_generous`: that it touches at all).
@@ -90,52 +85,59 @@ bool AdvisePages(const at::Tensor& tensor, int advice, bool is_generous) {
   return first >= last || madvise(reinterpret_cast<void*>(first), last - first, advice) == 0;
 }
 
-absl::StatusOr<std::shared_ptr<const Bytes>> MapFile(const std::string& path) {
-  auto error = [&path](absl::string_view action) {
-    const std::string message = absl::StrCat(action, " ", path, ": ", std::generic_category().message(errno));
-    return errno == ENOENT ? absl::NotFoundError(message) : absl::FailedPreconditionError(message);
-  };
-  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);  // a FIFO would wait for its writer
-  if (fd < 0) return error("opening");
-  absl::Cleanup close_fd = [fd] { close(fd); };
-  struct stat info;
-  if (fstat(fd, &info) != 0) return error("reading");
-  if (!S_ISREG(info.st_mode)) return absl::InvalidArgumentError(absl::StrCat(path, " is not a regular file"));
-  if (info.st_size == 0) return std::make_shared<const Bytes>(std::string());
-  // Private and writable: an in-place operation on a tensor copies the page instead of ending in SIGSEGV. No memory is
-  // set aside for such copies, or a file larger than the machine's memory could not be mapped.
-  void* mapping = mmap(nullptr, info.st_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE, fd, 0);
-  if (mapping == MAP_FAILED) return error("mapping");
-  return std::make_shared<const Bytes>(mapping, info.st_size);
+constexpr size_t kMaxDimensions = 64;  // as many as LibTorch's operations take
+
+// Why the entry cannot become a tensor; empty if it can.
+std::string WhyUnusable(const SafetensorsEntry& entry, absl::string_view content) {
+  const size_t shown = std::min<size_t>(entry.shape.size(), kMaxDimensions);
+  const std::string form =
+      absl::StrCat(entry.dtype, " [",
+                   absl::StrJoin(entry.shape.begin(), entry.shape.begin() + static_cast<ptrdiff_t>(shown), ","), "]");
+  const std::optional<at::ScalarType> type = TypeOf(entry.dtype);
+  if (!type.has_value()) return absl::StrCat(form, ", a type that cannot be used here");
+  if (entry.shape.size() > kMaxDimensions)
+    return absl::StrCat(form, " and more, ", entry.shape.size(), " dimensions, which is too many to be used here");
+  // LibTorch computes strides with 0 taken for 1, as int64_t.
+  int64_t strides = static_cast<int64_t>(c10::elementSize(*type));
+  for (const uint64_t extent : entry.shape)
+    if (extent > INT64_MAX ||
+        __builtin_mul_overflow(strides, std::max<int64_t>(static_cast<int64_t>(extent), 1), &strides))
+      return absl::StrCat(form, ", which is too large to be used here");
+  if (*type == at::kBool && content.find_first_not_of(absl::string_view("\0\1", 2)) != content.npos)
+    return absl::StrCat(form, " with a byte other than 0 and 1, which cannot be used here");
+  return "";
 }
 
-absl::StatusOr<std::map<std::string, at::Tensor>> MakeTensors(const std::shared_ptr<const Bytes>& bytes,
-                                                              const SafetensorsHeader& header, absl::string_view name) {
+struct Contents {
   std::map<std::string, at::Tensor> tensors;
+  UnusableTensors unusable;
+};
+
+Contents MakeTensors(const std::shared_ptr<const Bytes>& bytes, const SafetensorsHeader& header) {
+  Contents contents;
   for (const auto& [key, entry] : header.tensors) {
     char* data = bytes->data() + header.data_begin + entry.begin;
     const absl::string_view content(data, entry.end - entry.begin);
-    const at::ScalarType type = TypeOf(entry.dtype);
-    if (type == at::kBool && content.find_first_not_of(absl::string_view("\0\1", 2)) != content.npos)
-      return absl::InvalidArgumentError(
-          absl::StrCat(name, ": tensor \"", key, "\" is BOOL with a byte other than 0 and 1"));
-    if (content.empty()) {
-      tensors[key] = at::empty(entry.shape, type);
+    if (std::string reason = WhyUnusable(entry, content); !reason.empty()) {
+      contents.unusable[key] = std::move(reason);
       continue;
     }
-    at::Tensor tensor;
-    if (reinterpret_cast<uintptr_t>(data) % c10::elementSize(type) == 0) {
-      tensor = at::for_blob(data, entry.shape)
+    const at::ScalarType type = *TypeOf(entry.dtype);
+    const std::vector<int64_t> shape(entry.shape.begin(), entry.shape.end());
+    at::Tensor& tensor = contents.tensors[key];
+    if (content.empty()) {
+      tensor = at::empty(shape, type);
+    } else if (reinterpret_cast<uintptr_t>(data) % c10::elementSize(type) == 0) {
+      tensor = at::for_blob(data, shape)
                    .context(new std::shared_ptr<const Bytes>(bytes), &LetGo)
                    .options(type)
                    .make_tensor();
     } else {  // a writer that did not pad its header
-      tensor = at::empty(entry.shape, type);
+      tensor = at::empty(shape, type);
       std::memcpy(tensor.data_ptr(), data, content.size());
     }
-    tensors[key] = std::move(tensor);
   }
-  return tensors;
+  return contents;
 }
 
 std::string Describe(at::ScalarType dtype, at::IntArrayRef shape) {
@@ -161,10 +163,13 @@ void DropPages(const at::Tensor& tensor) {
 }
 
 absl::StatusOr<SafetensorsFile> SafetensorsFile::Open(const std::string& path) {
-  FLOWAWR_ASSIGN_OR_RETURN(const std::shared_ptr<const Bytes> bytes, MapFile(path));
+  FLOWAWR_ASSIGN_OR_RETURN(std::unique_ptr<const MappedFile> mapped, MappedFile::Open(path));
+  const auto bytes = std::make_shared<const Bytes>(std::move(mapped));
   FLOWAWR_ASSIGN_OR_RETURN(SafetensorsHeader header, ParseSafetensorsHeader(bytes->view(), path));
   SafetensorsFile file;
-  FLOWAWR_ASSIGN_OR_RETURN(file.tensors_, MakeTensors(bytes, header, path));
+  Contents contents = MakeTensors(bytes, header);
+  file.tensors_ = std::move(contents.tensors);
+  file.unusable_ = std::move(contents.unusable);
   file.metadata_ = std::move(header.metadata);
   file.name_ = path;
   return file;
@@ -174,7 +179,9 @@ absl::StatusOr<SafetensorsFile> SafetensorsFile::Parse(std::string bytes, std::s
   auto owner = std::make_shared<const Bytes>(std::move(bytes));
   FLOWAWR_ASSIGN_OR_RETURN(SafetensorsHeader header, ParseSafetensorsHeader(owner->view(), name_for_errors));
   SafetensorsFile file;
-  FLOWAWR_ASSIGN_OR_RETURN(file.tensors_, MakeTensors(owner, header, name_for_errors));
+  Contents contents = MakeTensors(owner, header);
+  file.tensors_ = std::move(contents.tensors);
+  file.unusable_ = std::move(contents.unusable);
   file.metadata_ = std::move(header.metadata);
   file.name_ = std::move(name_for_errors);
   return file;
@@ -183,6 +190,9 @@ absl::StatusOr<SafetensorsFile> SafetensorsFile::Parse(std::string bytes, std::s
 absl::StatusOr<at::Tensor> SafetensorsFile::Get(const std::string& name, at::ScalarType dtype,
                                                 at::IntArrayRef shape) const {
   const auto found = tensors_.find(name);
+  if (const auto unusable = unusable_.find(name); unusable != unusable_.end())
+    return absl::InvalidArgumentError(
+        absl::StrCat(name_, ": tensor \"", name, "\" is ", unusable->second, "; expected ", Describe(dtype, shape)));
   if (found == tensors_.end())
     return absl::NotFoundError(
         absl::StrCat(name_, ": tensor \"", name, "\" is missing, expected ", Describe(dtype, shape)));

@@ -11,18 +11,25 @@
 
 namespace flowawr {
 
+// By name: what the tensor is, for messages that begin with `tensor "NAME" is `.
+using UnusableTensors = std::map<std::string, std::string>;
+
 // The tensors of one file. They view the file's bytes and keep them alive, so they may outlive this object.
 // Immutable and thread-safe. Writing into a tensor of a mapped file changes this process's copy, never the file.
 class SafetensorsFile {
  public:
-  // Maps the file. It must not be truncated while it is in use: the kernel answers that with SIGBUS. Every file that
-  // this project writes is replaced by rename, which is safe. NotFound, or InvalidArgument for a malformed file.
+  // Maps the file. Cut short while it is in use, it ends the process with a message that names it (MappedFile). Every
+  // file that this project writes is replaced by rename, which is safe. NotFound, or InvalidArgument for a malformed
+  // one.
   static absl::StatusOr<SafetensorsFile> Open(const std::string& path);
 
   // The same from bytes in memory, e.g. a blob that came over the network.
   static absl::StatusOr<SafetensorsFile> Parse(std::string bytes, std::string name_for_errors);
 
   const std::map<std::string, at::Tensor>& tensors() const { return tensors_; }
+  // What else the file holds, and what it is ("F4 [8,64], which cannot be used here"): tensors of dtypes and shapes
+  // that nothing computes with. They are no fault as long as nobody needs them.
+  const UnusableTensors& unusable() const { return unusable_; }
   const std::map<std::string, std::string>& metadata() const { return metadata_; }
 
   // The tensor with exactly this type and shape; NotFound or InvalidArgument that names the file, the tensor, what it
@@ -32,6 +39,7 @@ class SafetensorsFile {
  private:
   std::string name_;
   std::map<std::string, at::Tensor> tensors_;
+  UnusableTensors unusable_;
   std::map<std::string, std::string> metadata_;
 };
 

@@ -18,43 +18,54 @@ namespace {
 using nlohmann::json;
 
 constexpr uint64_t kMaxHeaderBytes = 100'000'000;
-constexpr size_t kMaxNameBytes = 1024;
-constexpr size_t kMaxRank = 8;
-constexpr int kMaxDepth = 4;  // {name: {"shape": [..]}} needs three
+constexpr size_t kMostShownBytes = 256;  // of a name, in messages
+constexpr int kMaxDepth = 127;           // as deep as the published library reads fields that nobody knows
 
-constexpr std::pair<absl::string_view, int> kDtypes[] = {
-    {"F64", 8}, {"F32", 4}, {"F16", 2}, {"BF16", 2}, {"F8_E4M3", 1}, {"F8_E5M2", 1}, {"I64", 8}, {"I32", 4},
-    {"I16", 2}, {"I8", 1},  {"U64", 8}, {"U32", 4},  {"U16", 2},     {"U8", 1},      {"BOOL", 1}};
+constexpr std::pair<absl::string_view, int> kDtypeBits[] = {
+    {"F64", 64},    {"C64", 64},    {"F32", 32},        {"F16", 16},       {"BF16", 16}, {"F8_E4M3", 8},
+    {"F8_E5M2", 8}, {"F8_E8M0", 8}, {"F6_E2M3", 6},     {"F6_E3M2", 6},    {"F4", 4},    {"I64", 64},
+    {"I32", 32},    {"I16", 16},    {"I8", 8},          {"U64", 64},       {"U32", 32},  {"U16", 16},
+    {"U8", 8},      {"BOOL", 8},    {"F8_E4M3FNUZ", 8}, {"F8_E5M2FNUZ", 8}};
 
 absl::Status Invalid(absl::string_view file, absl::string_view tensor, absl::string_view what) {
-  return absl::InvalidArgumentError(absl::StrCat(file, ": tensor \"", tensor, "\" ", what));
+  return absl::InvalidArgumentError(
+      absl::StrCat(file, ": tensor \"", TruncateUtf8(tensor, kMostShownBytes), "\" ", what));
+}
+
+std::string ShapeText(const std::vector<uint64_t>& shape) {
+  constexpr size_t kMost = 16;
+  if (shape.size() <= kMost) return absl::StrCat("[", absl::StrJoin(shape, ","), "]");
+  return absl::StrCat("[", absl::StrJoin(shape.begin(), shape.begin() + kMost, ","), ",...]");
 }
 
 absl::StatusOr<SafetensorsEntry> ParseEntry(const json& value, absl::string_view file, absl::string_view tensor) {
-  if (!value.is_object() || value.size() != 3 || !value.contains("dtype") || !value.contains("shape") ||
-      !value.contains("data_offsets"))
-    return Invalid(file, tensor, "must have exactly the fields dtype, shape and data_offsets");
+  if (!value.is_object() || !value.contains("dtype") || !value.contains("shape") || !value.contains("data_offsets"))
+    return Invalid(file, tensor, "must have the fields dtype, shape and data_offsets");
   const json& dtype = value["dtype"];
   const json& shape = value["shape"];
   const json& offsets = value["data_offsets"];
   SafetensorsEntry entry;
   if (!dtype.is_string()) return Invalid(file, tensor, "has a dtype that is not a string");
   entry.dtype = dtype.get<std::string>();
-  const uint64_t dtype_bytes = SafetensorsDtypeBytes(entry.dtype);
-  if (dtype_bytes == 0) return Invalid(file, tensor, absl::StrCat("has the unknown dtype \"", entry.dtype, "\""));
+  const uint64_t dtype_bits = SafetensorsDtypeBits(entry.dtype);
+  if (dtype_bits == 0)
+    return Invalid(file, tensor, absl::StrCat("has the unknown dtype \"", TruncateUtf8(entry.dtype, 64), "\""));
 
-  if (!shape.is_array() || shape.size() > kMaxRank)
-    return Invalid(file, tensor, absl::StrCat("has a shape that is not a list of at most ", kMaxRank, " sizes"));
-  uint64_t bytes = dtype_bytes, strides = dtype_bytes;  // strides: 0 taken for 1, as LibTorch computes them
+  if (!shape.is_array()) return Invalid(file, tensor, "has a shape that is not a list of sizes");
+  uint64_t bits = 1;
+  bool overflows = false;
   for (const json& size : shape) {
     if (!size.is_number_unsigned()) return Invalid(file, tensor, "has a size that is not a whole number from 0");
-    const uint64_t extent = size.get<uint64_t>();
-    if (extent > INT64_MAX || __builtin_mul_overflow(strides, std::max<uint64_t>(extent, 1), &strides) ||
-        strides > INT64_MAX)
-      return Invalid(file, tensor, "has a shape whose product overflows");
-    bytes *= extent;
-    entry.shape.push_back(extent);
+    entry.shape.push_back(size.get<uint64_t>());
+    overflows = overflows || __builtin_mul_overflow(bits, entry.shape.back(), &bits);
   }
+  if (overflows || __builtin_mul_overflow(bits, dtype_bits, &bits))
+    return Invalid(file, tensor, "has a shape whose product overflows");
+  if (bits % 8 != 0)
+    return Invalid(file, tensor,
+                   absl::StrCat("takes ", bits, " bits as ", entry.dtype, " ", ShapeText(entry.shape),
+                                ", which is no whole number of bytes"));
+  const uint64_t bytes = bits / 8;
   if (!offsets.is_array() || offsets.size() != 2 || !offsets[0].is_number_unsigned() ||
       !offsets[1].is_number_unsigned())
     return Invalid(file, tensor, "has data_offsets that are not two whole numbers from 0");
@@ -62,13 +73,14 @@ absl::StatusOr<SafetensorsEntry> ParseEntry(const json& value, absl::string_view
   entry.end = offsets[1].get<uint64_t>();
   if (entry.end < entry.begin || entry.end - entry.begin != bytes)
     return Invalid(file, tensor,
-                   absl::StrCat("has data_offsets [", entry.begin, ", ", entry.end, "], but ", entry.dtype, " [",
-                                absl::StrJoin(entry.shape, ","), "] takes ", bytes, " bytes"));
+                   absl::StrCat("has data_offsets [", entry.begin, ", ", entry.end, "], but ", entry.dtype, " ",
+                                ShapeText(entry.shape), " takes ", bytes, " bytes"));
   return entry;
 }
 
 absl::StatusOr<std::map<std::string, std::string>> ParseMetadata(const json& value, absl::string_view file) {
   std::map<std::string, std::string> metadata;
+  if (value.is_null()) return metadata;
   if (!value.is_object()) return absl::InvalidArgumentError(absl::StrCat(file, ": __metadata__ is not an object"));
   for (const auto& [key, text] : value.items()) {
     if (!text.is_string())
@@ -99,9 +111,9 @@ absl::Status CheckTiling(const SafetensorsHeader& header, uint64_t data_bytes, a
 
 }  // namespace
 
-int SafetensorsDtypeBytes(absl::string_view dtype) {
-  for (const auto& [name, bytes] : kDtypes)
-    if (name == dtype) return bytes;
+int SafetensorsDtypeBits(absl::string_view dtype) {
+  for (const auto& [name, bits] : kDtypeBits)
+    if (name == dtype) return bits;
   return 0;
 }
 
@@ -120,7 +132,8 @@ absl::StatusOr<SafetensorsHeader> ParseSafetensorsHeader(absl::string_view file,
     return absl::InvalidArgumentError(absl::StrCat(name, ": the header should take ", header_bytes, " bytes, but only ",
                                                    file.size() - 8, " follow; the file is cut short, fetch it again"));
   const absl::string_view text = file.substr(8, header_bytes);
-  if (text.empty() || text[0] != '{')
+  const size_t begin = text.find_first_not_of(" \t\r\n");  // the parser would overlook a byte order mark
+  if (begin == text.npos || text[begin] != '{')
     return absl::InvalidArgumentError(absl::StrCat(name, ": the header does not begin with '{'"));
   FLOWAWR_ASSIGN_OR_RETURN(const json document, ParseStrictJson(text, name, kMaxDepth));
 
@@ -131,9 +144,6 @@ absl::StatusOr<SafetensorsHeader> ParseSafetensorsHeader(absl::string_view file,
       FLOWAWR_ASSIGN_OR_RETURN(header.metadata, ParseMetadata(value, name));
       continue;
     }
-    if (key.size() > kMaxNameBytes)
-      return Invalid(name, TruncateUtf8(key, 64),
-                     absl::StrCat("... has a name of ", key.size(), " bytes; at most ", kMaxNameBytes));
     FLOWAWR_ASSIGN_OR_RETURN(header.tensors[key], ParseEntry(value, name, key));
   }
   FLOWAWR_RETURN_IF_ERROR(CheckTiling(header, file.size() - header.data_begin, name));

@@ -18,10 +18,10 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     const auto header = flowawr::ParseSafetensorsHeader(input, "fuzz");
     if (!header.ok()) continue;
     for (const auto& [name, entry] : header->tensors) {
-      uint64_t bytes = flowawr::SafetensorsDtypeBytes(entry.dtype);
-      for (const int64_t side : entry.shape) bytes *= static_cast<uint64_t>(side);
+      uint64_t bits = flowawr::SafetensorsDtypeBits(entry.dtype);
+      for (const uint64_t side : entry.shape) bits *= side;
       const uint64_t data_size = input.size() - header->data_begin;
-      if (entry.begin > entry.end || entry.end > data_size || entry.end - entry.begin != bytes) abort();
+      if (entry.begin > entry.end || entry.end > data_size || (entry.end - entry.begin) * 8 != bits) abort();
     }
   }
   return 0;

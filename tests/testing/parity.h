@@ -1,7 +1,7 @@
 // How far a computation of ours is from the published Python class, held against what is allowed and written down.
 //
 // With FLOWAWR_PARITY_DIR set, every comparison appends a line of JSON to a file there, named after the executable.
-// tools/parity_table.py turns such a folder into the table of docs/models.md.
+// tools/parity_table.py turns such a folder into the table of docs/parity.md.
 #pragma once
 
 #include <gtest/gtest.h>

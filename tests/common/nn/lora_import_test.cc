@@ -121,7 +121,11 @@ TEST(ReadLoraTest, RefusesOtherKindsOfAdaptersByTheirTensors) {
       {"transformer.b.to_q.lokr_w1", "LoKr"},
       {"text_encoder.text_model.encoder.layers.0.self_attn.q_proj.lora_A.weight", "adapts a text encoder"},
       {"text_encoder_2.text_model.encoder.layers.0.self_attn.q_proj.lora_A.weight", "adapts a text encoder"},
-      {"lora_unet_joint_blocks_0_x_block_attn_qkv.lora_down.weight", "kohya"},
+      {"lora_unet_joint_blocks_0_x_block_attn_qkv.lora_down.weight", "original code"},
+      {"diffusion_model.joint_blocks.0.x_block.attn.qkv.lora_A.weight", "original code"},
+      {"lora_unet_down_blocks_1_attentions_0_proj_in.lora_down.weight", "does not have"},
+      {"lora_te1_text_model_encoder_layers_0_self_attn_q_proj.lora_down.weight", "adapts a text encoder"},
+      {"base_model.model.text_model.encoder.layers.0.self_attn.q_proj.lora_A.weight", "adapts a text encoder"},
   };
   for (const auto& [name, message] : cases) {
     const absl::Status status = ReadFileOf(Merge(Pair("transformer.b.to_q"), {{name, at::ones({4})}})).status();

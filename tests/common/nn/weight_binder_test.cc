@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <torch/types.h>
 
+#include "absl/base/internal/endian.h"
+#include "absl/strings/str_cat.h"
 #include "common/tensor/safetensors.h"
 #include "tests/testing/temp_folder.h"
 
@@ -46,6 +48,24 @@ TEST_F(WeightBinderTest, StacksTensorsOfDifferentTypesInOrder) {
   EXPECT_TRUE(stack.equal(expected));
   binder.Ignore("ints");
   EXPECT_TRUE(binder.Finish().ok());
+}
+
+TEST(WeightBinder, NamesTypesThatCannotBeUsedWhereTheyAreNeededAndWhereNobodyExpectsThem) {
+  const TempFolder folder;
+  const std::string header = R"({"needed":{"dtype":"F4","shape":[2,4],"data_offsets":[0,4]},)"
+                             R"("more":{"dtype":"F6_E2M3","shape":[4],"data_offsets":[4,7]}})";
+  std::string bytes(8, '\0');
+  absl::little_endian::Store64(bytes.data(), header.size());
+  folder.Write("m.safetensors", absl::StrCat(bytes, header, std::string(7, '\0')));
+  WeightBinder binder = WeightBinder::Open(folder.path(), "m", at::kFloat).value();
+  EXPECT_FALSE(binder.Take("needed", {2, 4}).defined());
+  EXPECT_THAT(binder.Finish().message(),
+              AllOf(HasSubstr("m.safetensors"),
+                    HasSubstr("tensor \"needed\" is F4 [2,4], a type that cannot be used here; expected [2,4]"),
+                    HasSubstr("tensor \"more\" is unexpected, F6_E2M3 [4], a type that cannot be used here")));
+  WeightBinder other = WeightBinder::Open(folder.path(), "m", at::kFloat).value();
+  for (const char* name : {"needed", "more"}) other.Ignore(name);
+  EXPECT_TRUE(other.Finish().ok());
 }
 
 TEST(WeightBinder, LeavesLargeWeightsOfOneStackWhereTheyAre) {

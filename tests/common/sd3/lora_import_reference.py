@@ -6,7 +6,9 @@ Makes FOLDER/transformer, FOLDER/input.safetensors, and for each case FOLDER/CAS
 metadata "path", where the adapter is.
 """
 
+import json
 import pathlib
+import re
 import sys
 
 import peft
@@ -156,6 +158,65 @@ def diffusers_cases():
     expect("alphas", file, model)
 
 
+# What wrappers and trainers put into names: the prefix of the whole, and what may stand in the middle.
+WRAPPED = {
+    "comfyui": ("diffusion_model.", None),
+    "comfyui_model": ("model.diffusion_model.", None),
+    "compiled": ("_orig_mod.", None),
+    "compiled_pipeline": ("transformer._orig_mod.", None),
+    "compiled_blocks": ("transformer.", "_orig_mod."),
+    "distributed": ("module.", None),
+    "distributed_compiled": ("module._orig_mod.", None),
+    "fsdp": ("_fsdp_wrapped_module.", "_fsdp_wrapped_module._checkpoint_wrapped_module."),
+    "bare": ("", None),
+    "model": ("model.", None),
+}
+
+
+def wrapped_cases():
+    model = base_model()
+    model.add_adapter(config())
+    randomise_adapter(model)
+    state = peft.utils.get_peft_model_state_dict(model)
+    # The plain file as diffusers reads it: alpha is the rank.
+    plain = ROOT / "wrapped_plain.file.safetensors"
+    save_file({f"transformer.{key}": value.contiguous() for key, value in state.items()}, plain)
+    adapted = loaded_by_diffusers(plain)
+
+    def write(case, renamed):
+        file = ROOT / f"wrapped_{case}.file.safetensors"
+        save_file({key: value.contiguous() for key, value in renamed.items()}, file)
+        expect(f"wrapped_{case}", file, adapted)
+
+    for case, (prefix, middle) in WRAPPED.items():
+        renamed = {}
+        for key, value in state.items():
+            if middle is not None:
+                key = re.sub(r"(transformer_blocks\.\d+\.)", lambda match: match[1] + middle, key)
+            renamed[prefix + key] = value
+        write(case, renamed)
+    for case, prefix in {"kohya": "lora_unet_", "onetrainer": "lora_transformer_"}.items():
+        renamed = {}
+        for key, value in state.items():
+            module, matrix = key.split(".lora_")
+            name = prefix + module.replace(".", "_")
+            renamed[f"{name}.lora_{'down' if matrix.startswith('A') else 'up'}.weight"] = value
+            renamed[f"{name}.alpha"] = torch.tensor(4.0)
+        write(case, renamed)
+    # The same around what peft saves: it knows the wrapped names in its configuration, too.
+    compiled = ROOT / "wrapped_peft"
+    compiled.mkdir()
+    theirs = ROOT / "peft_plain"
+    their_config = json.loads((theirs / "adapter_config.json").read_text())
+    their_state = load_file(theirs / "adapter_model.safetensors")
+    wrap = lambda key: key.replace("base_model.model.", "module.base_model.model._orig_mod.").replace(".weight", ".default.weight")
+    save_file({wrap(key): value for key, value in their_state.items()}, compiled / "adapter_model.safetensors")
+    modules = {key.removeprefix("base_model.model.").split(".lora_")[0] for key in their_state}
+    their_config["target_modules"] = sorted(f"_orig_mod.{module}" for module in modules)
+    (compiled / "adapter_config.json").write_text(json.dumps(their_config))
+    expect("wrapped_peft", compiled, peft.PeftModel.from_pretrained(base_model(), theirs))
+
+
 def several():
     model = base_model()
     for name, lora_config in {
@@ -187,4 +248,5 @@ save_file(INPUT, ROOT / "input.safetensors")
 peft_cases()
 trainer_cases()
 diffusers_cases()
+wrapped_cases()
 several()

@@ -44,7 +44,20 @@ const std::string kCases[] = {"peft_plain",
                               "diffusers_down_up",
                               "diffusers_processors",
                               "diffusers_ranks",
-                              "alphas"};
+                              "alphas",
+                              "wrapped_comfyui",
+                              "wrapped_comfyui_model",
+                              "wrapped_compiled",
+                              "wrapped_compiled_pipeline",
+                              "wrapped_compiled_blocks",
+                              "wrapped_distributed",
+                              "wrapped_distributed_compiled",
+                              "wrapped_fsdp",
+                              "wrapped_bare",
+                              "wrapped_model",
+                              "wrapped_kohya",
+                              "wrapped_onetrainer",
+                              "wrapped_peft"};
 constexpr double kTolerance = 1e-5;  // relative, f32
 
 // Python makes all of it in one run, before the first test that needs it.
@@ -90,7 +103,7 @@ INSTANTIATE_TEST_SUITE_P(Cases, LoraImportParityTest, testing::ValuesIn(kCases),
 
 TEST_P(LoraImportParityTest, ComputesWhatPeftOrDiffusersCompute) {
   const ParityCheck check{"Imported LoRA, merged, f32",
-                          "3 blocks, 24 adapters in the forms of peft, diffusers and trainers",
+                          "3 blocks, 37 adapters in the forms of peft, diffusers and trainers",
                           "the same file in peft or diffusers"};
   const Expected expected(GetParam());
   const auto lora = ReadLora(expected.path);
@@ -114,6 +127,15 @@ TEST(LoraImportTest, SeveralAdaptersAddUpEachWithItsScale) {
   ExpectAtMost(check, "scales 0.7 and -0.4", "relative error",
                RelativeError(Velocity(Model(), &*bound), expected.velocity), kTolerance);
   EXPECT_GT(bound->modules(), static_cast<int64_t>(first->modules.size()));
+}
+
+TEST(LoraImportTest, SaysWhatItLeftOutOfTheNames) {
+  const auto stripped = [](const char* name) { return ReadLora(Expected(name).path).value().stripped; };
+  EXPECT_THAT(stripped("wrapped_comfyui_model"), testing::ElementsAre("diffusion_model.", "model."));
+  EXPECT_THAT(stripped("wrapped_fsdp"), testing::ElementsAre("_checkpoint_wrapped_module.", "_fsdp_wrapped_module."));
+  EXPECT_THAT(stripped("wrapped_peft"), testing::ElementsAre("_orig_mod.", "module."));
+  EXPECT_THAT(stripped("wrapped_kohya"), testing::ElementsAre("lora_unet_"));
+  EXPECT_THAT(stripped("peft_plain"), testing::IsEmpty());
 }
 
 TEST(LoraImportTest, AScaleOfZeroAndNoAdapterAreTheBase) {

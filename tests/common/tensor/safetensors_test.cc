@@ -17,6 +17,7 @@
 namespace flowawr {
 namespace {
 
+using testing::AllOf;
 using testing::HasSubstr;
 
 // A file with this header text and `data_bytes` zeros.
@@ -45,7 +46,7 @@ const BadFile kBadFiles[] = {
     {"HeaderLengthThatWraps", WithLength(UINT64_MAX - 6), "at most 100000000"},
     {"HeaderTooLong", WithLength(100'000'001), "at most 100000000"},
     {"EmptyHeader", WithLength(0), "does not begin with '{'"},
-    {"LeadingSpace", File(" {}", 0), "does not begin with '{'"},
+    {"ByteOrderMark", File("\xEF\xBB\xBF{}", 0), "does not begin with '{'"},
     {"NotAnObject", File("[]", 0), "does not begin with '{'"},
     {"NotJson", File("{x}", 0), "not JSON"},
     {"TextAfterTheObject", File("{} {}", 0), "not JSON"},
@@ -60,11 +61,10 @@ const BadFile kBadFiles[] = {
     {"DuplicateMetadata", File(R"({"__metadata__":{"k":"1","k":"2"}})", 0), "twice"},
     {"MetadataNotText", File(R"({"__metadata__":{"k":1}})", 0), "\"k\" is not a string"},
     {"MetadataNotObject", File(R"({"__metadata__":[]})", 0), "__metadata__ is not an object"},
-    {"DeepNesting", File(R"({"a":{"shape":[[[[[[[[1]]]]]]]]}})", 0), "nested deeper"},
-    {"EntryNotObject", File(R"({"a":1})", 0), "\"a\" must have exactly"},
-    {"FieldMissing", File(R"({"a":{"dtype":"U8","shape":[1]}})", 1), "\"a\" must have exactly"},
-    {"FieldUnknown", File(R"({"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1],"x":1}})", 1),
-     "\"a\" must have exactly"},
+    {"DeepNesting", File(absl::StrCat(R"({"a":)", std::string(127, '['), std::string(127, ']'), "}"), 0),
+     "nested deeper"},
+    {"EntryNotObject", File(R"({"a":1})", 0), "\"a\" must have the fields"},
+    {"FieldMissing", File(R"({"a":{"dtype":"U8","shape":[1]}})", 1), "\"a\" must have the fields"},
     {"UnknownDtype", File(R"({"a":{"dtype":"F31","shape":[1],"data_offsets":[0,4]}})", 4), "unknown dtype \"F31\""},
     {"DtypeNotText", File(R"({"a":{"dtype":1,"shape":[1],"data_offsets":[0,4]}})", 4), "dtype that is not a string"},
     {"NegativeSize", File(R"({"a":{"dtype":"U8","shape":[-1],"data_offsets":[0,1]}})", 1), "whole number"},
@@ -76,16 +76,9 @@ const BadFile kBadFiles[] = {
     {"OffsetsBackwards", File(R"({"a":{"dtype":"U8","shape":[1],"data_offsets":[1,0]}})", 1), "takes 1 bytes"},
     {"ProductWrapsToZero", File(R"({"a":{"dtype":"F32","shape":[4611686018427387904,4],"data_offsets":[0,0]}})", 0),
      "overflows"},
-    {"ProductWrapsBehindAZero",
-     File(R"({"a":{"dtype":"U8","shape":[0,4611686018427387904,4611686018427387904],"data_offsets":[0,0]}})", 0),
-     "overflows"},
     {"ProductWithDtypeWraps", File(R"({"a":{"dtype":"F32","shape":[4611686018427387904],"data_offsets":[0,0]}})", 0),
      "overflows"},
-    {"TooManyDimensions", File(R"({"a":{"dtype":"U8","shape":[1,1,1,1,1,1,1,1,1],"data_offsets":[0,1]}})", 1),
-     "at most 8"},
-    {"NameTooLong",
-     File(absl::StrCat("{\"", std::string(1025, 'n'), R"(":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}})"), 1),
-     "name of 1025"},
+    {"HalfAByte", File(R"({"a":{"dtype":"F4","shape":[3],"data_offsets":[0,2]}})", 2), "no whole number of bytes"},
     {"SizeTooSmallForShape", File(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,4]}})", 4), "takes 8 bytes"},
     {"Overlap",
      File(
@@ -208,10 +201,55 @@ TEST(SafetensorsTest, ReadsDataThatIsNotAligned) {
   EXPECT_TRUE(at::equal(file->tensors().at("a"), at::tensor({0.0f, 1.0f})));
 }
 
-TEST(SafetensorsTest, RefusesABoolThatIsNeitherTrueNorFalse) {
+TEST(SafetensorsTest, NeverMakesATensorOfABoolThatIsNeitherTrueNorFalse) {
   std::string bytes = File(R"({"a":{"dtype":"BOOL","shape":[1],"data_offsets":[0,1]}})", 1);
   bytes.back() = 2;
-  EXPECT_THAT(SafetensorsFile::Parse(bytes, "x").status().message(), HasSubstr("BOOL"));
+  const auto file = SafetensorsFile::Parse(bytes, "x");
+  ASSERT_TRUE(file.ok()) << file.status();
+  EXPECT_TRUE(file->tensors().empty());
+  EXPECT_THAT(file->unusable().at("a"), HasSubstr("BOOL [1] with a byte other than 0 and 1"));
+}
+
+// Made by the published library's own writer or, where it writes no such file, byte by byte; the verdict is that of its
+// reader.
+TEST(SafetensorsTest, OpensWhatThePublishedLibraryOpensAndRefusesWhatItRefuses) {
+  const TempFolder folder;
+  ASSERT_TRUE(RunPython("tests/common/tensor/safetensors_verdicts.py", {folder.path()}));
+  const nlohmann::json verdicts = nlohmann::json::parse(*ReadFile(folder / "verdicts.json"));
+  ASSERT_GT(verdicts.size(), 1500);
+  int opened = 0, unusable = 0;
+  for (const auto& [name, verdict] : verdicts.items()) {
+    const auto file = SafetensorsFile::Open(folder / name);
+    ASSERT_EQ(file.ok(), verdict["opens"].get<bool>()) << name << ": " << verdict << " " << file.status();
+    if (!file.ok()) {
+      EXPECT_EQ(file.status().code(), absl::StatusCode::kInvalidArgument) << name;
+      continue;
+    }
+    ++opened;
+    EXPECT_EQ(nlohmann::json(file->metadata()), verdict["metadata"]) << name;
+    ASSERT_EQ(file->tensors().size() + file->unusable().size(), verdict["shapes"].size()) << name;
+    for (const auto& [key, tensor] : file->tensors())
+      EXPECT_EQ(nlohmann::json(tensor.sizes().vec()), verdict["shapes"].at(key)) << name << " " << key;
+    if (!verdict.contains("values")) continue;
+    for (const auto& [key, values] : verdict["values"].items()) {
+      ASSERT_TRUE(file->tensors().contains(key)) << name << " " << key;
+      const at::Tensor& tensor = file->tensors().at(key);
+      const at::Tensor wide = (tensor.is_complex() ? at::view_as_real(tensor) : tensor).to(at::kDouble).flatten();
+      EXPECT_EQ(std::vector<double>(wide.data_ptr<double>(), wide.data_ptr<double>() + wide.numel()),
+                values.get<std::vector<double>>())
+          << name << " " << key;
+    }
+    for (const auto& [key, what] : file->unusable()) {
+      ++unusable;
+      EXPECT_THAT(what, testing::StartsWith(verdict["dtypes"].at(key).get<std::string>())) << name << " " << key;
+      EXPECT_THAT(file->Get(key, at::kFloat, {1}).status().message(),
+                  AllOf(HasSubstr(name), HasSubstr(what), HasSubstr(absl::StrCat("\"", key, "\""))))
+          << name;
+    }
+  }
+  EXPECT_GT(opened, 100);
+  EXPECT_LT(opened, static_cast<int>(verdicts.size()) - 500);
+  EXPECT_GT(unusable, 5);
 }
 
 TEST(SafetensorsTest, GetSaysWhatIsThereAndWhatWasExpected) {
