@@ -2,7 +2,28 @@
 
 #include "common/nn/instruction_set.h"
 
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
 namespace flowawr::kernels {
+namespace {
+
+// AMX-BF16. GCC 12's __builtin_cpu_supports() does not know its name.
+bool HasMatrixTiles() {
+#if defined(__x86_64__)
+  static const bool has = [] {
+    unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+    constexpr unsigned kAmxBf16 = 1u << 22;
+    return __get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) != 0 && (edx & kAmxBf16) != 0;
+  }();
+  return has;
+#else
+  return false;
+#endif
+}
+
+}  // namespace
 
 bool IsChosen(Kernel kernel) {
   const InstructionSet set = ActiveInstructionSet();
@@ -19,10 +40,12 @@ bool IsChosen(Kernel kernel) {
   return false;
 }
 
-// MKL's f32 products on AVX2 differ with the number of rows; on AVX-512 they were found alike.
-bool LibTorchMultipliesRowsAlike() {
+// MKL's f32 products on AVX2 differ with the number of rows, and so do oneDNN's bfloat16 products by matrix tiles (AMX);
+// the others on AVX-512 were found alike.
+bool LibTorchMultipliesRowsAlike(bool is_bfloat16) {
   const InstructionSet set = ActiveInstructionSet();
-  return set == InstructionSet::kAvx512 || set == InstructionSet::kAvx512Bf16;
+  if (set != InstructionSet::kAvx512 && set != InstructionSet::kAvx512Bf16) return false;
+  return !is_bfloat16 || !HasMatrixTiles();
 }
 
 }  // namespace flowawr::kernels

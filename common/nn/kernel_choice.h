@@ -15,8 +15,8 @@ enum class Kernel {
 // On the active instruction set (instruction_set.h). The measurements stand beside the table in kernel_choice.cc.
 bool IsChosen(Kernel kernel);
 
-// Whether LibTorch's product of 16 rows or more has the same bits for a row whatever their number. Where not, samples
-// are multiplied one by one, so that the bits of one do not depend on its batch.
-bool LibTorchMultipliesRowsAlike();
+// Whether LibTorch's product of 16 rows or more, f32 or bfloat16, has the same bits for a row whatever their number. Where
+// not, samples are multiplied one by one, so that the bits of one do not depend on its batch.
+bool LibTorchMultipliesRowsAlike(bool is_bfloat16);
 
 }  // namespace flowawr::kernels

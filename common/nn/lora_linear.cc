@@ -38,8 +38,8 @@ constexpr int64_t kMaxFewRowsElements = int64_t{1} << 21;
 // number of rows. Such samples are multiplied one by one: the bits of a sample do not depend on its batch.
 constexpr int64_t kFewRows = 16;
 
-bool IsMultipliedAlikeInAnyBatch(int64_t rows_of_sample) {
-  return rows_of_sample >= kFewRows && kernels::LibTorchMultipliesRowsAlike();
+bool IsMultipliedAlikeInAnyBatch(const at::Tensor& x, int64_t rows_of_sample) {
+  return rows_of_sample >= kFewRows && kernels::LibTorchMultipliesRowsAlike(x.scalar_type() == at::kBFloat16);
 }
 
 bool UseMatMulKernel() { return kernels::IsChosen(kernels::Kernel::kMatMul) && at::get_num_threads() == 1; }
@@ -93,7 +93,7 @@ at::Tensor BaseForward(const at::Tensor& x, const UsedWeight& used, const at::Te
   if (used.transposed.defined() && UseMatMulKernel()) return KernelMatMul(x, used.transposed, bias);
   at::Tensor y = EmptyOutput(x, used);
   const int64_t rows_of_sample = x.dim() > 2 ? x.size(-2) : 1;
-  if (x.size(0) == 1 || IsMultipliedAlikeInAnyBatch(rows_of_sample)) {
+  if (x.size(0) == 1 || IsMultipliedAlikeInAnyBatch(x, rows_of_sample)) {
     MultiplyInto(y.view({-1, y.size(-1)}), Rows(x), used.weight, bias);
     return y;
   }
