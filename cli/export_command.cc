@@ -16,6 +16,7 @@
 #include "cli/run_folder.h"
 #include "common/base/file.h"
 #include "common/base/status.h"
+#include "common/config/model_card.h"
 #include "common/nn/lora_files.h"
 #include "common/nn/lora_import.h"
 #include "common/process/exit_code.h"
@@ -31,8 +32,8 @@ constexpr char kFooter[] = R"(Examples:
   flowawr export runs/tiny-ocr --merged tiny-merged/transformer
   flowawr export --adapter style.safetensors --scale 0.8 --model models/stable-diffusion-3.5-medium --merged merged/transformer
 
-Writes OUT/peft/ (peft.PeftModel.from_pretrained(transformer, "OUT/peft")) and OUT/pytorch_lora_weights.safetensors
-(pipeline.load_lora_weights). A learner that runs does it after the update under way; of a stopped run the newest
+Writes OUT/peft/ (peft.PeftModel.from_pretrained(transformer, "OUT/peft"), with a model card, README.md) and
+OUT/pytorch_lora_weights.safetensors (pipeline.load_lora_weights). A learner that runs does it after the update under way; of a stopped run the newest
 checkpoint is taken.
 
 --merged FOLDER also writes the model's transformer with the adapter in its weights, in their types, merged in f32
@@ -72,7 +73,9 @@ absl::StatusOr<v1::ExportResponse> Export(const Arguments& arguments) {
   FLOWAWR_ASSIGN_OR_RETURN(const v1::RunConfig config, ReadRunFolderConfig(run_dir));
   FLOWAWR_ASSIGN_OR_RETURN(const CheckpointFolder checkpoint, NewestCheckpoint(run_dir));
   return ExportAdapterFile(absl::StrCat(checkpoint.path, "/", arguments.role, ".safetensors"), config.lora().alpha(),
-                           config.model().path(), arguments.out.empty() ? run_dir + "/export" : arguments.out);
+                           config.model().path(), arguments.out.empty() ? run_dir + "/export" : arguments.out,
+                           {.readme = ModelCard(checkpoint.manifest, arguments.role),
+                            .metadata = AdapterMetadata(checkpoint.manifest, arguments.role)});
 }
 
 // By module name, as they stand in the file: "base_model.model.NAME.lora_A.weight".
@@ -164,12 +167,13 @@ absl::Status ExportWithoutThrowing(const Arguments& arguments) {
 }  // namespace
 
 absl::StatusOr<v1::ExportResponse> ExportAdapterFile(const std::string& file, double alpha,
-                                                     const std::string& base_model, const std::string& folder) {
+                                                     const std::string& base_model, const std::string& folder,
+                                                     const AdapterNotes& notes) {
   FLOWAWR_ASSIGN_OR_RETURN(std::string bytes, ReadFile(file));
   FLOWAWR_ASSIGN_OR_RETURN(const SafetensorsFile tensors, SafetensorsFile::Parse(bytes, file));
   FLOWAWR_ASSIGN_OR_RETURN(auto layout, LayoutOfFile(tensors, file, alpha));
   FLOWAWR_ASSIGN_OR_RETURN(const LoraAdapter adapter, LoraAdapter::ParsePeft(std::move(bytes), layout, file));
-  FLOWAWR_ASSIGN_OR_RETURN(const ExportedLora exported, ExportLora(adapter, base_model, folder));
+  FLOWAWR_ASSIGN_OR_RETURN(const ExportedLora exported, ExportLora(adapter, base_model, folder, notes));
   v1::ExportResponse response;
   response.set_peft_folder(exported.peft_folder);
   response.set_diffusers_file(exported.diffusers_file);

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "common/nn/lora_files.h"
 #include "flowawr/v1/control.pb.h"
 
 namespace CLI {
@@ -18,6 +19,7 @@ void AddExportCommand(CLI::App& app, int* exit_code);
 
 // From a checkpoint's file of a stopped run, whose modules its tensors name: the same two outputs as the learner's.
 absl::StatusOr<v1::ExportResponse> ExportAdapterFile(const std::string& file, double alpha,
-                                                     const std::string& base_model, const std::string& folder);
+                                                     const std::string& base_model, const std::string& folder,
+                                                     const AdapterNotes& notes = {});
 
 }  // namespace flowawr

@@ -164,7 +164,7 @@ class MetricsReader {
       evaluations_[update] = ReadEvaluation(*json);
       if (evaluations_.size() > kMostRecords) evaluations_.erase(std::next(evaluations_.begin(), kMostRecords / 2));
     } else if (kind == "reward_spec" && specs_.size() < kMostSpecs) {
-      specs_[Count(*json, "version")] = DescribeSpec(*json);
+      specs_[Count(*json, "reward_spec")] = DescribeSpec(*json);
     }
   }
 
@@ -210,7 +210,8 @@ class MetricsReader {
 
   std::string NameOf(uint64_t version) const {
     const auto spec = specs_.find(version);
-    return spec == specs_.end() ? absl::StrCat("rewards version ", version) : spec->second;
+    if (spec != specs_.end()) return spec->second;
+    return version == 1 ? "those of the configuration" : absl::StrCat("version ", version);
   }
 
   // Where the version of the rewards changes from one update to the next, or to an evaluation after it.

@@ -42,8 +42,7 @@ constexpr char kDescription[] = "Draw pictures with a model folder or a run's re
 constexpr char kFooter[] = R"(Examples:
   flowawr sample runs/tiny-ocr --prompt 'a sign that says "CAT"'
   flowawr sample runs/tiny-ocr --base --prompts models/tiny-sd3/prompts/heldout.txt --out before
-  flowawr sample --model models/tiny-sd3 --max-sequence-length 12 --height 32 --width 64 --count 4 \
-      --prompt 'a sign that says "DOG"'
+  flowawr sample --model models/tiny-sd3 --count 4 --prompt 'a sign that says "DOG"'
   flowawr sample --model models/stable-diffusion-3.5-medium --dtype bfloat16 --adapter runs/sd35/export/peft:0.8 \
       --prompt 'a cat' --guidance 4.5 --negative-prompt blurry --height 768 --width 1024
 
@@ -179,8 +178,10 @@ absl::StatusOr<Plan> MakePlan(const Arguments& arguments) {
     return sizes.status();
   }
   FLOWAWR_RETURN_IF_ERROR(AddNoise(arguments, *sizes, &request));
-  if (request.height == 0) request.height = sizes->UsualSide();
-  if (request.width == 0) request.width = sizes->UsualSide();
+  if (request.height == 0) request.height = sizes->usual_height;
+  if (request.width == 0) request.width = sizes->usual_width;
+  if (arguments.run_dir.empty() && arguments.max_sequence_length == 0 && sizes->usual_sequence_length > 0)
+    plan.options.max_sequence_length = sizes->usual_sequence_length;
   FLOWAWR_ASSIGN_OR_RETURN(const LatentShape shape, sizes->LatentShapeFor(request.height, request.width));
   FLOWAWR_RETURN_IF_ERROR(CheckNoise(request, shape));
   const auto alpha = plan.config.has_lora() ? std::optional<double>(plan.config.lora().alpha()) : std::nullopt;
@@ -375,7 +376,7 @@ void AddHow(CLI::App* command, Arguments* arguments) {
       ->check(CLI::Range(1, 1024));
   command
       ->add_option("--max-sequence-length", arguments->max_sequence_length,
-                   "T5 tokens of a prompt; default: the run's, else 256 as in diffusers")
+                   "T5 tokens of a prompt; default: the run's or the model's, else 256 as in diffusers")
       ->check(CLI::Range(1, 512));
   command->add_option("--dtype", arguments->dtype, "of the weights; default: the run's, else float32")
       ->check(CLI::IsMember({"float32", "bfloat16"}));

@@ -6,6 +6,10 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "common/base/version.h"
+
 namespace flowawr {
 namespace {
 
@@ -78,15 +82,46 @@ v1::EvaluationSummary Summarise(const std::vector<Group>& groups, uint64_t updat
   return summary;
 }
 
-std::string PictureJson(const Group& group, int sample) {
+std::string PictureJson(const Group& group, int sample, uint64_t update) {
   nlohmann::json details = nlohmann::json::object();
   if (sample < group.header.samples_size() && group.header.samples(sample).terms_size() > 0)
     for (const auto& [key, value] : group.header.samples(sample).terms(0).details()) details[key] = value;
   const double reward = WeightedReward(group, sample);
-  const nlohmann::json json = {{"prompt", group.lease.prompt().text()},
+  const nlohmann::json json = {{"update", update},
+                               {"prompt", group.lease.prompt().text()},
                                {"reward", std::isfinite(reward) ? nlohmann::json(reward) : nlohmann::json()},
                                {"details", details}};
   return json.dump(1, ' ', false, nlohmann::json::error_handler_t::replace);
+}
+
+std::map<std::string, std::string> PictureText(const v1::RunConfig& config, const Group& group, int sample,
+                                               uint64_t update) {
+  const v1::Lease& lease = group.lease;
+  std::map<std::string, std::string> text = {
+      {"Software", absl::StrCat("flowawr ", Version())},
+      {"prompt", lease.prompt().text()},
+      {"prompt index", absl::StrCat(lease.prompt().index())},
+      {"seed", absl::StrCat(lease.noise_seed())},
+      {"noise group", absl::StrCat(lease.group_id())},
+      {"sample", absl::StrCat(sample)},
+      {"model", config.model().path()},
+      {"adapter", update == 0 ? "none" : absl::StrCat("the average policy of run ", config.name())},
+      {"update", absl::StrCat(update)},
+      {"policy version", absl::StrCat(lease.policy_version())},
+      {"solver", absl::AsciiStrToLower(v1::Solver_Name(lease.sampler().solver()))},
+      {"steps", absl::StrCat(lease.sampler().steps())},
+      {"guidance", "1"},
+      {"height", absl::StrCat(config.model().height())},
+      {"width", absl::StrCat(config.model().width())},
+      {"dtype", config.model().dtype() == v1::BFLOAT16 ? "bfloat16" : "float32"},
+      {"max sequence length", absl::StrCat(config.model().max_sequence_length())}};
+  const double reward = WeightedReward(group, sample);
+  text["reward"] = std::isfinite(reward) ? absl::StrCat(reward) : "missing";
+  if (sample < group.header.samples_size() && group.header.samples(sample).terms_size() > 0) {
+    const auto& details = group.header.samples(sample).terms(0).details();
+    if (const auto read = details.find("text"); read != details.end()) text["text read"] = read->second;
+  }
+  return text;
 }
 
 }  // namespace flowawr

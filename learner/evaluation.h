@@ -1,6 +1,8 @@
 // Held-out evaluation: which leases it takes and what its groups say. Pure.
 #pragma once
 
+#include <cstdint>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -20,7 +22,12 @@ std::vector<v1::Lease> EvaluationLeases(const v1::RunConfig& config, const std::
 // Samples without some reward are left out of what it takes part in.
 v1::EvaluationSummary Summarise(const std::vector<Group>& groups, uint64_t update);
 
-// What a picture's JSON file says: prompt, reward, and what the first scorer told, e.g. the text that the OCR read.
-std::string PictureJson(const Group& group, int sample);
+// What a picture's JSON file says: the update that it was drawn after, prompt, reward, and what the first scorer told,
+// e.g. the text that the OCR read.
+std::string PictureJson(const Group& group, int sample, uint64_t update);
+
+// The same and how it was drawn, as the text chunks of the picture's PNG file: what `flowawr sample` writes, too.
+std::map<std::string, std::string> PictureText(const v1::RunConfig& config, const Group& group, int sample,
+                                               uint64_t update);
 
 }  // namespace flowawr

@@ -72,18 +72,19 @@ absl::Status RunDirectory::TruncateMetrics(std::optional<uint64_t> update) {
   return WriteFileAtomically(MetricsPath(), kept);
 }
 
-absl::Status RunDirectory::SavePicture(const std::string& set, int index, const Image& image, const std::string& json) {
+absl::Status RunDirectory::SavePicture(const std::string& set, int index, const Image& image, const std::string& json,
+                                       const std::map<std::string, std::string>& text) {
   const std::string folder = absl::StrCat(path_, "/images/", set);
   FLOWAWR_RETURN_IF_ERROR(MakeDirectories(folder));
-  FLOWAWR_ASSIGN_OR_RETURN(const std::string png, EncodePng(image));
+  FLOWAWR_ASSIGN_OR_RETURN(const std::string png, EncodePng(image, text));
   const std::string stem = absl::StrFormat("%s/%03d", folder, index);
   FLOWAWR_RETURN_IF_ERROR(WriteFileAtomically(stem + ".png", png));
   return WriteFileAtomically(stem + ".json", json);
 }
 
 absl::StatusOr<ExportedLora> RunDirectory::Export(const LoraAdapter& adapter, const std::string& base_model,
-                                                  const std::string& folder) {
-  return ExportLora(adapter, base_model, folder.empty() ? path_ + "/export" : folder);
+                                                  const std::string& folder, const AdapterNotes& notes) {
+  return ExportLora(adapter, base_model, folder.empty() ? path_ + "/export" : folder, notes);
 }
 
 }  // namespace flowawr

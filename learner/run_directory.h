@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -31,12 +32,13 @@ class RunDirectory {
   // Drops lines about updates above `update`, and a last line that a kill cut short: a resumed run writes them again.
   // Without `update`, for a run that starts anew, drops all.
   absl::Status TruncateMetrics(std::optional<uint64_t> update);
-  // images/<set>/<index>.png and .json; `set` is base, latest or final.
-  absl::Status SavePicture(const std::string& set, int index, const Image& image, const std::string& json);
+  // images/<set>/<index>.png, with `text` as its metadata, and .json; `set` is base, latest or final.
+  absl::Status SavePicture(const std::string& set, int index, const Image& image, const std::string& json,
+                           const std::map<std::string, std::string>& text);
 
   // For peft a folder, for diffusers one file. `folder` empty: <path>/export.
   absl::StatusOr<ExportedLora> Export(const LoraAdapter& adapter, const std::string& base_model,
-                                      const std::string& folder);
+                                      const std::string& folder, const AdapterNotes& notes = {});
 
  private:
   RunDirectory(std::string path, int lock) : path_(std::move(path)), lock_(lock) {}

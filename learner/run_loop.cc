@@ -10,6 +10,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/base/status.h"
+#include "common/config/model_card.h"
 #include "common/tensor/image.h"
 #include "learner/evaluation.h"
 #include "learner/flowawr.h"
@@ -318,7 +319,7 @@ absl::Status RunLoop::Evaluate(const std::string& set, v1::RunPhase phase) {
     manifest_.set_next_version(desk_.next_version());
     std::vector<v1::Lease> leases = EvaluationLeases(
         config_, heldout_prompts_, is_periodic ? evaluation.prompts() : evaluation.final_prompts(),
-        is_periodic ? 0 : evaluation.pictures(), stored->header.policy().version(), manifest_.reward_spec());
+        is_periodic ? evaluation.latest_pictures() : evaluation.pictures(), stored->header.policy().version(), manifest_.reward_spec());
     count = leases.size();
     desk_.Offer(std::move(leases));
   }
@@ -344,15 +345,16 @@ absl::Status RunLoop::Evaluate(const std::string& set, v1::RunPhase phase) {
   for (const Group& group : *groups) {
     if (!group.images.defined()) continue;
     const Image image = ImageOf(group, 0);
-    FLOWAWR_RETURN_IF_ERROR(directory_.SavePicture(set, picture++, image, PictureJson(group, 0)));
+    FLOWAWR_RETURN_IF_ERROR(directory_.SavePicture(set, picture++, image, PictureJson(group, 0, summary.update()), PictureText(config_, group, 0, summary.update())));
     FLOWAWR_RETURN_IF_ERROR(events_->AddImage(absl::StrCat("heldout/", picture), summary.update(), image));
   }
-  return WriteEvaluation(summary);
+  return WriteEvaluation(set, summary);
 }
 
-absl::Status RunLoop::WriteEvaluation(const v1::EvaluationSummary& summary) {
+absl::Status RunLoop::WriteEvaluation(const std::string& set, const v1::EvaluationSummary& summary) {
   const std::map<std::string, double> by_scorer(summary.by_scorer().begin(), summary.by_scorer().end());
   const nlohmann::json line = {{"kind", "evaluation"},
+                               {"set", set},
                                {"update", summary.update()},
                                {"reward_mean", summary.reward_mean()},
                                {"reward_stderr", summary.reward_stderr()},
@@ -385,15 +387,21 @@ absl::StatusOr<std::string> RunLoop::Checkpoint() {
 
 absl::StatusOr<ExportedLora> RunLoop::Export(v1::PolicyRole role, const std::string& folder) {
   absl::MutexLock lock(&mutex_);
+  const auto write = [&](const LoraAdapter& adapter, const char* name) {
+    v1::CheckpointManifest run = manifest_;
+    *run.mutable_config() = config_;
+    return directory_.Export(adapter, config_.model().path(), folder,
+                             {.readme = ModelCard(run, name), .metadata = AdapterMetadata(run, name)});
+  };
   switch (role) {
     case v1::REFERENCE_POLICY:
       return absl::InvalidArgumentError("the reference policy is the base model: it has no adapter to export");
     case v1::CURRENT_POLICY:
-      return directory_.Export(roles_.current, config_.model().path(), folder);
+      return write(roles_.current, "current");
     case v1::BEHAVIOUR_POLICY:
-      return directory_.Export(roles_.behaviour, config_.model().path(), folder);
+      return write(roles_.behaviour, "behaviour");
     default:
-      return directory_.Export(roles_.average, config_.model().path(), folder);
+      return write(roles_.average, "average");
   }
 }
 

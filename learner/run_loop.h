@@ -66,7 +66,8 @@ class RunLoop {
   absl::Status Evaluate(const std::string& set, v1::RunPhase phase);
   absl::Status WriteUpdate(const BatchGradient& gradient, double norm, double learning_rate, double reward,
                            bool is_skipped);
-  absl::Status WriteEvaluation(const v1::EvaluationSummary& summary);
+  // `set`: base, latest or final.
+  absl::Status WriteEvaluation(const std::string& set, const v1::EvaluationSummary& summary);
   absl::StatusOr<std::string> CheckpointLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Pauses with `why` and waits until somebody resumes or stops the run.
   void Hold(const std::string& why);

@@ -44,7 +44,8 @@ absl::Status WritePeftFolder(const LoraAdapter& adapter, const std::string& base
   return WriteFileAtomically(absl::StrCat(folder, "/", kConfigFile), config.dump(2) + "\n");
 }
 
-absl::Status WriteDiffusersLora(const LoraAdapter& adapter, const std::string& file) {
+absl::Status WriteDiffusersLora(const LoraAdapter& adapter, const std::string& file,
+                                const std::map<std::string, std::string>& metadata) {
   const at::NoGradGuard no_grad;
   const LoraLayout& layout = adapter.layout();
   const LoraAdapter on_cpu(adapter.shared_layout(), adapter.flat().detach().to(at::kCPU));
@@ -54,14 +55,16 @@ absl::Status WriteDiffusersLora(const LoraAdapter& adapter, const std::string& f
     tensors[absl::StrCat(prefix, ".lora_A.weight")] = on_cpu.A(i);
     tensors[absl::StrCat(prefix, ".lora_B.weight")] = on_cpu.B(i) * layout.scale();
   }
-  return WriteSafetensors(file, tensors);
+  return WriteSafetensors(file, tensors, metadata);
 }
 
 absl::StatusOr<ExportedLora> ExportLora(const LoraAdapter& adapter, const std::string& base_model,
-                                        const std::string& folder) {
+                                        const std::string& folder, const AdapterNotes& notes) {
   ExportedLora exported{folder + "/peft", folder + "/pytorch_lora_weights.safetensors"};
   FLOWAWR_RETURN_IF_ERROR(WritePeftFolder(adapter, base_model, exported.peft_folder));
-  FLOWAWR_RETURN_IF_ERROR(WriteDiffusersLora(adapter, exported.diffusers_file));
+  FLOWAWR_RETURN_IF_ERROR(WriteDiffusersLora(adapter, exported.diffusers_file, notes.metadata));
+  if (!notes.readme.empty())
+    FLOWAWR_RETURN_IF_ERROR(WriteFileAtomically(exported.peft_folder + "/README.md", notes.readme));
   return exported;
 }
 

@@ -1,6 +1,7 @@
 // The two forms in which other libraries take a LoRA adapter.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <string>
 
@@ -16,14 +17,21 @@ absl::Status WritePeftFolder(const LoraAdapter& adapter, const std::string& base
 
 // Writes one pytorch_lora_weights.safetensors for `StableDiffusion3Pipeline.load_lora_weights(file)`. alpha / rank is
 // folded into B, so that readers that ignore metadata (and take alpha = rank) compute the same.
-absl::Status WriteDiffusersLora(const LoraAdapter& adapter, const std::string& file);
+absl::Status WriteDiffusersLora(const LoraAdapter& adapter, const std::string& file,
+                                const std::map<std::string, std::string>& metadata = {});
+
+// What is told beside the weights; empty: nothing.
+struct AdapterNotes {
+  std::string readme;                           // README.md of the peft folder
+  std::map<std::string, std::string> metadata;  // of the diffusers file
+};
 
 struct ExportedLora {
   std::string peft_folder, diffusers_file;
 };
 // Both, as `folder`/peft and `folder`/pytorch_lora_weights.safetensors; makes `folder`.
 absl::StatusOr<ExportedLora> ExportLora(const LoraAdapter& adapter, const std::string& base_model,
-                                        const std::string& folder);
+                                        const std::string& folder, const AdapterNotes& notes = {});
 
 // Reads a PEFT folder whose rank, alpha and modules are those of `layout`; InvalidArgument says what differs.
 absl::StatusOr<LoraAdapter> ReadPeftFolder(const std::string& folder, std::shared_ptr<const LoraLayout> layout);

@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/file.h"
 #include "common/base/status.h"
+#include "common/sd3/config_fields.h"
 #include "common/sd3/vae.h"
 
 namespace flowawr {
@@ -31,6 +32,23 @@ absl::StatusOr<LatentShape> LatentShapeFor(const TransformerConfig& transformer,
                                                  smaller == larger ? "" : absl::StrCat(" or ", larger)));
 }
 
+namespace {
+
+absl::Status ReadUsualSize(const std::string& path, PictureSizes* sizes) {
+  sizes->usual_height = sizes->usual_width = static_cast<int>(sizes->transformer.sample_size) * sizes->vae_downscale;
+  const absl::StatusOr<std::string> json = ReadFile(path, kMaxConfigBytes);
+  if (absl::IsNotFound(json.status())) return absl::OkStatus();
+  FLOWAWR_RETURN_IF_ERROR(json.status());
+  FLOWAWR_ASSIGN_OR_RETURN(ConfigFields fields, ConfigFields::Parse(*json, path));
+  sizes->usual_height = static_cast<int>(fields.Int("height", sizes->usual_height));
+  sizes->usual_width = static_cast<int>(fields.Int("width", sizes->usual_width));
+  sizes->usual_sequence_length = static_cast<int>(fields.Int("max_sequence_length", 0, 1, 512));
+  FLOWAWR_RETURN_IF_ERROR(fields.Finish());
+  return Annotate(sizes->LatentShapeFor(sizes->usual_height, sizes->usual_width).status(), path);
+}
+
+}  // namespace
+
 absl::StatusOr<PictureSizes> ReadPictureSizes(const std::string& model_folder) {
   const std::string transformer_path = model_folder + "/transformer/config.json";
   const std::string vae_path = model_folder + "/vae/config.json";
@@ -40,6 +58,7 @@ absl::StatusOr<PictureSizes> ReadPictureSizes(const std::string& model_folder) {
   FLOWAWR_ASSIGN_OR_RETURN(sizes.transformer, ParseTransformerConfig(transformer_json, transformer_path));
   FLOWAWR_ASSIGN_OR_RETURN(const VaeConfig vae, ParseVaeConfig(vae_json, vae_path));
   sizes.vae_downscale = vae.downscale();
+  FLOWAWR_RETURN_IF_ERROR(ReadUsualSize(model_folder + "/flowawr.json", &sizes));
   return sizes;
 }
 

@@ -29,11 +29,14 @@ struct PictureSizes {
   absl::StatusOr<LatentShape> LatentShapeFor(int height, int width) const {
     return flowawr::LatentShapeFor(transformer, vae_downscale, height, width);
   }
-  // The side of the square that the model was made for.
-  int UsualSide() const { return static_cast<int>(transformer.sample_size) * vae_downscale; }
+  // What the model was made for, in pixels, and the T5 tokens of its prompts (0: not told). By `flowawr.json` of the
+  // model folder, which diffusers passes over; without it the square of the transformer's sample_size.
+  int usual_height = 0, usual_width = 0;
+  int usual_sequence_length = 0;
 };
 
-// Reads transformer/config.json and vae/config.json of `model_folder`.
+// Reads transformer/config.json, vae/config.json and, if it is there, flowawr.json of `model_folder`: an object with
+// any of `height`, `width` and `max_sequence_length`. InvalidArgument when the model does not take its size.
 absl::StatusOr<PictureSizes> ReadPictureSizes(const std::string& model_folder);
 
 }  // namespace flowawr

@@ -97,7 +97,7 @@ TEST_F(ReportTest, ComparesNoRewardsThatWereReplacedAndMarksWhere) {
   const std::string page = Page();
   EXPECT_THAT(page, Not(HasSubstr("0.520 →")));
   EXPECT_THAT(page, HasSubstr("The base was measured by other rewards"));
-  EXPECT_THAT(page, HasSubstr("After update 2 the rewards were replaced: rewards version 1 → rewards version 2"));
+  EXPECT_THAT(page, HasSubstr("After update 2 the rewards were replaced: those of the configuration → version 2"));
   EXPECT_THAT(page, HasSubstr("class=\"mark\""));
 }
 

@@ -118,12 +118,12 @@ TEST_F(RunHistoryTest, FindsWhereTheRewardsWereReplacedAndNamesThem) {
   };
   Write("metrics.jsonl",
         with_spec(EvaluationLine(0, 0.5, 0.1), 1) + with_spec(UpdateLine(1, 0.5), 1) + with_spec(UpdateLine(2, 0.5), 1) +
-            R"({"kind":"reward_spec","update":2,"version":2,"terms":[{"scorer":"jpeg","weight":-0.5}]})" + "\n" +
+            R"({"kind":"reward_spec","update":2,"reward_spec":2,"terms":[{"scorer":"jpeg","weight":-0.5}]})" + "\n" +
             with_spec(UpdateLine(3, 9), 2) + with_spec(EvaluationLine(3, 9, 0), 2));
   const RunHistory history = *ReadRunHistory(run_dir_);
   ASSERT_EQ(history.swaps.size(), 1u);
   EXPECT_EQ(history.swaps[0].update, 2u);
-  EXPECT_EQ(history.swaps[0].from, "rewards version 1");
+  EXPECT_EQ(history.swaps[0].from, "those of the configuration");
   EXPECT_EQ(history.swaps[0].to, "jpeg weight -0.5");
 }
 

@@ -128,17 +128,43 @@ TEST(PictureJsonTest, SaysPromptRewardAndWhatTheFirstScorerTold) {
     (*sample.add_terms()->mutable_details())["text"] = k == 0 ? "CAT" : "C\xffT";  // the second is no UTF-8
     (*sample.add_terms()->mutable_details())["bytes"] = "900";
   }
-  const nlohmann::json first = nlohmann::json::parse(PictureJson(group, 0));
-  EXPECT_EQ(first, nlohmann::json({{"prompt", "a sign"}, {"reward", 1.0}, {"details", {{"text", "CAT"}}}}));
-  const nlohmann::json second = nlohmann::json::parse(PictureJson(group, 1));
+  const nlohmann::json first = nlohmann::json::parse(PictureJson(group, 0, 40));
+  EXPECT_EQ(first, nlohmann::json({{"update", 40}, {"prompt", "a sign"}, {"reward", 1.0}, {"details", {{"text", "CAT"}}}}));
+  const nlohmann::json second = nlohmann::json::parse(PictureJson(group, 1, 40));
   EXPECT_EQ(second["reward"], 0.0);
   EXPECT_EQ(second["details"]["text"], "C\xef\xbf\xbdT");
 }
 
 TEST(PictureJsonTest, HasNoRewardWhenOneIsMissing) {
-  const nlohmann::json json = nlohmann::json::parse(PictureJson(GroupOf({{kNan}, {1}}), 0));
+  const nlohmann::json json = nlohmann::json::parse(PictureJson(GroupOf({{kNan}, {1}}), 0, 0));
   EXPECT_TRUE(json["reward"].is_null());
   EXPECT_TRUE(json["details"].empty());
+}
+
+TEST(PictureTextTest, SaysHowThePictureWasDrawnAndWhatItWasGiven) {
+  Group group = GroupOf({{0.75}, {0.5}});
+  group.lease.set_noise_seed(11);
+  group.lease.mutable_sampler()->set_solver(v1::DPM_SOLVER_PP_2M);
+  group.lease.mutable_sampler()->set_steps(10);
+  (*group.header.add_samples()->add_terms()->mutable_details())["text"] = "CAT";
+  v1::RunConfig config;
+  config.set_name("tiny");
+  config.mutable_model()->set_path("models/tiny-sd3");
+  const std::map<std::string, std::string> text = PictureText(config, group, 0, 40);
+  for (const auto& [key, value] : std::map<std::string, std::string>{{"prompt", "a sign"},
+                                                                     {"seed", "11"},
+                                                                     {"model", "models/tiny-sd3"},
+                                                                     {"adapter", "the average policy of run tiny"},
+                                                                     {"update", "40"},
+                                                                     {"solver", "dpm_solver_pp_2m"},
+                                                                     {"steps", "10"},
+                                                                     {"guidance", "1"},
+                                                                     {"reward", "0.5"},
+                                                                     {"text read", "CAT"}})
+    EXPECT_THAT(text, testing::Contains(Pair(key, value)));
+  EXPECT_TRUE(text.contains("Software"));
+  EXPECT_EQ(PictureText(config, GroupOf({{kNan}, {1}}), 0, 0).at("reward"), "missing");
+  EXPECT_EQ(PictureText(config, group, 0, 0).at("adapter"), "none");
 }
 
 }  // namespace

@@ -9,6 +9,7 @@ noise, so that the base draws crisp letters but often the wrong ones). evaluate.
 
 import argparse
 import csv
+import json
 import math
 import os
 import random
@@ -170,6 +171,8 @@ def main():
     misspelt = [[world.misspell(caption, world.FURTHER_NOISE, rng) for caption in pair] for pair in captions]
     train_transformer(args, pipeline, latents, misspelt, "misspell", args.misspell_steps, args.lr / 4)
     pipeline.save_pretrained(args.out)
+    with open(f"{args.out}/flowawr.json", "w") as file:  # sample_size can say squares only; diffusers passes over it
+        json.dump({"height": world.HEIGHT, "width": world.WIDTH, "max_sequence_length": 12}, file, indent=2)
     StableDiffusion3Pipeline.from_pretrained(args.out)
 
     os.makedirs(f"{args.out}/prompts", exist_ok=True)

@@ -5,6 +5,8 @@
 #include <string>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
+#include "common/base/file.h"
 #include "tests/testing/temp_folder.h"
 
 namespace flowawr {
@@ -54,10 +56,32 @@ TEST(ReadPictureSizesTest, ReadsAModelFolder) {
   const auto sizes = ReadPictureSizes("models/tiny-sd3");
   ASSERT_TRUE(sizes.ok()) << sizes.status();
   EXPECT_EQ(sizes->vae_downscale, 4);
-  EXPECT_EQ(sizes->UsualSide(), 64);
+  EXPECT_EQ(sizes->usual_height, 32);  // by its flowawr.json
+  EXPECT_EQ(sizes->usual_width, 64);
+  EXPECT_EQ(sizes->usual_sequence_length, 12);
   EXPECT_TRUE(sizes->LatentShapeFor(32, 64).ok());
   const TempFolder none;
   EXPECT_EQ(ReadPictureSizes(none.path()).status().code(), absl::StatusCode::kNotFound);
+}
+
+TEST(ReadPictureSizesTest, TakesTheUsualSizeFromFlowawrJsonAndElseFromTheTransformer) {
+  TempFolder model;
+  for (const char* file : {"transformer/config.json", "vae/config.json"})
+    model.Write(file, *ReadFile(absl::StrCat("models/tiny-sd3/", file)));
+  const auto plain = ReadPictureSizes(model.path());
+  ASSERT_TRUE(plain.ok()) << plain.status();
+  EXPECT_EQ(plain->usual_height, 64);
+  EXPECT_EQ(plain->usual_width, 64);
+  EXPECT_EQ(plain->usual_sequence_length, 0);
+  model.Write("flowawr.json", R"({"height": 48, "other": 1})");
+  EXPECT_EQ(ReadPictureSizes(model.path())->usual_height, 48);
+  EXPECT_EQ(ReadPictureSizes(model.path())->usual_width, 64);
+  for (const char* wrong : {R"({"height": 47})", R"({"height": "48"})", "{", R"({"max_sequence_length": 0})"}) {
+    model.Write("flowawr.json", wrong);
+    const absl::Status status = ReadPictureSizes(model.path()).status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << wrong;
+    EXPECT_THAT(std::string(status.message()), HasSubstr("flowawr.json"));
+  }
 }
 
 }  // namespace
