@@ -14,7 +14,7 @@
 namespace flowawr {
 namespace {
 
-std::string Run(const TempFolder& folder, std::vector<std::string> arguments) {
+std::string RunFlowawr(const TempFolder& folder, std::vector<std::string> arguments) {
   for (const char* setting : {"train.updates=4", "evaluation.every_updates=0", "evaluation.final_prompts=16"}) {
     arguments.emplace_back("--set");
     arguments.emplace_back(setting);
@@ -27,8 +27,8 @@ std::string Run(const TempFolder& folder, std::vector<std::string> arguments) {
 TEST(PlanTimeMeasured, PredictsAnUpdateOfTheEmbeddedModelToAFactorOfTwo) {
   const TempFolder folder;
   const double predicted =
-      nlohmann::json::parse(Run(folder, {"plan", "configs/tiny-ocr.yaml", "--json"})).at("seconds").at("update");
-  Run(folder, {"run", "configs/tiny-ocr.yaml", "--run-dir", folder / "run"});
+      nlohmann::json::parse(RunFlowawr(folder, {"plan", "configs/tiny-ocr.yaml", "--json"})).at("seconds").at("update");
+  RunFlowawr(folder, {"run", "configs/tiny-ocr.yaml", "--run-dir", folder / "run"});
   std::ifstream metrics(folder / "run/metrics.jsonl");
   std::vector<double> ends, updates;
   for (std::string line; std::getline(metrics, line);) {

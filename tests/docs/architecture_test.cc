@@ -42,8 +42,9 @@ std::vector<std::string> NamedTests() {
     const size_t before = names.size();
     for (std::sregex_iterator name(guards.begin(), guards.end(), quoted); name != none; ++name)
       names.push_back((*name)[1]);
-    if (!absl::StrContains(guards, "---") && !absl::StrContains(guards, "guard"))
+    if (!absl::StrContains(guards, "---") && !absl::StrContains(guards, "guard")) {
       EXPECT_GT(names.size(), before) << "no test guards: " << (*line)[1];
+    }
   }
   return names;
 }
