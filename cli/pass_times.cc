@@ -1,11 +1,11 @@
 #include "cli/pass_times.h"
 
 #include <ATen/Parallel.h>
+#include <time.h>
 #include <torch/csrc/autograd/autograd.h>
 #include <torch/types.h>
 
 #include <algorithm>
-#include <chrono>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -17,6 +17,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/barrier.h"
 #include "common/base/status.h"
+#include "common/base/usable_cores.h"
 #include "common/sd3/compute_dtype.h"
 #include "common/sd3/latent_shape.h"
 #include "common/sd3/transformer.h"
@@ -30,11 +31,17 @@ constexpr int64_t kAllBlocks = 6;       // a model of no more is timed as it is
 constexpr double kOperations = 3e9;     // a block's pass of about so many is enough to be typical
 constexpr int64_t kDecodedPixels = int64_t{256} * 256;
 
-using Clock = std::chrono::steady_clock;
+double Seconds(clockid_t clock) {
+  timespec time{};
+  clock_gettime(clock, &time);
+  return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
+}
 
-// Wall seconds of one `pass` on each of `count` threads at once, LibTorch having `threads` in each. `warm_up` comes
+// Seconds of one `pass` on each of `count` threads at once, LibTorch having `threads` in each, if nothing else ran on
+// the machine: where each works alone its processor time counts, which other processes hardly change. `warm_up` comes
 // first, on each.
 double TimeSideBySide(int count, int threads, const std::function<void()>& warm_up, const std::function<void()>& pass) {
+  const clockid_t clock = threads == 1 ? CLOCK_THREAD_CPUTIME_ID : CLOCK_MONOTONIC;
   std::vector<double> seconds(count);
   std::vector<std::thread> workers;
   absl::Barrier* const start = new absl::Barrier(count);  // deleted by who leaves it last
@@ -43,13 +50,13 @@ double TimeSideBySide(int count, int threads, const std::function<void()>& warm_
       at::set_num_threads(threads);
       warm_up();
       if (start->Block()) delete start;
-      const auto begin = Clock::now();
+      const double begin = Seconds(clock);
       int passes = 0;
       double total = 0;
       do {
         pass();
         ++passes;
-        total = std::chrono::duration<double>(Clock::now() - begin).count();
+        total = Seconds(clock) - begin;
       } while (total < kLeastSeconds);
       seconds[i] = total / passes;
     });
@@ -57,7 +64,8 @@ double TimeSideBySide(int count, int threads, const std::function<void()>& warm_
   for (std::thread& worker : workers) worker.join();
   double sum = 0;
   for (const double each : seconds) sum += each;
-  return sum / count;
+  const double share = threads == 1 ? static_cast<double>(count) / UsableCoreCount() : 1;  // of a core, for each
+  return sum / count * std::max(1.0, share);
 }
 
 // Time of a pass through a model of two blocks (one, and the last, which is less), and what a block more adds.

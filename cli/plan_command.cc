@@ -188,9 +188,11 @@ std::string Advice(const Answer& answer) {
       FormatMemory(answer.memory), with);
 }
 
-// "12.3 s", from two minutes on as "0:02:00".
+// "12.3 s", "1:02:03", "12 days".
 std::string Duration(double seconds) {
-  return seconds < 120 ? absl::StrFormat("%.3g s", seconds) : FormatDuration(seconds);
+  constexpr double kDay = 24 * 3600;
+  if (seconds < 120) return absl::StrFormat("%.3g s", seconds);
+  return seconds < 2 * kDay ? FormatDuration(seconds) : absl::StrFormat("%.0f days", seconds / kDay);
 }
 
 std::string TimeText(const Answer& answer) {
