@@ -22,9 +22,9 @@
 #include "common/base/usable_cores.h"
 #include "common/config/prompts.h"
 #include "common/config/run_config.h"
-#include "common/sd3/compute_dtype.h"
 #include "common/nn/bf16.h"
 #include "common/process/exit_code.h"
+#include "common/sd3/compute_dtype.h"
 
 namespace flowawr {
 namespace {
@@ -188,11 +188,12 @@ std::string Advice(const Answer& answer) {
       FormatMemory(answer.memory), with);
 }
 
-// "12.3 s", "1:02:03", "12 days".
+// "12.3 s", "1:02:03", "12.5 days".
 std::string Duration(double seconds) {
   constexpr double kDay = 24 * 3600;
   if (seconds < 120) return absl::StrFormat("%.3g s", seconds);
-  return seconds < 2 * kDay ? FormatDuration(seconds) : absl::StrFormat("%.0f days", seconds / kDay);
+  if (seconds < 2 * kDay) return FormatDuration(seconds);
+  return absl::StrFormat("%.*f days", seconds < 100 * kDay ? 1 : 0, seconds / kDay);
 }
 
 std::string TimeText(const Answer& answer) {
@@ -212,22 +213,24 @@ std::string TimeText(const Answer& answer) {
   line(plan.update(), "an update");
   if (plan.evaluations > 0)
     line(plan.evaluation, absl::StrCat("an evaluation, ", plan.evaluations, " of them on the way"));
-  if (plan.first_evaluations > 0) line(plan.first_evaluation, "an evaluation before the first and after the last update");
-  line(plan.total(), absl::StrCat("together, ", Count(plan.updates, "update"),
-                                  config.train().target_reward() != 0 ? " or fewer, if train.target_reward is reached" : "",
-                                  "; give or take a factor of 1.5"));
+  if (plan.first_evaluations > 0)
+    line(plan.first_evaluation, "an evaluation before the first and after the last update");
+  line(plan.total(),
+       absl::StrCat("together, ", Count(plan.updates, "update"),
+                    config.train().target_reward() != 0 ? " or fewer, if train.target_reward is reached" : "",
+                    "; give or take a factor of 1.5"));
   return text;
 }
 
 std::string Text(const Answer& answer) {
   const v1::RunConfig& config = answer.config;
   const char* dtype = config.model().dtype() == v1::BFLOAT16 ? "bfloat16" : "float32";
-  std::string text = absl::StrFormat(
-      "%s, %s, %d x %d pixels; micro-batch %d, %s, %d of %d blocks checkpointed\n\n", answer.model.name,
-      dtype, config.model().height(), config.model().width(),
-      config.train().micro_batch(), Count(answer.budget.learner_threads, "thread"),
-      std::min<int64_t>(config.train().checkpointed_blocks(), answer.model.transformer.num_layers),
-      answer.model.transformer.num_layers);
+  std::string text =
+      absl::StrFormat("%s, %s, %d x %d pixels; micro-batch %d, %s, %d of %d blocks checkpointed\n\n", answer.model.name,
+                      dtype, config.model().height(), config.model().width(), config.train().micro_batch(),
+                      Count(answer.budget.learner_threads, "thread"),
+                      std::min<int64_t>(config.train().checkpointed_blocks(), answer.model.transformer.num_layers),
+                      answer.model.transformer.num_layers);
   absl::StrAppend(&text, PartsText("Learner", answer.plan.learner));
   absl::StrAppend(&text, PartsText("Each actor", answer.plan.actor));
   absl::StrAppendFormat(&text, "This machine, learner and %s: %s of %s\n", Count(answer.actors, "actor"),
@@ -236,8 +239,9 @@ std::string Text(const Answer& answer) {
     absl::StrAppendFormat(&text,
                           "  At most: if the model's files are in %s, processes map them and share the pages, most of "
                           "%s for each actor.\n",
-                          dtype, FormatMemory(TransformerValues(answer.model.transformer) *
-                                              static_cast<int64_t>(c10::elementSize(ScalarTypeOf(config.model().dtype())))));
+                          dtype,
+                          FormatMemory(TransformerValues(answer.model.transformer) *
+                                       static_cast<int64_t>(c10::elementSize(ScalarTypeOf(config.model().dtype())))));
   }
   absl::StrAppend(&text, "\n");
 
