@@ -9,10 +9,10 @@ constexpr char kDescription[] =
     R"(Trains an adapter with FlowAWR: hands out leases, takes groups of scored samples in, and makes policy versions of them.
 
 The learner owns everything that lasts: prompt order, batches, optimiser, policies, checkpoints. Everything is in the run
-directory that the configuration names; one learner at a time holds it.
+directory that the configuration names; a learner locks it.
 
 `flowawr run CONFIG` starts it by itself, with actors and a reward server. By hand:
-  flowawr-learner --config runs/tiny/config.yaml --reward-endpoint 127.0.0.1:50052 --endpoint-file learner.txt)";
+  flowawr-learner --config configs/tiny-ocr.yaml --reward-endpoint 127.0.0.1:50052 --endpoint-file learner.txt)";
 
 constexpr char kFooter[] =
     R"(SIGTERM or Ctrl-C writes a checkpoint and exits 0; --resume goes on from the newest one.)";
