@@ -165,8 +165,8 @@ absl::Status RunLearner(const LearnerOptions& options, const std::function<bool(
   const std::vector<float> sigmas =
       FlowMatchSigmas(config.sampler().steps(), scheduler.shift, scheduler.num_train_timesteps);
   RunLoop loop({config, std::move(prompts.train), std::move(prompts.heldout), std::move(standing.roles),
-                std::move(standing.manifest), std::make_unique<GradientWorkers>(transformer, config, sigmas), std::move(events), directory.get(),
-                &desk});
+                std::move(standing.manifest), std::make_unique<GradientWorkers>(transformer, config, sigmas),
+                std::move(events), directory.get(), &desk});
   PolicyService policies(&desk);
   ControlService control(&desk, &loop, [&loop] { loop.RequestStop(); });
   ServerOptions server_options;
