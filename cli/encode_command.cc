@@ -86,9 +86,11 @@ absl::StatusOr<Plan> MakePlan(const Arguments& arguments) {
     return absl::InvalidArgumentError("nowhere to put the embeddings: give --cache DIR, or set model.embeds_cache");
   std::set<std::string> seen;
   for (const std::string& file : files) {
-    FLOWAWR_ASSIGN_OR_RETURN(const std::vector<v1::Prompt> prompts, LoadPrompts(file));
-    for (const v1::Prompt& prompt : prompts)
-      if (seen.insert(prompt.text()).second) plan.prompts.push_back(prompt.text());
+    FLOWAWR_ASSIGN_OR_RETURN(const PromptSet prompts, PromptSet::Load(file));
+    for (size_t i = 0; i < prompts.size(); ++i) {
+      std::string text = prompts.At(i).text();
+      if (seen.insert(text).second) plan.prompts.push_back(std::move(text));
+    }
   }
   plan.prompts.emplace_back();  // what guidance leads away from unless told otherwise
   return plan;

@@ -113,6 +113,8 @@ void AddRunCommand(CLI::App& app, int* exit_code) {
       ->expected(1)
       ->take_all();
   command->add_flag("--resume", request->resume, "go on with the run that the folder holds");
+  command->add_flag("--accept-changed-prompts", request->accept_changed_prompts,
+                    "with --resume: go on though the prompt files are not what they were");
   command->callback([request, exit_code] {
     ShutdownSignal signal;  // before any thread starts
     request->cores = Cores();

@@ -23,10 +23,10 @@ bool Exists(const std::string& path) {
 }
 
 absl::Status CheckPrompts(const v1::PromptsConfig& prompts) {
-  absl::Status status = LoadPrompts(prompts.train()).status();
+  absl::Status status = PromptSet::Load(prompts.train()).status();
   if (!status.ok()) return Annotate(status, "prompts.train");
   if (prompts.heldout().empty()) return absl::OkStatus();
-  return Annotate(LoadPrompts(prompts.heldout()).status(), "prompts.heldout");
+  return Annotate(PromptSet::Load(prompts.heldout()).status(), "prompts.heldout");
 }
 
 absl::Status CheckPrograms(const std::string& folder) {
@@ -76,6 +76,7 @@ void AddMetricsOptions(const RunPlan& plan, const std::string& process, std::vec
 absl::StatusOr<RunPlan> PlanRun(const RunRequest& request) {
   RunPlan plan;
   plan.binaries = request.binaries;
+  plan.accept_changed_prompts = request.accept_changed_prompts;
   FLOWAWR_ASSIGN_OR_RETURN(plan.config, LoadRunConfig(request.config, request.overrides));
   if (!request.run_dir.empty()) plan.config.set_run_dir(request.run_dir);
   FLOWAWR_ASSIGN_OR_RETURN(plan.continues, CheckRunFolder(plan.run_dir(), request.resume));
@@ -130,6 +131,7 @@ std::vector<std::string> LearnerCommand(const RunPlan& plan, const std::string& 
                                       "--endpoint-file", plan.EndpointFile("learner")};
   if (!reward_endpoint.empty()) command.insert(command.end(), {"--reward-endpoint", reward_endpoint});
   if (plan.continues) command.push_back("--resume");
+  if (plan.accept_changed_prompts) command.push_back("--accept-changed-prompts");
   AddMetricsOptions(plan, "learner", command);
   return command;
 }

@@ -15,6 +15,7 @@ struct RunRequest {
   std::vector<std::string> overrides;  // as of --set
   std::string run_dir;                 // empty: the configuration's
   bool resume = false;
+  bool accept_changed_prompts = false;
   int cores = 1;
   std::string binaries;  // folder of flowawr-learner, flowawr-actor and flowawr-reward-server
 };
@@ -23,6 +24,7 @@ struct RunPlan {
   v1::RunConfig config;  // with the run's folder and the thread budget filled in
   ThreadBudget budget;
   std::string binaries;
+  bool accept_changed_prompts = false;
   bool continues = false;            // from a checkpoint; a run to resume that has none begins anew
   std::vector<std::string> scorers;  // NAME[,option=value...] for the run's own reward server; empty: there is none
 

@@ -80,8 +80,8 @@ struct Plan {
 absl::Status AddPrompts(const Arguments& arguments, SampleRequest* request) {
   request->prompts = arguments.prompts;
   if (!arguments.prompts_file.empty()) {
-    FLOWAWR_ASSIGN_OR_RETURN(const std::vector<v1::Prompt> prompts, LoadPrompts(arguments.prompts_file));
-    for (const v1::Prompt& prompt : prompts) request->prompts.push_back(prompt.text());
+    FLOWAWR_ASSIGN_OR_RETURN(const PromptSet prompts, PromptSet::Load(arguments.prompts_file));
+    for (size_t i = 0; i < prompts.size(); ++i) request->prompts.push_back(prompts.At(i).text());
   }
   if (request->prompts.empty())
     return absl::InvalidArgumentError("nothing to draw: give --prompt TEXT, or --prompts FILE with one prompt a line");

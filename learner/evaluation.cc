@@ -39,7 +39,7 @@ struct Mean {
 
 }  // namespace
 
-std::vector<v1::Lease> EvaluationLeases(const v1::RunConfig& config, const std::vector<v1::Prompt>& heldout, int count,
+std::vector<v1::Lease> EvaluationLeases(const v1::RunConfig& config, const PromptSet& heldout, int count,
                                         int pictures, uint64_t policy_version, const v1::RewardSpec& reward_spec) {
   const size_t prompts = count == 0 ? heldout.size() : std::min<size_t>(count, heldout.size());
   std::vector<v1::Lease> leases(prompts);

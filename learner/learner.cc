@@ -15,7 +15,6 @@
 #include "common/base/ids.h"
 #include "common/base/allocator.h"
 #include "common/base/status.h"
-#include "common/config/prompts.h"
 #include "common/config/run_config.h"
 #include "common/diffusion/sigmas.h"
 #include "common/process/start_metrics.h"
@@ -30,6 +29,7 @@
 #include "learner/initial_adapter.h"
 #include "learner/learner_metrics.h"
 #include "learner/policy_service.h"
+#include "learner/prompt_sets.h"
 #include "learner/resume_check.h"
 #include "learner/rollout_service.h"
 #include "learner/run_loop.h"
@@ -132,11 +132,6 @@ absl::Status RunLearner(const LearnerOptions& options, const std::function<bool(
   at::set_num_threads(1);  // the gradient workers are the threads
   FLOWAWR_ASSIGN_OR_RETURN(const v1::RunConfig config, LoadRunConfig(options.config, {}));
   FLOWAWR_ASSIGN_OR_RETURN(auto directory, RunDirectory::Open(config.run_dir()));
-  FLOWAWR_ASSIGN_OR_RETURN(std::vector<v1::Prompt> train, LoadPrompts(config.prompts().train()));
-  std::vector<v1::Prompt> heldout;
-  if (!config.prompts().heldout().empty()) {
-    FLOWAWR_ASSIGN_OR_RETURN(heldout, LoadPrompts(config.prompts().heldout()));
-  }
   const std::string& model = config.model().path();
   FLOWAWR_RETURN_IF_ERROR(CheckModelFolder(model));
   FLOWAWR_ASSIGN_OR_RETURN(const GroupShape shape, ShapeOf(config.model()));
@@ -152,6 +147,12 @@ absl::Status RunLearner(const LearnerOptions& options, const std::function<bool(
                            transformer->MakeLoraLayout({lora.target_modules().begin(), lora.target_modules().end()},
                                                        lora.rank(), lora.alpha()));
   FLOWAWR_ASSIGN_OR_RETURN(Standing standing, FindStanding(options, config, *transformer, layout, *directory));
+  FLOWAWR_ASSIGN_OR_RETURN(
+      PromptSets prompts,
+      ReadPromptSets(config,
+                     {.default_reward_endpoint = options.reward_endpoint,
+                      .accepts_changes = options.accepts_changed_prompts},
+                     &standing.manifest));
   FLOWAWR_ASSIGN_OR_RETURN(auto events, EventWriter::Create(config.run_dir() + "/events"));
   FLOWAWR_ASSIGN_OR_RETURN(auto metrics_server,
                            StartMetrics(options.telemetry, "learner", config.network().insecure()));
@@ -163,9 +164,9 @@ absl::Status RunLearner(const LearnerOptions& options, const std::function<bool(
                          &desk);
   const std::vector<float> sigmas =
       FlowMatchSigmas(config.sampler().steps(), scheduler.shift, scheduler.num_train_timesteps);
-  RunLoop loop({config, std::move(train), std::move(heldout), std::move(standing.roles), std::move(standing.manifest),
-                std::make_unique<GradientWorkers>(transformer, config, sigmas), std::move(events), directory.get(),
-                &desk});
+  RunLoop loop({config, std::move(prompts.train), std::move(prompts.heldout), std::move(standing.roles),
+                std::move(standing.manifest), std::make_unique<GradientWorkers>(transformer, config, sigmas),
+                std::move(events), directory.get(), &desk});
   PolicyService policies(&desk);
   ControlService control(&desk, &loop, [&loop] { loop.RequestStop(); });
   ServerOptions server_options;

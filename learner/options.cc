@@ -28,6 +28,8 @@ Parsed<LearnerOptions> ParseLearnerOptions(int argc, const char* const* argv) {
       ->type_name("CONFIG.yaml")
       ->required();
   app.add_flag("--resume", options.is_resume, "go on from the newest checkpoint of the run directory, if there is one");
+  app.add_flag("--accept-changed-prompts", options.accepts_changed_prompts,
+               "with --resume: go on though the prompt files are not what they were");
   app.add_option("--reward-endpoint", options.reward_endpoint, "reward server of the terms that name no endpoint")
       ->type_name("HOST:PORT");
   AddServingOptions(app, "where to serve; default: network.learner_listen of the configuration", &options.serving);

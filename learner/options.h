@@ -10,6 +10,7 @@ namespace flowawr {
 struct LearnerOptions {
   std::string config;  // YAML file
   bool is_resume = false;
+  bool accepts_changed_prompts = false;
   std::string reward_endpoint;  // for reward terms that name none
   ServingOptions serving;       // listen empty: network.learner_listen of the configuration
   TelemetryOptions telemetry;

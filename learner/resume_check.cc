@@ -11,6 +11,7 @@ namespace {
 
 v1::RunConfig WithoutWhatMayDiffer(v1::RunConfig config) {
   config.clear_name();
+  config.clear_prompts();  // what they hold is compared: see prompt_sets.h
   config.clear_run_dir();
   config.clear_local();
   config.clear_network();

@@ -17,6 +17,7 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
+#include "common/config/prompts.h"
 #include "common/sd3/transformer.h"
 #include "common/telemetry/event_writer.h"
 #include "flowawr/v1/checkpoint.pb.h"
@@ -35,7 +36,7 @@ class RunLoop {
  public:
   struct Parts {
     v1::RunConfig config;
-    std::vector<v1::Prompt> train_prompts, heldout_prompts;
+    PromptSet train_prompts, heldout_prompts;
     PolicyRoles roles;
     v1::CheckpointManifest manifest;  // where the run stands: of a checkpoint, or fresh with run_id and reward_spec
     std::unique_ptr<GradientWorkers> workers;
@@ -78,7 +79,7 @@ class RunLoop {
   uint64_t updates() const;
 
   const v1::RunConfig config_;
-  const std::vector<v1::Prompt> train_prompts_, heldout_prompts_;
+  const PromptSet train_prompts_, heldout_prompts_;
   const std::unique_ptr<GradientWorkers> workers_;
   const std::unique_ptr<EventWriter> events_;
   RunDirectory& directory_;

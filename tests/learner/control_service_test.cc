@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "common/base/file.h"
+#include "common/config/prompts.h"
 #include "common/rpc/channel.h"
 #include "common/rpc/server.h"
 #include "common/rpc/status.h"
@@ -47,7 +48,8 @@ class ControlServiceTest : public testing::Test {
     manifest.mutable_reward_spec()->set_version(1);
     PolicyRoles roles = PolicyRoles::Initialise(SmallLayout(), /*seed=*/1);
     roles.average = SmallAdapter(2);
-    return {std::move(config), {v1::Prompt()},   {},    std::move(roles), std::move(manifest), nullptr,
+    PromptSet prompts = PromptSet::Load(folder_.Write("prompts.txt", "a sign\n")).value();
+    return {std::move(config), std::move(prompts), {},    std::move(roles), std::move(manifest), nullptr,
             nullptr,           directory_.get(), &desk_};
   }
 

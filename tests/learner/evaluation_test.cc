@@ -10,6 +10,8 @@
 #include <string>
 #include <vector>
 
+#include "tests/testing/temp_folder.h"
+
 namespace flowawr {
 namespace {
 
@@ -44,8 +46,7 @@ Group GroupOf(const std::vector<std::vector<double>>& rewards) {
 
 class EvaluationLeasesTest : public testing::Test {
  protected:
-  EvaluationLeasesTest() : heldout_(3) {
-    for (size_t i = 0; i < heldout_.size(); ++i) heldout_[i].set_index(i);
+  EvaluationLeasesTest() : heldout_(PromptSet::Load(folder_.Write("heldout.txt", "a\nb\nc\n")).value()) {
     config_.set_seed(11);
     config_.mutable_sampler()->set_solver(v1::DPM_SOLVER_PP_2M);
     config_.mutable_sampler()->set_steps(10);
@@ -59,7 +60,8 @@ class EvaluationLeasesTest : public testing::Test {
   }
 
   v1::RunConfig config_;
-  std::vector<v1::Prompt> heldout_;
+  const TempFolder folder_;
+  const PromptSet heldout_;
 };
 
 TEST_F(EvaluationLeasesTest, AskForEveryPromptAsTheConfigurationSays) {

@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "common/base/file.h"
+#include "common/rpc/endpoint_file.h"
 #include "nlohmann/json.hpp"
 #include "tests/system/cluster.h"
 #include "tests/system/live_run.h"
@@ -119,8 +120,18 @@ TEST(SystemRewards, SwapsToAScorerThatWasLoadedMeanwhileAndUnloadsTheOldOne) {
   EXPECT_EQ(unknown_kind.exit_code, 66);
   EXPECT_THAT(unknown_kind.output, HasSubstr("this server has jpeg_compressibility, ocr"));
 
-  OutputOf({"reward", "load", "size=jpeg_compressibility,scale=1,sign=1", "--run-dir", dir});
-  EXPECT_THAT(OutputOf({"reward", "list", "--run-dir", dir}), HasSubstr("size "));
+  const CommandResult in_use = Flowawr({"reward", "unload", "jpeg_compressibility", dir});
+  EXPECT_EQ(in_use.exit_code, 78);
+  EXPECT_THAT(in_use.output,
+              AllOf(HasSubstr("is in use: term 0 (jpeg_compressibility, weight "), HasSubstr("--force")));
+  const CommandResult busy =
+      Flowawr({"reward", "unload", "jpeg_compressibility", "--server",
+               ReadEndpointFile(dir + "/endpoints/reward-server").value()});
+  EXPECT_EQ(busy.exit_code, 78);
+  EXPECT_THAT(busy.output, HasSubstr("was asked for a reward"));
+
+  OutputOf({"reward", "load", "size=jpeg_compressibility,scale=1,sign=1", dir});
+  EXPECT_THAT(OutputOf({"reward", "list", dir}), HasSubstr("size "));
   // Without an endpoint: the run's own server.
   EXPECT_THAT(OutputOf({"reward", "swap", dir, "--term", "size,weight=2"}), HasSubstr("version 2: size weight 2"));
   run.WaitForStatus([](const v1::Status& status) { return status.reward_mean() > 0; });

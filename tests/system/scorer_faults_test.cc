@@ -95,12 +95,17 @@ TEST(SystemScorerFaults, LeavesAServerAloneThatFailsAgainAndAgain) {
   EXPECT_LT(rewards.calls(), static_cast<int>(failures));
 }
 
-// The real scorer, asked for what it cannot know.
+// The real scorer, asked for what it cannot know; it was away when the learner would have asked it about the prompts.
 TEST(SystemScorerFaults, HoldsWhenNoPromptTellsTheOcrItsTarget) {
   const TempFolder folder;
   const std::string prompts = folder.Write("prompts.txt", "a red sign\na blue sign\na green sign\n");
   Cluster cluster(Settings({"rewards.terms.0.scorer=ocr", absl::StrCat("prompts.train=", prompts)}));
-  cluster.StartAll();
+  cluster.StartRewards();
+  cluster.rewards().Signal(SIGTERM);
+  EXPECT_EQ(cluster.rewards().Wait(), 0);
+  cluster.StartLearner();
+  cluster.StartRewards();
+  cluster.StartActor("actor-0");
   const v1::Status held = AwaitHold(cluster);
   ExpectHeld(held, "reward_bad_input");
   EXPECT_THAT(held.message(), AllOf(HasSubstr("required scorer ocr"), HasSubstr("target")));
