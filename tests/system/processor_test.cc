@@ -71,7 +71,8 @@ class Group {
     EXPECT_TRUE(out.good()) << folder_ << "/" << file;
   }
   void Remove() {
-    if (!folder_.empty()) EXPECT_EQ(rmdir(folder_.c_str()), 0) << folder_ << ": " << std::strerror(errno);
+    if (folder_.empty()) return;
+    EXPECT_EQ(rmdir(folder_.c_str()), 0) << folder_ << ": " << std::strerror(errno);
     folder_.clear();
   }
 

@@ -56,10 +56,12 @@ TEST(RestrictProcessorTest, KeepsOneDnnToIt) {
   GTEST_FLAG_SET(death_test_style, "threadsafe");
   for (const InstructionSet set : kernels::AvailableInstructionSets()) {
     const std::string name(kernels::NameOf(set));
-    if (set == InstructionSet::kAvx2)
+    if (set == InstructionSet::kAvx2) {
       EXPECT_EXIT(SayWhatLibTorchUses(name), ::testing::ExitedWithCode(0), "isa:Intel AVX2\n");
-    if (set == InstructionSet::kAvx512)
+    }
+    if (set == InstructionSet::kAvx512) {
       EXPECT_EXIT(SayWhatLibTorchUses(name), ::testing::ExitedWithCode(0), "isa:Intel AVX-512 with.*AVX512BW");
+    }
   }
 }
 
