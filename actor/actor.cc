@@ -18,6 +18,7 @@
 #include "actor/recovery.h"
 #include "common/base/allocator.h"
 #include "common/base/status.h"
+#include "common/process/processor.h"
 #include "common/rpc/retry.h"
 #include "common/rpc/tls_check.h"
 #include "common/scoring/scoring_client.h"
@@ -112,6 +113,8 @@ absl::Status Actor::Run() {
 absl::Status Actor::Work(const v1::RegisterResponse& registered) {
   const v1::RunConfig& config = registered.config();
   spdlog::info("run {} ({}); loading {}", config.name(), registered.run_id(), config.model().path());
+  if (ScalarTypeOf(config.model().dtype()) == at::kBFloat16 && !SlowBfloat16().empty())
+    spdlog::warn("model.dtype: {}", SlowBfloat16());
   FLOWAWR_ASSIGN_OR_RETURN(Model loaded, LoadModel(config.model()));
   const Pipeline* const model = loaded.pipeline.get();
   FLOWAWR_ASSIGN_OR_RETURN(const LatentShape shape,

@@ -8,7 +8,9 @@
 #include "actor/options.h"
 #include "common/base/shutdown_signal.h"
 #include "common/base/status.h"
+#include "common/base/version.h"
 #include "common/process/exit_code.h"
+#include "common/process/processor.h"
 #include "common/process/start_metrics.h"
 #include "common/telemetry/log.h"
 
@@ -40,6 +42,7 @@ int Main(int argc, char** argv) {
   const Parsed<ActorOptions> parsed = ParseActorOptions(argc, argv);
   if (parsed.exit_code) return *parsed.exit_code;
   InitLogging(parsed.options.id, parsed.options.telemetry.log_level);
+  spdlog::info("flowawr {}, {}", Version(), DescribeProcessor());
   return ReportAndExitCodeOf(RunUntilSignal(parsed.options, signal));
 }
 

@@ -1,6 +1,5 @@
 #include "cli/encode_command.h"
 
-#include <ATen/Parallel.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
@@ -17,6 +16,7 @@
 #include "absl/time/clock.h"
 #include "cli/interrupt.h"
 #include "cli/panel.h"
+#include "cli/prepare_to_compute.h"
 #include "cli/sample_progress.h"
 #include "common/base/status.h"
 #include "common/config/prompts.h"
@@ -145,7 +145,7 @@ class EncodeProgress {
 
 absl::Status Encode(const Arguments& arguments) {
   FLOWAWR_ASSIGN_OR_RETURN(Plan plan, MakePlan(arguments));
-  if (arguments.threads > 0) at::set_num_threads(arguments.threads);
+  PrepareToCompute(arguments.threads, plan.options.dtype);
   FLOWAWR_ASSIGN_OR_RETURN(
       const std::unique_ptr<PromptCache> cache,
       PromptCache::Open(plan.cache, plan.model, plan.options.dtype, plan.options.max_sequence_length));

@@ -13,6 +13,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "cli/learner_connection.h"
+#include "cli/prepare_to_compute.h"
 #include "cli/run_folder.h"
 #include "common/base/file.h"
 #include "common/base/status.h"
@@ -112,6 +113,7 @@ absl::Status Merge(const Arguments& arguments, const std::string& model, const s
   std::vector<WeightedLora> weighted;
   for (size_t i = 0; i < adapters.size(); ++i)
     weighted.push_back({&adapters[i], arguments.scales.empty() ? 1 : arguments.scales[i]});
+  PrepareToCompute(/*threads=*/0, at::kFloat);  // the drift is told in f32
   FLOWAWR_ASSIGN_OR_RETURN(const MergeReport report,
                            WriteMergedTransformer(TransformerFolder(model), weighted, arguments.merged));
   std::printf(

@@ -64,7 +64,7 @@ double TimeSideBySide(int count, int threads, const std::function<void()>& warm_
   for (std::thread& worker : workers) worker.join();
   double sum = 0;
   for (const double each : seconds) sum += each;
-  const double share = threads == 1 ? static_cast<double>(count) / UsableCoreCount() : 1;  // of a core, for each
+  const double share = threads == 1 ? static_cast<double>(count) / UsableCoresHere().count : 1;  // of a core, for each
   return sum / count * std::max(1.0, share);
 }
 

@@ -25,6 +25,7 @@
 #include "common/nn/bf16.h"
 #include "common/process/exit_code.h"
 #include "common/sd3/compute_dtype.h"
+#include "common/process/processor.h"
 
 namespace flowawr {
 namespace {
@@ -147,7 +148,7 @@ absl::StatusOr<Answer> Plan(const Arguments& arguments) {
                       absl::StrCat("no model in ", folder, " (--model sd35-medium plans with the published sizes)"));
     FLOWAWR_ASSIGN_OR_RETURN(answer.model, std::move(model));
   }
-  const int cores = UsableCoreCount();
+  const int cores = UsableCoresHere().count;
   answer.budget = BudgetThreads(cores, answer.config);
   answer.actors = arguments.actors < 0 ? answer.budget.actors : arguments.actors;
   answer.memory = MachineMemory();
@@ -222,6 +223,16 @@ std::string TimeText(const Answer& answer) {
   return text;
 }
 
+// What is slow about bfloat16 on this processor, and whether float32 would fit.
+std::string DtypeAdvice(const Answer& answer) {
+  if (answer.config.model().dtype() != v1::BFLOAT16 || SlowBfloat16().empty()) return "";
+  v1::RunConfig config = answer.config;
+  config.mutable_model()->set_dtype(v1::FLOAT32);
+  const auto plan = PlanMemory(config, answer.model, answer.budget, kernels::HasBf16Instructions());
+  return absl::StrFormat("%s%s (--set model.dtype=float32).\n", SlowBfloat16(),
+                         plan.ok() ? absl::StrCat(": ", FormatMemory(plan->Machine(answer.actors))) : "");
+}
+
 std::string Text(const Answer& answer) {
   const v1::RunConfig& config = answer.config;
   const char* dtype = config.model().dtype() == v1::BFLOAT16 ? "bfloat16" : "float32";
@@ -231,6 +242,7 @@ std::string Text(const Answer& answer) {
                       Count(answer.budget.learner_threads, "thread"),
                       std::min<int64_t>(config.train().checkpointed_blocks(), answer.model.transformer.num_layers),
                       answer.model.transformer.num_layers);
+  absl::StrAppend(&text, "This machine: ", DescribeProcessor(), "\n\n");
   absl::StrAppend(&text, PartsText("Learner", answer.plan.learner));
   absl::StrAppend(&text, PartsText("Each actor", answer.plan.actor));
   absl::StrAppendFormat(&text, "This machine, learner and %s: %s of %s\n", Count(answer.actors, "actor"),
@@ -259,7 +271,7 @@ std::string Text(const Answer& answer) {
     }
     absl::StrAppend(&text, "\n");
   }
-  return absl::StrCat(text, "\n", Advice(answer), answer.time ? TimeText(answer) : "");
+  return absl::StrCat(text, "\n", Advice(answer), DtypeAdvice(answer), answer.time ? TimeText(answer) : "");
 }
 
 nlohmann::json PartsJson(const std::vector<MemoryPart>& parts) {
@@ -285,6 +297,9 @@ std::string Json(const Answer& answer) {
                          {"memory", answer.memory},
                          {"actors", answer.actors},
                          {"learner_threads", answer.budget.learner_threads},
+                         {"cores", UsableCoresHere().count},
+                         {"core_limit", UsableCoresHere().limit},
+                         {"instruction_set", std::string(kernels::NameOf(kernels::ActiveInstructionSet()))},
                          {"learner", PartsJson(answer.plan.learner)},
                          {"actor", PartsJson(answer.plan.actor)},
                          {"machine_bytes", answer.plan.Machine(answer.actors)},

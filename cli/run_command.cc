@@ -1,7 +1,5 @@
 #include "cli/run_command.h"
 
-#include <sched.h>
-
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <filesystem>
@@ -16,7 +14,9 @@
 #include "cli/run_session.h"
 #include "common/base/shutdown_signal.h"
 #include "common/base/status.h"
+#include "common/base/usable_cores.h"
 #include "common/process/exit_code.h"
+#include "common/process/processor.h"
 
 namespace flowawr {
 namespace {
@@ -37,12 +37,6 @@ report.html and summary.json.
 Ctrl-C saves the run and ends it; --resume goes on from there. A second Ctrl-C kills it, which loses what came after
 the last checkpoint.)";
 
-// The cores this process may use, which a container can make fewer than the machine has.
-int Cores() {
-  cpu_set_t set;
-  return sched_getaffinity(0, sizeof(set), &set) == 0 ? CPU_COUNT(&set) : 1;
-}
-
 // The folder of this very program.
 std::string FolderOfPrograms() {
   std::error_code error;
@@ -61,6 +55,7 @@ void PrintPlan(const RunPlan& plan, bool resume) {
               budget.actor_threads,
               plan.scorers.empty() ? "reward servers elsewhere"
                                    : absl::StrCat("reward server x", budget.reward_threads).c_str());
+  std::printf("this machine: %s\n", DescribeProcessor().c_str());
   std::fflush(stdout);
 }
 
@@ -117,7 +112,7 @@ void AddRunCommand(CLI::App& app, int* exit_code) {
                     "with --resume: go on though the prompt files are not what they were");
   command->callback([request, exit_code] {
     ShutdownSignal signal;  // before any thread starts
-    request->cores = Cores();
+    request->cores = UsableCoresHere().count;
     request->binaries = FolderOfPrograms();
     *exit_code = ReportAndExitCodeOf(Run(*request, signal));
   });

@@ -1,7 +1,5 @@
 #include "cli/sample_command.h"
 
-#include <ATen/Parallel.h>
-
 #include <CLI/CLI.hpp>
 #include <cmath>
 #include <cstdio>
@@ -19,6 +17,7 @@
 #include "absl/strings/str_cat.h"
 #include "cli/interrupt.h"
 #include "cli/latents_file.h"
+#include "cli/prepare_to_compute.h"
 #include "cli/run_folder.h"
 #include "cli/sample_grid.h"
 #include "cli/sample_images.h"
@@ -300,7 +299,7 @@ absl::Status Sample(const Arguments& arguments) {
   FLOWAWR_ASSIGN_OR_RETURN(const Plan plan, MakePlan(arguments));
   const SampleRequest& request = plan.request;
   FLOWAWR_RETURN_IF_ERROR(MakeDirectories(arguments.out));
-  if (arguments.threads > 0) at::set_num_threads(arguments.threads);
+  PrepareToCompute(arguments.threads, plan.options.dtype);
   SampleProgress progress;
   FLOWAWR_ASSIGN_OR_RETURN(const EncodedPrompts prompts, EncodePlanned(plan, progress));
   FLOWAWR_ASSIGN_OR_RETURN(const auto pipeline, LoadImageSide(plan, progress));

@@ -17,6 +17,7 @@
 #include "common/base/status.h"
 #include "common/config/run_config.h"
 #include "common/diffusion/sigmas.h"
+#include "common/process/processor.h"
 #include "common/process/start_metrics.h"
 #include "common/rpc/endpoint_file.h"
 #include "common/rpc/server.h"
@@ -86,6 +87,7 @@ absl::StatusOr<PolicyRoles> FirstRoles(const v1::RunConfig& config, const Transf
 absl::StatusOr<Standing> FindStanding(const LearnerOptions& options, const v1::RunConfig& config,
                                       const Transformer& transformer, const std::shared_ptr<const LoraLayout>& layout,
                                       RunDirectory& directory) {
+  const std::string instructions(kernels::NameOf(kernels::ActiveInstructionSet()));
   FLOWAWR_ASSIGN_OR_RETURN(const std::optional<FoundCheckpoint> found, FindCheckpoint(directory.path()));
   if (found && !options.is_resume)
     return absl::AlreadyExistsError(absl::StrCat("the run directory ", directory.path(), " holds a run at update ",
@@ -99,6 +101,7 @@ absl::StatusOr<Standing> FindStanding(const LearnerOptions& options, const v1::R
     fresh.manifest.set_next_version(1);
     fresh.manifest.set_model_fingerprint(transformer.fingerprint());
     *fresh.manifest.mutable_reward_spec() = SpecOf(config.rewards());
+    fresh.manifest.set_instruction_set(instructions);
     return fresh;
   }
   FLOWAWR_RETURN_IF_ERROR(CheckResumable(found->manifest.config(), config));
@@ -108,7 +111,11 @@ absl::StatusOr<Standing> FindStanding(const LearnerOptions& options, const v1::R
   FLOWAWR_ASSIGN_OR_RETURN(PolicyRoles roles, LoadCheckpoint(*found, layout));
   FLOWAWR_RETURN_IF_ERROR(directory.TruncateMetrics(found->manifest.update()));
   spdlog::info("resumed {} at update {}", found->folder, found->manifest.update());
-  return Standing{std::move(roles), found->manifest};
+  const std::string warning = WarningOfOtherInstructions(found->manifest.instruction_set(), instructions);
+  if (!warning.empty()) spdlog::warn("{}", warning);
+  Standing standing{std::move(roles), found->manifest};
+  standing.manifest.set_instruction_set(instructions);
+  return standing;
 }
 
 Desk::Options DeskOptions(const LearnerOptions& options, const v1::RunConfig& config, const GroupShape& shape,
@@ -137,6 +144,7 @@ absl::Status RunLearner(const LearnerOptions& options, const std::function<bool(
   FLOWAWR_ASSIGN_OR_RETURN(const GroupShape shape, ShapeOf(config.model()));
   FLOWAWR_ASSIGN_OR_RETURN(const SchedulerConfig scheduler, SchedulerConfig::Load(model + "/scheduler"));
   const at::ScalarType dtype = ScalarTypeOf(config.model().dtype());
+  if (dtype == at::kBFloat16 && !SlowBfloat16().empty()) spdlog::warn("model.dtype: {}", SlowBfloat16());
   FLOWAWR_ASSIGN_OR_RETURN(
       const auto transformer,
       Transformer::Load(model + "/transformer", dtype,

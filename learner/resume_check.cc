@@ -45,4 +45,11 @@ absl::Status CheckResumable(const v1::RunConfig& saved, const v1::RunConfig& now
                    differences, "give the saved values, or start a new run in another --run-dir"));
 }
 
+std::string WarningOfOtherInstructions(absl::string_view saved, absl::string_view now) {
+  if (saved.empty() || saved == now) return "";
+  return absl::StrCat("this run was made with the instruction set ", saved, " and goes on with ", now,
+                      ": last bits will differ from a run on one of them alone. Where both can run ", saved,
+                      ", FLOWAWR_CPU=", saved, " keeps to it");
+}
+
 }  // namespace flowawr

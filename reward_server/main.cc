@@ -3,7 +3,9 @@
 
 #include "common/base/shutdown_signal.h"
 #include "common/base/status.h"
+#include "common/base/version.h"
 #include "common/process/exit_code.h"
+#include "common/process/processor.h"
 #include "common/process/start_metrics.h"
 #include "common/rpc/endpoint_file.h"
 #include "common/rpc/server.h"
@@ -66,6 +68,7 @@ int Main(int argc, char** argv) {
   const Parsed<RewardServerOptions> parsed = ParseRewardServerOptions(argc, argv);
   if (parsed.exit_code) return *parsed.exit_code;
   InitLogging("reward_server", parsed.options.telemetry.log_level);
+  spdlog::info("flowawr {}, {}", Version(), DescribeProcessor());
   return ReportAndExitCodeOf(ServeUntilSignal(parsed.options, signal));
 }
 

@@ -5,8 +5,15 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/version.h"
 #include "common/process/exit_code.h"
+#include "common/process/processor.h"
 
 namespace flowawr {
+namespace {
+
+constexpr char kEnvironmentHelp[] =
+    "Environment: FLOWAWR_CPU=baseline, sse4, avx2, avx512 or avx512_bf16 keeps to those of the processor's instructions.";
+
+}  // namespace
 
 void AddTelemetryOptions(CLI::App& app, TelemetryOptions* options) {
   app.add_option("--metrics", options->metrics, "where /metrics listens; port 0: any free one")
@@ -33,9 +40,13 @@ void AddNetworkConfigOption(CLI::App& app, const std::string& default_help, std:
 
 std::optional<int> ParseCommandLine(CLI::App& app, int argc, const char* const* argv,
                                     absl::FunctionRef<absl::Status()> finish) {
+  if (const absl::Status restricted = RestrictProcessor(); !restricted.ok()) {
+    ReportAndExitCodeOf(restricted);
+    return kUsageExitCode;
+  }
   app.set_version_flag("--version", Version());
   const std::string footer = app.get_footer();
-  app.footer(absl::StrCat(footer, footer.empty() ? "" : "\n", kExitCodesHelp));
+  app.footer(absl::StrCat(footer, footer.empty() ? "" : "\n", kEnvironmentHelp, "\n", kExitCodesHelp));
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

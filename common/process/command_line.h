@@ -41,8 +41,9 @@ struct Parsed {
   std::optional<int> exit_code;
 };
 
-// Adds --version and the exit codes to `app`, parses, then has `finish` read what the options name. The exit code to
-// leave with, if any: a mistake of the command line is printed and ends with 64, an error of `finish` with its own.
+// Restricts the processor (RestrictProcessor()), adds --version and the exit codes to `app`, parses, then has `finish`
+// read what the options name. The exit code to leave with, if any: a mistake of the command line or of FLOWAWR_CPU is
+// printed and ends with 64, an error of `finish` with its own.
 std::optional<int> ParseCommandLine(
     CLI::App& app, int argc, const char* const* argv,
     absl::FunctionRef<absl::Status()> finish = [] { return absl::OkStatus(); });
