@@ -33,6 +33,7 @@ namespace {
 constexpr absl::Duration kLongPoll = absl::Seconds(10);
 constexpr int64_t kWideModel = 1024;  // whose activations are megabytes
 constexpr absl::Duration kRoomCheck = absl::Milliseconds(500);  // how soon a stop is noticed while the pipeline is full
+constexpr absl::Duration kUnreachablePause = absl::Seconds(10);  // in which others take the leases
 // Attempts are bounded by time, not by number. Short, because a channel that cannot connect has pauses of its own.
 constexpr RetryPolicy kReconnect = {
     .max_attempts = 1 << 30, .initial = absl::Milliseconds(100), .max = absl::Milliseconds(400)};
@@ -88,7 +89,8 @@ Actor::Actor(const ActorOptions& options, std::unique_ptr<LearnerClient> learner
       learner_(std::move(learner)),
       metrics_(metrics),
       prefetch_{.evaluation_rows = options.evaluation_rows},
-      leases_(prefetch_) {}
+      leases_(prefetch_),
+      rewards_(options.learner, options.network) {}
 
 void Actor::Stop() {
   absl::MutexLock lock(&stop_mutex_);
@@ -214,7 +216,7 @@ absl::Status Actor::Lease(RolloutPipeline& pipeline, PolicyBuffer& policies, con
     }
     switch (AfterAcquire(answer.status())) {
       case LeaseAction::kProceed:
-        if (answer->has_lease()) pipeline.Accept(std::move(*answer->mutable_lease()));
+        if (answer->has_lease()) AcceptOrHandBack(pipeline, std::move(*answer->mutable_lease()));
         if (answer->run_finished()) StopAsFinished();
         break;
       case LeaseAction::kAskAgain:
@@ -228,6 +230,19 @@ absl::Status Actor::Lease(RolloutPipeline& pipeline, PolicyBuffer& policies, con
     }
   }
   return absl::OkStatus();
+}
+
+void Actor::AcceptOrHandBack(RolloutPipeline& pipeline, v1::Lease lease) {
+  const absl::Status reach = rewards_.Resolve(*lease.mutable_reward_spec());
+  if (reach.ok()) return pipeline.Accept(std::move(lease));
+  spdlog::error("a lease goes back: {}", std::string(reach.message()));
+  v1::LeaseRef ref;
+  ref.set_group_id(lease.group_id());
+  ref.set_attempt(lease.attempt());
+  const absl::Status handed_back =
+      learner_->FailLease(ref, "reward_unreachable", std::string(reach.message()), /*is_handed_back=*/true);
+  if (!handed_back.ok()) spdlog::debug("handing back: {}", handed_back.ToString());
+  stopping_.WaitForNotificationWithTimeout(kUnreachablePause);
 }
 
 void Actor::Heartbeat(absl::Duration interval) {

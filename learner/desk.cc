@@ -17,6 +17,10 @@ absl::Status NotRegistered(const std::string& actor_id) {
       "actor \"", actor_id, "\" is not registered with this learner; register with the run's model first"));
 }
 
+absl::Status TooManyWaits() {
+  return absl::ResourceExhaustedError("too many callers wait already; try again");
+}
+
 // Nobody trains on an evaluation group: its latents and embeddings, megabytes each, need not wait for the others.
 void LeaveWhatIsEvaluated(Group& group) {
   group.x0 = at::Tensor();
@@ -33,6 +37,16 @@ Desk::Desk(Options options)
       batches_(options_.batches, options_.next_group, options_.consumed_groups),
       policies_(options_.next_version, static_cast<size_t>(options_.batches.max_staleness) + 2) {
   leases_.ForgetTrainingBelow(options_.next_group);
+  dispatcher_ = std::thread([this] { Dispatch(); });
+}
+
+Desk::~Desk() {
+  {
+    absl::MutexLock lock(&mutex_);
+    is_stopped_ = is_closing_ = true;
+    Changed();
+  }
+  dispatcher_.join();
 }
 
 void Desk::Changed() {
@@ -76,34 +90,188 @@ bool Desk::Register(const std::string& actor_id, bool has_model) {
   return is_run_finished_;
 }
 
-absl::StatusOr<v1::AcquireLeaseResponse> Desk::Acquire(const std::string& actor_id, absl::Duration wait,
-                                                       const std::function<bool()>& is_cancelled) {
-  const absl::Time until = absl::Now() + wait;
+std::optional<absl::StatusOr<v1::AcquireLeaseResponse>> Desk::TryAcquire(const std::string& actor_id) {
   v1::AcquireLeaseResponse response;
-  absl::MutexLock lock(&mutex_);
-  if (Actor* actor = FindActor(actor_id)) actor->seen = Now();
-  while (true) {
-    if (is_cancelled()) return response;
-    Actor* actor = FindActor(actor_id);
-    if (is_run_finished_) {
-      if (actor != nullptr) actor->was_told_finished = true;
-      response.set_run_finished(true);
-      Changed();
-      return response;
-    }
-    if (actor == nullptr || !actor->may_lease) return NotRegistered(actor_id);
+  Actor* actor = FindActor(actor_id);
+  if (is_run_finished_) {
+    if (actor != nullptr) actor->was_told_finished = true;
+    response.set_run_finished(true);
+    Changed();
+    return response;
+  }
+  if (actor == nullptr || !actor->may_lease) return NotRegistered(actor_id);
+  if (is_stopped_) return response;
+  if (!CanGrant()) return std::nullopt;
+  std::optional<v1::Lease> lease = leases_.Grant(actor_id, v1::EVALUATION, Now());
+  if (!lease) return std::nullopt;
+  for (v1::RewardSpecTerm& term : *lease->mutable_reward_spec()->mutable_terms())
+    if (term.endpoint().empty()) term.set_endpoint(options_.default_reward_endpoint);
+  *response.mutable_lease() = *std::move(lease);
+  Changed();
+  return response;
+}
+
+Desk::Ticket Desk::Acquire(const std::string& actor_id, absl::Duration wait, OnLease done) {
+  std::optional<absl::StatusOr<v1::AcquireLeaseResponse>> answer;
+  {
+    absl::MutexLock lock(&mutex_);
+    if (Actor* actor = FindActor(actor_id)) actor->seen = Now();
     if (leases_.Expire(Now()) > 0) Changed();
-    if (CanGrant()) {
-      if (std::optional<v1::Lease> lease = leases_.Grant(actor_id, v1::EVALUATION, Now())) {
-        for (v1::RewardSpecTerm& term : *lease->mutable_reward_spec()->mutable_terms())
-          if (term.endpoint().empty()) term.set_endpoint(options_.default_reward_endpoint);
-        *response.mutable_lease() = *std::move(lease);
-        Changed();
-        return response;
-      }
+    // Those who wait already come first.
+    if (lease_waits_.empty() || is_stopped_) answer = TryAcquire(actor_id);
+    const Actor* const actor = FindActor(actor_id);
+    if (!answer && (actor == nullptr || !actor->may_lease)) answer = NotRegistered(actor_id);
+    if (!answer && wait <= absl::ZeroDuration()) answer = v1::AcquireLeaseResponse();
+    if (!answer && lease_waits_of_[actor_id] >= kMaxWaitsOfAnActor)
+      answer = absl::ResourceExhaustedError(
+          absl::StrCat("actor \"", actor_id, "\" waits for ", kMaxWaitsOfAnActor, " leases already"));
+    if (!answer && lease_waits_.size() >= kMaxWaits) answer = TooManyWaits();
+    if (!answer) {
+      const Ticket ticket = next_ticket_++;
+      const absl::Time until = absl::Now() + wait;
+      lease_waits_.emplace(ticket, LeaseWait{actor_id, until, std::move(done)});
+      lease_deadlines_.emplace(until, ticket);
+      ++lease_waits_of_[actor_id];
+      changed_.SignalAll();
+      return ticket;
     }
-    if (absl::Now() >= until || is_stopped_) return response;
-    WaitForChange(until);
+  }
+  done(*std::move(answer));
+  return 0;
+}
+
+Desk::LeaseWait Desk::TakeLeaseWait(Ticket ticket) {
+  const auto found = lease_waits_.find(ticket);
+  LeaseWait wait = std::move(found->second);
+  lease_waits_.erase(found);
+  lease_deadlines_.erase({wait.until, ticket});
+  if (const auto count = lease_waits_of_.find(wait.actor_id); --count->second == 0) lease_waits_of_.erase(count);
+  return wait;
+}
+
+Desk::Ticket Desk::AwaitBehaviour(uint64_t after, OnBehaviour done) {
+  {
+    absl::MutexLock lock(&mutex_);
+    if (behaviour_waits_.size() < kMaxWaits) {
+      const Ticket ticket = next_ticket_++;
+      behaviour_waits_.emplace(ticket, BehaviourWait{after, std::move(done)});
+      are_behaviours_due_ = true;
+      changed_.SignalAll();
+      return ticket;
+    }
+  }
+  done(TooManyWaits());
+  return 0;
+}
+
+Desk::Ticket Desk::AwaitStatus(uint64_t seen, absl::Time not_before, absl::Time until, OnStatus done) {
+  {
+    absl::MutexLock lock(&mutex_);
+    if (status_waits_.size() < kMaxStatusWaits) {
+      const Ticket ticket = next_ticket_++;
+      status_waits_.emplace(ticket, StatusWait{seen, not_before, until, std::move(done)});
+      changed_.SignalAll();
+      return ticket;
+    }
+  }
+  done(TooManyWaits());
+  return 0;
+}
+
+void Desk::CancelWait(Ticket ticket) {
+  const absl::Status cancelled = absl::CancelledError("the caller has gone");
+  absl::AnyInvocable<void()> answer;
+  {
+    absl::MutexLock lock(&mutex_);
+    if (lease_waits_.contains(ticket)) {
+      answer = [done = TakeLeaseWait(ticket).done, cancelled]() mutable { done(cancelled); };
+    } else if (auto behaviour = behaviour_waits_.extract(ticket)) {
+      answer = [done = std::move(behaviour.mapped().done), cancelled]() mutable { done(cancelled); };
+    } else if (auto status = status_waits_.extract(ticket)) {
+      answer = [done = std::move(status.mapped().done), cancelled]() mutable { done(cancelled); };
+    } else {
+      return;
+    }
+  }
+  answer();
+}
+
+void Desk::AnswerLeases(Answers& answers) {
+  const auto answer = [&](Ticket ticket, absl::StatusOr<v1::AcquireLeaseResponse> response)
+                          ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    answers.push_back([done = TakeLeaseWait(ticket).done, response = std::move(response)]() mutable {
+      done(std::move(response));
+    });
+  };
+  for (auto it = lease_waits_.begin(); it != lease_waits_.end() && (is_stopped_ || CanGrant());) {
+    const Ticket ticket = it->first;
+    auto response = TryAcquire(it->second.actor_id);
+    ++it;
+    if (response) answer(ticket, *std::move(response));
+  }
+  const absl::Time now = absl::Now();
+  while (!lease_deadlines_.empty() && lease_deadlines_.begin()->first <= now)
+    answer(lease_deadlines_.begin()->second, v1::AcquireLeaseResponse());
+}
+
+void Desk::AnswerBehaviours(Answers& answers) {
+  if (!are_behaviours_due_ && !is_stopped_) return;
+  are_behaviours_due_ = false;
+  const std::shared_ptr<const StoredPolicy> newest = policies_.newest_behaviour();
+  for (auto it = behaviour_waits_.begin(); it != behaviour_waits_.end();) {
+    const bool is_newer = newest != nullptr && newest->header.policy().version() > it->second.after;
+    if (!is_newer && !is_stopped_) {
+      ++it;
+      continue;
+    }
+    answers.push_back([done = std::move(it->second.done),
+                       answer = is_newer ? newest : std::shared_ptr<const StoredPolicy>()]() mutable { done(answer); });
+    it = behaviour_waits_.erase(it);
+  }
+}
+
+void Desk::AnswerStatuses(Answers& answers) {
+  const absl::Time now = absl::Now();
+  SeenStatus answer;
+  for (auto it = status_waits_.begin(); it != status_waits_.end();) {
+    StatusWait& wait = it->second;
+    if (!is_stopped_ && now < wait.until && (now < wait.not_before || wait.seen == generation_)) {
+      ++it;
+      continue;
+    }
+    if (answer.status == nullptr)
+      answer = {std::make_shared<const v1::Status>(Snapshot()), generation_, is_stopped_};
+    answers.push_back([done = std::move(wait.done), answer]() mutable { done(std::move(answer)); });
+    it = status_waits_.erase(it);
+  }
+}
+
+absl::Time Desk::NextDue() const {
+  absl::Time due = absl::InfiniteFuture();
+  if (!lease_deadlines_.empty()) due = lease_deadlines_.begin()->first;
+  for (const auto& [ticket, wait] : status_waits_)
+    due = std::min(due, wait.seen != generation_ ? wait.not_before : wait.until);
+  return due;
+}
+
+void Desk::Dispatch() {
+  absl::MutexLock lock(&mutex_);
+  while (true) {
+    if (leases_.Expire(Now()) > 0) Changed();
+    Answers answers;
+    AnswerLeases(answers);
+    AnswerBehaviours(answers);
+    AnswerStatuses(answers);
+    if (!answers.empty()) {
+      mutex_.Unlock();
+      for (auto& answer : answers) answer();
+      answers.clear();
+      mutex_.Lock();
+    } else if (is_closing_) {
+      return;
+    } else {
+      WaitForChange(NextDue());
+    }
   }
 }
 
@@ -198,18 +366,6 @@ void Desk::CountDrop(const std::string& cause) {
   Drop(cause);
 }
 
-std::shared_ptr<const StoredPolicy> Desk::WaitForBehaviour(uint64_t after, absl::Duration wait) {
-  const absl::Time until = absl::Now() + wait;
-  absl::MutexLock lock(&mutex_);
-  while (true) {
-    const std::shared_ptr<const StoredPolicy> newest = policies_.newest_behaviour();
-    if (newest != nullptr && newest->header.policy().version() > after) return newest;
-    const absl::Duration left = until - absl::Now();
-    if (left <= absl::ZeroDuration() || is_stopped_) return nullptr;
-    changed_.WaitWithTimeout(&mutex_, left);
-  }
-}
-
 std::shared_ptr<const StoredPolicy> Desk::FindPolicy(uint64_t version) const {
   absl::MutexLock lock(&mutex_);
   return policies_.Find(version);
@@ -293,18 +449,6 @@ std::map<std::string, std::map<std::string, double>> Desk::actor_seconds() const
   return seconds;
 }
 
-v1::Status Desk::WaitForStatus(uint64_t* seen, absl::Time not_before, absl::Duration wait) const {
-  const absl::Time until = absl::Now() + wait;
-  absl::MutexLock lock(&mutex_);
-  while (!is_stopped_ && absl::Now() < until) {
-    const bool is_early = absl::Now() < not_before;
-    if (!is_early && *seen != generation_) break;
-    changed_.WaitWithTimeout(&mutex_, (is_early ? std::min(until, not_before) : until) - absl::Now());
-  }
-  *seen = generation_;
-  return Snapshot();
-}
-
 void Desk::UpdateStatus(const std::function<void(v1::Status&)>& change) {
   absl::MutexLock lock(&mutex_);
   change(status_);
@@ -313,8 +457,10 @@ void Desk::UpdateStatus(const std::function<void(v1::Status&)>& change) {
 
 absl::StatusOr<std::shared_ptr<const StoredPolicy>> Desk::Publish(const LoraAdapter& adapter, v1::PolicyRole role,
                                                                   uint64_t update) {
+  FLOWAWR_ASSIGN_OR_RETURN(StoredPolicy snapshot, PolicyStore::Snapshot(adapter, role, update));
   absl::MutexLock lock(&mutex_);
-  absl::StatusOr<std::shared_ptr<const StoredPolicy>> stored = policies_.Publish(adapter, role, update);
+  std::shared_ptr<const StoredPolicy> stored = policies_.Publish(std::move(snapshot));
+  are_behaviours_due_ = true;
   Changed();
   return stored;
 }

@@ -2,19 +2,27 @@
 //
 //   actors ── services ──> Desk <── RunLoop (the only one that trains and decides what comes next)
 //
-// One mutex guards everything; waits are bounded or end with Stop(). A waiting thread sleeps until something changes or
-// the next lease expires, whichever comes first. Thread-safe. Decisions are the LeaseBook's, the BatchAssembler's and
-// the group validator's; this class adds the lock, the clock and the waiting.
+// What the services wait for is no thread that sleeps but an entry in a list: thousands of actors wait at once. One
+// thread of the desk's, the dispatcher, answers them in the order in which they came, when something changes, a lease
+// expires or their time is over. The run loop waits in its own thread.
+//
+// One mutex guards everything; nothing is serialised, parsed or hashed while it is held, and no callback is called.
+// Waits are bounded or end with Stop(). Thread-safe. Decisions are the LeaseBook's, the BatchAssembler's and the group
+// validator's; this class adds the lock, the clock and the waiting.
 #pragma once
 
 #include <functional>
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
+#include <thread>
+#include <utility>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
+#include "absl/functional/any_invocable.h"
 #include "absl/synchronization/mutex.h"
 #include "common/base/clock.h"
 #include "flowawr/v1/control.pb.h"
@@ -29,6 +37,11 @@ class Desk {
  public:
   // An actor not heard of for this long is gone; a live one must send heartbeats more often.
   static constexpr absl::Duration kGone = absl::Seconds(10);
+  // An honest actor waits for one lease at a time; after a lost connection an older wait may still be there.
+  static constexpr int kMaxWaitsOfAnActor = 4;
+  // Of each kind, whoever waits: they bound the memory, not the actors.
+  static constexpr size_t kMaxWaits = 1 << 16;
+  static constexpr size_t kMaxStatusWaits = 1 << 10;
 
   struct Options {
     LeaseBook::Options leases;
@@ -41,15 +54,37 @@ class Desk {
     const Clock* clock = &Clock::Real();
   };
   explicit Desk(Options options);
+  // Ends what still waits, as Stop() does.
+  ~Desk();
 
   // ---- for the services ----
   // An actor begins (again): what one of that name held is lost. It may take leases once it `has_model`, which is to
   // say that its model is the run's. Returns whether the run has finished, so that it need not begin.
   bool Register(const std::string& actor_id, bool has_model);
-  // Waits up to `wait` for a lease that may be granted. Grants none when `is_cancelled`, asked at every change, says
-  // so. FailedPrecondition for an actor that did not register with this learner, unless the run has finished.
-  absl::StatusOr<v1::AcquireLeaseResponse> Acquire(const std::string& actor_id, absl::Duration wait,
-                                                   const std::function<bool()>& is_cancelled);
+
+  // A wait that was begun. Its callback is called once, from any thread, without a lock: perhaps before the function
+  // that began it has returned, and at the latest when it is cancelled or the desk stops. It must not block.
+  using Ticket = uint64_t;
+  // Waits up to `wait` for a lease that may be granted; an answer without one means that there was none. Errors:
+  // FailedPrecondition for an actor that did not register with this learner, unless the run has finished;
+  // ResourceExhausted when it waits kMaxWaitsOfAnActor times already, or too many do.
+  using OnLease = absl::AnyInvocable<void(absl::StatusOr<v1::AcquireLeaseResponse>)>;
+  Ticket Acquire(const std::string& actor_id, absl::Duration wait, OnLease done);
+  // The newest behaviour version once it is above `after`; null when the desk stops. ResourceExhausted as above.
+  using OnBehaviour = absl::AnyInvocable<void(absl::StatusOr<std::shared_ptr<const StoredPolicy>>)>;
+  Ticket AwaitBehaviour(uint64_t after, OnBehaviour done);
+  // The status once it has changed since `seen` (0: at once) and it is `not_before`, at the latest at `until`. Sets
+  // `seen` for the next wait.
+  struct SeenStatus {
+    std::shared_ptr<const v1::Status> status;
+    uint64_t seen = 0;
+    bool is_last = false;  // the desk has stopped
+  };
+  using OnStatus = absl::AnyInvocable<void(absl::StatusOr<SeenStatus>)>;
+  Ticket AwaitStatus(uint64_t seen, absl::Time not_before, absl::Time until, OnStatus done);
+  // Ends a wait, unless it has been answered: its callback gets Cancelled, and what was waited for goes to others.
+  void CancelWait(Ticket ticket);
+
   // FailedPrecondition as above.
   absl::StatusOr<v1::RenewLeasesResponse> Renew(const v1::RenewLeasesRequest& request);
   // Of an attempt that failed or was handed back. NotFound when the actor does not hold it.
@@ -60,8 +95,6 @@ class Desk {
   absl::Status Accept(const v1::GroupHeader& header, std::string blob);
   // Counts a refusal that happened between the two calls above, e.g. a stream with a wrong digest.
   void CountDrop(const std::string& cause);
-  // The newest behaviour version once it is above `after`; null when `wait` passes or the desk stops.
-  std::shared_ptr<const StoredPolicy> WaitForBehaviour(uint64_t after, absl::Duration wait);
   std::shared_ptr<const StoredPolicy> FindPolicy(uint64_t version) const;
   absl::Status ReportAdoption(const v1::ReportAdoptionRequest& request);
 
@@ -73,8 +106,6 @@ class Desk {
   std::map<std::string, uint64_t> dropped() const;
   std::map<std::string, double> learner_seconds() const;
   std::map<std::string, std::map<std::string, double>> actor_seconds() const;  // by actor, of those not gone, and stage
-  // Waits up to `wait` until the status has changed since `seen` (0: at once) and it is `not_before`; sets `seen`.
-  v1::Status WaitForStatus(uint64_t* seen, absl::Time not_before, absl::Duration wait) const;
   void UpdateStatus(const std::function<void(v1::Status&)>& change);
 
   // ---- for the run loop ----
@@ -121,6 +152,35 @@ class Desk {
   // Until the next change, the next expiry of a lease, or `until`.
   void WaitForChange(absl::Time until) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Changed() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
+  // What waits. `until` is the time of the wait itself; a lease's is the other clock's.
+  struct LeaseWait {
+    std::string actor_id;
+    absl::Time until;
+    OnLease done;
+  };
+  struct BehaviourWait {
+    uint64_t after = 0;
+    OnBehaviour done;
+  };
+  struct StatusWait {
+    uint64_t seen = 0;
+    absl::Time not_before, until;
+    OnStatus done;
+  };
+  // Callbacks with their answers, to be called once the lock is released.
+  using Answers = std::vector<absl::AnyInvocable<void()>>;
+
+  void Dispatch();
+  void AnswerLeases(Answers& answers) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void AnswerBehaviours(Answers& answers) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void AnswerStatuses(Answers& answers) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // When an answer falls due though nothing changes.
+  absl::Time NextDue() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // What an actor is answered now; nullopt: it has to wait.
+  std::optional<absl::StatusOr<v1::AcquireLeaseResponse>> TryAcquire(const std::string& actor_id)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  LeaseWait TakeLeaseWait(Ticket ticket) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Drop(const std::string& cause) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Counts a group that came in before, and its error.
   absl::Status Duplicate(uint64_t group_id) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -145,6 +205,17 @@ class Desk {
   bool is_stopped_ ABSL_GUARDED_BY(mutex_) = false;
   bool is_run_finished_ ABSL_GUARDED_BY(mutex_) = false;
   bool is_interrupted_ ABSL_GUARDED_BY(mutex_) = false;
+
+  // In the order of their tickets, which is that of their coming.
+  std::map<Ticket, LeaseWait> lease_waits_ ABSL_GUARDED_BY(mutex_);
+  std::set<std::pair<absl::Time, Ticket>> lease_deadlines_ ABSL_GUARDED_BY(mutex_);
+  std::map<std::string, int> lease_waits_of_ ABSL_GUARDED_BY(mutex_);  // by actor
+  std::map<Ticket, BehaviourWait> behaviour_waits_ ABSL_GUARDED_BY(mutex_);
+  bool are_behaviours_due_ ABSL_GUARDED_BY(mutex_) = false;  // a version or a wait has come since they were looked at
+  std::map<Ticket, StatusWait> status_waits_ ABSL_GUARDED_BY(mutex_);
+  Ticket next_ticket_ ABSL_GUARDED_BY(mutex_) = 1;
+  bool is_closing_ ABSL_GUARDED_BY(mutex_) = false;
+  std::thread dispatcher_;
 };
 
 }  // namespace flowawr

@@ -70,6 +70,11 @@ absl::StatusOr<GroupShape> ShapeOf(const v1::ModelConfig& model) {
   return shape;
 }
 
+// A stream on which an actor sends nothing, or reads nothing, for so long is ended.
+constexpr absl::Duration kLongestSilence = absl::Seconds(30);
+// Of the calls that hold one: those of Control that wait for the run loop.
+constexpr int kMaxThreads = 32;
+
 // Where the run stands: its newest checkpoint, or the beginning.
 struct Standing {
   PolicyRoles roles;
@@ -167,19 +172,21 @@ absl::Status RunLearner(const LearnerOptions& options, const std::function<bool(
 
   Desk desk(DeskOptions(options, config, shape, standing.manifest));
   const LearnerMetrics metrics(*metrics_server, desk);
+  IdleWatch idle(kLongestSilence);
   RolloutService rollout({standing.manifest.run_id(), config, transformer->fingerprint(),
                           std::min(absl::Seconds(config.rollout().lease_timeout_s() / 4), Desk::kGone / 2)},
-                         &desk);
+                         &desk, &idle);
   const std::vector<float> sigmas =
       FlowMatchSigmas(config.sampler().steps(), scheduler.shift, scheduler.num_train_timesteps);
   RunLoop loop({config, std::move(prompts.train), std::move(prompts.heldout), std::move(standing.roles),
                 std::move(standing.manifest), std::make_unique<GradientWorkers>(transformer, config, sigmas),
                 std::move(events), directory.get(), &desk});
-  PolicyService policies(&desk);
-  ControlService control(&desk, &loop, [&loop] { loop.RequestStop(); });
+  PolicyService policies(&desk, &idle);
+  ControlService control(&desk, &loop, &idle, [&loop] { loop.RequestStop(); });
   ServerOptions server_options;
   server_options.listen = options.serving.listen.empty() ? config.network().learner_listen() : options.serving.listen;
   server_options.network = config.network();
+  server_options.max_threads = kMaxThreads;
   FLOWAWR_ASSIGN_OR_RETURN(auto server, RpcServer::Start(server_options, {&rollout, &policies, &control}));
   if (!options.serving.endpoint_file.empty())
     FLOWAWR_RETURN_IF_ERROR(WriteEndpointFile(options.serving.endpoint_file, server->endpoint()));

@@ -26,7 +26,7 @@ class ControlServiceTest : public testing::Test {
       : directory_(RunDirectory::Open(folder_ / "run").value()),
         desk_(SmallDeskOptions()),
         loop_(Parts()),
-        service_(&desk_, &loop_, [this] { ++shutdowns_; }) {
+        service_(&desk_, &loop_, &idle_, [this] { ++shutdowns_; }) {
     auto server = RpcServer::Start({.listen = "127.0.0.1:0"}, {&service_});
     EXPECT_TRUE(server.ok()) << server.status();
     server_ = std::move(server).value();
@@ -64,6 +64,7 @@ class ControlServiceTest : public testing::Test {
   Desk desk_;
   RunLoop loop_;
   std::atomic<int> shutdowns_ = 0;
+  IdleWatch idle_{absl::Milliseconds(500)};
   ControlService service_;
   std::unique_ptr<RpcServer> server_;
   std::unique_ptr<v1::Control::Stub> stub_;
@@ -95,6 +96,20 @@ TEST_F(ControlServiceTest, AWatchTellsTheStatusAtOnceAndItsChangesAndEndsWithThe
   }
   EXPECT_EQ(status.phase(), v1::FINISHED);
   EXPECT_TRUE(stream->Finish().ok());
+}
+
+TEST_F(ControlServiceTest, EndsAWatchThatIsNotRead) {
+  desk_.UpdateStatus([](v1::Status& changed) { changed.set_message(std::string(1 << 18, 'x')); });
+  const auto context = MakeContext(absl::Minutes(1), v1::NetworkConfig());
+  v1::WatchStatusRequest request;
+  request.set_max_hz(20);
+  const auto stream = stub_->WatchStatus(context.get(), request);
+  v1::Status status;
+  ASSERT_TRUE(stream->Read(&status));
+  while (idle_.cancelled() == 0) Call(&v1::Control::Stub::GetStatus, v1::GetStatusRequest(), &status).IgnoreError();
+  while (stream->Read(&status)) {
+  }
+  EXPECT_EQ(FromGrpc(stream->Finish()).code(), absl::StatusCode::kCancelled);
 }
 
 TEST_F(ControlServiceTest, PausesAndGoesOnWhereItWas) {

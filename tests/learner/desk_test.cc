@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <future>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -23,8 +24,6 @@ using ::testing::Pair;
 constexpr absl::Duration kTimeout = absl::Seconds(8);
 constexpr absl::Duration kForEver = absl::InfiniteDuration();
 constexpr uint64_t kEvaluation = kEvaluationGroupBit;
-
-bool NotCancelled() { return false; }
 
 // On a clock that stands still unless told, with two registered actors and behaviour version 1 published.
 class DeskTest : public testing::Test {
@@ -46,7 +45,7 @@ class DeskTest : public testing::Test {
 
   // Without waiting; nullopt when there is none.
   std::optional<v1::Lease> Acquire(const std::string& actor, Desk* desk = nullptr) {
-    const auto answer = (desk == nullptr ? desk_ : *desk).Acquire(actor, absl::ZeroDuration(), NotCancelled);
+    const auto answer = AcquireLease(desk == nullptr ? desk_ : *desk, actor, absl::ZeroDuration());
     EXPECT_TRUE(answer.ok()) << answer.status();
     return answer.ok() && answer->has_lease() ? std::optional(answer->lease()) : std::nullopt;
   }
@@ -117,7 +116,7 @@ class DeskTest : public testing::Test {
 
 TEST_F(DeskTest, RefusesAnActorThatNeverRegistered) {
   Offer({0});
-  const auto lease = desk_.Acquire("stranger", kForEver, NotCancelled);
+  const auto lease = AcquireLease(desk_, "stranger", kForEver);
   EXPECT_EQ(lease.status().code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_THAT(std::string(lease.status().message()), HasSubstr("\"stranger\" is not registered"));
   EXPECT_EQ(Renew(desk_, "stranger").status().code(), absl::StatusCode::kFailedPrecondition);
@@ -129,7 +128,7 @@ TEST_F(DeskTest, AnActorThatDidNotShowItsModelIsKnownButGetsNoLease) {
   Offer({0});
   EXPECT_FALSE(desk_.Register("c", /*has_model=*/false));
   EXPECT_TRUE(Renew(desk_, "c").ok());
-  EXPECT_EQ(desk_.Acquire("c", kForEver, NotCancelled).status().code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(AcquireLease(desk_, "c", kForEver).status().code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_FALSE(desk_.Register("c", /*has_model=*/true));
   EXPECT_TRUE(Acquire("c"));
 }
@@ -141,7 +140,7 @@ TEST_F(DeskTest, AnActorThatBeginsAgainHoldsNothingAndShowsItsModelAnew) {
   EXPECT_EQ(desk_.status().open_leases(), 1u);
   desk_.Register("a", /*has_model=*/false);
   EXPECT_EQ(desk_.status().open_leases(), 0u);
-  EXPECT_FALSE(desk_.Acquire("a", absl::ZeroDuration(), NotCancelled).ok());
+  EXPECT_FALSE(AcquireLease(desk_, "a", absl::ZeroDuration()).ok());
   const auto second = Acquire("b");
   ASSERT_TRUE(second);
   EXPECT_EQ(second->attempt(), first->attempt() + 1);
@@ -162,7 +161,7 @@ TEST_F(DeskTest, ForgetsAnActorThatWasGoneForLongWhenAnotherComes) {
 // ---- granting and waiting
 
 TEST_F(DeskTest, AWaitingActorGetsALeaseAsSoonAsThereIsOne) {
-  auto waiting = std::async(std::launch::async, [this] { return desk_.Acquire("a", kForEver, NotCancelled); });
+  auto waiting = std::async(std::launch::async, [this] { return AcquireLease(desk_, "a", kForEver); });
   Offer({5});
   const auto answer = waiting.get();
   ASSERT_TRUE(answer.ok()) << answer.status();
@@ -178,8 +177,8 @@ TEST(DeskExpiryTest, AWaitingActorGetsALeaseThatExpiresThoughNothingElseHappens)
   desk.Register("dead", true);
   desk.Register("alive", true);
   desk.Offer({SmallLease(0)});
-  ASSERT_TRUE(desk.Acquire("dead", kForEver, NotCancelled)->has_lease());
-  const auto answer = desk.Acquire("alive", kForEver, NotCancelled);
+  ASSERT_TRUE(AcquireLease(desk, "dead", kForEver)->has_lease());
+  const auto answer = AcquireLease(desk, "alive", kForEver);
   ASSERT_TRUE(answer.ok()) << answer.status();
   EXPECT_EQ(answer->lease().attempt(), 2u);
 }
@@ -191,10 +190,10 @@ TEST(DeskExpiryTest, TheRunLoopSeesThatALeaseIsLostTooOftenThoughNobodyAsksForLe
   desk.Register("a", true);
   desk.Offer({SmallLease(0)});
   for (uint32_t loss = 1; loss < LeaseBook::kLossesPerAttempt * options.leases.max_attempts; ++loss) {
-    ASSERT_TRUE(desk.Acquire("a", kForEver, NotCancelled)->has_lease());
+    ASSERT_TRUE(AcquireLease(desk, "a", kForEver)->has_lease());
     desk.Register("a", true);
   }
-  ASSERT_TRUE(desk.Acquire("a", kForEver, NotCancelled)->has_lease());
+  ASSERT_TRUE(AcquireLease(desk, "a", kForEver)->has_lease());
   EXPECT_EQ(desk.WaitForBatch(1), std::nullopt);
   ASSERT_TRUE(desk.exhausted());
   EXPECT_THAT(*desk.exhausted(), HasSubstr("lost 6 times"));
@@ -219,10 +218,40 @@ TEST_F(DeskTest, HeartbeatsKeepALeaseAndSilenceLosesIt) {
 
 TEST_F(DeskTest, GrantsNothingToACallThatWasCancelled) {
   Offer({0});
-  const auto answer = desk_.Acquire("a", kForEver, [] { return true; });
-  ASSERT_TRUE(answer.ok());
-  EXPECT_FALSE(answer->has_lease());
+  desk_.Pause("so that it waits");
+  absl::Status status;
+  const Desk::Ticket ticket = desk_.Acquire("a", kForEver, [&status](auto answer) { status = answer.status(); });
+  desk_.CancelWait(ticket);
+  EXPECT_EQ(status.code(), absl::StatusCode::kCancelled);
+  desk_.Resume();
   EXPECT_EQ(desk_.status().open_leases(), 0u);
+  desk_.CancelWait(ticket);  // has ended: nothing happens
+  EXPECT_TRUE(Acquire("b"));
+}
+
+TEST_F(DeskTest, GrantsInTheOrderInWhichActorsBeganToWait) {
+  std::vector<std::future<absl::StatusOr<v1::AcquireLeaseResponse>>> answers;
+  for (int i = 0; i < 6; ++i) {
+    auto promise = std::make_shared<std::promise<absl::StatusOr<v1::AcquireLeaseResponse>>>();
+    answers.push_back(promise->get_future());
+    desk_.Acquire(i % 2 == 0 ? "a" : "b", kForEver, [promise](auto answer) { promise->set_value(std::move(answer)); });
+  }
+  Offer({0, 1, 2, 3, 4, 5});
+  for (uint64_t i = 0; i < 6; ++i) EXPECT_EQ(answers[i].get()->lease().group_id(), i);
+}
+
+TEST_F(DeskTest, BoundsTheWaitsOfOneActor) {
+  for (int i = 0; i < Desk::kMaxWaitsOfAnActor; ++i) desk_.Acquire("a", kForEver, [](auto) {});
+  EXPECT_EQ(AcquireLease(desk_, "a", kForEver).status().code(), absl::StatusCode::kResourceExhausted);
+  auto other = std::async(std::launch::async, [this] { return AcquireLease(desk_, "b", kForEver); });
+  Offer({0, 1, 2, 3, 4});
+  EXPECT_TRUE(other.get()->has_lease());
+}
+
+TEST_F(DeskTest, AnswersAWaitWhoseTimeIsOver) {
+  const auto answer = AcquireLease(desk_, "a", absl::Milliseconds(5));
+  ASSERT_TRUE(answer.ok()) << answer.status();
+  EXPECT_FALSE(answer->has_lease());
 }
 
 TEST_F(DeskTest, GrantsNothingWhilePausedAndGoesOnWhenResumed) {
@@ -230,7 +259,7 @@ TEST_F(DeskTest, GrantsNothingWhilePausedAndGoesOnWhenResumed) {
   desk_.Pause("for a test");
   EXPECT_TRUE(desk_.is_paused());
   EXPECT_FALSE(Acquire("a"));
-  auto waiting = std::async(std::launch::async, [this] { return desk_.Acquire("a", kForEver, NotCancelled); });
+  auto waiting = std::async(std::launch::async, [this] { return AcquireLease(desk_, "a", kForEver); });
   desk_.Resume();
   EXPECT_TRUE(waiting.get()->has_lease());
 }
@@ -265,11 +294,11 @@ TEST_F(DeskTest, StopEndsEveryWait) {
   desk_.Pause("for a test");
   std::vector<std::future<void>> waits;
   const auto start = [&waits](auto wait) { waits.push_back(std::async(std::launch::async, wait)); };
-  start([this] { EXPECT_FALSE(desk_.Acquire("a", kForEver, NotCancelled)->has_lease()); });
-  start([this] { EXPECT_EQ(desk_.WaitForBehaviour(1, kForEver), nullptr); });
+  start([this] { EXPECT_FALSE(AcquireLease(desk_, "a", kForEver)->has_lease()); });
+  start([this] { EXPECT_EQ(AwaitBehaviour(desk_, 1), nullptr); });
   start([this] {
     uint64_t seen = 0;
-    while (!desk_.is_stopped()) desk_.WaitForStatus(&seen, absl::InfinitePast(), kForEver);
+    while (!desk_.is_stopped()) AwaitStatus(desk_, &seen, kForEver);
   });
   start([this] {
     while (!desk_.is_stopped()) EXPECT_FALSE(desk_.WaitForBatch(1));
@@ -441,7 +470,7 @@ TEST_F(DeskTest, TellsHowFarAnEvaluationIs) {
   uint64_t seen = 0;
   v1::Status status = desk_.status();
   while (status.evaluation_groups_total() == 0) {  // until the other thread has begun to wait
-    status = desk_.WaitForStatus(&seen, absl::InfinitePast(), absl::Milliseconds(10));
+    status = AwaitStatus(desk_, &seen, absl::Milliseconds(10));
   }
   EXPECT_EQ(status.evaluation_groups(), 1u);
   EXPECT_EQ(status.evaluation_groups_total(), 2u);
@@ -452,9 +481,8 @@ TEST_F(DeskTest, TellsHowFarAnEvaluationIs) {
 // ---- policies
 
 TEST_F(DeskTest, AWatchIsGivenOnlyWhatIsNewer) {
-  EXPECT_EQ(desk_.WaitForBehaviour(0, kForEver)->header.policy().version(), 1u);
-  EXPECT_EQ(desk_.WaitForBehaviour(1, absl::ZeroDuration()), nullptr);
-  auto waiting = std::async(std::launch::async, [this] { return desk_.WaitForBehaviour(1, kForEver); });
+  EXPECT_EQ(AwaitBehaviour(desk_, 0)->header.policy().version(), 1u);
+  auto waiting = std::async(std::launch::async, [this] { return AwaitBehaviour(desk_, 1); });
   ASSERT_TRUE(desk_.Publish(SmallAdapter(2), v1::AVERAGE_POLICY, 1).ok());  // is version 2, and no behaviour
   ASSERT_TRUE(desk_.Publish(SmallAdapter(3), v1::BEHAVIOUR_POLICY, 1).ok());
   EXPECT_EQ(waiting.get()->header.policy().version(), 3u);
@@ -510,9 +538,9 @@ TEST_F(DeskTest, GivesPartsOfTheStatusAsTheWholeDoes) {
 
 TEST_F(DeskTest, AStatusWatchWaitsForAChange) {
   uint64_t seen = 0;
-  desk_.WaitForStatus(&seen, absl::InfinitePast(), kForEver);
+  AwaitStatus(desk_, &seen, kForEver);
   auto waiting = std::async(std::launch::async,
-                            [this, &seen] { return desk_.WaitForStatus(&seen, absl::InfinitePast(), kForEver); });
+                            [this, &seen] { return AwaitStatus(desk_, &seen, kForEver); });
   desk_.UpdateStatus([](v1::Status& status) { status.set_update(3); });
   EXPECT_EQ(waiting.get().update(), 3u);
 }
@@ -520,12 +548,12 @@ TEST_F(DeskTest, AStatusWatchWaitsForAChange) {
 // ---- the end of the run
 
 TEST_F(DeskTest, TellsEveryActorThatAsksThatTheRunHasFinished) {
-  auto waiting = std::async(std::launch::async, [this] { return desk_.Acquire("a", kForEver, NotCancelled); });
+  auto waiting = std::async(std::launch::async, [this] { return AcquireLease(desk_, "a", kForEver); });
   desk_.Stop(/*is_run_finished=*/true);
   EXPECT_TRUE(waiting.get()->run_finished());
   EXPECT_TRUE(Renew(desk_, "b")->run_finished());
   EXPECT_TRUE(desk_.Register("latecomer", false));
-  EXPECT_TRUE(desk_.Acquire("stranger", kForEver, NotCancelled)->run_finished());
+  EXPECT_TRUE(AcquireLease(desk_, "stranger", kForEver)->run_finished());
 }
 
 TEST_F(DeskTest, WaitsUntilEveryActorWasToldOrIsGone) {
@@ -536,7 +564,7 @@ TEST_F(DeskTest, WaitsUntilEveryActorWasToldOrIsGone) {
   desk_.Stop(/*is_run_finished=*/true);
   EXPECT_FALSE(desk_.WaitForActorsToLeave(absl::ZeroDuration()));
   auto waiting = std::async(std::launch::async, [this] { return desk_.WaitForActorsToLeave(kForEver); });
-  EXPECT_TRUE(desk_.Acquire("a", kForEver, NotCancelled)->run_finished());
+  EXPECT_TRUE(AcquireLease(desk_, "a", kForEver)->run_finished());
   EXPECT_TRUE(Renew(desk_, "loading")->run_finished());
   EXPECT_FALSE(desk_.WaitForActorsToLeave(absl::ZeroDuration()));  // b and "gone", which is not gone yet
   clock_.Advance(absl::Seconds(1));

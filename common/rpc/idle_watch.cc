@@ -1,0 +1,51 @@
+#include "common/rpc/idle_watch.h"
+
+#include "absl/time/clock.h"
+
+namespace flowawr {
+
+IdleWatch::Call::Call(IdleWatch& watch, grpc::CallbackServerContext& context)
+    : watch_(watch), context_(context), since_(absl::InfiniteFuture()) {
+  absl::MutexLock lock(&watch_.mutex_);
+  watch_.calls_.insert(this);
+}
+
+IdleWatch::Call::~Call() {
+  absl::MutexLock lock(&watch_.mutex_);
+  watch_.calls_.erase(this);
+}
+
+void IdleWatch::Call::Begin() {
+  absl::MutexLock lock(&watch_.mutex_);
+  since_ = absl::Now();
+}
+
+void IdleWatch::Call::End() {
+  absl::MutexLock lock(&watch_.mutex_);
+  since_ = absl::InfiniteFuture();
+}
+
+IdleWatch::IdleWatch(absl::Duration limit) : limit_(limit), thread_([this] { Run(); }) {}
+
+IdleWatch::~IdleWatch() {
+  {
+    absl::MutexLock lock(&mutex_);
+    is_closing_ = true;
+  }
+  thread_.join();
+}
+
+void IdleWatch::Run() {
+  absl::MutexLock lock(&mutex_);
+  while (!mutex_.AwaitWithTimeout(absl::Condition(&is_closing_), limit_ / 4)) {
+    const absl::Time oldest = absl::Now() - limit_;
+    for (Call* call : calls_) {
+      if (call->since_ > oldest) continue;
+      call->since_ = absl::InfiniteFuture();
+      ++cancelled_;
+      call->context_.TryCancel();  // only marks the call: its reactor hears of it in another thread
+    }
+  }
+}
+
+}  // namespace flowawr
