@@ -16,6 +16,7 @@ namespace flowawr {
 struct ServerOptions {
   std::string listen;         // host:port; port 0: any free one
   v1::NetworkConfig network;  // TLS, token, message size
+  std::vector<std::string> identities = {};  // what calls may be meant for, see peer.h; empty: anything
   int max_threads = 512;      // calls that wait or stream hold one each; above it calls end as ResourceExhausted
 };
 
