@@ -115,7 +115,7 @@ absl::StatusOr<Table> MakeTable(const Answer& answer) {
 // 0.
 int64_t CountHeldoutPrompts(const v1::RunConfig& config) {
   if (config.prompts().heldout().empty()) return 0;
-  const absl::StatusOr<std::vector<v1::Prompt>> prompts = LoadPrompts(config.prompts().heldout());
+  const absl::StatusOr<PromptSet> prompts = PromptSet::Load(config.prompts().heldout());
   if (prompts.ok()) return static_cast<int64_t>(prompts->size());
   return std::max(config.evaluation().prompts(), config.evaluation().final_prompts());
 }
