@@ -19,6 +19,7 @@
 #include "common/base/allocator.h"
 #include "common/base/status.h"
 #include "common/process/processor.h"
+#include "common/rpc/peer.h"
 #include "common/rpc/retry.h"
 #include "common/rpc/tls_check.h"
 #include "common/scoring/scoring_client.h"
@@ -171,6 +172,10 @@ absl::StatusOr<v1::RegisterResponse> Actor::Register(const std::string& model_fi
         if (response->run_finished()) StopAsFinished();
         return response;
       case RegisterAction::kGiveUp:
+        if (IsAnotherPeer(response.status()))
+          return absl::FailedPreconditionError(
+              absl::StrCat("at ", options_.learner, " there is the learner of another run now, which gets nothing of ",
+                           "the one that this actor works for; start the actor anew to join it"));
         return Annotate(response.status(), absl::StrCat("the learner at ", options_.learner, " refused this actor"));
       case RegisterAction::kRetry:
         break;

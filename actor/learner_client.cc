@@ -7,6 +7,7 @@
 #include "common/base/version.h"
 #include "common/rpc/blob_stream.h"
 #include "common/rpc/channel.h"
+#include "common/rpc/peer.h"
 #include "common/rpc/status.h"
 
 namespace flowawr {
@@ -21,7 +22,7 @@ constexpr absl::Duration kWatch = absl::Hours(1);  // then the stream is opened 
 class LearnerClient::CancellableContext {
  public:
   CancellableContext(LearnerClient& client, absl::Duration deadline)
-      : client_(client), context_(MakeContext(deadline, client.network_)) {
+      : client_(client), context_(client.Context(deadline)) {
     absl::MutexLock lock(&client_.mutex_);
     client_.waiting_.insert(context_.get());
     if (client_.is_cancelled_) context_->TryCancel();
@@ -53,6 +54,13 @@ LearnerClient::LearnerClient(std::shared_ptr<grpc::Channel> channel, v1::Network
       rollout_(v1::Rollout::NewStub(channel)),
       policies_(v1::PolicyStore::NewStub(channel)) {}
 
+std::unique_ptr<grpc::ClientContext> LearnerClient::Context(absl::Duration deadline) const {
+  std::unique_ptr<grpc::ClientContext> context = MakeContext(deadline, network_);
+  absl::MutexLock lock(&mutex_);
+  MeantFor(run_identity_, context.get());
+  return context;
+}
+
 absl::StatusOr<v1::RegisterResponse> LearnerClient::Register(const std::string& model_fingerprint) {
   v1::RegisterRequest request;
   request.set_actor_id(actor_id_);
@@ -61,6 +69,8 @@ absl::StatusOr<v1::RegisterResponse> LearnerClient::Register(const std::string& 
   v1::RegisterResponse response;
   CancellableContext context(*this, kShortCall);
   FLOWAWR_RETURN_IF_ERROR(FromGrpc(rollout_->Register(context.get(), request, &response)));
+  absl::MutexLock lock(&mutex_);
+  if (run_identity_.empty() && !response.run_id().empty()) run_identity_ = RunIdentity(response.run_id());
   return response;
 }
 
@@ -81,7 +91,7 @@ absl::StatusOr<v1::RenewLeasesResponse> LearnerClient::RenewLeases(const std::ve
   request.mutable_leases()->Add(leases.begin(), leases.end());
   request.mutable_stage_seconds()->insert(stage_seconds.begin(), stage_seconds.end());
   v1::RenewLeasesResponse response;
-  const auto context = MakeContext(kShortCall, network_);
+  const auto context = Context(kShortCall);
   FLOWAWR_RETURN_IF_ERROR(FromGrpc(rollout_->RenewLeases(context.get(), request, &response)));
   return response;
 }
@@ -95,13 +105,13 @@ absl::Status LearnerClient::FailLease(const v1::LeaseRef& lease, const std::stri
   request.set_message(message);
   request.set_is_handed_back(is_handed_back);
   v1::FailLeaseResponse response;
-  const auto context = MakeContext(kShortCall, network_);
+  const auto context = Context(kShortCall);
   return FromGrpc(rollout_->FailLease(context.get(), request, &response));
 }
 
 absl::Status LearnerClient::SubmitGroup(const v1::GroupHeader& header, absl::string_view blob) {
   v1::SubmitGroupResponse response;
-  const auto context = MakeContext(kTransfer, network_);
+  const auto context = Context(kTransfer);
   const auto stream = rollout_->SubmitGroup(context.get(), &response);
   v1::SubmitGroupRequest first;
   *first.mutable_header() = header;
@@ -157,7 +167,7 @@ absl::Status LearnerClient::ReportAdoption(const v1::PolicyVersion& policy, int6
   request.set_sha256(policy.sha256());
   request.set_bound_modules(bound_modules);
   v1::ReportAdoptionResponse response;
-  const auto context = MakeContext(kShortCall, network_);
+  const auto context = Context(kShortCall);
   return FromGrpc(policies_->ReportAdoption(context.get(), request, &response));
 }
 

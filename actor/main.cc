@@ -39,6 +39,7 @@ absl::Status RunUntilSignal(const ActorOptions& options, ShutdownSignal& signal)
 
 int Main(int argc, char** argv) {
   ShutdownSignal signal;
+  LetOrphansBeReaped();
   const Parsed<ActorOptions> parsed = ParseActorOptions(argc, argv);
   if (parsed.exit_code) return *parsed.exit_code;
   InitLogging(parsed.options.id, parsed.options.telemetry.log_level);

@@ -188,7 +188,7 @@ void AddControlCommands(CLI::App& app, int* exit_code) {
              "Example:\n  flowawr pause runs/tiny-ocr\n\nWhat is under way is finished and kept.", Pause);
   AddCommand(app, exit_code, "resume", "Let a paused run go on",
              "Example:\n  flowawr resume runs/tiny-ocr\n\n"
-             "A run that is stopped, not paused, is continued by `flowawr run RUN_DIR/config.yaml --resume`.",
+             "A run that is stopped, not paused, is continued by `flowawr run RUN_DIR --resume`.",
              Resume);
   AddCommand(app, exit_code, "checkpoint", "Write a checkpoint now and print its folder",
              "Example:\n  flowawr checkpoint runs/tiny-ocr\n\nIt is written after the update under way.", Checkpoint);

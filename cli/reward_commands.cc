@@ -23,6 +23,7 @@
 #include "common/process/command_line.h"
 #include "common/process/exit_code.h"
 #include "common/rpc/channel.h"
+#include "common/rpc/peer.h"
 #include "common/rpc/status.h"
 #include "common/rpc/tls_check.h"
 #include "common/scoring/scorer_text.h"
@@ -44,10 +45,20 @@ struct ServerArguments {
 struct RewardServer {
   v1::NetworkConfig network;
   std::string endpoint;
+  std::string identity;  // of the process that was found through a run's folder; empty: whoever listens there
   std::unique_ptr<v1::RewardService::Stub> stub;
+
+  std::unique_ptr<grpc::ClientContext> Context(absl::Duration deadline) const {
+    std::unique_ptr<grpc::ClientContext> context = MakeContext(deadline, network);
+    MeantFor(identity, context.get());
+    return context;
+  }
 
   absl::Status Explain(const grpc::Status& status) const {
     const absl::Status error = ExplainFailure(FromGrpc(status), endpoint, network);
+    if (IsAnotherPeer(error))
+      return absl::UnavailableError(absl::StrCat("no reward server of this run answers: it has ended, and another ",
+                                                 "process listens at its address, ", endpoint));
     return Annotate(
         error, absl::StrCat(absl::IsUnavailable(error) ? "no reward server answers at " : "reward server ", endpoint));
   }
@@ -60,7 +71,9 @@ absl::StatusOr<RewardServer> Open(const ServerArguments& arguments) {
   server.endpoint = arguments.server;
   FLOWAWR_ASSIGN_OR_RETURN(server.network, FindNetworkConfig(arguments.network_config, arguments.run_dir));
   if (arguments.server.empty()) {
-    FLOWAWR_ASSIGN_OR_RETURN(server.endpoint, RewardServerEndpointOf(arguments.run_dir));
+    FLOWAWR_ASSIGN_OR_RETURN(const Endpoint endpoint, RewardServerEndpointOf(arguments.run_dir));
+    server.endpoint = endpoint.address;
+    server.identity = endpoint.identity;
   }
   FLOWAWR_ASSIGN_OR_RETURN(const auto channel, MakeChannel(server.endpoint, server.network));
   server.stub = v1::RewardService::NewStub(channel);
@@ -69,7 +82,7 @@ absl::StatusOr<RewardServer> Open(const ServerArguments& arguments) {
 
 absl::StatusOr<v1::ListScorersResponse> ScorersOf(const RewardServer& server) {
   v1::ListScorersResponse response;
-  const grpc::Status answer = server.stub->ListScorers(MakeContext(kAnswerTime, server.network).get(), {}, &response);
+  const grpc::Status answer = server.stub->ListScorers(server.Context(kAnswerTime).get(), {}, &response);
   if (!answer.ok()) return server.Explain(answer);
   return response;
 }
@@ -85,7 +98,7 @@ absl::Status Load(const ServerArguments& arguments) {
   FLOWAWR_ASSIGN_OR_RETURN(const v1::LoadScorerRequest request, ParseScorer(arguments.scorer));
   FLOWAWR_ASSIGN_OR_RETURN(const RewardServer server, Open(arguments));
   v1::LoadScorerResponse response;
-  const grpc::Status answer = server.stub->LoadScorer(MakeContext(kLoadTime, server.network).get(), request, &response);
+  const grpc::Status answer = server.stub->LoadScorer(server.Context(kLoadTime).get(), request, &response);
   if (!answer.ok()) return server.Explain(answer);
   std::printf("loaded %s (%s)\n", response.scorer().name().c_str(), response.scorer().version().c_str());
   return absl::OkStatus();
@@ -138,7 +151,7 @@ absl::Status Unload(const ServerArguments& arguments) {
   request.set_name(arguments.scorer);
   v1::UnloadScorerResponse response;
   const grpc::Status answer =
-      server.stub->UnloadScorer(MakeContext(kLoadTime, server.network).get(), request, &response);
+      server.stub->UnloadScorer(server.Context(kLoadTime).get(), request, &response);
   if (!answer.ok()) return server.Explain(answer);
   std::printf("unloaded %s\n", arguments.scorer.c_str());
   return absl::OkStatus();

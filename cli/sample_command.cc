@@ -356,7 +356,7 @@ void AddWhat(CLI::App* command, Arguments* arguments) {
 
 void AddHow(CLI::App* command, Arguments* arguments) {
   CLI::Option* seed =
-      command->add_option("--seed", arguments->seed, "fixes the noise, whatever the batch")->capture_default_str();
+      command->add_option("--seed", arguments->seed, "fixes the noise, whatever the batch")->check(CLI::NonNegativeNumber)->capture_default_str();
   command->add_option("--latents", arguments->latents, "safetensors file of initial noise, instead of a seed's")
       ->excludes(seed);
   command->add_option("--solver", arguments->solver, "default: the run's evaluation solver, else euler")

@@ -9,6 +9,7 @@
 
 int main(int argc, char** argv) {
   flowawr::ShutdownSignal signal;
+  flowawr::LetOrphansBeReaped();
   const flowawr::Parsed<flowawr::LearnerOptions> parsed = flowawr::ParseLearnerOptions(argc, argv);
   if (parsed.exit_code) return *parsed.exit_code;
   flowawr::InitLogging("learner", parsed.options.telemetry.log_level);

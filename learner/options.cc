@@ -32,6 +32,9 @@ Parsed<LearnerOptions> ParseLearnerOptions(int argc, const char* const* argv) {
                "with --resume: go on though the prompt files are not what they were");
   app.add_option("--reward-endpoint", options.reward_endpoint, "reward server of the terms that name no endpoint")
       ->type_name("HOST:PORT");
+  app.add_option("--lock-fd", options.lock_descriptor, "for `flowawr run`, which has locked the run directory already")
+      ->type_name("N")
+      ->check(CLI::Range(3, 1 << 20));
   AddServingOptions(app, "where to serve; default: network.learner_listen of the configuration", &options.serving);
   AddTelemetryOptions(app, &options.telemetry);
   parsed.exit_code = ParseCommandLine(app, argc, argv);

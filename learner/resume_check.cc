@@ -5,6 +5,7 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
+#include "common/config/paths.h"
 
 namespace flowawr {
 namespace {
@@ -15,6 +16,7 @@ v1::RunConfig WithoutWhatMayDiffer(v1::RunConfig config) {
   config.clear_run_dir();
   config.clear_local();
   config.clear_network();
+  MakePathsAbsolute(&config);  // one file, however it is written
   config.clear_checkpoint();
   config.clear_evaluation();
   config.mutable_model()->clear_path();

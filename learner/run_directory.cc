@@ -1,7 +1,6 @@
 #include "learner/run_directory.h"
 
 #include <fcntl.h>
-#include <sys/file.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -20,25 +19,10 @@
 
 namespace flowawr {
 
-absl::StatusOr<std::unique_ptr<RunDirectory>> RunDirectory::Open(const std::string& path) {
-  FLOWAWR_RETURN_IF_ERROR(MakeDirectories(path));
-  const std::string lock_path = path + "/lock";
-  const int lock = open(lock_path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-  if (lock < 0)
-    return absl::PermissionDeniedError(
-        absl::StrCat("opening ", lock_path, ": ", std::generic_category().message(errno)));
-  if (flock(lock, LOCK_EX | LOCK_NB) != 0) {
-    close(lock);
-    const absl::StatusOr<std::string> holder = ReadFile(lock_path, 64);
-    return absl::AbortedError(absl::StrCat("the run directory ", path, " is in use by process ",
-                                           holder.ok() ? std::string(absl::StripAsciiWhitespace(*holder)) : "unknown",
-                                           "; stop that run first, or give this one another --run-dir"));
-  }
-  auto directory = std::unique_ptr<RunDirectory>(new RunDirectory(path, lock));
-  const std::string pid = absl::StrCat(getpid(), "\n");
-  if (ftruncate(lock, 0) != 0 || pwrite(lock, pid.data(), pid.size(), 0) < 0)
-    return absl::ResourceExhaustedError(
-        absl::StrCat("writing ", lock_path, ": ", std::generic_category().message(errno)));
+absl::StatusOr<std::unique_ptr<RunDirectory>> RunDirectory::Open(const std::string& path, int inherited_lock) {
+  FLOWAWR_ASSIGN_OR_RETURN(FolderLock lock, inherited_lock >= 0 ? FolderLock::Inherit(path, inherited_lock)
+                                                                : FolderLock::Take(path));
+  auto directory = std::unique_ptr<RunDirectory>(new RunDirectory(path, std::move(lock)));
   FLOWAWR_RETURN_IF_ERROR(TidyCheckpoints(path));
   // Not in the rest: other processes of this run write there, and may be at it.
   for (const char* folder : {"/checkpoints", "/images", "/export"})
@@ -46,7 +30,15 @@ absl::StatusOr<std::unique_ptr<RunDirectory>> RunDirectory::Open(const std::stri
   return directory;
 }
 
-RunDirectory::~RunDirectory() { close(lock_); }
+std::string RunDirectory::ReadRunId() const {
+  std::string id = ReadFile(path_ + "/run_id", 1024).value_or("");
+  absl::StripAsciiWhitespace(&id);
+  return id;
+}
+
+absl::Status RunDirectory::WriteRunId(const std::string& run_id) {
+  return WriteFileAtomically(path_ + "/run_id", run_id + "\n");
+}
 
 absl::Status RunDirectory::AppendMetrics(const std::string& json) {
   const std::string path = MetricsPath(), line = json + "\n";

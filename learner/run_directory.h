@@ -9,6 +9,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "common/base/folder_lock.h"
 #include "common/nn/lora_adapter.h"
 #include "common/nn/lora_files.h"
 #include "common/tensor/image.h"
@@ -17,15 +18,18 @@ namespace flowawr {
 
 class RunDirectory {
  public:
-  // Makes the directory if need be, holds an exclusive lock on its file `lock` as long as this object lives, and
-  // removes what a killed process had half written among the checkpoints, pictures and exports. Aborted when another
-  // process has it, naming that process.
-  static absl::StatusOr<std::unique_ptr<RunDirectory>> Open(const std::string& path);
-  ~RunDirectory();
+  // Makes the directory if need be, locks it as long as this object lives, and removes what a killed process had half
+  // written among the checkpoints, pictures and exports. `inherited_lock`: the descriptor of the lock that the process
+  // which started this one took; -1: none. Errors as of FolderLock.
+  static absl::StatusOr<std::unique_ptr<RunDirectory>> Open(const std::string& path, int inherited_lock = -1);
   RunDirectory(const RunDirectory&) = delete;
   RunDirectory& operator=(const RunDirectory&) = delete;
 
   const std::string& path() const { return path_; }
+
+  // Who this run is, from its very beginning: what RUN_DIR/run_id says. Empty when there is none.
+  std::string ReadRunId() const;
+  absl::Status WriteRunId(const std::string& run_id);
 
   // One JSON object as a line of metrics.jsonl.
   absl::Status AppendMetrics(const std::string& json);
@@ -41,11 +45,11 @@ class RunDirectory {
                                       const std::string& folder, const AdapterNotes& notes = {});
 
  private:
-  RunDirectory(std::string path, int lock) : path_(std::move(path)), lock_(lock) {}
+  RunDirectory(std::string path, FolderLock lock) : path_(std::move(path)), lock_(std::move(lock)) {}
   std::string MetricsPath() const { return path_ + "/metrics.jsonl"; }
 
   const std::string path_;
-  const int lock_;  // file descriptor
+  const FolderLock lock_;
 };
 
 }  // namespace flowawr

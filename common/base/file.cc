@@ -42,6 +42,14 @@ absl::Status SystemError(int error, absl::string_view action, absl::string_view 
   }
 }
 
+absl::Status NoFile(absl::string_view path) {
+  return absl::FailedPreconditionError(
+      absl::StrCat(path, " is no ordinary file but a folder, a pipe or a device: name a file"));
+}
+
+// Some file systems, mostly of networks, cannot sync a folder, or anything: what they wrote is as safe as they make it.
+bool CannotSync(int error) { return error == EINVAL || error == ENOTSUP || error == ENOSYS || error == EROFS; }
+
 bool IsTemporary(absl::string_view name) {
   if (name.size() <= kTemporary.size() + kTemporaryLetters.size()) return false;
   const absl::string_view letters = name.substr(name.size() - kTemporaryLetters.size());
@@ -52,9 +60,12 @@ bool IsTemporary(absl::string_view name) {
 }  // namespace
 
 absl::StatusOr<std::string> ReadFile(const std::string& path, size_t max_bytes) {
-  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd < 0) return SystemError(errno, "opening", path);
+  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);  // a pipe would wait for its writer
+  if (fd < 0) return errno == ENXIO ? NoFile(path) : SystemError(errno, "opening", path);  // a socket
   absl::Cleanup close_fd = [fd] { close(fd); };
+  struct stat found {};
+  if (fstat(fd, &found) != 0) return SystemError(errno, "reading", path);
+  if (!S_ISREG(found.st_mode)) return NoFile(path);
   std::string bytes;
   char buffer[1 << 16];
   while (true) {
@@ -72,7 +83,7 @@ absl::Status FsyncDirectory(const std::string& folder) {
   const int fd = open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (fd < 0) return SystemError(errno, "opening", folder);
   absl::Cleanup close_fd = [fd] { close(fd); };
-  if (fsync(fd) != 0) return SystemError(errno, "fsync of", folder);
+  if (fsync(fd) != 0 && !CannotSync(errno)) return SystemError(errno, "fsync of", folder);
   return absl::OkStatus();
 }
 
@@ -108,7 +119,7 @@ absl::Status AtomicFile::Append(absl::string_view bytes) {
 }
 
 absl::Status AtomicFile::Commit() {
-  if (fsync(fd_) != 0) return SystemError(errno, "fsync of", path_);
+  if (fsync(fd_) != 0 && !CannotSync(errno)) return SystemError(errno, "fsync of", path_);
   if (close(std::exchange(fd_, -1)) != 0) return SystemError(errno, "closing", path_);
   if (rename(temporary_.c_str(), path_.c_str()) != 0) return SystemError(errno, "renaming to", path_);
   temporary_.clear();

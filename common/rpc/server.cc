@@ -107,7 +107,7 @@ absl::StatusOr<std::unique_ptr<RpcServer>> RpcServer::Start(const ServerOptions&
     return absl::PermissionDeniedError(
         absl::StrCat("listening on ", options.listen, " would let others in unencrypted; set network.tls_cert and ",
                      "network.tls_key, or network.insecure: true on a network that you trust, or listen on 127.0.0.1"));
-  FLOWAWR_ASSIGN_OR_RETURN(const auto credentials, MakeServerCredentials(options.network));
+  FLOWAWR_ASSIGN_OR_RETURN(const auto credentials, MakeServerCredentials(options.network, options.identities));
 
   LiftFileLimit();
   grpc::EnableDefaultHealthCheckService(true);

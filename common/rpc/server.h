@@ -17,6 +17,7 @@ namespace flowawr {
 struct ServerOptions {
   std::string listen;         // host:port; port 0: any free one
   v1::NetworkConfig network;  // TLS, token, message size
+  std::vector<std::string> identities = {};  // what calls may be meant for, see peer.h; empty: anything
   // Calls of services that are not of the callback API hold one each; above it they end as ResourceExhausted.
   int max_threads = 512;
 };

@@ -4,6 +4,7 @@
 #include <thread>
 
 #include "common/rpc/channel.h"
+#include "common/rpc/peer.h"
 #include "common/rpc/status.h"
 #include "gmock/gmock.h"
 #include "grpcpp/create_channel.h"
@@ -142,6 +143,31 @@ TEST(RpcServer, RefusesEveryMethodWithoutTheToken) {
   EXPECT_EQ(ListScorers(endpoint, with_token), absl::OkStatus());
   EXPECT_TRUE(CallByName(endpoint, with_token, kHealthCheck).ok());
   EXPECT_EQ(service.calls, 1);
+}
+
+TEST(RpcServer, RefusesCallsThatAreMeantForAnother) {
+  const TempFolder folder;
+  v1::NetworkConfig with_token = Network();
+  with_token.set_token_file(folder.Write("token", "0123456789abcdef\n"));
+  for (const v1::NetworkConfig& network : {Network(), with_token}) {
+    TestService service;
+    ServerOptions options = Loopback(network);
+    options.identities = {RunIdentity("a"), InstanceIdentity("b")};
+    const auto server = RpcServer::Start(options, {&service});
+    ASSERT_TRUE(server.ok()) << server.status();
+    const auto stub = v1::RewardService::NewStub(MakeChannel((*server)->endpoint(), network).value());
+    const auto call = [&](const std::string& identity) {
+      v1::ListScorersResponse response;
+      const auto context = MakeContext(kPatience, network);
+      MeantFor(identity, context.get());
+      return FromGrpc(stub->ListScorers(context.get(), {}, &response));
+    };
+    for (const std::string& identity : {RunIdentity("a"), InstanceIdentity("b"), std::string()})
+      EXPECT_EQ(call(identity), absl::OkStatus()) << identity;
+    for (const std::string& identity : {RunIdentity("b"), InstanceIdentity("a"), RunIdentity("")})
+      EXPECT_TRUE(IsAnotherPeer(call(identity))) << identity;
+    EXPECT_EQ(service.calls, 3) << "a refused call reaches no handler";
+  }
 }
 
 TEST(RpcServer, RefusesATokenThatIsEasyToGuess) {
