@@ -22,6 +22,7 @@
 #include "learner/group_validator.h"
 #include "learner/lease_book.h"
 #include "learner/policy_store.h"
+#include "learner/spec_change.h"
 
 namespace flowawr {
 
@@ -38,6 +39,7 @@ class Desk {
     uint64_t next_version = 1;
     GroupShape shape;
     std::string default_reward_endpoint;  // for reward-spec terms that name none
+    absl::Duration heartbeat = kGone / 2;  // what live actors were told
     const Clock* clock = &Clock::Real();
   };
   explicit Desk(Options options);
@@ -46,6 +48,14 @@ class Desk {
   // An actor begins (again): what one of that name held is lost. It may take leases once it `has_model`, which is to
   // say that its model is the run's. Returns whether the run has finished, so that it need not begin.
   bool Register(const std::string& actor_id, bool has_model);
+  // Before it: whoever has that session speaks for the actor from now on. AlreadyExists while another session of that
+  // actor lives, which is to say that it was heard of lately and its watch of the policy has not broken off;
+  // ResourceExhausted when too many actors are known.
+  absl::Status Claim(const std::string& actor_id, const std::string& session);
+  // FailedPrecondition for an actor that did not register with that session.
+  absl::Status CheckSession(const std::string& actor_id, const std::string& session) const;
+  // The actor's stream of policy versions began, or broke off.
+  void SetWatching(const std::string& actor_id, const std::string& session, bool is_watching);
   // Waits up to `wait` for a lease that may be granted. Grants none when `is_cancelled`, asked at every change, says
   // so. FailedPrecondition for an actor that did not register with this learner, unless the run has finished.
   absl::StatusOr<v1::AcquireLeaseResponse> Acquire(const std::string& actor_id, absl::Duration wait,
@@ -55,7 +65,8 @@ class Desk {
   // Of an attempt that failed or was handed back. NotFound when the actor does not hold it.
   absl::Status Fail(const v1::FailLeaseRequest& request);
   // Checks a group by its header and returns the largest blob it may have. AlreadyExists when it was accepted before,
-  // NotFound for an unknown lease, else as CheckHeader(). Refusals are counted by cause.
+  // NotFound for an unknown lease, PermissionDenied for one that the actor never held, else as CheckHeader(). Refusals
+  // are counted by cause.
   absl::StatusOr<uint64_t> CheckSubmission(const v1::GroupHeader& header);
   absl::Status Accept(const v1::GroupHeader& header, std::string blob);
   // Counts a refusal that happened between the two calls above, e.g. a stream with a wrong digest.
@@ -69,7 +80,7 @@ class Desk {
   // Whole, which copies much; below, what the run loop needs of it.
   v1::Status status() const;
   v1::RunPhase phase() const;
-  double heldout_reward() const;  // of the latest evaluation
+  std::optional<double> heldout_reward() const;  // of the latest evaluation; nullopt: nobody measured it
   std::map<std::string, uint64_t> dropped() const;
   std::map<std::string, double> learner_seconds() const;
   std::map<std::string, std::map<std::string, double>> actor_seconds() const;  // by actor, of those not gone, and stage
@@ -82,6 +93,8 @@ class Desk {
                                                               uint64_t update);
   uint64_t next_version() const;
   void Offer(std::vector<v1::Lease> leases);
+  // Rewards were swapped: see learner/spec_change.h for which groups take the new spec.
+  void SetRewardSpec(const v1::RewardSpec& spec);
   // The next batch; nullopt when the desk stops or is interrupted. Groups of versions below `oldest_version` are leased
   // anew on the way.
   std::optional<std::vector<Group>> WaitForBatch(uint64_t oldest_version);
@@ -113,7 +126,16 @@ class Desk {
     uint64_t groups = 0, adopted_version = 0;
     bool was_told_finished = false;
     std::map<std::string, double> stage_seconds;
+    std::string session;
+    bool has_lost_watch = false;
   };
+  // Other actors that may lease and are alive.
+  std::vector<std::string> OthersThan(const std::string& actor_id) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Moves what GroupsToMove() says; `is_stuck` as there.
+  void MoveToNewestSpec(bool is_stuck) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Whether leases ran out of attempts. If that was under a reward spec that was swapped since, all move to the new one
+  // and there are attempts again.
+  bool IsExhausted() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Null for one that never registered.
   Actor* FindActor(const std::string& actor_id) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool IsGone(const Actor& actor) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return Now() - actor.seen >= kGone; }
@@ -139,6 +161,7 @@ class Desk {
   size_t evaluation_wanted_ ABSL_GUARDED_BY(mutex_) = 0;  // groups that WaitForEvaluation was last asked for
   PolicyStore policies_ ABSL_GUARDED_BY(mutex_);
   std::map<std::string, Actor> actors_ ABSL_GUARDED_BY(mutex_);
+  std::optional<v1::RewardSpec> newest_spec_ ABSL_GUARDED_BY(mutex_);  // nullopt: never swapped
   v1::Status status_ ABSL_GUARDED_BY(mutex_);
   uint64_t generation_ ABSL_GUARDED_BY(mutex_) = 1;                    // grows with every change
   std::optional<std::string> paused_because_ ABSL_GUARDED_BY(mutex_);  // nullopt: not paused

@@ -111,6 +111,10 @@ absl::StatusOr<Standing> FindStanding(const LearnerOptions& options, const v1::R
   return Standing{std::move(roles), found->manifest};
 }
 
+absl::Duration HeartbeatOf(const v1::RunConfig& config) {
+  return std::min(absl::Seconds(config.rollout().lease_timeout_s() / 4), Desk::kGone / 2);
+}
+
 Desk::Options DeskOptions(const LearnerOptions& options, const v1::RunConfig& config, const GroupShape& shape,
                           const v1::CheckpointManifest& manifest) {
   Desk::Options desk;
@@ -122,6 +126,7 @@ Desk::Options DeskOptions(const LearnerOptions& options, const v1::RunConfig& co
   desk.consumed_groups = {manifest.consumed_groups().begin(), manifest.consumed_groups().end()};
   desk.next_version = manifest.next_version();
   desk.shape = shape;
+  desk.heartbeat = HeartbeatOf(config);
   desk.default_reward_endpoint = options.reward_endpoint;
   return desk;
 }
@@ -158,9 +163,7 @@ absl::Status RunLearner(const LearnerOptions& options, const std::function<bool(
 
   Desk desk(DeskOptions(options, config, shape, standing.manifest));
   const LearnerMetrics metrics(*metrics_server, desk);
-  RolloutService rollout({standing.manifest.run_id(), config, transformer->fingerprint(),
-                          std::min(absl::Seconds(config.rollout().lease_timeout_s() / 4), Desk::kGone / 2)},
-                         &desk);
+  RolloutService rollout({standing.manifest.run_id(), config, transformer->fingerprint(), HeartbeatOf(config)}, &desk);
   const std::vector<float> sigmas =
       FlowMatchSigmas(config.sampler().steps(), scheduler.shift, scheduler.num_train_timesteps);
   RunLoop loop({config, std::move(train), std::move(heldout), std::move(standing.roles), std::move(standing.manifest),

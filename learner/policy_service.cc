@@ -14,8 +14,9 @@ constexpr absl::Duration kHangUpCheck = absl::Milliseconds(500);
 
 }  // namespace
 
-grpc::Status PolicyService::WatchPolicy(grpc::ServerContext* context, const v1::WatchPolicyRequest*,
+grpc::Status PolicyService::WatchPolicy(grpc::ServerContext* context, const v1::WatchPolicyRequest* request,
                                         grpc::ServerWriter<v1::PolicyVersion>* writer) {
+  desk_.SetWatching(request->actor_id(), request->session(), true);
   uint64_t sent = 0;
   while (!context->IsCancelled() && !desk_.is_stopped()) {
     const std::shared_ptr<const StoredPolicy> newest = desk_.WaitForBehaviour(sent, kHangUpCheck);
@@ -23,6 +24,7 @@ grpc::Status PolicyService::WatchPolicy(grpc::ServerContext* context, const v1::
     if (!writer->Write(newest->header.policy())) break;
     sent = newest->header.policy().version();
   }
+  desk_.SetWatching(request->actor_id(), request->session(), false);
   return grpc::Status::OK;
 }
 

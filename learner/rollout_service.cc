@@ -8,6 +8,7 @@
 #include "common/base/utf8.h"
 #include "common/rpc/blob_stream.h"
 #include "common/rpc/status.h"
+#include "learner/request_limits.h"
 
 namespace flowawr {
 namespace {
@@ -28,14 +29,21 @@ absl::StatusOr<std::string> ReceiveBlob(const v1::BlobHeader& header, uint64_t m
 
 }  // namespace
 
+absl::Status RolloutService::CheckCaller(const std::string& actor_id, const std::string& session) const {
+  FLOWAWR_RETURN_IF_ERROR(CheckActor(actor_id, session));
+  return desk_.CheckSession(actor_id, session);
+}
+
 grpc::Status RolloutService::Register(grpc::ServerContext*, const v1::RegisterRequest* request,
                                       v1::RegisterResponse* response) {
-  if (request->actor_id().empty()) return ToGrpc(absl::InvalidArgumentError("actor_id is empty"));
+  if (const absl::Status limits = CheckRequest(*request); !limits.ok()) return ToGrpc(limits);
   if (!request->model_fingerprint().empty() && request->model_fingerprint() != options_.model_fingerprint)
     return ToGrpc(absl::FailedPreconditionError(
         absl::StrCat("actor ", request->actor_id(), " has another model than the learner (fingerprint ",
                      TruncateUtf8(request->model_fingerprint(), 15), ", expected ",
                      TruncateUtf8(options_.model_fingerprint, 15), "): point both to the same checkpoint folder")));
+  if (const absl::Status claimed = desk_.Claim(request->actor_id(), request->session()); !claimed.ok())
+    return ToGrpc(claimed);
   response->set_run_finished(desk_.Register(request->actor_id(), !request->model_fingerprint().empty()));
   response->set_run_id(options_.run_id);
   *response->mutable_config() = options_.config;
@@ -45,6 +53,8 @@ grpc::Status RolloutService::Register(grpc::ServerContext*, const v1::RegisterRe
 
 grpc::Status RolloutService::AcquireLease(grpc::ServerContext* context, const v1::AcquireLeaseRequest* request,
                                           v1::AcquireLeaseResponse* response) {
+  if (const absl::Status known = CheckCaller(request->actor_id(), request->session()); !known.ok())
+    return ToGrpc(known);
   const double wait_s = std::clamp(request->wait_s(), 0.0, kLongestWaitSeconds);
   absl::StatusOr<v1::AcquireLeaseResponse> answer =
       desk_.Acquire(request->actor_id(), absl::Seconds(wait_s), [context] { return context->IsCancelled(); });
@@ -55,6 +65,9 @@ grpc::Status RolloutService::AcquireLease(grpc::ServerContext* context, const v1
 
 grpc::Status RolloutService::RenewLeases(grpc::ServerContext*, const v1::RenewLeasesRequest* request,
                                          v1::RenewLeasesResponse* response) {
+  absl::Status known = CheckRequest(*request);
+  known.Update(CheckCaller(request->actor_id(), request->session()));
+  if (!known.ok()) return ToGrpc(known);
   absl::StatusOr<v1::RenewLeasesResponse> answer = desk_.Renew(*request);
   if (!answer.ok()) return ToGrpc(answer.status());
   *response = *std::move(answer);
@@ -63,6 +76,8 @@ grpc::Status RolloutService::RenewLeases(grpc::ServerContext*, const v1::RenewLe
 
 grpc::Status RolloutService::FailLease(grpc::ServerContext*, const v1::FailLeaseRequest* request,
                                        v1::FailLeaseResponse*) {
+  if (const absl::Status known = CheckCaller(request->actor_id(), request->session()); !known.ok())
+    return ToGrpc(known);
   return ToGrpc(desk_.Fail(*request));
 }
 
@@ -73,6 +88,10 @@ grpc::Status RolloutService::SubmitGroup(grpc::ServerContext*, grpc::ServerReade
     desk_.CountDrop("malformed");
     return ToGrpc(absl::InvalidArgumentError("a group begins with its header"));
   }
+  absl::Status limits = CheckRequest(first.header());
+  if (!limits.ok()) desk_.CountDrop("malformed");
+  limits.Update(CheckCaller(first.header().actor_id(), first.header().session()));
+  if (!limits.ok()) return ToGrpc(limits);
   const absl::StatusOr<uint64_t> max_bytes = desk_.CheckSubmission(first.header());
   if (absl::IsAlreadyExists(max_bytes.status())) response->set_is_duplicate(true);
   if (!max_bytes.ok()) return ToGrpc(max_bytes.status());

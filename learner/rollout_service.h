@@ -29,6 +29,9 @@ class RolloutService final : public v1::Rollout::Service {
                            v1::SubmitGroupResponse*) override;
 
  private:
+  // OK for the session that registered under that id.
+  absl::Status CheckCaller(const std::string& actor_id, const std::string& session) const;
+
   const Options options_;
   Desk& desk_;
 };
