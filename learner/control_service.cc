@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "common/base/clock.h"
 #include "common/rpc/status.h"
 
 namespace flowawr {
@@ -27,7 +28,7 @@ grpc::Status ControlService::WatchStatus(grpc::ServerContext* context, const v1:
     const bool is_last = desk_.is_stopped();
     const v1::Status status = desk_.WaitForStatus(&seen, next, kHangUpCheck);
     if (!writer->Write(status) || is_last) break;
-    next = absl::Now() + absl::Seconds(1 / hz);
+    next = MonotonicNow() + absl::Seconds(1 / hz);
   }
   return grpc::Status::OK;
 }

@@ -57,7 +57,7 @@ absl::Status Desk::Duplicate(uint64_t group_id) {
 bool Desk::CanGrant() const { return !paused_because_ && !is_stopped_ && leases_.HasWaiting(); }
 
 void Desk::WaitForChange(absl::Time until) {
-  absl::Duration wait = until - absl::Now();
+  absl::Duration wait = until - MonotonicNow();
   if (const std::optional<absl::Time> expiry = leases_.NextExpiry()) wait = std::min(wait, *expiry - Now());
   changed_.WaitWithTimeout(&mutex_, wait);
 }
@@ -125,7 +125,7 @@ std::vector<std::string> Desk::OthersThan(const std::string& actor_id) const {
 
 absl::StatusOr<v1::AcquireLeaseResponse> Desk::Acquire(const std::string& actor_id, absl::Duration wait,
                                                        const std::function<bool()>& is_cancelled) {
-  const absl::Time until = absl::Now() + wait;
+  const absl::Time until = MonotonicNow() + wait;
   v1::AcquireLeaseResponse response;
   absl::MutexLock lock(&mutex_);
   if (Actor* actor = FindActor(actor_id)) actor->seen = Now();
@@ -149,7 +149,7 @@ absl::StatusOr<v1::AcquireLeaseResponse> Desk::Acquire(const std::string& actor_
         return response;
       }
     }
-    if (absl::Now() >= until || is_stopped_) return response;
+    if (MonotonicNow() >= until || is_stopped_) return response;
     WaitForChange(until);
   }
 }
@@ -262,12 +262,12 @@ void Desk::CountDrop(const std::string& cause) {
 }
 
 std::shared_ptr<const StoredPolicy> Desk::WaitForBehaviour(uint64_t after, absl::Duration wait) {
-  const absl::Time until = absl::Now() + wait;
+  const absl::Time until = MonotonicNow() + wait;
   absl::MutexLock lock(&mutex_);
   while (true) {
     const std::shared_ptr<const StoredPolicy> newest = policies_.newest_behaviour();
     if (newest != nullptr && newest->header.policy().version() > after) return newest;
-    const absl::Duration left = until - absl::Now();
+    const absl::Duration left = until - MonotonicNow();
     if (left <= absl::ZeroDuration() || is_stopped_) return nullptr;
     changed_.WaitWithTimeout(&mutex_, left);
   }
@@ -358,12 +358,12 @@ std::map<std::string, std::map<std::string, double>> Desk::actor_seconds() const
 }
 
 v1::Status Desk::WaitForStatus(uint64_t* seen, absl::Time not_before, absl::Duration wait) const {
-  const absl::Time until = absl::Now() + wait;
+  const absl::Time until = MonotonicNow() + wait;
   absl::MutexLock lock(&mutex_);
-  while (!is_stopped_ && absl::Now() < until) {
-    const bool is_early = absl::Now() < not_before;
+  while (!is_stopped_ && MonotonicNow() < until) {
+    const bool is_early = MonotonicNow() < not_before;
     if (!is_early && *seen != generation_) break;
-    changed_.WaitWithTimeout(&mutex_, (is_early ? std::min(until, not_before) : until) - absl::Now());
+    changed_.WaitWithTimeout(&mutex_, (is_early ? std::min(until, not_before) : until) - MonotonicNow());
   }
   *seen = generation_;
   return Snapshot();
@@ -540,10 +540,10 @@ bool Desk::is_stopped() const {
 }
 
 bool Desk::WaitForActorsToLeave(absl::Duration at_most) {
-  const absl::Time until = absl::Now() + at_most;
+  const absl::Time until = MonotonicNow() + at_most;
   absl::MutexLock lock(&mutex_);
   while (true) {
-    absl::Duration wait = until - absl::Now();
+    absl::Duration wait = until - MonotonicNow();
     bool is_anyone_untold = false;
     for (const auto& [id, actor] : actors_) {
       if (actor.was_told_finished || IsGone(actor)) continue;
@@ -551,7 +551,7 @@ bool Desk::WaitForActorsToLeave(absl::Duration at_most) {
       wait = std::min(wait, actor.seen + kGone - Now());
     }
     if (!is_anyone_untold) return true;
-    if (absl::Now() >= until) return false;
+    if (MonotonicNow() >= until) return false;
     changed_.WaitWithTimeout(&mutex_, wait);
   }
 }

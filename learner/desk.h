@@ -17,6 +17,7 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
 #include "common/base/clock.h"
+#include "common/base/steady_cond_var.h"
 #include "flowawr/v1/control.pb.h"
 #include "learner/batch_assembler.h"
 #include "learner/group_validator.h"
@@ -153,7 +154,7 @@ class Desk {
 
   const Options options_;
   mutable absl::Mutex mutex_;
-  mutable absl::CondVar changed_;
+  mutable SteadyCondVar changed_;
   LeaseBook leases_ ABSL_GUARDED_BY(mutex_);
   BatchAssembler batches_ ABSL_GUARDED_BY(mutex_);
   std::map<uint64_t, Group> evaluation_

@@ -11,6 +11,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "common/base/clock.h"
 #include "common/base/status.h"
 #include "common/tensor/image.h"
 #include "learner/evaluation.h"
@@ -74,14 +75,14 @@ class RunLoop::StageTimer {
  public:
   StageTimer(Desk& desk, std::string stage) : desk_(desk), stage_(std::move(stage)) {}
   ~StageTimer() {
-    const double seconds = absl::ToDoubleSeconds(absl::Now() - started_);
+    const double seconds = absl::ToDoubleSeconds(MonotonicNow() - started_);
     desk_.UpdateStatus([&](v1::Status& status) { (*status.mutable_learner_seconds())[stage_] += seconds; });
   }
 
  private:
   Desk& desk_;
   const std::string stage_;
-  const absl::Time started_ = absl::Now();
+  const absl::Time started_ = MonotonicNow();
 };
 
 RunLoop::RunLoop(Parts parts)
@@ -96,7 +97,7 @@ RunLoop::RunLoop(Parts parts)
       offered_end_(parts.manifest.next_group()),
       elapsed_before_(parts.manifest.elapsed_s()),
       actor_seconds_(elapsed_before_ > 0),
-      started_(absl::Now()),
+      started_(MonotonicNow()),
       roles_(std::move(parts.roles)),
       manifest_(std::move(parts.manifest)),
       saved_update_(manifest_.update()) {
@@ -118,7 +119,7 @@ RunLoop::RunLoop(Parts parts)
   });
 }
 
-double RunLoop::Elapsed() const { return elapsed_before_ + absl::ToDoubleSeconds(absl::Now() - started_); }
+double RunLoop::Elapsed() const { return elapsed_before_ + absl::ToDoubleSeconds(MonotonicNow() - started_); }
 
 uint64_t RunLoop::updates() const {
   absl::MutexLock lock(&mutex_);
