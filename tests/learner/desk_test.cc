@@ -247,16 +247,18 @@ TEST_F(DeskTest, ARunThatIsStuckUnderAnOldSpecIsRemediedByASwapBeforeOrAfter) {
       desk.SetRewardSpec(NewSpec());
       desk.Resume();
     }
-    desk.Interrupt();
-    EXPECT_EQ(desk.WaitForBatch(1), std::nullopt);
-    EXPECT_EQ(desk.exhausted(), std::nullopt);
-    for (int i = 0; i < 2; ++i) {
-      const auto lease = Acquire("a", &desk);
-      ASSERT_TRUE(lease);
-      EXPECT_EQ(lease->reward_spec().version(), 2u);
-      ASSERT_TRUE(Submit(desk, Make(desk, *lease)).ok());
+    if (!is_swapped_first) {
+      EXPECT_EQ(desk.WaitForBatch(1), std::nullopt);  // of resuming
     }
-    EXPECT_THAT(Ids(desk.WaitForBatch(1)), ElementsAre(0, 1));
+    auto batch = std::async(std::launch::async, [&desk] { return desk.WaitForBatch(1); });
+    for (int i = 0; i < 2; ++i) {
+      const auto answer = desk.Acquire("a", kForEver, NotCancelled);
+      ASSERT_TRUE(answer.ok() && answer->has_lease());
+      EXPECT_EQ(answer->lease().reward_spec().version(), 2u);
+      ASSERT_TRUE(Submit(desk, Make(desk, answer->lease())).ok());
+    }
+    EXPECT_THAT(Ids(batch.get()), ElementsAre(0, 1));
+    EXPECT_EQ(desk.exhausted(), std::nullopt);
   }
 }
 
@@ -413,15 +415,15 @@ TEST_F(DeskTest, PausesTheRunAfterFailuresButNotAfterLeasesHandedBack) {
     ASSERT_TRUE(Fail("a", *lease, /*is_handed_back=*/true).ok());
   }
   EXPECT_EQ(desk_.exhausted(), std::nullopt);
-  for (int i = 0; i < 2; ++i) {
-    const auto lease = Acquire("a");
+  for (const auto& [actor, other] : {std::pair("a", "b"), std::pair("b", "a")}) {
+    const auto lease = Acquire(actor);
     ASSERT_TRUE(lease);
-    EXPECT_EQ(Fail("b", *lease, false).code(), absl::StatusCode::kNotFound);
-    ASSERT_TRUE(Fail("a", *lease, false).ok());
+    EXPECT_EQ(Fail(other, *lease, false).code(), absl::StatusCode::kNotFound);
+    ASSERT_TRUE(Fail(actor, *lease, false).ok());
   }
   EXPECT_THAT(desk_.dropped(), ElementsAre(Pair("actor_stopping", 10), Pair("reward_failed", 2)));
   ASSERT_TRUE(desk_.exhausted());
-  EXPECT_THAT(*desk_.exhausted(), HasSubstr("reward_failed (actor a): scripted"));
+  EXPECT_THAT(*desk_.exhausted(), HasSubstr("reward_failed (actor b): scripted"));
   EXPECT_EQ(desk_.WaitForBatch(1), std::nullopt);
   EXPECT_EQ(desk_.WaitForEvaluation(1), std::nullopt);
   EXPECT_FALSE(Acquire("a"));

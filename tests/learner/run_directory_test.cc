@@ -130,6 +130,7 @@ TEST_F(RunExportTest, StaysInTheRunsExportFolder) {
 TEST_F(RunExportTest, ReplacesItsOwnFilesAndNoOthers) {
   ASSERT_TRUE(Export("").ok());
   EXPECT_TRUE(Export("").ok());
+  ASSERT_TRUE(MakeDirectories(folder_ / "export/other").ok());
   const std::string mine = folder_.Write("export/other/pytorch_lora_weights.safetensors", "another's adapter");
   const absl::Status refused = Export("other").status();
   EXPECT_EQ(refused.code(), absl::StatusCode::kAlreadyExists);

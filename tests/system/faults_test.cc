@@ -146,7 +146,7 @@ TEST(SystemFaults, HoldsUntilItsMetricsCanBeWrittenAndLosesNoUpdate) {
   Cluster cluster({"checkpoint.every_updates=100"});
   cluster.StartAll();
   const std::string metrics = cluster.run_dir() + "/metrics.jsonl";
-  v1::Status status;
+  v1::Status status = cluster.WaitForStatus([](const v1::Status& status) { return status.phase() == v1::RUNNING; });
   ASSERT_TRUE(Call(cluster, &v1::Control::Stub::Pause, v1::PauseRequest(), &status).ok());
   cluster.WaitForStatus([](const v1::Status& status) { return status.phase() == v1::PAUSED; });
   std::filesystem::rename(metrics, metrics + ".aside");
@@ -185,10 +185,12 @@ TEST(SystemFaults, SavesACheckpointWhenItIsStoppedWhileItsMetricsCannotBeWritten
 TEST(SystemFaults, HoldsForPicturesAndTheExportUntilTheyCanBeWritten) {
   ASSERT_FALSE(BaselineAdapter().empty());
   Cluster cluster;
+  cluster.StartRewards();
+  cluster.StartLearner();
   std::filesystem::create_directories(cluster.run_dir() + "/images");
   const std::string pictures = cluster.run_dir() + "/images/base", exported = cluster.run_dir() + "/export";
   for (const std::string& path : {pictures, exported}) ASSERT_TRUE(WriteFileAtomically(path, "in the way").ok());
-  cluster.StartAll();
+  cluster.StartActor("actor-0");
   for (const std::string& path : {pictures, exported}) {
     v1::Status status =
         cluster.WaitForStatus([](const v1::Status& status) { return status.phase() == v1::PAUSED; });

@@ -129,7 +129,8 @@ TEST(SystemRewards, SwapsToAScorerThatWasLoadedMeanwhileAndUnloadsTheOldOne) {
   EXPECT_THAT(OutputOf({"reward", "list", "--run-dir", dir}),
               Not(HasSubstr("jpeg_compressibility jpeg_compressibility")));
   const uint64_t update = run.WaitForUpdate(1).update();
-  for (const auto& [cause, count] : run.WaitForUpdate(update + 2).dropped()) EXPECT_EQ(cause, "swapped") << count;
+  const v1::Status unloaded = run.WaitForUpdate(update + 2);
+  for (const auto& [cause, count] : unloaded.dropped()) EXPECT_EQ(cause, "swapped") << count;
 
   // A server that is started again has the scorer, too: after a crash, and in the resumed run.
   run.KillAndWaitForRestart("reward-server");
