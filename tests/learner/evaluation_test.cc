@@ -105,21 +105,37 @@ TEST(SummariseTest, LeavesAMissingRewardOutOfWhatItTakesPartInAndOnlyOfThat) {
   const v1::EvaluationSummary summary = Summarise({GroupOf({{1, 0.5, kNan}, {kNan, 0.5, 0.25}})}, 0);
   EXPECT_EQ(summary.images(), 3u);
   EXPECT_DOUBLE_EQ(summary.reward_mean(), 0.25);  // of the second sample alone
-  EXPECT_EQ(summary.reward_stderr(), 0);          // of which there is none with one sample
+  EXPECT_FALSE(summary.has_reward_stderr());      // of which there is none with one sample
   EXPECT_DOUBLE_EQ(summary.exact_share(), 0.5);   // of the two that the first scorer scored
   EXPECT_THAT(summary.by_scorer(),
               UnorderedElementsAre(Pair("ocr", DoubleNear(0.75, 1e-12)), Pair("small", DoubleNear(0.375, 1e-12))));
+  EXPECT_THAT(summary.missing(), UnorderedElementsAre(Pair("ocr", 1), Pair("small", 1)));
+}
+
+TEST(SummariseTest, SaysNothingOfWhatNobodyMeasured) {
+  const v1::EvaluationSummary summary = Summarise({GroupOf({{1, 0}, {kNan, kNan}})}, 0);
+  EXPECT_FALSE(summary.has_reward_mean());
+  EXPECT_FALSE(summary.has_reward_stderr());
+  EXPECT_DOUBLE_EQ(summary.exact_share(), 0.5);
+  EXPECT_THAT(summary.by_scorer(), UnorderedElementsAre(Pair("ocr", 0.5)));
+  EXPECT_THAT(summary.missing(), UnorderedElementsAre(Pair("small", 2)));
+}
+
+TEST(SummariseTest, KeepsTheStandardErrorOfRewardsFarFromZero) {
+  const v1::EvaluationSummary summary = Summarise({GroupOf({{1e6, 1e6 - 1e-3}, {0, 0}})}, 0);
+  EXPECT_NEAR(summary.reward_stderr(), 5e-4, 1e-9);
 }
 
 TEST(SummariseTest, AnImageIsExactWhenItsFirstRewardIsOneUpToRounding) {
   EXPECT_DOUBLE_EQ(Summarise({GroupOf({{1 - 1e-12, 1 - 1e-6}, {0, 0}})}, 0).exact_share(), 0.5);
 }
 
-TEST(SummariseTest, IsZeroWhereNothingWasScored) {
+TEST(SummariseTest, IsAbsentWhereNothingWasScored) {
   const v1::EvaluationSummary summary = Summarise({GroupOf({{kNan}, {kNan}})}, 0);
   EXPECT_EQ(summary.images(), 1u);
-  EXPECT_EQ(summary.reward_mean(), 0);
-  EXPECT_EQ(summary.exact_share(), 0);
+  EXPECT_FALSE(summary.has_reward_mean());
+  EXPECT_FALSE(summary.has_exact_share());
+  EXPECT_TRUE(summary.by_scorer().empty());
   EXPECT_EQ(Summarise({}, 0).images(), 0u);
 }
 
