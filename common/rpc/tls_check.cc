@@ -15,8 +15,8 @@
 
 #include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
-#include "common/base/clock.h"
 #include "absl/time/time.h"
+#include "common/base/clock.h"
 #include "common/base/host_port.h"
 
 namespace flowawr {
