@@ -14,9 +14,9 @@
 #include "absl/container/flat_hash_set.h"
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
 #include "actor/recovery.h"
 #include "common/base/allocator.h"
+#include "common/base/clock.h"
 #include "common/base/status.h"
 #include "common/process/processor.h"
 #include "common/rpc/peer.h"
@@ -162,7 +162,7 @@ absl::Status Actor::Work(const v1::RegisterResponse& registered) {
 }
 
 absl::StatusOr<v1::RegisterResponse> Actor::Register(const std::string& model_fingerprint) {
-  const absl::Time give_up_at = absl::Now() + options_.give_up_after;
+  const absl::Time give_up_at = MonotonicNow() + options_.give_up_after;
   Backoff backoff(kReconnect);
   for (int attempt = 1;; ++attempt) {
     absl::StatusOr<v1::RegisterResponse> response = learner_->Register(model_fingerprint);
@@ -181,7 +181,7 @@ absl::StatusOr<v1::RegisterResponse> Actor::Register(const std::string& model_fi
         break;
     }
     if (IsStopping()) return absl::CancelledError("stopped");
-    if (absl::Now() >= give_up_at)
+    if (MonotonicNow() >= give_up_at)
       return absl::UnavailableError(absl::StrCat("no learner at ", options_.learner, " for ",
                                                  absl::FormatDuration(options_.give_up_after),
                                                  "; last answer: ", response.status().message()));

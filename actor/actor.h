@@ -13,7 +13,6 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "absl/synchronization/notification.h"
 #include "actor/actor_metrics.h"
 #include "actor/held_leases.h"
 #include "actor/learner_client.h"
@@ -23,6 +22,7 @@
 #include "actor/rollout_pipeline.h"
 #include "actor/session.h"
 #include "actor/stage_clock.h"
+#include "common/base/steady_cond_var.h"
 
 namespace flowawr {
 
@@ -64,7 +64,7 @@ class Actor {
   StageClock stages_;
   Session session_;
   absl::Mutex stop_mutex_;
-  absl::Notification stopping_;
+  SteadyNotification stopping_;
 };
 
 }  // namespace flowawr

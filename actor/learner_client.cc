@@ -3,6 +3,7 @@
 #include <optional>
 #include <utility>
 
+#include "common/base/ids.h"
 #include "common/base/status.h"
 #include "common/base/version.h"
 #include "common/rpc/blob_stream.h"
@@ -51,6 +52,7 @@ absl::StatusOr<std::unique_ptr<LearnerClient>> LearnerClient::Create(const std::
 LearnerClient::LearnerClient(std::shared_ptr<grpc::Channel> channel, v1::NetworkConfig network, std::string actor_id)
     : network_(std::move(network)),
       actor_id_(std::move(actor_id)),
+      session_(RandomId(16)),
       rollout_(v1::Rollout::NewStub(channel)),
       policies_(v1::PolicyStore::NewStub(channel)) {}
 
@@ -64,6 +66,7 @@ std::unique_ptr<grpc::ClientContext> LearnerClient::Context(absl::Duration deadl
 absl::StatusOr<v1::RegisterResponse> LearnerClient::Register(const std::string& model_fingerprint) {
   v1::RegisterRequest request;
   request.set_actor_id(actor_id_);
+  request.set_session(session_);
   request.set_model_fingerprint(model_fingerprint);
   request.set_software_version(Version());
   v1::RegisterResponse response;
@@ -77,6 +80,7 @@ absl::StatusOr<v1::RegisterResponse> LearnerClient::Register(const std::string& 
 absl::StatusOr<v1::AcquireLeaseResponse> LearnerClient::AcquireLease(absl::Duration wait) {
   v1::AcquireLeaseRequest request;
   request.set_actor_id(actor_id_);
+  request.set_session(session_);
   request.set_wait_s(absl::ToDoubleSeconds(wait));
   v1::AcquireLeaseResponse response;
   CancellableContext context(*this, wait + kShortCall);
@@ -88,6 +92,7 @@ absl::StatusOr<v1::RenewLeasesResponse> LearnerClient::RenewLeases(const std::ve
                                                                    const std::map<std::string, double>& stage_seconds) {
   v1::RenewLeasesRequest request;
   request.set_actor_id(actor_id_);
+  request.set_session(session_);
   request.mutable_leases()->Add(leases.begin(), leases.end());
   request.mutable_stage_seconds()->insert(stage_seconds.begin(), stage_seconds.end());
   v1::RenewLeasesResponse response;
@@ -100,6 +105,7 @@ absl::Status LearnerClient::FailLease(const v1::LeaseRef& lease, const std::stri
                                       bool is_handed_back) {
   v1::FailLeaseRequest request;
   request.set_actor_id(actor_id_);
+  request.set_session(session_);
   *request.mutable_lease() = lease;
   request.set_cause(cause);
   request.set_message(message);
@@ -115,6 +121,7 @@ absl::Status LearnerClient::SubmitGroup(const v1::GroupHeader& header, absl::str
   const auto stream = rollout_->SubmitGroup(context.get(), &response);
   v1::SubmitGroupRequest first;
   *first.mutable_header() = header;
+  first.mutable_header()->set_session(session_);
   if (stream->Write(first)) {
     // A refused write means that the learner ended the call: Finish() says why, better than the write's own error.
     SendBlob(blob, [&stream](v1::BlobChunk&& chunk) {
@@ -174,6 +181,7 @@ absl::Status LearnerClient::ReportAdoption(const v1::PolicyVersion& policy, int6
 absl::Status LearnerClient::WatchPolicy(absl::FunctionRef<void(const v1::PolicyVersion&)> on_version) {
   v1::WatchPolicyRequest request;
   request.set_actor_id(actor_id_);
+  request.set_session(session_);
   CancellableContext context(*this, kWatch);
   const auto stream = policies_->WatchPolicy(context.get(), request);
   v1::PolicyVersion policy;

@@ -28,6 +28,7 @@ class LearnerClient {
                                                                const std::string& actor_id);
 
   const std::string& actor_id() const { return actor_id_; }
+  const std::string& session() const { return session_; }
 
   // An empty fingerprint asks for the configuration only.
   absl::StatusOr<v1::RegisterResponse> Register(const std::string& model_fingerprint);
@@ -60,6 +61,7 @@ class LearnerClient {
 
   const v1::NetworkConfig network_;
   const std::string actor_id_;
+  const std::string session_;  // of this process: see RegisterRequest.session
   const std::unique_ptr<v1::Rollout::Stub> rollout_;
   const std::unique_ptr<v1::PolicyStore::Stub> policies_;
 

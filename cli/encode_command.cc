@@ -13,11 +13,11 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "absl/time/clock.h"
 #include "cli/interrupt.h"
 #include "cli/panel.h"
 #include "cli/prepare_to_compute.h"
 #include "cli/sample_progress.h"
+#include "common/base/clock.h"
 #include "common/base/status.h"
 #include "common/config/prompts.h"
 #include "common/config/run_config.h"
@@ -112,7 +112,7 @@ std::vector<std::string> Missing(const PromptCache& cache, const std::vector<std
 class EncodeProgress {
  public:
   void ShowStep(const TextEncoders::Step& step) {
-    const absl::Time now = absl::Now();
+    const absl::Time now = MonotonicNow();
     if (step.component != component_ || step.done <= done_) {
       component_ = step.component;
       start_ = now;

@@ -12,6 +12,7 @@
 #include "cli/learner_watch.h"
 #include "cli/progress_display.h"
 #include "cli/supervisor.h"
+#include "common/base/clock.h"
 #include "common/base/status.h"
 #include "common/rpc/endpoint_file.h"
 
@@ -127,12 +128,12 @@ class RunSession {
   }
 
   void StopOthers() {
-    const absl::Time deadline = absl::Now() + kStopGrace;
+    const absl::Time deadline = MonotonicNow() + kStopGrace;
     for (ProcessRole role : {ProcessRole::kActor, ProcessRole::kRewardServer}) supervisor_.Signal(role, SIGTERM);
     const auto is_running = [this] {
       return supervisor_.IsRunning(ProcessRole::kActor) || supervisor_.IsRunning(ProcessRole::kRewardServer);
     };
-    while (is_running() && absl::Now() < deadline) Tick();  // the supervisor's destructor kills the rest
+    while (is_running() && MonotonicNow() < deadline) Tick();  // the supervisor's destructor kills the rest
   }
 
   const RunPlan& plan_;

@@ -6,7 +6,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
+#include "common/base/clock.h"
 #include "common/rpc/status.h"
 #include "learner/cancellable_wait.h"
 
@@ -39,14 +39,14 @@ class StatusWatch final : public grpc::ServerWriteReactor<v1::Status> {
  private:
   void Await(absl::Time not_before) {
     const std::shared_ptr<CancellableWait> wait = wait_;
-    const absl::Time until = std::max(not_before, absl::Now() + kOldest);
+    const absl::Time until = std::max(not_before, MonotonicNow() + kOldest);
     wait->Begun(desk_.AwaitStatus(written_.seen, not_before, until, [this](auto now) { OnStatus(std::move(now)); }));
   }
 
   void OnStatus(absl::StatusOr<Desk::SeenStatus> now) {
     if (!now.ok()) return Finish(ToGrpc(now.status()));
     written_ = *std::move(now);
-    written_at_ = absl::Now();
+    written_at_ = MonotonicNow();
     idle_.Begin();
     StartWrite(written_.status.get());
   }

@@ -25,11 +25,13 @@
 #include "absl/functional/any_invocable.h"
 #include "absl/synchronization/mutex.h"
 #include "common/base/clock.h"
+#include "common/base/steady_cond_var.h"
 #include "flowawr/v1/control.pb.h"
 #include "learner/batch_assembler.h"
 #include "learner/group_validator.h"
 #include "learner/lease_book.h"
 #include "learner/policy_store.h"
+#include "learner/spec_change.h"
 
 namespace flowawr {
 
@@ -51,6 +53,7 @@ class Desk {
     uint64_t next_version = 1;
     GroupShape shape;
     std::string default_reward_endpoint;  // for reward-spec terms that name none
+    absl::Duration heartbeat = kGone / 2;  // what live actors were told
     const Clock* clock = &Clock::Real();
   };
   explicit Desk(Options options);
@@ -61,6 +64,14 @@ class Desk {
   // An actor begins (again): what one of that name held is lost. It may take leases once it `has_model`, which is to
   // say that its model is the run's. Returns whether the run has finished, so that it need not begin.
   bool Register(const std::string& actor_id, bool has_model);
+  // Before it: whoever has that session speaks for the actor from now on. AlreadyExists while another session of that
+  // actor lives, which is to say that it was heard of lately and its watch of the policy has not broken off;
+  // ResourceExhausted when too many actors are known.
+  absl::Status Claim(const std::string& actor_id, const std::string& session);
+  // FailedPrecondition for an actor that did not register with that session.
+  absl::Status CheckSession(const std::string& actor_id, const std::string& session) const;
+  // The actor's stream of policy versions began, or broke off.
+  void SetWatching(const std::string& actor_id, const std::string& session, bool is_watching);
 
   // A wait that was begun. Its callback is called once, from any thread, without a lock: perhaps before the function
   // that began it has returned, and at the latest when it is cancelled or the desk stops. It must not block.
@@ -73,8 +84,8 @@ class Desk {
   // The newest behaviour version once it is above `after`; null when the desk stops. ResourceExhausted as above.
   using OnBehaviour = absl::AnyInvocable<void(absl::StatusOr<std::shared_ptr<const StoredPolicy>>)>;
   Ticket AwaitBehaviour(uint64_t after, OnBehaviour done);
-  // The status once it has changed since `seen` (0: at once) and it is `not_before`, at the latest at `until`. Sets
-  // `seen` for the next wait.
+  // The status once it has changed since `seen` (0: at once) and it is `not_before`, at the latest at `until`, both on
+  // the scale of MonotonicNow(). Sets `seen` for the next wait.
   struct SeenStatus {
     std::shared_ptr<const v1::Status> status;
     uint64_t seen = 0;
@@ -90,7 +101,8 @@ class Desk {
   // Of an attempt that failed or was handed back. NotFound when the actor does not hold it.
   absl::Status Fail(const v1::FailLeaseRequest& request);
   // Checks a group by its header and returns the largest blob it may have. AlreadyExists when it was accepted before,
-  // NotFound for an unknown lease, else as CheckHeader(). Refusals are counted by cause.
+  // NotFound for an unknown lease, PermissionDenied for one that the actor never held, else as CheckHeader(). Refusals
+  // are counted by cause.
   absl::StatusOr<uint64_t> CheckSubmission(const v1::GroupHeader& header);
   absl::Status Accept(const v1::GroupHeader& header, std::string blob);
   // Counts a refusal that happened between the two calls above, e.g. a stream with a wrong digest.
@@ -102,7 +114,7 @@ class Desk {
   // Whole, which copies much; below, what the run loop needs of it.
   v1::Status status() const;
   v1::RunPhase phase() const;
-  double heldout_reward() const;  // of the latest evaluation
+  std::optional<double> heldout_reward() const;  // of the latest evaluation; nullopt: nobody measured it
   std::map<std::string, uint64_t> dropped() const;
   std::map<std::string, double> learner_seconds() const;
   std::map<std::string, std::map<std::string, double>> actor_seconds() const;  // by actor, of those not gone, and stage
@@ -113,6 +125,8 @@ class Desk {
                                                               uint64_t update);
   uint64_t next_version() const;
   void Offer(std::vector<v1::Lease> leases);
+  // Rewards were swapped: see learner/spec_change.h for which groups take the new spec.
+  void SetRewardSpec(const v1::RewardSpec& spec);
   // The next batch; nullopt when the desk stops or is interrupted. Groups of versions below `oldest_version` are leased
   // anew on the way.
   std::optional<std::vector<Group>> WaitForBatch(uint64_t oldest_version);
@@ -144,7 +158,16 @@ class Desk {
     uint64_t groups = 0, adopted_version = 0;
     bool was_told_finished = false;
     std::map<std::string, double> stage_seconds;
+    std::string session;
+    bool has_lost_watch = false;
   };
+  // Other actors that may lease and are alive.
+  std::vector<std::string> OthersThan(const std::string& actor_id) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Moves what GroupsToMove() says; `is_stuck` as there.
+  void MoveToNewestSpec(bool is_stuck) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Whether leases ran out of attempts. If that was under a reward spec that was swapped since, all move to the new one
+  // and there are attempts again.
+  bool IsExhausted() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Null for one that never registered.
   Actor* FindActor(const std::string& actor_id) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool IsGone(const Actor& actor) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return Now() - actor.seen >= kGone; }
@@ -153,7 +176,7 @@ class Desk {
   void WaitForChange(absl::Time until) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Changed() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
-  // What waits. `until` is the time of the wait itself; a lease's is the other clock's.
+  // What waits. Its times are those of MonotonicNow(); a lease's is the options' clock's.
   struct LeaseWait {
     std::string actor_id;
     absl::Time until;
@@ -191,7 +214,7 @@ class Desk {
 
   const Options options_;
   mutable absl::Mutex mutex_;
-  mutable absl::CondVar changed_;
+  mutable SteadyCondVar changed_;
   LeaseBook leases_ ABSL_GUARDED_BY(mutex_);
   BatchAssembler batches_ ABSL_GUARDED_BY(mutex_);
   std::map<uint64_t, Group> evaluation_
@@ -199,6 +222,7 @@ class Desk {
   size_t evaluation_wanted_ ABSL_GUARDED_BY(mutex_) = 0;  // groups that WaitForEvaluation was last asked for
   PolicyStore policies_ ABSL_GUARDED_BY(mutex_);
   std::map<std::string, Actor> actors_ ABSL_GUARDED_BY(mutex_);
+  std::optional<v1::RewardSpec> newest_spec_ ABSL_GUARDED_BY(mutex_);  // nullopt: never swapped
   v1::Status status_ ABSL_GUARDED_BY(mutex_);
   uint64_t generation_ ABSL_GUARDED_BY(mutex_) = 1;                    // grows with every change
   std::optional<std::string> paused_because_ ABSL_GUARDED_BY(mutex_);  // nullopt: not paused

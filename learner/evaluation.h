@@ -19,8 +19,7 @@ namespace flowawr {
 std::vector<v1::Lease> EvaluationLeases(const v1::RunConfig& config, const PromptSet& heldout, int count,
                                         int pictures, uint64_t policy_version, const v1::RewardSpec& reward_spec);
 
-// Mean over all samples of the weighted reward, its standard error, the share whose first reward is 1, means by scorer.
-// Samples without some reward are left out of what it takes part in.
+// The figures of learner/reward_figures.h: what nobody measured is absent from the summary.
 v1::EvaluationSummary Summarise(const std::vector<Group>& groups, uint64_t update);
 
 // What a picture's JSON file says: the update that it was drawn after, prompt, reward, and what the first scorer told,

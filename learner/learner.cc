@@ -173,6 +173,10 @@ absl::Status TakeOver(RunDirectory& directory, const v1::RunConfig& config, cons
   return MakeDirectories(directory.path() + "/endpoints");
 }
 
+absl::Duration HeartbeatOf(const v1::RunConfig& config) {
+  return std::min(absl::Seconds(config.rollout().lease_timeout_s() / 4), Desk::kGone / 2);
+}
+
 Desk::Options DeskOptions(const LearnerOptions& options, const v1::RunConfig& config, const GroupShape& shape,
                           const v1::CheckpointManifest& manifest) {
   Desk::Options desk;
@@ -184,6 +188,7 @@ Desk::Options DeskOptions(const LearnerOptions& options, const v1::RunConfig& co
   desk.consumed_groups = {manifest.consumed_groups().begin(), manifest.consumed_groups().end()};
   desk.next_version = manifest.next_version();
   desk.shape = shape;
+  desk.heartbeat = HeartbeatOf(config);
   desk.default_reward_endpoint = options.reward_endpoint;
   return desk;
 }
@@ -226,9 +231,8 @@ absl::Status RunLearner(const LearnerOptions& options, const std::function<bool(
   Desk desk(DeskOptions(options, config, shape, standing.manifest));
   const LearnerMetrics metrics(*metrics_server, desk);
   IdleWatch idle(kLongestSilence);
-  RolloutService rollout({standing.manifest.run_id(), config, transformer->fingerprint(),
-                          std::min(absl::Seconds(config.rollout().lease_timeout_s() / 4), Desk::kGone / 2)},
-                         &desk, &idle);
+  RolloutService rollout({standing.manifest.run_id(), config, transformer->fingerprint(), HeartbeatOf(config)}, &desk,
+                         &idle);
   const std::vector<float> sigmas =
       FlowMatchSigmas(config.sampler().steps(), scheduler.shift, scheduler.num_train_timesteps);
   RunLoop loop({config, std::move(prompts.train), std::move(prompts.heldout), std::move(standing.roles),

@@ -1,6 +1,7 @@
 #include "learner/policy_service.h"
 
 #include <memory>
+#include <string>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -14,8 +15,13 @@ namespace {
 // Waits for a version, writes it, waits for the next.
 class Watch final : public grpc::ServerWriteReactor<v1::PolicyVersion> {
  public:
-  Watch(Desk& desk, IdleWatch& idle, grpc::CallbackServerContext& context)
-      : desk_(desk), idle_(idle, context), wait_(std::make_shared<CancellableWait>(desk)) {
+  Watch(Desk& desk, IdleWatch& idle, grpc::CallbackServerContext& context, const v1::WatchPolicyRequest& request)
+      : desk_(desk),
+        actor_id_(request.actor_id()),
+        session_(request.session()),
+        idle_(idle, context),
+        wait_(std::make_shared<CancellableWait>(desk)) {
+    desk_.SetWatching(actor_id_, session_, true);
     Await();
   }
 
@@ -25,7 +31,10 @@ class Watch final : public grpc::ServerWriteReactor<v1::PolicyVersion> {
     Await();
   }
   void OnCancel() override { wait_->Cancel(); }
-  void OnDone() override { delete this; }
+  void OnDone() override {
+    desk_.SetWatching(actor_id_, session_, false);
+    delete this;
+  }
 
  private:
   void Await() {
@@ -42,6 +51,7 @@ class Watch final : public grpc::ServerWriteReactor<v1::PolicyVersion> {
   }
 
   Desk& desk_;
+  const std::string actor_id_, session_;
   IdleWatch::Call idle_;
   const std::shared_ptr<CancellableWait> wait_;
   v1::PolicyVersion written_;
@@ -89,8 +99,8 @@ class NotKept final : public grpc::ServerWriteReactor<v1::FetchPolicyResponse> {
 }  // namespace
 
 grpc::ServerWriteReactor<v1::PolicyVersion>* PolicyService::WatchPolicy(grpc::CallbackServerContext* context,
-                                                                        const v1::WatchPolicyRequest*) {
-  return new Watch(desk_, idle_, *context);
+                                                                        const v1::WatchPolicyRequest* request) {
+  return new Watch(desk_, idle_, *context, *request);
 }
 
 grpc::ServerWriteReactor<v1::FetchPolicyResponse>* PolicyService::FetchPolicy(grpc::CallbackServerContext* context,

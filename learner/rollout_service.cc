@@ -7,14 +7,22 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/base/status.h"
+#include "common/base/utf8.h"
 #include "common/rpc/blob_stream.h"
 #include "common/rpc/status.h"
 #include "learner/cancellable_wait.h"
+#include "learner/request_limits.h"
 
 namespace flowawr {
 namespace {
 
 constexpr double kLongestWaitSeconds = 30;
+
+// OK for the session that registered under that id.
+absl::Status CheckCaller(const Desk& desk, const std::string& actor_id, const std::string& session) {
+  FLOWAWR_RETURN_IF_ERROR(CheckActor(actor_id, session));
+  return desk.CheckSession(actor_id, session);
+}
 
 // A lease for an actor that is gone by then goes back at once: nobody else would take it before it expires.
 class LeaseCall final : public grpc::ServerUnaryReactor {
@@ -106,6 +114,11 @@ class Submission final : public grpc::ServerReadReactor<v1::SubmitGroupRequest> 
   absl::Status TakeHeader() {
     if (!request_.has_header()) return Malformed();
     header_ = std::move(*request_.mutable_header());
+    if (const absl::Status limits = CheckRequest(*header_); !limits.ok()) {
+      desk_.CountDrop("malformed");
+      return limits;
+    }
+    FLOWAWR_RETURN_IF_ERROR(CheckCaller(desk_, header_->actor_id(), header_->session()));
     const absl::StatusOr<uint64_t> max_bytes = desk_.CheckSubmission(*header_);
     if (absl::IsAlreadyExists(max_bytes.status())) response_.set_is_duplicate(true);
     FLOWAWR_RETURN_IF_ERROR(max_bytes.status());
@@ -159,13 +172,16 @@ class Submission final : public grpc::ServerReadReactor<v1::SubmitGroupRequest> 
 
 grpc::ServerUnaryReactor* RolloutService::Register(grpc::CallbackServerContext* context,
                                                    const v1::RegisterRequest* request, v1::RegisterResponse* response) {
-  if (request->actor_id().empty()) return FinishedCall(context, absl::InvalidArgumentError("actor_id is empty"));
+  if (const absl::Status limits = CheckRequest(*request); !limits.ok()) return FinishedCall(context, limits);
   if (!request->model_fingerprint().empty() && request->model_fingerprint() != options_.model_fingerprint)
     return FinishedCall(
-        context, absl::FailedPreconditionError(absl::StrCat(
-                     "actor ", request->actor_id(), " has another model than the learner (fingerprint ",
-                     request->model_fingerprint().substr(0, 12), ", expected ", options_.model_fingerprint.substr(0, 12),
-                     "): point both to the same checkpoint folder")));
+        context,
+        absl::FailedPreconditionError(absl::StrCat(
+            "actor ", request->actor_id(), " has another model than the learner (fingerprint ",
+            TruncateUtf8(request->model_fingerprint(), 15), ", expected ", TruncateUtf8(options_.model_fingerprint, 15),
+            "): point both to the same checkpoint folder")));
+  if (const absl::Status claimed = desk_.Claim(request->actor_id(), request->session()); !claimed.ok())
+    return FinishedCall(context, claimed);
   response->set_run_finished(desk_.Register(request->actor_id(), !request->model_fingerprint().empty()));
   response->set_run_id(options_.run_id);
   *response->mutable_config() = options_.config;
@@ -176,12 +192,17 @@ grpc::ServerUnaryReactor* RolloutService::Register(grpc::CallbackServerContext* 
 grpc::ServerUnaryReactor* RolloutService::AcquireLease(grpc::CallbackServerContext* context,
                                                        const v1::AcquireLeaseRequest* request,
                                                        v1::AcquireLeaseResponse* response) {
+  if (const absl::Status known = CheckCaller(desk_, request->actor_id(), request->session()); !known.ok())
+    return FinishedCall(context, known);
   return new LeaseCall(desk_, *context, *request, *response);
 }
 
 grpc::ServerUnaryReactor* RolloutService::RenewLeases(grpc::CallbackServerContext* context,
                                                       const v1::RenewLeasesRequest* request,
                                                       v1::RenewLeasesResponse* response) {
+  absl::Status known = CheckRequest(*request);
+  known.Update(CheckCaller(desk_, request->actor_id(), request->session()));
+  if (!known.ok()) return FinishedCall(context, known);
   absl::StatusOr<v1::RenewLeasesResponse> answer = desk_.Renew(*request);
   if (answer.ok()) *response = *std::move(answer);
   return FinishedCall(context, answer.status());
@@ -189,7 +210,9 @@ grpc::ServerUnaryReactor* RolloutService::RenewLeases(grpc::CallbackServerContex
 
 grpc::ServerUnaryReactor* RolloutService::FailLease(grpc::CallbackServerContext* context,
                                                     const v1::FailLeaseRequest* request, v1::FailLeaseResponse*) {
-  return FinishedCall(context, desk_.Fail(*request));
+  absl::Status status = CheckCaller(desk_, request->actor_id(), request->session());
+  if (status.ok()) status = desk_.Fail(*request);
+  return FinishedCall(context, status);
 }
 
 grpc::ServerReadReactor<v1::SubmitGroupRequest>* RolloutService::SubmitGroup(grpc::CallbackServerContext* context,

@@ -3,12 +3,14 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <nlohmann/json.hpp>
 #include <system_error>
 #include <utility>
 
 #include "absl/cleanup/cleanup.h"
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_split.h"
@@ -18,6 +20,11 @@
 #include "learner/checkpoint.h"
 
 namespace flowawr {
+namespace {
+
+constexpr size_t kMaxExportNameBytes = 64;
+
+}  // namespace
 
 absl::StatusOr<std::unique_ptr<RunDirectory>> RunDirectory::Open(const std::string& path, int inherited_lock) {
   FLOWAWR_ASSIGN_OR_RETURN(FolderLock lock, inherited_lock >= 0 ? FolderLock::Inherit(path, inherited_lock)
@@ -42,16 +49,15 @@ absl::Status RunDirectory::WriteRunId(const std::string& run_id) {
 
 absl::Status RunDirectory::AppendMetrics(const std::string& json) {
   const std::string path = MetricsPath(), line = json + "\n";
+  absl::MutexLock lock(&metrics_mutex_);
   const int fd = open(path.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0644);
-  if (fd < 0) return absl::InternalError(absl::StrCat("opening ", path, ": ", std::generic_category().message(errno)));
+  if (fd < 0) return ErrnoStatus(errno, "opening", path);
   absl::Cleanup close_fd = [fd] { close(fd); };
-  if (write(fd, line.data(), line.size()) != static_cast<ssize_t>(line.size()))
-    return absl::ResourceExhaustedError(
-        absl::StrCat("writing ", path, ": ", std::generic_category().message(errno), "; free some room and try again"));
-  return absl::OkStatus();
+  return AppendWhole(fd, path, line);
 }
 
 absl::Status RunDirectory::TruncateMetrics(std::optional<uint64_t> update) {
+  absl::MutexLock lock(&metrics_mutex_);
   const absl::StatusOr<std::string> text = ReadFile(MetricsPath());
   if (absl::IsNotFound(text.status())) return absl::OkStatus();
   FLOWAWR_RETURN_IF_ERROR(text.status());
@@ -75,8 +81,17 @@ absl::Status RunDirectory::SavePicture(const std::string& set, int index, const 
 }
 
 absl::StatusOr<ExportedLora> RunDirectory::Export(const LoraAdapter& adapter, const std::string& base_model,
-                                                  const std::string& folder, const AdapterNotes& notes) {
-  return ExportLora(adapter, base_model, folder.empty() ? path_ + "/export" : folder, notes);
+                                                  const std::string& name, const AdapterNotes& notes) {
+  if (name.empty()) return ExportLora(adapter, base_model, path_ + "/export", notes);
+  const bool is_plain = name.size() <= kMaxExportNameBytes && name != "peft" && name.front() != '.' &&
+                        std::all_of(name.begin(), name.end(), [](char c) {
+                          return absl::ascii_isalnum(c) || c == '.' || c == '-' || c == '_';
+                        });
+  if (!is_plain)
+    return absl::InvalidArgumentError(absl::StrCat(
+        "a learner exports into its run directory only: give a plain name, which becomes ", path_,
+        "/export/NAME (letters, digits, dots, dashes; at most ", kMaxExportNameBytes, " bytes)"));
+  return ExportLora(adapter, base_model, absl::StrCat(path_, "/export/", name), notes);
 }
 
 }  // namespace flowawr

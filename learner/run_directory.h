@@ -10,6 +10,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "common/base/folder_lock.h"
+#include "absl/synchronization/mutex.h"
 #include "common/nn/lora_adapter.h"
 #include "common/nn/lora_files.h"
 #include "common/tensor/image.h"
@@ -31,7 +32,7 @@ class RunDirectory {
   std::string ReadRunId() const;
   absl::Status WriteRunId(const std::string& run_id);
 
-  // One JSON object as a line of metrics.jsonl.
+  // One JSON object as a line of metrics.jsonl, whole or not at all. Thread-safe.
   absl::Status AppendMetrics(const std::string& json);
   // Drops lines about updates above `update`, and a last line that a kill cut short: a resumed run writes them again.
   // Without `update`, for a run that starts anew, drops all.
@@ -40,9 +41,10 @@ class RunDirectory {
   absl::Status SavePicture(const std::string& set, int index, const Image& image, const std::string& json,
                            const std::map<std::string, std::string>& text);
 
-  // For peft a folder, for diffusers one file. `folder` empty: <path>/export.
+  // For peft a folder, for diffusers one file, in <path>/export/<name>; `name` empty: in <path>/export. InvalidArgument
+  // for a name with a path in it, AlreadyExists for files that no export wrote.
   absl::StatusOr<ExportedLora> Export(const LoraAdapter& adapter, const std::string& base_model,
-                                      const std::string& folder, const AdapterNotes& notes = {});
+                                      const std::string& name, const AdapterNotes& notes = {});
 
  private:
   RunDirectory(std::string path, FolderLock lock) : path_(std::move(path)), lock_(std::move(lock)) {}
@@ -50,6 +52,7 @@ class RunDirectory {
 
   const std::string path_;
   const FolderLock lock_;
+  absl::Mutex metrics_mutex_;  // lines do not interleave
 };
 
 }  // namespace flowawr

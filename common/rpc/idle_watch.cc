@@ -1,6 +1,6 @@
 #include "common/rpc/idle_watch.h"
 
-#include "absl/time/clock.h"
+#include "common/base/clock.h"
 
 namespace flowawr {
 
@@ -17,7 +17,7 @@ IdleWatch::Call::~Call() {
 
 void IdleWatch::Call::Begin() {
   absl::MutexLock lock(&watch_.mutex_);
-  since_ = absl::Now();
+  since_ = MonotonicNow();
 }
 
 void IdleWatch::Call::End() {
@@ -31,14 +31,17 @@ IdleWatch::~IdleWatch() {
   {
     absl::MutexLock lock(&mutex_);
     is_closing_ = true;
+    closing_.SignalAll();
   }
   thread_.join();
 }
 
 void IdleWatch::Run() {
   absl::MutexLock lock(&mutex_);
-  while (!mutex_.AwaitWithTimeout(absl::Condition(&is_closing_), limit_ / 4)) {
-    const absl::Time oldest = absl::Now() - limit_;
+  while (true) {
+    if (!is_closing_) closing_.WaitWithTimeout(&mutex_, limit_ / 4);
+    if (is_closing_) return;
+    const absl::Time oldest = MonotonicNow() - limit_;
     for (Call* call : calls_) {
       if (call->since_ > oldest) continue;
       call->since_ = absl::InfiniteFuture();

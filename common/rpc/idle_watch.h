@@ -8,6 +8,7 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
+#include "common/base/steady_cond_var.h"
 #include "grpcpp/server_context.h"
 
 namespace flowawr {
@@ -55,6 +56,7 @@ class IdleWatch {
   std::set<Call*> calls_ ABSL_GUARDED_BY(mutex_);  // `since_` of each as well
   int cancelled_ ABSL_GUARDED_BY(mutex_) = 0;
   bool is_closing_ ABSL_GUARDED_BY(mutex_) = false;
+  SteadyCondVar closing_;
   std::thread thread_;
 };
 

@@ -133,7 +133,7 @@ TEST_F(ControlServiceTest, WritesACheckpointAndTellsWhere) {
 
 TEST_F(ControlServiceTest, ExportsThePolicyThatIsAskedFor) {
   v1::ExportRequest request;
-  request.set_path(folder_ / "exported");
+  request.set_path("exported");
   request.set_role(v1::AVERAGE_POLICY);
   v1::ExportResponse response;
   const absl::Status status = Call(&v1::Control::Stub::Export, request, &response);

@@ -15,6 +15,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/blocking_counter.h"
 #include "absl/time/clock.h"
+#include "common/base/clock.h"
 #include "common/rpc/server.h"
 #include "common/rpc/status.h"
 #include "flowawr/v1/control.grpc.pb.h"
@@ -129,12 +130,12 @@ class CrowdTest : public testing::Test {
     const auto control = v1::Control::NewStub(Connect(server_->endpoint()));
     grpc::ClientContext context;
     context.set_deadline(absl::ToChronoTime(absl::Now() + absl::Seconds(10)));
-    const absl::Time begun = absl::Now();
+    const absl::Time begun = MonotonicNow();
     v1::Status status;
     const grpc::Status answer = control->GetStatus(&context, {}, &status);
     EXPECT_TRUE(answer.ok()) << answer.error_message();
     EXPECT_EQ(status.actors_size(), actors);
-    return absl::Now() - begun;
+    return MonotonicNow() - begun;
   }
 
   void Crowd(int actors) {
@@ -155,10 +156,10 @@ class CrowdTest : public testing::Test {
     leased.Wait();
     told.Wait();
     EXPECT_LT(Threads(), 60);
-    const absl::Time begun = absl::Now();
+    const absl::Time begun = MonotonicNow();
     desk_.Stop(/*is_run_finished=*/true);
     for (const auto& actor : crowd) actor->Join();
-    const absl::Duration end = absl::Now() - begun;
+    const absl::Duration end = MonotonicNow() - begun;
     for (const auto& actor : crowd) EXPECT_EQ(actor->versions(), 2);
     std::printf("%d actors, %d threads; status while all wait %.1f ms, while all are told %.1f ms; end in %.0f ms\n",
                 actors, Threads(), absl::ToDoubleMilliseconds(waiting), absl::ToDoubleMilliseconds(busy),

@@ -158,6 +158,109 @@ TEST_F(DeskTest, ForgetsAnActorThatWasGoneForLongWhenAnotherComes) {
   EXPECT_EQ(Renew(desk_, "a").status().code(), absl::StatusCode::kFailedPrecondition);
 }
 
+TEST_F(DeskTest, AnotherSessionTakesNothingFromALiveActor) {
+  Offer({0});
+  ASSERT_TRUE(desk_.Claim("c", "mine").ok());
+  desk_.Register("c", /*has_model=*/true);
+  ASSERT_TRUE(Acquire("c"));
+  const absl::Status claimed = desk_.Claim("c", "another's");
+  EXPECT_EQ(claimed.code(), absl::StatusCode::kAlreadyExists);
+  EXPECT_THAT(std::string(claimed.message()), HasSubstr("\"c\" is alive"));
+  EXPECT_EQ(desk_.CheckSession("c", "another's").code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_TRUE(desk_.CheckSession("c", "mine").ok());
+  EXPECT_EQ(desk_.status().open_leases(), 1u);
+  EXPECT_TRUE(desk_.Claim("c", "mine").ok());  // it lost the connection and comes back
+}
+
+TEST_F(DeskTest, AnotherSessionFollowsAnActorThatIsSilentOrWhoseWatchBroke) {
+  ASSERT_TRUE(desk_.Claim("c", "first").ok());
+  clock_.Advance(Desk::kGone - absl::Seconds(1));
+  EXPECT_FALSE(desk_.Claim("c", "second").ok());
+  clock_.Advance(absl::Seconds(1));
+  EXPECT_TRUE(desk_.Claim("c", "second").ok());
+  desk_.Register("c", true);
+  desk_.SetWatching("c", "second", true);
+  desk_.SetWatching("c", "first", false);  // a stream that ended late
+  EXPECT_FALSE(desk_.Claim("c", "third").ok());
+  desk_.SetWatching("c", "second", false);
+  EXPECT_TRUE(desk_.Claim("c", "third").ok());
+}
+
+TEST_F(DeskTest, TakesNoGroupFromAnActorThatNeverHeldItsLease) {
+  Offer({0, 1});
+  const auto lease = Acquire("a");
+  ASSERT_TRUE(lease);
+  EXPECT_EQ(Submit(desk_, Make(desk_, *lease, "b")).code(), absl::StatusCode::kPermissionDenied);
+  v1::Lease offered = SmallLease(1);
+  offered.set_attempt(1);
+  EXPECT_EQ(Submit(desk_, Make(desk_, offered, "a")).code(), absl::StatusCode::kPermissionDenied);
+  EXPECT_THAT(desk_.dropped(), ElementsAre(Pair("not_leased", 2)));
+  EXPECT_TRUE(Submit(desk_, Make(desk_, *lease, "a")).ok());
+}
+
+// ---- swapping rewards
+
+v1::RewardSpec NewSpec() {
+  v1::RewardSpec spec = SmallLease(0).reward_spec();
+  spec.set_version(2);
+  return spec;
+}
+
+TEST_F(DeskTest, ASwapReachesLeasesThatWereOfferedAndEvenHeld) {
+  Offer({0, 1});
+  const auto held = Acquire("a");
+  desk_.SetRewardSpec(NewSpec());
+  for (int i = 0; i < 2; ++i) EXPECT_EQ(Acquire("b")->reward_spec().version(), 2u);
+  EXPECT_EQ(Renew(desk_, "a", {*held})->dropped_size(), 1);
+}
+
+TEST_F(DeskTest, ASwapLeavesABatchWholeThatIsScoredInPart) {
+  Offer({0, 1});
+  ASSERT_TRUE(Submit(desk_, Make(desk_, *Acquire("a"))).ok());
+  desk_.SetRewardSpec(NewSpec());
+  const auto second = Acquire("a");
+  EXPECT_EQ(second->reward_spec().version(), 1u);
+  ASSERT_TRUE(Submit(desk_, Make(desk_, *second)).ok());
+  EXPECT_THAT(Ids(desk_.WaitForBatch(1)), ElementsAre(0, 1));
+}
+
+TEST_F(DeskTest, ARunThatIsStuckUnderAnOldSpecIsRemediedByASwapBeforeOrAfter) {
+  for (const bool is_swapped_first : {true, false}) {
+    Desk desk(Options(0));
+    SetUpDesk(desk);
+    desk.Offer({SmallLease(0), SmallLease(1)});
+    ASSERT_TRUE(Submit(desk, Make(desk, *Acquire("a", &desk))).ok());
+    if (is_swapped_first) desk.SetRewardSpec(NewSpec());
+    for (const char* actor : {"a", "b"}) {
+      const auto lease = Acquire(actor, &desk);
+      ASSERT_TRUE(lease);
+      v1::FailLeaseRequest request;
+      request.set_actor_id(actor);
+      *request.mutable_lease() = Ref(*lease);
+      request.set_cause("reward_failed");
+      ASSERT_TRUE(desk.Fail(request).ok());
+    }
+    ASSERT_TRUE(desk.exhausted());
+    if (!is_swapped_first) {
+      EXPECT_EQ(desk.WaitForBatch(1), std::nullopt);
+      desk.SetRewardSpec(NewSpec());
+      desk.Resume();
+    }
+    if (!is_swapped_first) {
+      EXPECT_EQ(desk.WaitForBatch(1), std::nullopt);  // of resuming
+    }
+    auto batch = std::async(std::launch::async, [&desk] { return desk.WaitForBatch(1); });
+    for (int i = 0; i < 2; ++i) {
+      const auto answer = AcquireLease(desk, "a", kForEver);
+      ASSERT_TRUE(answer.ok() && answer->has_lease());
+      EXPECT_EQ(answer->lease().reward_spec().version(), 2u);
+      ASSERT_TRUE(Submit(desk, Make(desk, answer->lease())).ok());
+    }
+    EXPECT_THAT(Ids(batch.get()), ElementsAre(0, 1));
+    EXPECT_EQ(desk.exhausted(), std::nullopt);
+  }
+}
+
 // ---- granting and waiting
 
 TEST_F(DeskTest, AWaitingActorGetsALeaseAsSoonAsThereIsOne) {
@@ -341,15 +444,15 @@ TEST_F(DeskTest, PausesTheRunAfterFailuresButNotAfterLeasesHandedBack) {
     ASSERT_TRUE(Fail("a", *lease, /*is_handed_back=*/true).ok());
   }
   EXPECT_EQ(desk_.exhausted(), std::nullopt);
-  for (int i = 0; i < 2; ++i) {
-    const auto lease = Acquire("a");
+  for (const auto& [actor, other] : {std::pair("a", "b"), std::pair("b", "a")}) {
+    const auto lease = Acquire(actor);
     ASSERT_TRUE(lease);
-    EXPECT_EQ(Fail("b", *lease, false).code(), absl::StatusCode::kNotFound);
-    ASSERT_TRUE(Fail("a", *lease, false).ok());
+    EXPECT_EQ(Fail(other, *lease, false).code(), absl::StatusCode::kNotFound);
+    ASSERT_TRUE(Fail(actor, *lease, false).ok());
   }
   EXPECT_THAT(desk_.dropped(), ElementsAre(Pair("actor_stopping", 10), Pair("reward_failed", 2)));
   ASSERT_TRUE(desk_.exhausted());
-  EXPECT_THAT(*desk_.exhausted(), HasSubstr("reward_failed: scripted"));
+  EXPECT_THAT(*desk_.exhausted(), HasSubstr("reward_failed (actor b): scripted"));
   EXPECT_EQ(desk_.WaitForBatch(1), std::nullopt);
   EXPECT_EQ(desk_.WaitForEvaluation(1), std::nullopt);
   EXPECT_FALSE(Acquire("a"));
@@ -531,7 +634,7 @@ TEST_F(DeskTest, GivesPartsOfTheStatusAsTheWholeDoes) {
   desk_.CountDrop("too_large");
   const v1::Status status = desk_.status();
   EXPECT_EQ(desk_.phase(), status.phase());
-  EXPECT_EQ(desk_.heldout_reward(), status.latest().reward_mean());
+  EXPECT_EQ(desk_.heldout_reward(), std::optional(status.latest().reward_mean()));
   EXPECT_THAT(desk_.learner_seconds(), ElementsAre(Pair("train", status.learner_seconds().at("train"))));
   EXPECT_THAT(desk_.dropped(), ElementsAre(Pair("too_large", status.dropped().at("too_large"))));
 }

@@ -5,7 +5,7 @@
 #include <utility>
 
 #include "absl/synchronization/notification.h"
-#include "absl/time/clock.h"
+#include "common/base/clock.h"
 #include "common/rpc/blob_stream.h"
 #include "common/tensor/safetensors.h"
 #include "learner/group.h"
@@ -49,7 +49,7 @@ std::shared_ptr<const StoredPolicy> AwaitBehaviour(Desk& desk, uint64_t after) {
 v1::Status AwaitStatus(Desk& desk, uint64_t* seen, absl::Duration wait) {
   v1::Status answer;
   absl::Notification done;
-  desk.AwaitStatus(*seen, absl::InfinitePast(), absl::Now() + wait, [&](absl::StatusOr<Desk::SeenStatus> given) {
+  desk.AwaitStatus(*seen, absl::InfinitePast(), MonotonicNow() + wait, [&](absl::StatusOr<Desk::SeenStatus> given) {
     *seen = given->seen;
     answer = *given->status;
     done.Notify();

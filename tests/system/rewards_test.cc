@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 
+#include <memory>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -20,7 +21,6 @@ namespace {
 
 using ::testing::AllOf;
 using ::testing::HasSubstr;
-using ::testing::IsEmpty;
 using ::testing::Not;
 
 std::string OutputOf(const std::vector<std::string>& arguments) {
@@ -66,7 +66,8 @@ TEST_P(RewardSwapTest, LosesNoGroupAndMixesNoTwoSpecsInABatch) {
   cluster.ExpectToFinish();
   EXPECT_EQ(status.update(), updates);
   EXPECT_EQ(status.samples_trained(), updates * 3 * 4);
-  for (const auto& [cause, count] : status.dropped()) EXPECT_EQ(cause, "stale") << count;  // which are made again
+  for (const auto& [cause, count] : status.dropped())  // which are made again
+    EXPECT_TRUE(cause == "stale" || cause == "swapped") << cause << " " << count;
   const std::vector<double> rewards = RewardsOf(cluster.run_dir());
   EXPECT_EQ(rewards.size(), updates);
   for (const double reward : rewards)
@@ -139,7 +140,8 @@ TEST(SystemRewards, SwapsToAScorerThatWasLoadedMeanwhileAndUnloadsTheOldOne) {
   EXPECT_THAT(OutputOf({"reward", "list", "--run-dir", dir}),
               Not(HasSubstr("jpeg_compressibility jpeg_compressibility")));
   const uint64_t update = run.WaitForUpdate(1).update();
-  EXPECT_THAT(run.WaitForUpdate(update + 2).dropped(), IsEmpty());
+  const v1::Status unloaded = run.WaitForUpdate(update + 2);
+  for (const auto& [cause, count] : unloaded.dropped()) EXPECT_EQ(cause, "swapped") << count;
 
   // A server that is started again has the scorer, too: after a crash, and in the resumed run.
   run.KillAndWaitForRestart("reward-server");
@@ -175,6 +177,36 @@ TEST(SystemRewards, KeepsASwapThroughCheckpointAndResume) {
   ASSERT_EQ(rewards.size(), 8u);
   EXPECT_LT(rewards.front(), 0);
   EXPECT_GT(rewards.back(), 0);
+}
+
+// Of a reward server that dies for good: groups that were offered under the old spec take the new one.
+TEST(SystemRewards, ARunWhoseRewardServerDiedGoesOnWithAnother) {
+  ScriptedRewards second({{"hundred", 100}});
+  auto first = std::make_unique<ScriptedRewards>(std::map<std::string, double>{{"one", 1}});
+  Cluster cluster({"train.updates=4", "rollout.max_attempts=2", "rewards.terms.0.scorer=one",
+                   "rewards.terms.0.timeout_s=0.5", "evaluation.every_updates=0"});
+  cluster.UseRewards(first->endpoint());
+  cluster.StartLearner();
+  cluster.StartActor("actor-0");
+  cluster.WaitForUpdate(1);
+  first->SetMood(ScriptedRewards::Mood::kBroken);
+  first.reset();
+  const v1::Status held =
+      cluster.WaitForStatus([](const v1::Status& status) { return status.phase() == v1::PAUSED; });
+  EXPECT_THAT(held.message(), HasSubstr("failed 2 times"));
+  OutputOf({"reward", "swap", "--learner", cluster.learner_endpoint(), "--term",
+            absl::StrCat("hundred,endpoint=", second.endpoint())});
+  OutputOf({"resume", "--learner", cluster.learner_endpoint()});
+  const v1::Status status =
+      cluster.WaitForStatus([](const v1::Status& status) { return status.phase() == v1::FINISHED; });
+  EXPECT_EQ(status.update(), 4);
+  cluster.ExpectToFinish();
+  const std::vector<double> rewards = RewardsOf(cluster.run_dir());
+  ASSERT_EQ(rewards.size(), 4u);
+  EXPECT_LT(rewards.front(), 2);
+  EXPECT_GT(rewards.back(), 99);
+  EXPECT_THAT(ReadFile(cluster.run_dir() + "/metrics.jsonl").value_or(""),
+              AllOf(HasSubstr("\"kind\":\"reward_spec\""), HasSubstr("hundred")));
 }
 
 TEST(SystemRewards, RefusesAServerThatDoesNotAnswerAndKeepsTheRewards) {
