@@ -78,9 +78,12 @@ absl::StatusOr<Model> LoadModel(const v1::ModelConfig& config) {
 }
 
 // What was set up for one configuration serves another if these agree.
-bool HasSameSetup(const v1::RunConfig& a, const v1::RunConfig& b) {
+absl::Status CheckSameSetup(const v1::RunConfig& loaded, const v1::RunConfig& now) {
   using google::protobuf::util::MessageDifferencer;
-  return MessageDifferencer::Equals(a.model(), b.model()) && MessageDifferencer::Equals(a.lora(), b.lora());
+  if (MessageDifferencer::Equals(loaded.model(), now.model()) && MessageDifferencer::Equals(loaded.lora(), now.lora()))
+    return absl::OkStatus();
+  return absl::FailedPreconditionError(
+      "the learner came back with another model or LoRA configuration; start this actor anew");
 }
 
 }  // namespace
@@ -132,6 +135,8 @@ absl::Status Actor::Work(const v1::RegisterResponse& registered) {
   const auto registered_with_model = Register(fingerprint);
   if (IsStopping()) return absl::OkStatus();
   FLOWAWR_RETURN_IF_ERROR(registered_with_model.status());
+  // The learner may have been started anew while the model was loaded.
+  FLOWAWR_RETURN_IF_ERROR(CheckSameSetup(config, registered_with_model->config()));
   session_.Begin();
   metrics_.CountSession();
   spdlog::info("registered as {}", options_.id);
@@ -195,9 +200,7 @@ absl::Status Actor::RegisterAgain(PolicyBuffer& policies, const std::string& mod
   leases_.Clear();
   policies.Clear();
   FLOWAWR_ASSIGN_OR_RETURN(const v1::RegisterResponse response, Register(model_fingerprint));
-  if (!HasSameSetup(config, response.config()))
-    return absl::FailedPreconditionError(
-        "the learner came back with another model or LoRA configuration; start this actor anew");
+  FLOWAWR_RETURN_IF_ERROR(CheckSameSetup(config, response.config()));
   session_.Begin();
   metrics_.CountSession();
   spdlog::info("registered again");

@@ -133,7 +133,7 @@ void Desk::SetWatching(const std::string& actor_id, const std::string& session, 
 std::vector<std::string> Desk::OthersThan(const std::string& actor_id) const {
   std::vector<std::string> others;
   for (const auto& [id, actor] : actors_)
-    if (id != actor_id && actor.may_lease && !actor.has_lost_watch && !IsGone(actor)) others.push_back(id);
+    if (id != actor_id && !actor.has_lost_watch && !IsGone(actor)) others.push_back(id);
   return others;
 }
 

@@ -161,7 +161,7 @@ class Desk {
     std::string session;
     bool has_lost_watch = false;
   };
-  // Other actors that may lease and are alive.
+  // Other actors that are alive, those that load their model included: they soon lease.
   std::vector<std::string> OthersThan(const std::string& actor_id) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Moves what GroupsToMove() says; `is_stuck` as there.
   void MoveToNewestSpec(bool is_stuck) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

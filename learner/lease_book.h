@@ -54,7 +54,7 @@ class LeaseBook {
   void Withdraw(uint64_t group_id);
 
   // The waiting lease with the smallest id of the preferred purpose, else of the other. `others` are the other actors
-  // that may lease and are alive. Nullopt when none waits for this actor or a lease has used up its attempts.
+  // that are alive. Nullopt when none waits for this actor or a lease has used up its attempts.
   std::optional<v1::Lease> Grant(const std::string& actor_id, v1::LeasePurpose preferred, absl::Time now,
                                  const std::vector<std::string>& others = {});
   // Prolongs what `actor_id` still holds; returns the references that are no longer worth finishing.

@@ -161,7 +161,7 @@ TEST_F(BadGroupsTest, AreRefusedWithAReasonAndTheRunEndsAsIfTheyHadNeverCome) {
   bad.header.set_session("another");
   expect_refused("another's name", bad, absl::StatusCode::kFailedPrecondition, "not registered");
   bad = good;  // of the same batch, offered and never leased to anybody
-  bad.header.mutable_lease()->set_group_id(lease_.group_id() + 1);
+  bad.header.mutable_lease()->set_group_id(lease_.group_id() ^ 1);
   expect_refused("not its lease", bad, absl::StatusCode::kPermissionDenied, "was never leased to actor");
   bad = good;
   bad.SetBlob(Blob(lease_.samples() + 1, 0.1f));
