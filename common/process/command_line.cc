@@ -46,7 +46,7 @@ std::optional<int> ParseCommandLine(CLI::App& app, int argc, const char* const* 
   }
   app.set_version_flag("--version", Version());
   const std::string footer = app.get_footer();
-  app.footer(absl::StrCat(footer, footer.empty() ? "" : "\n", kEnvironmentHelp, "\n", kExitCodesHelp));
+  app.footer(absl::StrCat(footer, footer.empty() ? "" : "\n", kExitCodesHelp, "\n", kEnvironmentHelp));
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
