@@ -89,7 +89,7 @@ std::optional<int> ParseCommandLine(CLI::App& app, int argc, const char* const* 
   }
   app.set_version_flag("--version", Version());
   const std::string footer = app.get_footer();
-  app.footer(absl::StrCat(footer, footer.empty() ? "" : "\n", kEnvironmentHelp, "\n", kExitCodesHelp));
+  app.footer(absl::StrCat(footer, footer.empty() ? "" : "\n", kExitCodesHelp, "\n", kEnvironmentHelp));
   if (const std::string tilde = FindTilde(argc, argv); !tilde.empty()) {
     std::fprintf(stderr, "%s: %s\n", app.get_name().c_str(), tilde.c_str());
     return kUsageExitCode;

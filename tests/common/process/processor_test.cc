@@ -1,7 +1,7 @@
 #include "common/process/processor.h"
 
 #include <ATen/Version.h>
-#include <ATen/ops/matmul.h>
+#include <ATen/ops/conv2d.h>
 #include <ATen/ops/ones.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -35,8 +35,7 @@ using ::testing::IsEmpty;
                at::get_cpu_capability().c_str(), std::string(kernels::NameOf(kernels::ActiveInstructionSet())).c_str(),
                DescribeProcessor().c_str());
   dup2(STDERR_FILENO, STDOUT_FILENO);  // where oneDNN says what it uses
-  // A product that LibTorch gives to oneDNN.
-  at::matmul(at::ones({64, 64}, at::kBFloat16), at::ones({64, 64}, at::kBFloat16));
+  at::conv2d(at::ones({4, 64, 32, 32}), at::ones({64, 64, 3, 3}));  // LibTorch gives it to oneDNN
   std::fflush(stdout);
   std::exit(0);
 }
