@@ -29,9 +29,11 @@ class TempFolder {
   const std::string& path() const { return path_; }
   std::string operator/(absl::string_view name) const { return path_ + "/" + std::string(name); }
 
-  // Writes a file and returns its path.
+  // Writes a file, in folders that it makes, and returns its path.
   std::string Write(absl::string_view name, absl::string_view bytes) const {
     const std::string file = *this / name;
+    std::error_code ignored;
+    std::filesystem::create_directories(std::filesystem::path(file).parent_path(), ignored);
     std::ofstream(file, std::ios::binary) << bytes;
     return file;
   }
