@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
+#include <limits>
 #include <nlohmann/json.hpp>
 #include <set>
 
@@ -20,6 +21,7 @@ namespace flowawr {
 namespace {
 
 constexpr size_t kPairsShown = 48, kEvaluationsShown = 500, kMostScorers = 32;
+constexpr double kMissing = std::numeric_limits<double>::quiet_NaN();
 constexpr int kSmallPicture = 160;  // narrower ones are enlarged without blurring
 
 std::string Duration(double seconds) {
@@ -91,6 +93,7 @@ std::string ExactTile(const EvaluationRecord* base, const EvaluationRecord* late
     return record == nullptr ? std::nullopt : record->exact_share;
   };
   if (!share(base).has_value() && !share(latest).has_value()) return "";
+  if (!AreComparable(base, latest) && !share(latest).has_value()) return "";
   const EvaluationRecord& counted = latest != nullptr ? *latest : *base;
   return Tile("large", "Held-out images exactly right",
               AreComparable(base, latest) ? BeforeAndAfter(Percent(share(base)), Percent(share(latest)))
@@ -200,14 +203,16 @@ std::string ChartCard(absl::string_view title, const std::string& chart) {
 std::string Curves(const RunHistory& history) {
   ChartSeries heldout{"held-out mean, with its standard error", 2, true, {}};
   for (const EvaluationRecord& record : history.evaluations)
-    if (record.reward_mean.has_value())
-      heldout.points.push_back({static_cast<double>(record.update), *record.reward_mean, record.reward_stderr});
-  const ChartSeries training = UpdateSeries(history, "mean of the update's batch", 1, &UpdateRecord::reward_mean);
+    heldout.points.push_back(
+        {static_cast<double>(record.update), record.reward_mean.value_or(kMissing), record.reward_stderr});
+  ChartSeries training{"mean of the update's batch", 1, false, {}};
+  for (const UpdateRecord& update : history.updates)  // a missing one is counted below the chart
+    training.points.push_back({static_cast<double>(update.update), update.reward_mean.value_or(kMissing), {}});
   ChartAxes reward{"Reward by update", "update", 1060, 340, std::nullopt, std::nullopt};
   for (const RewardSwap& swap : history.swaps)
     reward.marks.push_back({static_cast<double>(swap.update), absl::StrCat("now ", swap.to),
                             absl::StrCat("after update ", swap.update, ": from ", swap.from, " to ", swap.to)});
-  const auto in_unit = [](const ChartPoint& point) { return point.y >= 0 && point.y <= 1; };
+  const auto in_unit = [](const ChartPoint& point) { return std::isnan(point.y) || (point.y >= 0 && point.y <= 1); };
   if (std::all_of(heldout.points.begin(), heldout.points.end(), in_unit) &&
       std::all_of(training.points.begin(), training.points.end(), in_unit))
     reward.y_high = 1;  // an error bar may reach above the largest reward there is

@@ -59,6 +59,7 @@ svg.chart{display:block;width:100%;height:auto;overflow:visible}
 .chart .bar{fill:var(--c)}
 .legend{color:var(--muted);font-size:.85rem;margin:8px 0 0}
 .legend span{margin-right:18px;white-space:nowrap}
+.legend span.remark{white-space:normal}
 .legend i{display:inline-block;width:11px;height:11px;border-radius:3px;margin-right:6px}
 .scroll{overflow-x:auto}
 .scroll>svg.chart{min-width:640px}

@@ -122,12 +122,19 @@ void AppendMarks(const ChartAxes& axes, const Frame& frame, std::string* svg) {
   }
 }
 
-void AppendSeries(const ChartSeries& series, const std::vector<ChartPoint>& points, const Frame& frame,
-                  std::string* svg) {
+// Whether something changed between two points, so that no line leads from one to the other.
+bool IsBroken(const std::vector<ChartMark>& marks, const ChartPoint& from, const ChartPoint& to) {
+  return std::any_of(marks.begin(), marks.end(),
+                     [&](const ChartMark& mark) { return from.x <= mark.x && mark.x < to.x; });
+}
+
+void AppendSeries(const ChartAxes& axes, const ChartSeries& series, const std::vector<ChartPoint>& points,
+                  const Frame& frame, std::string* svg) {
   absl::StrAppendFormat(svg, R"svg(<g style="--c:var(--series-%d)">)svg", series.colour);
   std::string path;
-  for (const ChartPoint& point : points)
-    absl::StrAppendFormat(&path, "%s%.1f %.1f", path.empty() ? "M" : "L", frame.X(point.x), frame.Y(point.y));
+  for (size_t i = 0; i < points.size(); ++i)
+    absl::StrAppendFormat(&path, "%s%.1f %.1f", i == 0 || IsBroken(axes.marks, points[i - 1], points[i]) ? "M" : "L",
+                          frame.X(points[i].x), frame.Y(points[i].y));
   if (!path.empty()) absl::StrAppendFormat(svg, R"(<path class="line" d="%s"/>)", path);
   const std::string name = HtmlEscape(TruncateUtf8(series.name, kMostTextBytes));
   for (const ChartPoint& point : points) {
@@ -155,13 +162,13 @@ std::string Remarks(const std::vector<ChartSeries>& series, const std::vector<Dr
   for (const Drawn& one : drawn) undrawable += one.undrawable, thinned = std::max(thinned, one.thinned);
   std::string html;
   if (thinned > 0)
-    absl::StrAppend(&html, "<span>", thinned, " points, by the lowest and highest of each of ", kStretches,
+    absl::StrAppend(&html, R"(<span class="remark">)", thinned, " points, by the lowest and highest of each of ", kStretches,
                     " stretches</span>");
   if (undrawable > 0)
-    absl::StrAppend(&html, "<span>", undrawable, undrawable == 1 ? " value" : " values",
+    absl::StrAppend(&html, R"(<span class="remark">)", undrawable, undrawable == 1 ? " value" : " values",
                     " missing or too large to be drawn</span>");
   if (series.size() > drawn.size())
-    absl::StrAppend(&html, "<span>", series.size() - drawn.size(), " more series are left out</span>");
+    absl::StrAppend(&html, R"(<span class="remark">)", series.size() - drawn.size(), " more series are left out</span>");
   return html;
 }
 
@@ -246,7 +253,7 @@ std::string LineChart(const ChartAxes& axes, const std::vector<ChartSeries>& ser
     frame.left = std::max(frame.left, 12 + kDigitWidth * TickLabel(tick, StepOf(y_ticks)).size());
   AppendAxes(axes, y_ticks, frame, &svg);
   AppendMarks(axes, frame, &svg);
-  for (size_t i = 0; i < drawn.size(); ++i) AppendSeries(series[i], drawn[i].points, frame, &svg);
+  for (size_t i = 0; i < drawn.size(); ++i) AppendSeries(axes, series[i], drawn[i].points, frame, &svg);
   return absl::StrCat(svg, "</svg>", Legend(series, drawn));
 }
 

@@ -35,7 +35,7 @@ struct ChartSeries {
   std::vector<ChartPoint> points;  // by x
 };
 
-// A vertical line where something changed.
+// A vertical line where something changed; the series' lines break there.
 struct ChartMark {
   double x = 0;
   std::string label;  // written beside it: a word or two

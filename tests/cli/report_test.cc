@@ -86,6 +86,7 @@ TEST_F(ReportTest, SaysMissingWhereNoRewardWasMeasured) {
   last["reward_mean"] = nullptr, last["reward_stderr"] = nullptr;
   Write("metrics.jsonl", EvaluationLine(0, 0.52, 0.125) + last.dump() + "\n");
   EXPECT_THAT(Page(), HasSubstr("0.520 →</small> missing"));
+  EXPECT_THAT(Page(), HasSubstr("1 value missing"));
   EXPECT_TRUE(json::parse(Read("summary.json"))["heldout"]["final"]["reward_mean"].is_null());
 }
 
@@ -97,6 +98,7 @@ TEST_F(ReportTest, ComparesNoRewardsThatWereReplacedAndMarksWhere) {
   const std::string page = Page();
   EXPECT_THAT(page, Not(HasSubstr("0.520 →")));
   EXPECT_THAT(page, HasSubstr("The base was measured by other rewards"));
+  EXPECT_THAT(page, Not(HasSubstr("12.5 % →")));
   EXPECT_THAT(page, HasSubstr("After update 2 the rewards were replaced: those of the configuration → version 2"));
   EXPECT_THAT(page, HasSubstr("class=\"mark\""));
 }

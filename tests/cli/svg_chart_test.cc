@@ -135,6 +135,7 @@ TEST(LineChartTest, MarksWhereSomethingChanged) {
   const std::string svg = LineChart(axes, {{"s", 1, false, {{0, 1, {}}, {5, 2, {}}}}});
   EXPECT_THAT(svg, HasSubstr("a &gt; b"));
   EXPECT_THAT(svg, HasSubstr("<title>from a to b</title>"));
+  EXPECT_THAT(svg, Not(testing::ContainsRegex("d=\"M[^\"]*L")));  // no line leads across
   EXPECT_THAT(svg, Not(HasSubstr("outside")));
 }
 
