@@ -14,10 +14,12 @@
 #include "absl/container/flat_hash_set.h"
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
 #include "actor/recovery.h"
 #include "common/base/allocator.h"
+#include "common/base/clock.h"
 #include "common/base/status.h"
+#include "common/process/processor.h"
+#include "common/rpc/peer.h"
 #include "common/rpc/retry.h"
 #include "common/rpc/tls_check.h"
 #include "common/scoring/scoring_client.h"
@@ -32,6 +34,7 @@ namespace {
 constexpr absl::Duration kLongPoll = absl::Seconds(10);
 constexpr int64_t kWideModel = 1024;  // whose activations are megabytes
 constexpr absl::Duration kRoomCheck = absl::Milliseconds(500);  // how soon a stop is noticed while the pipeline is full
+constexpr absl::Duration kUnreachablePause = absl::Seconds(10);  // in which others take the leases
 // Attempts are bounded by time, not by number. Short, because a channel that cannot connect has pauses of its own.
 constexpr RetryPolicy kReconnect = {
     .max_attempts = 1 << 30, .initial = absl::Milliseconds(100), .max = absl::Milliseconds(400)};
@@ -75,9 +78,12 @@ absl::StatusOr<Model> LoadModel(const v1::ModelConfig& config) {
 }
 
 // What was set up for one configuration serves another if these agree.
-bool HasSameSetup(const v1::RunConfig& a, const v1::RunConfig& b) {
+absl::Status CheckSameSetup(const v1::RunConfig& loaded, const v1::RunConfig& now) {
   using google::protobuf::util::MessageDifferencer;
-  return MessageDifferencer::Equals(a.model(), b.model()) && MessageDifferencer::Equals(a.lora(), b.lora());
+  if (MessageDifferencer::Equals(loaded.model(), now.model()) && MessageDifferencer::Equals(loaded.lora(), now.lora()))
+    return absl::OkStatus();
+  return absl::FailedPreconditionError(
+      "the learner came back with another model or LoRA configuration; start this actor anew");
 }
 
 }  // namespace
@@ -87,7 +93,8 @@ Actor::Actor(const ActorOptions& options, std::unique_ptr<LearnerClient> learner
       learner_(std::move(learner)),
       metrics_(metrics),
       prefetch_{.evaluation_rows = options.evaluation_rows},
-      leases_(prefetch_) {}
+      leases_(prefetch_),
+      rewards_(options.learner, options.network) {}
 
 void Actor::Stop() {
   absl::MutexLock lock(&stop_mutex_);
@@ -112,6 +119,8 @@ absl::Status Actor::Run() {
 absl::Status Actor::Work(const v1::RegisterResponse& registered) {
   const v1::RunConfig& config = registered.config();
   spdlog::info("run {} ({}); loading {}", config.name(), registered.run_id(), config.model().path());
+  if (ScalarTypeOf(config.model().dtype()) == at::kBFloat16 && !SlowBfloat16().empty())
+    spdlog::warn("model.dtype: {}", SlowBfloat16());
   FLOWAWR_ASSIGN_OR_RETURN(Model loaded, LoadModel(config.model()));
   const Pipeline* const model = loaded.pipeline.get();
   FLOWAWR_ASSIGN_OR_RETURN(const LatentShape shape,
@@ -126,6 +135,8 @@ absl::Status Actor::Work(const v1::RegisterResponse& registered) {
   const auto registered_with_model = Register(fingerprint);
   if (IsStopping()) return absl::OkStatus();
   FLOWAWR_RETURN_IF_ERROR(registered_with_model.status());
+  // The learner may have been started anew while the model was loaded.
+  FLOWAWR_RETURN_IF_ERROR(CheckSameSetup(config, registered_with_model->config()));
   session_.Begin();
   metrics_.CountSession();
   spdlog::info("registered as {}", options_.id);
@@ -156,7 +167,7 @@ absl::Status Actor::Work(const v1::RegisterResponse& registered) {
 }
 
 absl::StatusOr<v1::RegisterResponse> Actor::Register(const std::string& model_fingerprint) {
-  const absl::Time give_up_at = absl::Now() + options_.give_up_after;
+  const absl::Time give_up_at = MonotonicNow() + options_.give_up_after;
   Backoff backoff(kReconnect);
   for (int attempt = 1;; ++attempt) {
     absl::StatusOr<v1::RegisterResponse> response = learner_->Register(model_fingerprint);
@@ -166,12 +177,16 @@ absl::StatusOr<v1::RegisterResponse> Actor::Register(const std::string& model_fi
         if (response->run_finished()) StopAsFinished();
         return response;
       case RegisterAction::kGiveUp:
+        if (IsAnotherPeer(response.status()))
+          return absl::FailedPreconditionError(
+              absl::StrCat("at ", options_.learner, " there is the learner of another run now, which gets nothing of ",
+                           "the one that this actor works for; start the actor anew to join it"));
         return Annotate(response.status(), absl::StrCat("the learner at ", options_.learner, " refused this actor"));
       case RegisterAction::kRetry:
         break;
     }
     if (IsStopping()) return absl::CancelledError("stopped");
-    if (absl::Now() >= give_up_at)
+    if (MonotonicNow() >= give_up_at)
       return absl::UnavailableError(absl::StrCat("no learner at ", options_.learner, " for ",
                                                  absl::FormatDuration(options_.give_up_after),
                                                  "; last answer: ", response.status().message()));
@@ -185,9 +200,7 @@ absl::Status Actor::RegisterAgain(PolicyBuffer& policies, const std::string& mod
   leases_.Clear();
   policies.Clear();
   FLOWAWR_ASSIGN_OR_RETURN(const v1::RegisterResponse response, Register(model_fingerprint));
-  if (!HasSameSetup(config, response.config()))
-    return absl::FailedPreconditionError(
-        "the learner came back with another model or LoRA configuration; start this actor anew");
+  FLOWAWR_RETURN_IF_ERROR(CheckSameSetup(config, response.config()));
   session_.Begin();
   metrics_.CountSession();
   spdlog::info("registered again");
@@ -211,7 +224,7 @@ absl::Status Actor::Lease(RolloutPipeline& pipeline, PolicyBuffer& policies, con
     }
     switch (AfterAcquire(answer.status())) {
       case LeaseAction::kProceed:
-        if (answer->has_lease()) pipeline.Accept(std::move(*answer->mutable_lease()));
+        if (answer->has_lease()) AcceptOrHandBack(pipeline, std::move(*answer->mutable_lease()));
         if (answer->run_finished()) StopAsFinished();
         break;
       case LeaseAction::kAskAgain:
@@ -225,6 +238,19 @@ absl::Status Actor::Lease(RolloutPipeline& pipeline, PolicyBuffer& policies, con
     }
   }
   return absl::OkStatus();
+}
+
+void Actor::AcceptOrHandBack(RolloutPipeline& pipeline, v1::Lease lease) {
+  const absl::Status reach = rewards_.Resolve(*lease.mutable_reward_spec());
+  if (reach.ok()) return pipeline.Accept(std::move(lease));
+  spdlog::error("a lease goes back: {}", std::string(reach.message()));
+  v1::LeaseRef ref;
+  ref.set_group_id(lease.group_id());
+  ref.set_attempt(lease.attempt());
+  const absl::Status handed_back =
+      learner_->FailLease(ref, "reward_unreachable", std::string(reach.message()), /*is_handed_back=*/true);
+  if (!handed_back.ok()) spdlog::debug("handing back: {}", handed_back.ToString());
+  stopping_.WaitForNotificationWithTimeout(kUnreachablePause);
 }
 
 void Actor::Heartbeat(absl::Duration interval) {

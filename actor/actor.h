@@ -13,15 +13,16 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "absl/synchronization/notification.h"
 #include "actor/actor_metrics.h"
 #include "actor/held_leases.h"
 #include "actor/learner_client.h"
 #include "actor/options.h"
 #include "actor/policy_buffer.h"
+#include "actor/reward_reach.h"
 #include "actor/rollout_pipeline.h"
 #include "actor/session.h"
 #include "actor/stage_clock.h"
+#include "common/base/steady_cond_var.h"
 
 namespace flowawr {
 
@@ -47,6 +48,8 @@ class Actor {
   // Asks for leases until the run has finished.
   absl::Status Lease(RolloutPipeline& pipeline, PolicyBuffer& policies, const std::string& model_fingerprint,
                      const v1::RunConfig& config);
+  // A lease whose reward servers cannot be reached from here goes back, as no failed attempt; then pauses.
+  void AcceptOrHandBack(RolloutPipeline& pipeline, v1::Lease lease);
   void Heartbeat(absl::Duration interval);
   void Watch(PolicyBuffer& policies);
   void StopAsFinished();
@@ -57,10 +60,11 @@ class Actor {
   ActorMetrics& metrics_;
   const PrefetchLimits prefetch_;
   HeldLeases leases_;
+  RewardReach rewards_;  // of Run()'s thread
   StageClock stages_;
   Session session_;
   absl::Mutex stop_mutex_;
-  absl::Notification stopping_;
+  SteadyNotification stopping_;
 };
 
 }  // namespace flowawr

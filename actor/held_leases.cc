@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "common/base/clock.h"
+
 namespace flowawr {
 
 uint64_t HeldLeases::Add(const v1::Lease& lease) {
@@ -16,10 +18,12 @@ uint64_t HeldLeases::Add(const v1::Lease& lease) {
 void HeldLeases::BeginSampling(uint64_t ticket) {
   absl::MutexLock lock(&mutex_);
   if (auto entry = entries_.find(ticket); entry != entries_.end()) entry->second.is_waiting = false;
+  changed_.SignalAll();
 }
 
 bool HeldLeases::Release(uint64_t ticket) {
   absl::MutexLock lock(&mutex_);
+  changed_.SignalAll();
   return entries_.erase(ticket) > 0;
 }
 
@@ -42,6 +46,7 @@ std::vector<v1::LeaseRef> HeldLeases::Refs() const {
 
 int HeldLeases::Drop(const std::vector<v1::LeaseRef>& refs) {
   absl::MutexLock lock(&mutex_);
+  changed_.SignalAll();
   return std::erase_if(entries_, [&refs](const auto& item) {
     return std::any_of(refs.begin(), refs.end(), [&item](const v1::LeaseRef& ref) {
       return ref.group_id() == item.second.ref.group_id() && ref.attempt() == item.second.ref.attempt();
@@ -52,6 +57,7 @@ int HeldLeases::Drop(const std::vector<v1::LeaseRef>& refs) {
 void HeldLeases::Clear() {
   absl::MutexLock lock(&mutex_);
   entries_.clear();
+  changed_.SignalAll();
 }
 
 bool HeldLeases::HasRoom() const {
@@ -68,8 +74,10 @@ bool HeldLeases::HasRoom() const {
 }
 
 bool HeldLeases::WaitForRoom(absl::Duration timeout) const {
+  const absl::Time until = MonotonicNow() + timeout;
   absl::MutexLock lock(&mutex_);
-  return mutex_.AwaitWithTimeout(absl::Condition(this, &HeldLeases::HasRoom), timeout);
+  while (!HasRoom() && MonotonicNow() < until) changed_.WaitWithTimeout(&mutex_, until - MonotonicNow());
+  return HasRoom();
 }
 
 }  // namespace flowawr

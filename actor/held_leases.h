@@ -12,6 +12,7 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "actor/prefetch.h"
+#include "common/base/steady_cond_var.h"
 #include "flowawr/v1/rollout.pb.h"
 
 namespace flowawr {
@@ -53,6 +54,7 @@ class HeldLeases {
 
   const PrefetchLimits limits_;
   mutable absl::Mutex mutex_;
+  mutable SteadyCondVar changed_;
   std::map<uint64_t, Entry> entries_ ABSL_GUARDED_BY(mutex_);
   uint64_t next_ticket_ ABSL_GUARDED_BY(mutex_) = 1;
 };

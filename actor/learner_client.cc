@@ -3,10 +3,12 @@
 #include <optional>
 #include <utility>
 
+#include "common/base/ids.h"
 #include "common/base/status.h"
 #include "common/base/version.h"
 #include "common/rpc/blob_stream.h"
 #include "common/rpc/channel.h"
+#include "common/rpc/peer.h"
 #include "common/rpc/status.h"
 
 namespace flowawr {
@@ -21,7 +23,7 @@ constexpr absl::Duration kWatch = absl::Hours(1);  // then the stream is opened 
 class LearnerClient::CancellableContext {
  public:
   CancellableContext(LearnerClient& client, absl::Duration deadline)
-      : client_(client), context_(MakeContext(deadline, client.network_)) {
+      : client_(client), context_(client.Context(deadline)) {
     absl::MutexLock lock(&client_.mutex_);
     client_.waiting_.insert(context_.get());
     if (client_.is_cancelled_) context_->TryCancel();
@@ -50,23 +52,35 @@ absl::StatusOr<std::unique_ptr<LearnerClient>> LearnerClient::Create(const std::
 LearnerClient::LearnerClient(std::shared_ptr<grpc::Channel> channel, v1::NetworkConfig network, std::string actor_id)
     : network_(std::move(network)),
       actor_id_(std::move(actor_id)),
+      session_(RandomId(16)),
       rollout_(v1::Rollout::NewStub(channel)),
       policies_(v1::PolicyStore::NewStub(channel)) {}
+
+std::unique_ptr<grpc::ClientContext> LearnerClient::Context(absl::Duration deadline) const {
+  std::unique_ptr<grpc::ClientContext> context = MakeContext(deadline, network_);
+  absl::MutexLock lock(&mutex_);
+  MeantFor(run_identity_, context.get());
+  return context;
+}
 
 absl::StatusOr<v1::RegisterResponse> LearnerClient::Register(const std::string& model_fingerprint) {
   v1::RegisterRequest request;
   request.set_actor_id(actor_id_);
+  request.set_session(session_);
   request.set_model_fingerprint(model_fingerprint);
   request.set_software_version(Version());
   v1::RegisterResponse response;
   CancellableContext context(*this, kShortCall);
   FLOWAWR_RETURN_IF_ERROR(FromGrpc(rollout_->Register(context.get(), request, &response)));
+  absl::MutexLock lock(&mutex_);
+  if (run_identity_.empty() && !response.run_id().empty()) run_identity_ = RunIdentity(response.run_id());
   return response;
 }
 
 absl::StatusOr<v1::AcquireLeaseResponse> LearnerClient::AcquireLease(absl::Duration wait) {
   v1::AcquireLeaseRequest request;
   request.set_actor_id(actor_id_);
+  request.set_session(session_);
   request.set_wait_s(absl::ToDoubleSeconds(wait));
   v1::AcquireLeaseResponse response;
   CancellableContext context(*this, wait + kShortCall);
@@ -78,10 +92,11 @@ absl::StatusOr<v1::RenewLeasesResponse> LearnerClient::RenewLeases(const std::ve
                                                                    const std::map<std::string, double>& stage_seconds) {
   v1::RenewLeasesRequest request;
   request.set_actor_id(actor_id_);
+  request.set_session(session_);
   request.mutable_leases()->Add(leases.begin(), leases.end());
   request.mutable_stage_seconds()->insert(stage_seconds.begin(), stage_seconds.end());
   v1::RenewLeasesResponse response;
-  const auto context = MakeContext(kShortCall, network_);
+  const auto context = Context(kShortCall);
   FLOWAWR_RETURN_IF_ERROR(FromGrpc(rollout_->RenewLeases(context.get(), request, &response)));
   return response;
 }
@@ -90,21 +105,23 @@ absl::Status LearnerClient::FailLease(const v1::LeaseRef& lease, const std::stri
                                       bool is_handed_back) {
   v1::FailLeaseRequest request;
   request.set_actor_id(actor_id_);
+  request.set_session(session_);
   *request.mutable_lease() = lease;
   request.set_cause(cause);
   request.set_message(message);
   request.set_is_handed_back(is_handed_back);
   v1::FailLeaseResponse response;
-  const auto context = MakeContext(kShortCall, network_);
+  const auto context = Context(kShortCall);
   return FromGrpc(rollout_->FailLease(context.get(), request, &response));
 }
 
 absl::Status LearnerClient::SubmitGroup(const v1::GroupHeader& header, absl::string_view blob) {
   v1::SubmitGroupResponse response;
-  const auto context = MakeContext(kTransfer, network_);
+  const auto context = Context(kTransfer);
   const auto stream = rollout_->SubmitGroup(context.get(), &response);
   v1::SubmitGroupRequest first;
   *first.mutable_header() = header;
+  first.mutable_header()->set_session(session_);
   if (stream->Write(first)) {
     // A refused write means that the learner ended the call: Finish() says why, better than the write's own error.
     SendBlob(blob, [&stream](v1::BlobChunk&& chunk) {
@@ -157,13 +174,14 @@ absl::Status LearnerClient::ReportAdoption(const v1::PolicyVersion& policy, int6
   request.set_sha256(policy.sha256());
   request.set_bound_modules(bound_modules);
   v1::ReportAdoptionResponse response;
-  const auto context = MakeContext(kShortCall, network_);
+  const auto context = Context(kShortCall);
   return FromGrpc(policies_->ReportAdoption(context.get(), request, &response));
 }
 
 absl::Status LearnerClient::WatchPolicy(absl::FunctionRef<void(const v1::PolicyVersion&)> on_version) {
   v1::WatchPolicyRequest request;
   request.set_actor_id(actor_id_);
+  request.set_session(session_);
   CancellableContext context(*this, kWatch);
   const auto stream = policies_->WatchPolicy(context.get(), request);
   v1::PolicyVersion policy;

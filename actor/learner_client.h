@@ -28,6 +28,7 @@ class LearnerClient {
                                                                const std::string& actor_id);
 
   const std::string& actor_id() const { return actor_id_; }
+  const std::string& session() const { return session_; }
 
   // An empty fingerprint asks for the configuration only.
   absl::StatusOr<v1::RegisterResponse> Register(const std::string& model_fingerprint);
@@ -56,13 +57,17 @@ class LearnerClient {
   class CancellableContext;
 
   LearnerClient(std::shared_ptr<grpc::Channel> channel, v1::NetworkConfig network, std::string actor_id);
+  std::unique_ptr<grpc::ClientContext> Context(absl::Duration deadline) const;
 
   const v1::NetworkConfig network_;
   const std::string actor_id_;
+  const std::string session_;  // of this process: see RegisterRequest.session
   const std::unique_ptr<v1::Rollout::Stub> rollout_;
   const std::unique_ptr<v1::PolicyStore::Stub> policies_;
 
-  absl::Mutex mutex_;
+  mutable absl::Mutex mutex_;
+  // Of the run that the first registration told: from then on no other one at this address gets a call.
+  std::string run_identity_ ABSL_GUARDED_BY(mutex_);
   std::set<grpc::ClientContext*> waiting_ ABSL_GUARDED_BY(mutex_);
   bool is_cancelled_ ABSL_GUARDED_BY(mutex_) = false;
 };

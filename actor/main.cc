@@ -8,7 +8,9 @@
 #include "actor/options.h"
 #include "common/base/shutdown_signal.h"
 #include "common/base/status.h"
+#include "common/base/version.h"
 #include "common/process/exit_code.h"
+#include "common/process/processor.h"
 #include "common/process/start_metrics.h"
 #include "common/telemetry/log.h"
 
@@ -37,9 +39,11 @@ absl::Status RunUntilSignal(const ActorOptions& options, ShutdownSignal& signal)
 
 int Main(int argc, char** argv) {
   ShutdownSignal signal;
+  LetOrphansBeReaped();
   const Parsed<ActorOptions> parsed = ParseActorOptions(argc, argv);
   if (parsed.exit_code) return *parsed.exit_code;
   InitLogging(parsed.options.id, parsed.options.telemetry.log_level);
+  spdlog::info("flowawr {}, {}", Version(), DescribeProcessor());
   return ReportAndExitCodeOf(RunUntilSignal(parsed.options, signal));
 }
 

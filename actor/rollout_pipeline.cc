@@ -248,7 +248,11 @@ void RolloutPipeline::ScoreOne(Job job) {
   const auto is_wanted = [&] { return parts_.leases.IsHeld(job->ticket) && !IsStopping(); };
   auto scores = parts_.scorer.Score(job->lease.reward_spec(), job->lease.prompt(), job->images, is_wanted);
   job->stage_seconds["score"] = timer.Stop();
-  const absl::Status status = scores.ok() ? CheckRequiredTerms(job->lease.reward_spec(), *scores) : scores.status();
+  absl::Status status = scores.status();
+  if (scores.ok()) {
+    status = CheckRequiredTerms(job->lease.reward_spec(), *scores);
+    status.Update(CheckAnyReward(job->lease.reward_spec(), *scores));
+  }
   if (!status.ok()) {
     const bool is_hopeless = absl::IsInvalidArgument(status);
     if (IsWanted(*job)) Fail(*job, is_hopeless ? "reward_bad_input" : "reward_failed", status);

@@ -17,7 +17,6 @@
 
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
-#include "absl/synchronization/notification.h"
 #include "actor/actor_metrics.h"
 #include "actor/group_job.h"
 #include "actor/held_leases.h"
@@ -27,6 +26,7 @@
 #include "actor/prompt_encoder.h"
 #include "actor/stage_clock.h"
 #include "common/base/bounded_queue.h"
+#include "common/base/steady_cond_var.h"
 #include "common/scoring/scoring_client.h"
 #include "common/sd3/pipeline.h"
 
@@ -88,7 +88,7 @@ class RolloutPipeline {
 
   const Parts parts_;
   const Options options_;
-  absl::Notification stopping_;
+  SteadyNotification stopping_;
 
   BoundedQueue<Job> to_encode_;
   BoundedQueue<Job> to_sample_;

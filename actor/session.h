@@ -9,6 +9,8 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
+#include "common/base/clock.h"
+#include "common/base/steady_cond_var.h"
 
 namespace flowawr {
 
@@ -19,6 +21,7 @@ class Session {
     absl::MutexLock lock(&mutex_);
     ++number_;
     is_live_ = true;
+    changed_.SignalAll();
   }
 
   // The connection of spell `number` broke. No effect when that spell is over already.
@@ -40,12 +43,15 @@ class Session {
 
   // Waits for a live spell; false when `timeout` passes first.
   bool AwaitLive(absl::Duration timeout) const {
+    const absl::Time until = MonotonicNow() + timeout;
     absl::MutexLock lock(&mutex_);
-    return mutex_.AwaitWithTimeout(absl::Condition(&is_live_), timeout);
+    while (!is_live_ && MonotonicNow() < until) changed_.WaitWithTimeout(&mutex_, until - MonotonicNow());
+    return is_live_;
   }
 
  private:
   mutable absl::Mutex mutex_;
+  mutable SteadyCondVar changed_;
   uint64_t number_ ABSL_GUARDED_BY(mutex_) = 0;
   bool is_live_ ABSL_GUARDED_BY(mutex_) = false;
 };

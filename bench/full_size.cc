@@ -20,6 +20,8 @@
 #include "common/diffusion/sigmas.h"
 #include "common/diffusion/solver.h"
 #include "common/nn/lora_linear.h"
+#include "common/process/exit_code.h"
+#include "common/process/processor.h"
 #include "common/sd3/pipeline.h"
 #include "common/tensor/safetensors.h"
 #include "learner/flowawr.h"
@@ -213,6 +215,7 @@ const std::map<std::string, void (*)(const Options&)> kKinds = {
 };
 
 int Main(int argc, char** argv) {
+  if (const absl::Status restricted = RestrictProcessor(); !restricted.ok()) return ReportAndExitCodeOf(restricted);
   Options options;
   CLI::App app("One measurement; see bench/full_size.py, which calls this.");
   app.add_option("KIND", options.kind)->required()->check(CLI::IsMember(kKinds));

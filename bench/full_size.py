@@ -27,6 +27,8 @@ import tempfile
 import time
 from pathlib import Path
 
+import processor
+
 ROOT = Path(__file__).resolve().parents[1]
 SERVICE = [ROOT / "build/release/bin/flowawr_full_size_bench"]
 PYTHON = [sys.executable, ROOT / "bench/python_baseline/full_size.py"]
@@ -253,6 +255,7 @@ def main():
     parser.add_argument("--only", nargs="+", metavar="REGEX", help=f"rows: {' '.join(row.name for row in ROWS)}")
     parser.add_argument("--float32", action="store_true", help="instead of bfloat16")
     parser.add_argument("--threads", type=int, default=2)
+    processor.add_option(parser)
     parser.add_argument("--side", type=int, default=64, help="of the latents: 64 is 512 pixels")
     parser.add_argument("--seconds", type=float, default=10, help="to repeat for in one process")
     parser.add_argument("--rounds", type=int, default=5, help="at most")
@@ -260,6 +263,7 @@ def main():
     parser.add_argument("--json", type=Path, help="write every figure here")
     parser.add_argument("--plot", type=Path, help="write the ratios here as SVG")
     args = parser.parse_args()
+    processor.restrict(args.cpu)
     if not SERVICE[0].exists():
         raise SystemExit("build it first: ninja -C build/release flowawr_full_size_bench")
     rows = [row for row in ROWS if not args.only or any(re.fullmatch(only, row.name) for only in args.only)]
@@ -270,6 +274,7 @@ def main():
     read_once(bench.model)
     bench.run_all(rows)
     summaries = [bench.summary(row) for row in rows]
+    print(f"{processor.describe(args.threads)}\n")
     print(table(summaries))
     for float32, peak in sorted(bench.peak.items()):
         name = "f32" if float32 else "bf16"

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The same tiny training twice, side by side: a straightforward Python loop and this service.
 
-    .venv/bin/python bench/training.py [--updates 40] [--repeats 3]
+    .venv/bin/python bench/training.py [--cpu avx2] [--updates 40] [--repeats 3]
 
 Both sides take the same configuration, cores and dtype, evaluate the same policy (the average) on the same held-out prompts
 equally often, and run in turns on the same machine, since other load moves both. Wall time runs from the moment when the
@@ -18,6 +18,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import processor
 import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -61,10 +62,12 @@ def main():
     parser.add_argument("--config", default="configs/tiny-ocr.yaml")
     parser.add_argument("--updates", type=int, default=40)
     parser.add_argument("--repeats", type=int, default=3, help="with seeds 1, 2, ...")
-    parser.add_argument("--threads", type=int, default=2, help="of the Python side; the service takes the machine's cores")
+    parser.add_argument("--threads", type=int, default=processor.cores(), help="of the Python side; the service takes the usable cores")
     parser.add_argument("--level", type=float, default=0.9, help="held-out reward to reach")
     parser.add_argument("--json", help="write every run here too")
+    processor.add_option(parser)
     args = parser.parse_args()
+    processor.restrict(args.cpu)
 
     results = {"python": [], "service": []}
     with tempfile.TemporaryDirectory(prefix="flowawr-bench-") as temporary:
@@ -92,6 +95,7 @@ def main():
         shown = [images / v if is_rate else v for v in (python, service)]
         return f"| {name} | {shown[0]:.3g} | {shown[1]:.3g} | {python / service:.2f}x |"
 
+    print(f"{processor.describe(args.threads)}\n")
     print(f"| {args.updates} updates, median of {args.repeats} | Python | service | ratio |\n|---|---|---|---|")
     print(row("images sampled, decoded, scored / s", "rollout_s", True))
     print(row("samples trained / s", "train_s", True))

@@ -1,19 +1,26 @@
 """Times diffusers' SD3Transformer2DModel with a peft LoRA, and AutoencoderKL: the Python side of transformer_bench.cc.
 
-usage: transformer_baseline.py [--threads 1] [--batch 16] [--repeats 30] [--model models/tiny-sd3]
+usage: [FLOWAWR_CPU=avx2] transformer_baseline.py [--threads 1] [--batch 16] [--repeats 30] [--model models/tiny-sd3]
 
 Prints milliseconds of the fastest and of the median repeat, for sampling (adapter merged, no gradients) and for training
-(adapter beside the base, forward and backward), and for decoding latents to pictures.
+(adapter beside the base, forward and backward), and for decoding latents to pictures. --json prints every repeat instead.
+bench/transformer.py runs this and the service in turns.
 """
 
 import argparse
+import json
+import os
 import pathlib
 import statistics
 import time
 
-import peft
-import torch
-from diffusers import AutoencoderKL, SD3Transformer2DModel
+import processor
+
+processor.restrict(os.environ.get("FLOWAWR_CPU"))
+
+import peft  # noqa: E402
+import torch  # noqa: E402
+from diffusers import AutoencoderKL, SD3Transformer2DModel  # noqa: E402
 
 TARGETS = "attn.to_q attn.to_k attn.to_v attn.to_out.0 attn.add_q_proj attn.add_k_proj attn.add_v_proj attn.to_add_out"
 
@@ -26,7 +33,7 @@ def milliseconds(step, repeats):
         start = time.perf_counter()
         step()
         times.append(1e3 * (time.perf_counter() - start))
-    return f"min {min(times):.1f} ms, median {statistics.median(times):.1f} ms"
+    return times
 
 
 def main():
@@ -36,6 +43,7 @@ def main():
     arguments.add_argument("--repeats", type=int, default=30)
     arguments.add_argument("--text-tokens", type=int, default=24)
     arguments.add_argument("--model", type=pathlib.Path, default=pathlib.Path("models/tiny-sd3"))
+    arguments.add_argument("--json", action="store_true")
     options = arguments.parse_args()
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
@@ -58,10 +66,10 @@ def main():
     def sample():
         model(**inputs, return_dict=False)
 
-    print(f"training: {milliseconds(train, options.repeats)}")
+    times = {"training": milliseconds(train, options.repeats)}
     model.fuse_lora()
     model.unload_lora()
-    print(f"sampling: {milliseconds(sample, options.repeats)}")
+    times["sampling"] = milliseconds(sample, options.repeats)
 
     vae = AutoencoderKL.from_pretrained(options.model / "vae")
     latents = torch.randn(options.batch, vae.config.latent_channels, 8, 16)
@@ -70,7 +78,13 @@ def main():
     def decode():
         vae.decode(latents, return_dict=False)
 
-    print(f"decoding: {milliseconds(decode, options.repeats)}")
+    times["decoding"] = milliseconds(decode, options.repeats)
+    if options.json:
+        print(json.dumps(times))
+        return
+    print(processor.describe(options.threads))
+    for name, repeats in times.items():
+        print(f"{name}: min {min(repeats):.1f} ms, median {statistics.median(repeats):.1f} ms")
 
 
 if __name__ == "__main__":

@@ -8,6 +8,8 @@
 #include <cstdlib>
 #include <string>
 
+#include "common/process/exit_code.h"
+#include "common/process/processor.h"
 #include "common/sd3/transformer.h"
 #include "common/sd3/vae.h"
 
@@ -87,4 +89,11 @@ BENCHMARK(BM_Decode)->Arg(16)->Unit(benchmark::kMillisecond)->UseRealTime();
 }  // namespace
 }  // namespace flowawr
 
-BENCHMARK_MAIN();
+int main(int argc, char** argv) {
+  const absl::Status restricted = flowawr::RestrictProcessor();
+  if (!restricted.ok()) return flowawr::ReportAndExitCodeOf(restricted);
+  benchmark::Initialize(&argc, argv);
+  if (benchmark::ReportUnrecognizedArguments(argc, argv)) return flowawr::kUsageExitCode;
+  benchmark::RunSpecifiedBenchmarks();
+  return 0;
+}

@@ -15,7 +15,7 @@
 namespace flowawr {
 
 absl::StatusOr<ChildProcess> ChildProcess::Start(const std::vector<std::string>& arguments,
-                                                 const std::string& log_file) {
+                                                 const std::string& log_file, int inherited) {
   if (access(arguments.front().c_str(), X_OK) != 0) {
     return absl::NotFoundError(
         absl::StrCat(arguments.front(), " cannot be run: ", strerror(errno), "; build it with scripts/build"));
@@ -39,6 +39,7 @@ absl::StatusOr<ChildProcess> ChildProcess::Start(const std::vector<std::string>&
     dup2(nothing, STDIN_FILENO);
     dup2(log, STDOUT_FILENO);
     dup2(log, STDERR_FILENO);
+    if (inherited >= 0) fcntl(inherited, F_SETFD, 0);  // not closed by exec
     execv(argv[0], argv.data());
     _exit(127);
   }

@@ -19,8 +19,10 @@ class ChildProcess {
  public:
   // `arguments[0]` is the path of the executable. stdout and stderr are appended to `log_file`; stdin is empty. The
   // child runs in a process group of its own, so that Ctrl-C at the terminal reaches only the parent, and with no
-  // signal blocked. NotFound or Internal when the executable or the log cannot be opened.
-  static absl::StatusOr<ChildProcess> Start(const std::vector<std::string>& arguments, const std::string& log_file);
+  // signal blocked; of the parent's descriptors it has `inherited`, unless that is negative. NotFound or Internal when
+  // the executable or the log cannot be opened.
+  static absl::StatusOr<ChildProcess> Start(const std::vector<std::string>& arguments, const std::string& log_file,
+                                            int inherited = -1);
 
   pid_t pid() const { return pid_; }
 

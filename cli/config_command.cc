@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "cli/run_inputs.h"
 #include "common/base/status.h"
 #include "common/config/run_config.h"
 #include "common/process/exit_code.h"
@@ -21,14 +22,17 @@ constexpr char kFooter[] = R"(Examples:
   flowawr config configs/tiny-ocr.yaml --set optimizer.learning_rate=1e-4 > mine.yaml
   flowawr config --reference                  every field: type, default, accepted values, meaning
 
-What is printed is itself a configuration. Mistakes are listed all at once, with file and line.)";
+What is printed is itself a configuration. Mistakes are listed all at once, with file and line. Exit code 66
+when the model or a prompt file that it names is missing.)";
 
 struct Arguments {
   std::string config;
   std::vector<std::string> overrides;
   bool reference = false;
+  bool only_print = false;
 };
 
+// What the configuration says, and nothing of what it names.
 absl::StatusOr<std::string> Text(const Arguments& arguments) {
   if (arguments.reference) return RunConfigReference();
   if (arguments.config.empty())
@@ -46,11 +50,18 @@ void AddConfigCommand(CLI::App& app, int* exit_code) {
   command->add_option("CONFIG", arguments->config, "the YAML file of a run");
   command->add_option("--set", arguments->overrides, "PATH=VALUE, changes one field; may be repeated")
       ->allow_extra_args(false);
+  command->add_flag("--only-print", arguments->only_print, "do not look whether model and prompts are there");
   command->add_flag("--reference", arguments->reference, "print the description of all fields (Markdown) instead");
   command->callback([arguments, exit_code] {
     const absl::StatusOr<std::string> text = Text(*arguments);
     if (text.ok()) std::fputs(text->c_str(), stdout);
-    *exit_code = ReportAndExitCodeOf(text.status());
+    std::fflush(stdout);  // before an error on stderr
+    absl::Status status = text.status();
+    if (status.ok() && !arguments->reference && !arguments->only_print) {
+      const absl::StatusOr<v1::RunConfig> config = LoadRunConfig(arguments->config, arguments->overrides);
+      status = config.ok() ? CheckRunInputs(*config) : config.status();
+    }
+    *exit_code = ReportAndExitCodeOf(status);
   });
 }
 

@@ -14,7 +14,6 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
-#include "absl/time/clock.h"
 #include "cli/learner_connection.h"
 #include "cli/panel.h"
 #include "cli/progress_display.h"
@@ -22,6 +21,7 @@
 #include "cli/run_history.h"
 #include "cli/status_json.h"
 #include "cli/text_lines.h"
+#include "common/base/clock.h"
 #include "common/base/status.h"
 #include "common/process/exit_code.h"
 
@@ -100,15 +100,15 @@ absl::Status Watch(const LearnerAddress& address) {
   ProgressDisplay screen;
   v1::Status last;
   bool was_ever_heard = false;
-  absl::Time give_up = absl::Now() + kReconnectTime;
+  absl::Time give_up = MonotonicNow() + kReconnectTime;
   while (true) {
     bool was_heard = false;
     const absl::Status end = WatchOnce(learner, &screen, &last, &was_heard);
     was_ever_heard |= was_heard;
     if (last.phase() == v1::FAILED) return absl::InternalError(absl::StrCat("the run failed: ", last.message()));
     if (IsOver(last.phase())) return absl::OkStatus();
-    if (was_heard) give_up = absl::Now() + kReconnectTime;
-    if (!was_ever_heard || !IsLearnerGone(end) || absl::Now() >= give_up) return end;
+    if (was_heard) give_up = MonotonicNow() + kReconnectTime;
+    if (!was_ever_heard || !IsLearnerGone(end) || MonotonicNow() >= give_up) return end;
     learner.WaitForAnother(kReconnectPause);
     // The addresses of a run that is just being resumed are not there for a moment.
     if (absl::StatusOr<LearnerConnection> again = LearnerConnection::Open(address); again.ok())
@@ -188,7 +188,7 @@ void AddControlCommands(CLI::App& app, int* exit_code) {
              "Example:\n  flowawr pause runs/tiny-ocr\n\nWhat is under way is finished and kept.", Pause);
   AddCommand(app, exit_code, "resume", "Let a paused run go on",
              "Example:\n  flowawr resume runs/tiny-ocr\n\n"
-             "A run that is stopped, not paused, is continued by `flowawr run RUN_DIR/config.yaml --resume`.",
+             "A run that is stopped, not paused, is continued by `flowawr run RUN_DIR --resume`.",
              Resume);
   AddCommand(app, exit_code, "checkpoint", "Write a checkpoint now and print its folder",
              "Example:\n  flowawr checkpoint runs/tiny-ocr\n\nIt is written after the update under way.", Checkpoint);

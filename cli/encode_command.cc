@@ -1,6 +1,5 @@
 #include "cli/encode_command.h"
 
-#include <ATen/Parallel.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
@@ -14,10 +13,11 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "absl/time/clock.h"
 #include "cli/interrupt.h"
 #include "cli/panel.h"
+#include "cli/prepare_to_compute.h"
 #include "cli/sample_progress.h"
+#include "common/base/clock.h"
 #include "common/base/status.h"
 #include "common/config/prompts.h"
 #include "common/config/run_config.h"
@@ -86,9 +86,11 @@ absl::StatusOr<Plan> MakePlan(const Arguments& arguments) {
     return absl::InvalidArgumentError("nowhere to put the embeddings: give --cache DIR, or set model.embeds_cache");
   std::set<std::string> seen;
   for (const std::string& file : files) {
-    FLOWAWR_ASSIGN_OR_RETURN(const std::vector<v1::Prompt> prompts, LoadPrompts(file));
-    for (const v1::Prompt& prompt : prompts)
-      if (seen.insert(prompt.text()).second) plan.prompts.push_back(prompt.text());
+    FLOWAWR_ASSIGN_OR_RETURN(const PromptSet prompts, PromptSet::Load(file));
+    for (size_t i = 0; i < prompts.size(); ++i) {
+      std::string text = prompts.At(i).text();
+      if (seen.insert(text).second) plan.prompts.push_back(std::move(text));
+    }
   }
   plan.prompts.emplace_back();  // what guidance leads away from unless told otherwise
   return plan;
@@ -110,7 +112,7 @@ std::vector<std::string> Missing(const PromptCache& cache, const std::vector<std
 class EncodeProgress {
  public:
   void ShowStep(const TextEncoders::Step& step) {
-    const absl::Time now = absl::Now();
+    const absl::Time now = MonotonicNow();
     if (step.component != component_ || step.done <= done_) {
       component_ = step.component;
       start_ = now;
@@ -143,7 +145,7 @@ class EncodeProgress {
 
 absl::Status Encode(const Arguments& arguments) {
   FLOWAWR_ASSIGN_OR_RETURN(Plan plan, MakePlan(arguments));
-  if (arguments.threads > 0) at::set_num_threads(arguments.threads);
+  PrepareToCompute(arguments.threads, plan.options.dtype);
   FLOWAWR_ASSIGN_OR_RETURN(
       const std::unique_ptr<PromptCache> cache,
       PromptCache::Open(plan.cache, plan.model, plan.options.dtype, plan.options.max_sequence_length));

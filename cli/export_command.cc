@@ -13,6 +13,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "cli/learner_connection.h"
+#include "cli/prepare_to_compute.h"
 #include "cli/run_folder.h"
 #include "common/base/file.h"
 #include "common/base/status.h"
@@ -56,13 +57,25 @@ v1::PolicyRole RoleOf(const std::string& name) {
   return name == "behaviour" ? v1::BEHAVIOUR_POLICY : v1::AVERAGE_POLICY;
 }
 
+// A learner writes into its own run directory only: for other places it saves a checkpoint, which is exported here.
 absl::StatusOr<v1::ExportResponse> ExportFromLearner(const Arguments& arguments) {
   FLOWAWR_ASSIGN_OR_RETURN(LearnerConnection learner, LearnerConnection::Open(arguments.address));
-  v1::ExportRequest request;
-  request.set_role(RoleOf(arguments.role));
-  // The learner has a working directory of its own.
-  if (!arguments.out.empty()) request.set_path(std::filesystem::absolute(arguments.out).string());
-  return learner.Call(&v1::Control::Stub::Export, request, kBetweenUpdates);
+  if (arguments.out.empty()) {
+    v1::ExportRequest request;
+    request.set_role(RoleOf(arguments.role));
+    return learner.Call(&v1::Control::Stub::Export, request, kBetweenUpdates);
+  }
+  FLOWAWR_ASSIGN_OR_RETURN(const v1::CheckpointResponse saved,
+                           learner.Call(&v1::Control::Stub::Checkpoint, v1::CheckpointRequest(), kBetweenUpdates));
+  const std::string run_dir = std::filesystem::path(saved.path()).parent_path().parent_path().string();
+  const absl::StatusOr<CheckpointFolder> checkpoint = NewestCheckpoint(run_dir);
+  if (!checkpoint.ok())
+    return Annotate(checkpoint.status(), absl::StrCat("the learner saved ", saved.path(),
+                                                      ", which must be readable here for --out; leave --out away to "
+                                                      "export into the run directory"));
+  return ExportAdapterFile(absl::StrCat(checkpoint->path, "/", arguments.role, ".safetensors"),
+                           checkpoint->manifest.config().lora().alpha(), checkpoint->manifest.config().model().path(),
+                           arguments.out);
 }
 
 absl::StatusOr<v1::ExportResponse> Export(const Arguments& arguments) {
@@ -112,6 +125,7 @@ absl::Status Merge(const Arguments& arguments, const std::string& model, const s
   std::vector<WeightedLora> weighted;
   for (size_t i = 0; i < adapters.size(); ++i)
     weighted.push_back({&adapters[i], arguments.scales.empty() ? 1 : arguments.scales[i]});
+  PrepareToCompute(/*threads=*/0, at::kFloat);  // the drift is told in f32
   FLOWAWR_ASSIGN_OR_RETURN(const MergeReport report,
                            WriteMergedTransformer(TransformerFolder(model), weighted, arguments.merged));
   std::printf(

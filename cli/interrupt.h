@@ -5,8 +5,9 @@
 
 namespace flowawr {
 
-// From its construction on, the first SIGINT or SIGTERM is noted, with a line on stderr, and the second one ends the
-// process at once with 130. Its destruction brings back what was before. One at a time, in a command's main thread.
+// From its construction on, the first SIGINT, SIGTERM or SIGHUP is noted, with a line on stderr, and a second one, at
+// least ShutdownSignal::kSettleTime later, ends the process at once with 130. Its destruction brings back what was
+// before. One at a time, in a command's main thread.
 class Interrupt {
  public:
   Interrupt();
@@ -17,7 +18,7 @@ class Interrupt {
   bool came() const;
 
  private:
-  struct sigaction int_before_, term_before_;
+  struct sigaction int_before_, term_before_, hup_before_;
 };
 
 }  // namespace flowawr

@@ -10,6 +10,7 @@
 #include "common/config/run_config.h"
 #include "common/process/command_line.h"
 #include "common/rpc/channel.h"
+#include "common/rpc/peer.h"
 #include "common/rpc/status.h"
 #include "common/rpc/tls_check.h"
 
@@ -28,7 +29,9 @@ absl::StatusOr<LearnerConnection> LearnerConnection::Open(const LearnerAddress& 
   FLOWAWR_ASSIGN_OR_RETURN(connection.network_, FindNetworkConfig(address.network_config, address.run_dir));
   connection.endpoint_ = address.learner;
   if (address.learner.empty()) {
-    FLOWAWR_ASSIGN_OR_RETURN(connection.endpoint_, LearnerEndpointOf(address.run_dir));
+    FLOWAWR_ASSIGN_OR_RETURN(const Endpoint endpoint, LearnerEndpointOf(address.run_dir));
+    connection.endpoint_ = endpoint.address;
+    connection.identity_ = endpoint.identity;
   }
   FLOWAWR_ASSIGN_OR_RETURN(connection.channel_, MakeChannel(connection.endpoint_, connection.network_));
   connection.control_ = v1::Control::NewStub(connection.channel_);
@@ -42,11 +45,17 @@ void LearnerConnection::WaitForAnother(absl::Duration limit) const {
 }
 
 std::unique_ptr<grpc::ClientContext> LearnerConnection::Context(absl::Duration deadline) const {
-  return MakeContext(deadline, network_);
+  std::unique_ptr<grpc::ClientContext> context = MakeContext(deadline, network_);
+  MeantFor(identity_, context.get());
+  return context;
 }
 
 absl::Status LearnerConnection::Explain(const grpc::Status& status) const {
   const absl::Status error = ExplainFailure(FromGrpc(status), endpoint_, network_);
+  if (IsAnotherPeer(error)) {
+    return absl::UnavailableError(absl::StrCat(
+        "no learner of this run answers: it has ended, and another process listens at its address, ", endpoint_));
+  }
   if (absl::IsUnavailable(error)) {
     return absl::UnavailableError(
         absl::StrCat("no learner answers at ", endpoint_, ": is the run still going on? (", error.message(), ")"));

@@ -50,17 +50,19 @@ class LearnerConnection {
     if (!answer.ok()) return Explain(answer);
     return response;
   }
-  // The call's error with the learner's address, and for a dead learner what to do.
+  // The call's error with the learner's address, and for a dead learner, or another in its place, what to do.
   absl::Status Explain(const grpc::Status& status) const;
 
  private:
   std::string endpoint_;
+  std::string identity_;  // of the process that was found through a folder; empty: whoever listens there is meant
   v1::NetworkConfig network_;
   std::shared_ptr<grpc::Channel> channel_;
   std::unique_ptr<v1::Control::Stub> control_;
 };
 
-// Nobody answers: the run is stopped, or killed with its endpoint file left behind.
+// This run's learner does not answer: the run is stopped, or was killed with its endpoint file left behind, whoever
+// listens at that address now.
 bool IsLearnerGone(const absl::Status& status);
 
 }  // namespace flowawr

@@ -3,6 +3,7 @@
 #include "absl/time/time.h"
 #include "common/base/status.h"
 #include "common/rpc/channel.h"
+#include "common/rpc/peer.h"
 
 namespace flowawr {
 namespace {
@@ -14,16 +15,23 @@ constexpr absl::Duration kPause = absl::Milliseconds(300);  // between two attem
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<LearnerWatch>> LearnerWatch::Start(const std::string& endpoint,
+absl::StatusOr<std::unique_ptr<LearnerWatch>> LearnerWatch::Start(const Endpoint& endpoint,
                                                                   const v1::NetworkConfig& network) {
-  FLOWAWR_ASSIGN_OR_RETURN(auto channel, MakeChannel(endpoint, network));
-  std::unique_ptr<LearnerWatch> watch(new LearnerWatch(v1::Control::NewStub(channel), network));
+  FLOWAWR_ASSIGN_OR_RETURN(auto channel, MakeChannel(endpoint.address, network));
+  std::unique_ptr<LearnerWatch> watch(new LearnerWatch(v1::Control::NewStub(channel), network, endpoint.identity));
   watch->reader_ = std::thread(&LearnerWatch::Read, watch.get());
   return watch;
 }
 
-LearnerWatch::LearnerWatch(std::unique_ptr<v1::Control::Stub> stub, const v1::NetworkConfig& network)
-    : stub_(std::move(stub)), network_(network) {}
+LearnerWatch::LearnerWatch(std::unique_ptr<v1::Control::Stub> stub, const v1::NetworkConfig& network,
+                           std::string identity)
+    : stub_(std::move(stub)), network_(network), identity_(std::move(identity)) {}
+
+std::unique_ptr<grpc::ClientContext> LearnerWatch::Context(absl::Duration deadline) const {
+  std::unique_ptr<grpc::ClientContext> context = MakeContext(deadline, network_);
+  MeantFor(identity_, context.get());
+  return context;
+}
 
 LearnerWatch::~LearnerWatch() {
   {
@@ -59,7 +67,7 @@ bool LearnerWatch::ShutdownFailed() const {
 
 void LearnerWatch::Read() {
   while (true) {
-    const std::unique_ptr<grpc::ClientContext> context = MakeContext(kStreamDeadline, network_);
+    const std::unique_ptr<grpc::ClientContext> context = Context(kStreamDeadline);
     {
       absl::MutexLock lock(&mutex_);
       if (is_closed_) return;
@@ -82,7 +90,7 @@ void LearnerWatch::Read() {
 }
 
 void LearnerWatch::AskForShutdown() {
-  const std::unique_ptr<grpc::ClientContext> context = MakeContext(kShutdownDeadline, network_);
+  const std::unique_ptr<grpc::ClientContext> context = Context(kShutdownDeadline);
   {
     absl::MutexLock lock(&mutex_);
     if (is_closed_) return;

@@ -9,6 +9,8 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
+#include "common/rpc/endpoint_file.h"
 #include "flowawr/v1/control.grpc.pb.h"
 
 namespace flowawr {
@@ -17,7 +19,7 @@ namespace flowawr {
 // Both end with the object. Thread-safe.
 class LearnerWatch {
  public:
-  static absl::StatusOr<std::unique_ptr<LearnerWatch>> Start(const std::string& endpoint,
+  static absl::StatusOr<std::unique_ptr<LearnerWatch>> Start(const Endpoint& endpoint,
                                                              const v1::NetworkConfig& network);
   ~LearnerWatch();
   LearnerWatch(const LearnerWatch&) = delete;
@@ -34,12 +36,14 @@ class LearnerWatch {
   bool ShutdownFailed() const;
 
  private:
-  LearnerWatch(std::unique_ptr<v1::Control::Stub> stub, const v1::NetworkConfig& network);
+  LearnerWatch(std::unique_ptr<v1::Control::Stub> stub, const v1::NetworkConfig& network, std::string identity);
+  std::unique_ptr<grpc::ClientContext> Context(absl::Duration deadline) const;
   void Read();
   void AskForShutdown();
 
   const std::unique_ptr<v1::Control::Stub> stub_;
   const v1::NetworkConfig network_;
+  const std::string identity_;  // of the learner: never another one at its address
   mutable absl::Mutex mutex_;
   v1::Status latest_ ABSL_GUARDED_BY(mutex_);
   bool is_new_ ABSL_GUARDED_BY(mutex_) = false;

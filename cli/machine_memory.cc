@@ -3,25 +3,21 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <limits>
+#include <optional>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "common/base/file.h"
+#include "common/base/control_groups.h"
 
 namespace flowawr {
 
 int64_t MachineMemory() {
   const int64_t pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGE_SIZE);
   int64_t memory = pages > 0 && page > 0 ? pages * page : 0;
-  for (const char* file : {"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"}) {
-    int64_t limit = 0;
-    const absl::StatusOr<std::string> text = ReadFile(file);
-    if (text.ok() && absl::SimpleAtoi(absl::StripAsciiWhitespace(*text), &limit) && limit > 0)
-      memory = memory == 0 ? limit : std::min(memory, limit);
-  }
+  const std::optional<int64_t> limit = MemoryOf(ReadControlGroups());
+  if (limit && *limit > 0) memory = memory == 0 ? *limit : std::min(memory, *limit);
   return memory;
 }
 

@@ -1,6 +1,9 @@
 // flowawr: the one command that people type. Each subcommand is a file pair that adds itself here.
 #include <CLI/CLI.hpp>
 
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
 #include "cli/config_command.h"
 #include "cli/control_commands.h"
 #include "cli/encode_command.h"
@@ -10,6 +13,7 @@
 #include "cli/reward_commands.h"
 #include "cli/run_command.h"
 #include "cli/sample_command.h"
+#include "common/config/schema.h"
 #include "common/process/command_line.h"
 #include "common/telemetry/log.h"
 
@@ -23,6 +27,14 @@ Start here (trains the embedded model, minutes on two CPU cores, no download):
   flowawr run configs/tiny-ocr.yaml)";
 
 constexpr char kFooter[] = "`flowawr COMMAND --help` explains a command.";
+
+// For those who take a field of the configuration for an option, e.g. --updates.
+std::string HintAtField(const std::string& word) {
+  if (!absl::StartsWith(word, "--")) return "";
+  const std::string name = absl::StrReplaceAll(word.substr(2), {{"-", "_"}});
+  const std::string field = FindField(*v1::RunConfig::descriptor(), name);
+  return field.empty() ? "" : absl::StrCat("; it is a field of the configuration: --set ", field, "=VALUE");
+}
 
 int Main(int argc, char** argv) {
   InitLogging("flowawr");
@@ -39,7 +51,8 @@ int Main(int argc, char** argv) {
   AddSampleCommand(app, &exit_code);
   AddPlanCommand(app, &exit_code);
   AddConfigCommand(app, &exit_code);
-  const std::optional<int> mistake = ParseCommandLine(app, argc, argv);  // runs the subcommand
+  const std::optional<int> mistake = ParseCommandLine(  // runs the subcommand
+      app, argc, argv, [] { return absl::OkStatus(); }, HintAtField);
   return mistake.value_or(exit_code);
 }
 

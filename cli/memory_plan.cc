@@ -31,13 +31,6 @@ LoraTargets TargetsOf(const v1::LoraConfig& lora) {
 
 int64_t BytesOf(v1::ComputeDType dtype) { return static_cast<int64_t>(c10::elementSize(ScalarTypeOf(dtype))); }
 
-// Tokens of CLIP, whose tokenizers are as long as its positions, and of T5.
-int64_t TextTokens(const v1::RunConfig& config, const ModelSizes& model) {
-  constexpr int64_t kClipTokens = 77;  // of every published model
-  return (model.clip.empty() ? kClipTokens : model.clip[0].max_position_embeddings) +
-         config.model().max_sequence_length();
-}
-
 // A component's config.json.
 template <typename Config>
 absl::StatusOr<Config> ReadComponent(const std::string& folder,
@@ -141,6 +134,12 @@ absl::StatusOr<ModelSizes> ReadModelSizes(const std::string& folder, bool has_te
     return t5.status();
   }
   return model;
+}
+
+int64_t TextTokens(const v1::RunConfig& config, const ModelSizes& model) {
+  constexpr int64_t kClipTokens = 77;  // of every published model
+  return (model.clip.empty() ? kClipTokens : model.clip[0].max_position_embeddings) +
+         config.model().max_sequence_length();
 }
 
 ModelSizes Sd35MediumSizes() {

@@ -46,6 +46,9 @@ absl::StatusOr<ModelSizes> ReadModelSizes(const std::string& folder, bool has_te
 // The published Stable Diffusion 3.5 Medium.
 ModelSizes Sd35MediumSizes();
 
+// Tokens of a prompt: of CLIP, whose tokenizers are as long as its positions, and of T5.
+int64_t TextTokens(const v1::RunConfig& config, const ModelSizes& model);
+
 struct MemoryPart {
   std::string name;
   int64_t bytes = 0;

@@ -2,12 +2,12 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <chrono>
 #include <cstdio>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <set>
 #include <string>
-#include <thread>
 #include <utility>
 #include <vector>
 
@@ -15,16 +15,22 @@
 #include "absl/strings/str_format.h"
 #include "cli/machine_memory.h"
 #include "cli/memory_plan.h"
+#include "cli/panel.h"
+#include "cli/pass_times.h"
+#include "cli/time_plan.h"
 #include "common/base/status.h"
+#include "common/base/usable_cores.h"
+#include "common/config/prompts.h"
 #include "common/config/run_config.h"
-#include "common/sd3/compute_dtype.h"
 #include "common/nn/bf16.h"
 #include "common/process/exit_code.h"
+#include "common/sd3/compute_dtype.h"
+#include "common/process/processor.h"
 
 namespace flowawr {
 namespace {
 
-constexpr char kDescription[] = "Tell what a run needs in memory, before it loads or downloads anything";
+constexpr char kDescription[] = "Tell what a run needs in memory and in time, before it loads or downloads anything";
 
 constexpr char kFooter[] = R"(Examples:
   flowawr plan configs/tiny-ocr.yaml
@@ -37,13 +43,23 @@ Read from the configuration and the model's config.json files. The first part is
 process; the table is the learner's peak at other sizes and settings, `*` where it and the actors of this machine fit.
 What the columns change: train.checkpointed_blocks (blocks whose activations are computed again instead of kept: the
 same bits, up to two fifths slower), train.micro_batch (rows computed at once) and train.threads (micro-batches side by
-side). Resident memory of a CPU run, right to some 15 %. Reward servers are not in it: see their scorers.)";
+side). Resident memory of a CPU run, right to some 15 %. Reward servers are not in it: see their scorers.
+
+The last part is time: some passes through models of these sizes but few blocks are timed on this machine, in its threads,
+which takes a few seconds (half a minute at the size of Stable Diffusion 3.5; --no-time leaves it out). On a machine that
+does nothing else it is right to a factor of 1.5. Scoring is assumed, not measured.)";
 
 struct Arguments {
   std::string config, model, memory;
   std::vector<std::string> overrides;
   int actors = -1;
-  bool json = false;
+  bool json = false, no_time = false;
+};
+
+struct Time {
+  TimePlan plan;
+  double measured_in = 0;  // seconds that measuring took
+  int64_t heldout_prompts = 0;
 };
 
 struct Row {
@@ -66,6 +82,7 @@ struct Answer {
   MemoryPlan plan;
   Table table;
   std::optional<TrainChoice> choice;
+  std::optional<Time> time;
 };
 
 absl::StatusOr<Table> MakeTable(const Answer& answer) {
@@ -94,6 +111,27 @@ absl::StatusOr<Table> MakeTable(const Answer& answer) {
   return table;
 }
 
+// How many prompts a run is evaluated with. The file may not be there yet: then as many as the configuration says, or
+// 0.
+int64_t CountHeldoutPrompts(const v1::RunConfig& config) {
+  if (config.prompts().heldout().empty()) return 0;
+  const absl::StatusOr<PromptSet> prompts = PromptSet::Load(config.prompts().heldout());
+  if (prompts.ok()) return static_cast<int64_t>(prompts->size());
+  return std::max(config.evaluation().prompts(), config.evaluation().final_prompts());
+}
+
+absl::StatusOr<Time> MeasureTime(const Answer& answer, int cores) {
+  const auto begin = std::chrono::steady_clock::now();
+  ThreadBudget budget = answer.budget;
+  budget.actors = std::max(1, answer.actors);  // elsewhere they are taken to be as fast as one here
+  FLOWAWR_ASSIGN_OR_RETURN(const PassTimes times, MeasurePassTimes(answer.config, answer.model, budget));
+  Time time;
+  time.heldout_prompts = CountHeldoutPrompts(answer.config);
+  time.plan = PlanTime(answer.config, budget, time.heldout_prompts, cores, times);
+  time.measured_in = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  return time;
+}
+
 absl::StatusOr<Answer> Plan(const Arguments& arguments) {
   if (arguments.config.empty())
     return absl::InvalidArgumentError(
@@ -110,7 +148,8 @@ absl::StatusOr<Answer> Plan(const Arguments& arguments) {
                       absl::StrCat("no model in ", folder, " (--model sd35-medium plans with the published sizes)"));
     FLOWAWR_ASSIGN_OR_RETURN(answer.model, std::move(model));
   }
-  answer.budget = BudgetThreads(static_cast<int>(std::thread::hardware_concurrency()), answer.config);
+  const int cores = UsableCoresHere().count;
+  answer.budget = BudgetThreads(cores, answer.config);
   answer.actors = arguments.actors < 0 ? answer.budget.actors : arguments.actors;
   answer.memory = MachineMemory();
   if (!arguments.memory.empty()) {
@@ -121,6 +160,9 @@ absl::StatusOr<Answer> Plan(const Arguments& arguments) {
   FLOWAWR_ASSIGN_OR_RETURN(answer.table, MakeTable(answer));
   FLOWAWR_ASSIGN_OR_RETURN(answer.choice, ChooseWhatFits(answer.config, answer.model, answer.budget, has_bf16_kernels,
                                                          answer.actors, answer.memory));
+  if (!arguments.no_time) {
+    FLOWAWR_ASSIGN_OR_RETURN(answer.time, MeasureTime(answer, cores));
+  }
   return answer;
 }
 
@@ -147,15 +189,60 @@ std::string Advice(const Answer& answer) {
       FormatMemory(answer.memory), with);
 }
 
+// "12.3 s", "1:02:03", "12.5 days".
+std::string Duration(double seconds) {
+  constexpr double kDay = 24 * 3600;
+  if (seconds < 120) return absl::StrFormat("%.3g s", seconds);
+  if (seconds < 2 * kDay) return FormatDuration(seconds);
+  return absl::StrFormat("%.*f days", seconds < 100 * kDay ? 1 : 0, seconds / kDay);
+}
+
+std::string TimeText(const Answer& answer) {
+  const v1::RunConfig& config = answer.config;
+  const TimePlan& plan = answer.time->plan;
+  const int64_t images = int64_t{config.rollout().groups_per_batch()} * config.rollout().samples_per_group();
+  std::string text = absl::StrFormat("\nTime of a run on this machine alone, %s; measured in %.0f s\n",
+                                     Count(std::max(1, answer.actors), "actor"), answer.time->measured_in);
+  const auto line = [&](double seconds, const std::string& what) {
+    absl::StrAppendFormat(&text, "  %10s  %s\n", Duration(seconds), what);
+  };
+  line(plan.sampling, absl::StrCat("to draw ", Count(images, "image"), " in ", config.sampler().steps(), " steps"));
+  line(plan.decoding, "to decode them");
+  line(plan.scoring, absl::StrFormat("to score them, taken to be %.2g s of a core each",
+                                     AssumedScoringSeconds(int64_t{config.model().height()} * config.model().width())));
+  line(plan.training, absl::StrCat("to train on ", Count(TrainingWorkOf(config).rows, "row")));
+  line(plan.update(), "an update");
+  if (plan.evaluations > 0)
+    line(plan.evaluation, absl::StrCat("an evaluation, ", plan.evaluations, " of them on the way"));
+  if (plan.first_evaluations > 0)
+    line(plan.first_evaluation, "an evaluation before the first and after the last update");
+  line(plan.total(),
+       absl::StrCat("together, ", Count(plan.updates, "update"),
+                    config.train().target_reward() != 0 ? " or fewer, if train.target_reward is reached" : "",
+                    "; give or take a factor of 1.5"));
+  return text;
+}
+
+// What is slow about bfloat16 on this processor, and whether float32 would fit.
+std::string DtypeAdvice(const Answer& answer) {
+  if (answer.config.model().dtype() != v1::BFLOAT16 || SlowBfloat16().empty()) return "";
+  v1::RunConfig config = answer.config;
+  config.mutable_model()->set_dtype(v1::FLOAT32);
+  const auto plan = PlanMemory(config, answer.model, answer.budget, kernels::HasBf16Instructions());
+  return absl::StrFormat("%s%s (--set model.dtype=float32).\n", SlowBfloat16(),
+                         plan.ok() ? absl::StrCat(": ", FormatMemory(plan->Machine(answer.actors))) : "");
+}
+
 std::string Text(const Answer& answer) {
   const v1::RunConfig& config = answer.config;
   const char* dtype = config.model().dtype() == v1::BFLOAT16 ? "bfloat16" : "float32";
-  std::string text = absl::StrFormat(
-      "%s, %s, %d x %d pixels; micro-batch %d, %s, %d of %d blocks checkpointed\n\n", answer.model.name,
-      dtype, config.model().height(), config.model().width(),
-      config.train().micro_batch(), Count(answer.budget.learner_threads, "thread"),
-      std::min<int64_t>(config.train().checkpointed_blocks(), answer.model.transformer.num_layers),
-      answer.model.transformer.num_layers);
+  std::string text =
+      absl::StrFormat("%s, %s, %d x %d pixels; micro-batch %d, %s, %d of %d blocks checkpointed\n\n", answer.model.name,
+                      dtype, config.model().height(), config.model().width(), config.train().micro_batch(),
+                      Count(answer.budget.learner_threads, "thread"),
+                      std::min<int64_t>(config.train().checkpointed_blocks(), answer.model.transformer.num_layers),
+                      answer.model.transformer.num_layers);
+  absl::StrAppend(&text, "This machine: ", DescribeProcessor(), "\n\n");
   absl::StrAppend(&text, PartsText("Learner", answer.plan.learner));
   absl::StrAppend(&text, PartsText("Each actor", answer.plan.actor));
   absl::StrAppendFormat(&text, "This machine, learner and %s: %s of %s\n", Count(answer.actors, "actor"),
@@ -164,8 +251,9 @@ std::string Text(const Answer& answer) {
     absl::StrAppendFormat(&text,
                           "  At most: if the model's files are in %s, processes map them and share the pages, most of "
                           "%s for each actor.\n",
-                          dtype, FormatMemory(TransformerValues(answer.model.transformer) *
-                                              static_cast<int64_t>(c10::elementSize(ScalarTypeOf(config.model().dtype())))));
+                          dtype,
+                          FormatMemory(TransformerValues(answer.model.transformer) *
+                                       static_cast<int64_t>(c10::elementSize(ScalarTypeOf(config.model().dtype())))));
   }
   absl::StrAppend(&text, "\n");
 
@@ -183,7 +271,7 @@ std::string Text(const Answer& answer) {
     }
     absl::StrAppend(&text, "\n");
   }
-  return absl::StrCat(text, "\n", Advice(answer));
+  return absl::StrCat(text, "\n", Advice(answer), DtypeAdvice(answer), answer.time ? TimeText(answer) : "");
 }
 
 nlohmann::json PartsJson(const std::vector<MemoryPart>& parts) {
@@ -209,10 +297,29 @@ std::string Json(const Answer& answer) {
                          {"memory", answer.memory},
                          {"actors", answer.actors},
                          {"learner_threads", answer.budget.learner_threads},
+                         {"cores", UsableCoresHere().count},
+                         {"core_limit", UsableCoresHere().limit},
+                         {"instruction_set", std::string(kernels::NameOf(kernels::ActiveInstructionSet()))},
                          {"learner", PartsJson(answer.plan.learner)},
                          {"actor", PartsJson(answer.plan.actor)},
                          {"machine_bytes", answer.plan.Machine(answer.actors)},
                          {"table", std::move(table)}};
+  if (answer.time) {
+    const TimePlan& plan = answer.time->plan;
+    json["seconds"] = {{"sampling", plan.sampling},
+                       {"decoding", plan.decoding},
+                       {"scoring_assumed", plan.scoring},
+                       {"training", plan.training},
+                       {"update", plan.update()},
+                       {"updates", plan.updates},
+                       {"evaluation", plan.evaluation},
+                       {"evaluations", plan.evaluations},
+                       {"first_evaluation", plan.first_evaluation},
+                       {"first_evaluations", plan.first_evaluations},
+                       {"total", plan.total()},
+                       {"factor_of_error", 1.5},
+                       {"measured_in", answer.time->measured_in}};
+  }
   if (answer.choice)
     json["choice"] = {{"checkpointed_blocks", answer.choice->checkpointed_blocks},
                       {"micro_batch", answer.choice->micro_batch},
@@ -235,6 +342,7 @@ void AddPlanCommand(CLI::App& app, int* exit_code) {
   command->add_option("--actors", arguments->actors, "on this machine; default: those that `flowawr run` starts")
       ->check(CLI::Range(0, 1024));
   command->add_flag("--json", arguments->json, "for programs");
+  command->add_flag("--no-time", arguments->no_time, "memory alone: nothing is measured");
   command->callback([arguments, exit_code] {
     const absl::StatusOr<Answer> answer = Plan(*arguments);
     if (answer.ok()) std::fputs((arguments->json ? Json(*answer) : Text(*answer)).c_str(), stdout);

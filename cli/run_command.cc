@@ -1,7 +1,5 @@
 #include "cli/run_command.h"
 
-#include <sched.h>
-
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <filesystem>
@@ -14,9 +12,12 @@
 #include "cli/report.h"
 #include "cli/run_plan.h"
 #include "cli/run_session.h"
+#include "common/base/shell_quote.h"
 #include "common/base/shutdown_signal.h"
 #include "common/base/status.h"
+#include "common/base/usable_cores.h"
 #include "common/process/exit_code.h"
+#include "common/process/processor.h"
 
 namespace flowawr {
 namespace {
@@ -27,21 +28,18 @@ constexpr char kFooter[] =
     R"(Examples:
   flowawr run configs/tiny-ocr.yaml
   flowawr run configs/tiny-ocr.yaml --run-dir runs/second --set optimizer.learning_rate=5e-4 --set seed=2
-  flowawr run runs/second/config.yaml --resume
+  flowawr run runs/second --resume
 
 A reward server (when a reward term names no endpoint), the learner and the actors are started; actors and the reward
 server are started again when they die (local.max_restarts). Everything of a run is in its folder: config.yaml,
 checkpoints/, logs/, events/ (TensorBoard), metrics.jsonl, images/, export/ (the adapter for peft and diffusers),
 report.html and summary.json.
 
-Ctrl-C saves the run and ends it; --resume goes on from there. A second Ctrl-C kills it, which loses what came after
-the last checkpoint.)";
+Ctrl-C saves the run and ends it, as do SIGTERM and a terminal that is closed; --resume goes on from there (a run that
+is only paused goes on by `flowawr resume`). A second Ctrl-C, a second later or more, kills it, which loses what came
+after the last checkpoint.
 
-// The cores this process may use, which a container can make fewer than the machine has.
-int Cores() {
-  cpu_set_t set;
-  return sched_getaffinity(0, sizeof(set), &set) == 0 ? CPU_COUNT(&set) : 1;
-}
+Relative paths in the configuration start at the working directory; RUN_DIR/config.yaml has them in full.)";
 
 // The folder of this very program.
 std::string FolderOfPrograms() {
@@ -50,7 +48,7 @@ std::string FolderOfPrograms() {
 }
 
 std::string ResumeHint(const RunPlan& plan) {
-  return absl::StrCat("go on with: flowawr run ", plan.ConfigFile(), " --resume");
+  return absl::StrCat("go on with: flowawr run ", ShellQuote(plan.run_dir()), " --resume");
 }
 
 void PrintPlan(const RunPlan& plan, bool resume) {
@@ -61,6 +59,7 @@ void PrintPlan(const RunPlan& plan, bool resume) {
               budget.actor_threads,
               plan.scorers.empty() ? "reward servers elsewhere"
                                    : absl::StrCat("reward server x", budget.reward_threads).c_str());
+  std::printf("this machine: %s\n", DescribeProcessor().c_str());
   std::fflush(stdout);
 }
 
@@ -80,9 +79,9 @@ void PrintResult(const RunPlan& plan, const v1::Status& last, bool has_report) {
 
 absl::Status Run(const RunRequest& request, ShutdownSignal& signal) {
   FLOWAWR_ASSIGN_OR_RETURN(const RunPlan plan, PlanRun(request));
-  FLOWAWR_RETURN_IF_ERROR(PrepareRunFolder(plan));
+  FLOWAWR_ASSIGN_OR_RETURN(const FolderLock lock, PrepareRunFolder(plan));
   PrintPlan(plan, request.resume);
-  const RunOutcome outcome = RunProcesses(plan, signal);
+  const RunOutcome outcome = RunProcesses(plan, lock, signal);
   // A run that never told a status has no history to report.
   const bool was_running = outcome.last.phase() != v1::RUN_PHASE_UNSPECIFIED;
   if (was_running) {
@@ -90,10 +89,13 @@ absl::Status Run(const RunRequest& request, ShutdownSignal& signal) {
     PrintResult(plan, outcome.last, report.ok());
     if (!report.ok() && outcome.status.ok()) return Annotate(report, "the run is complete, its report failed");
   }
+  // A start that failed before the learner accepted the configuration has left nothing to go on with.
+  if (!outcome.status.ok() && !std::filesystem::exists(plan.ConfigFile())) return outcome.status;
   if (!outcome.status.ok())
     return absl::Status(outcome.status.code(), absl::StrCat(outcome.status.message(), "\n", ResumeHint(plan)));
+  const std::string folder = ShellQuote(plan.run_dir());
   std::printf("next:\n  flowawr sample --run-dir %s --prompt '...'\n  flowawr run %s --resume --set train.updates=%d\n",
-              plan.run_dir().c_str(), plan.ConfigFile().c_str(), 2 * plan.config.train().updates());
+              folder.c_str(), folder.c_str(), 2 * plan.config.train().updates());
   return absl::OkStatus();
 }
 
@@ -103,8 +105,10 @@ void AddRunCommand(CLI::App& app, int* exit_code) {
   const auto request = std::make_shared<RunRequest>();
   CLI::App* command = app.add_subcommand("run", kDescription);
   command->footer(kFooter);
-  command->add_option("config", request->config, "the run's configuration (docs/configuration.md)")
-      ->type_name("CONFIG.yaml")
+  command
+      ->add_option("config", request->config,
+                   "the run's configuration (docs/configuration.md), or the folder of a run to resume")
+      ->type_name("CONFIG.yaml|RUN_DIR")
       ->required();
   command->add_option("--run-dir", request->run_dir, "folder of the run; default: run_dir of the configuration")
       ->type_name("DIR");
@@ -113,9 +117,11 @@ void AddRunCommand(CLI::App& app, int* exit_code) {
       ->expected(1)
       ->take_all();
   command->add_flag("--resume", request->resume, "go on with the run that the folder holds");
+  command->add_flag("--accept-changed-prompts", request->accept_changed_prompts,
+                    "with --resume: go on though the prompt files are not what they were");
   command->callback([request, exit_code] {
     ShutdownSignal signal;  // before any thread starts
-    request->cores = Cores();
+    request->cores = UsableCoresHere().count;
     request->binaries = FolderOfPrograms();
     *exit_code = ReportAndExitCodeOf(Run(*request, signal));
   });

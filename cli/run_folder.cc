@@ -10,6 +10,7 @@
 #include "common/base/checkpoint_names.h"
 #include "common/base/file.h"
 #include "common/base/sha256_sums.h"
+#include "common/base/shell_quote.h"
 #include "common/base/status.h"
 #include "common/config/run_config.h"
 #include "common/rpc/endpoint_file.h"
@@ -31,7 +32,9 @@ absl::StatusOr<v1::RunConfig> ReadRunFolderConfig(const std::string& run_dir) {
                                             " is not a run directory (it has no config.yaml): name the run_dir ",
                                             "of a configuration that `flowawr run` was started with"));
   }
-  return LoadRunConfig(file);
+  FLOWAWR_ASSIGN_OR_RETURN(v1::RunConfig config, LoadRunConfig(file));
+  config.set_run_dir(run_dir);  // wherever it was moved or copied to
+  return config;
 }
 
 absl::StatusOr<v1::NetworkConfig> FindNetworkConfig(const std::string& network_config, const std::string& run_dir) {
@@ -56,6 +59,9 @@ absl::StatusOr<CheckpointFolder> NewestCheckpoint(const std::string& run_dir) {
   options.ignore_unknown_fields = true;
   if (!google::protobuf::util::JsonStringToMessage(json, &checkpoint.manifest, options).ok())
     return absl::DataLossError(absl::StrCat(file, " is no checkpoint manifest"));
+  if (const std::string name = CheckpointName(checkpoint.manifest.update()); name != names.front())
+    return absl::DataLossError(absl::StrCat(checkpoint.path, " was renamed: it is the checkpoint of update ",
+                                            checkpoint.manifest.update(), ", so call it ", name, " again"));
   return checkpoint;
 }
 
@@ -70,7 +76,7 @@ v1::Status StatusOfCheckpoint(const CheckpointFolder& checkpoint, const std::str
   const bool is_finished = status.update() >= status.updates_total();
   status.set_phase(is_finished ? v1::FINISHED : v1::PAUSED);
   if (!is_finished)
-    status.set_message(absl::StrCat("stopped; `flowawr run ", run_dir, "/config.yaml --resume` goes on"));
+    status.set_message(absl::StrCat("stopped; `flowawr run ", ShellQuote(run_dir), " --resume` goes on"));
   status.set_policy_version(manifest.behaviour_version());
   status.set_groups_accepted(manifest.groups_accepted());
   status.set_samples_accepted(manifest.samples_trained());
@@ -87,20 +93,20 @@ v1::Status StatusOfCheckpoint(const CheckpointFolder& checkpoint, const std::str
 
 std::string ExportedPeftFolder(const std::string& run_dir) { return run_dir + "/export/peft"; }
 
-absl::StatusOr<std::string> LearnerEndpointOf(const std::string& run_dir) {
-  const absl::StatusOr<std::string> endpoint = ReadEndpointFile(run_dir + "/endpoints/learner");
+absl::StatusOr<Endpoint> LearnerEndpointOf(const std::string& run_dir) {
+  const absl::StatusOr<Endpoint> endpoint = ReadEndpoint(run_dir + "/endpoints/learner");
   if (absl::IsNotFound(endpoint.status())) {
-    return absl::NotFoundError(absl::StrCat("no learner runs for ", run_dir,
-                                            " (no endpoints/learner there): start it, or name --learner HOST:PORT"));
+    return absl::UnavailableError(absl::StrCat("no learner runs for ", run_dir, ": the run is stopped. `flowawr run ",
+                                               ShellQuote(run_dir), " --resume` goes on with it"));
   }
   return endpoint;
 }
 
-absl::StatusOr<std::string> RewardServerEndpointOf(const std::string& run_dir) {
-  const absl::StatusOr<std::string> endpoint = ReadEndpointFile(run_dir + "/endpoints/reward-server");
+absl::StatusOr<Endpoint> RewardServerEndpointOf(const std::string& run_dir) {
+  const absl::StatusOr<Endpoint> endpoint = ReadEndpoint(run_dir + "/endpoints/reward-server");
   if (absl::IsNotFound(endpoint.status())) {
-    return absl::NotFoundError(absl::StrCat(run_dir, " has no reward server of its own that runs (no ",
-                                            "endpoints/reward-server there): name one by its address"));
+    return absl::UnavailableError(absl::StrCat(run_dir, " has no reward server of its own that runs: either the run ",
+                                               "is stopped, or its rewards come from elsewhere; name one by --server"));
   }
   return endpoint;
 }

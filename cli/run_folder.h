@@ -4,6 +4,7 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "common/rpc/endpoint_file.h"
 #include "flowawr/v1/checkpoint.pb.h"
 #include "flowawr/v1/config.pb.h"
 
@@ -31,10 +32,11 @@ v1::Status StatusOfCheckpoint(const CheckpointFolder& checkpoint, const std::str
 // The folder of the adapter for peft that a finished run, or `flowawr export`, left; it need not be there.
 std::string ExportedPeftFolder(const std::string& run_dir);
 
-// RUN_DIR/endpoints/learner: host:port while the run's processes run. NotFound for a run that is stopped.
-absl::StatusOr<std::string> LearnerEndpointOf(const std::string& run_dir);
+// Where the run's learner answers, and which process that must be: RUN_DIR/endpoints/learner. Unavailable for a run
+// that is stopped, and for a copy of one that goes on elsewhere.
+absl::StatusOr<Endpoint> LearnerEndpointOf(const std::string& run_dir);
 
-// RUN_DIR/endpoints/reward-server, likewise. NotFound, too, for a run whose terms all name reward servers elsewhere.
-absl::StatusOr<std::string> RewardServerEndpointOf(const std::string& run_dir);
+// RUN_DIR/endpoints/reward-server, likewise. Unavailable, too, for a run whose terms all name reward servers elsewhere.
+absl::StatusOr<Endpoint> RewardServerEndpointOf(const std::string& run_dir);
 
 }  // namespace flowawr

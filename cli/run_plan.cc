@@ -5,12 +5,12 @@
 #include <system_error>
 
 #include "absl/strings/str_cat.h"
+#include "cli/run_inputs.h"
 #include "common/base/checkpoint_names.h"
 #include "common/base/file.h"
 #include "common/base/status.h"
-#include "common/config/prompts.h"
+#include "common/config/paths.h"
 #include "common/config/run_config.h"
-#include "common/sd3/model_folder.h"
 
 namespace flowawr {
 namespace {
@@ -20,13 +20,6 @@ namespace fs = std::filesystem;
 bool Exists(const std::string& path) {
   std::error_code error;
   return fs::exists(path, error);
-}
-
-absl::Status CheckPrompts(const v1::PromptsConfig& prompts) {
-  absl::Status status = LoadPrompts(prompts.train()).status();
-  if (!status.ok()) return Annotate(status, "prompts.train");
-  if (prompts.heldout().empty()) return absl::OkStatus();
-  return Annotate(LoadPrompts(prompts.heldout()).status(), "prompts.heldout");
 }
 
 absl::Status CheckPrograms(const std::string& folder) {
@@ -39,15 +32,20 @@ absl::Status CheckPrograms(const std::string& folder) {
 
 // Whether the run continues from a checkpoint.
 absl::StatusOr<bool> CheckRunFolder(const std::string& folder, bool resume) {
-  const bool holds_run = Exists(folder + "/config.yaml") || Exists(folder + "/checkpoints");
-  if (holds_run && !resume) {
+  std::error_code error;
+  const bool has_checkpoint = fs::directory_iterator(folder + "/checkpoints", error) != fs::directory_iterator();
+  const auto history = fs::file_size(folder + "/metrics.jsonl", error);
+  const bool has_history = !error && history > 0;
+  // Without a lock no run of ours wrote it: it is somebody's own.
+  const bool is_others = Exists(folder + "/config.yaml") && !Exists(folder + "/lock");
+  if (!resume && (has_checkpoint || has_history || is_others)) {
     return absl::AlreadyExistsError(absl::StrCat(
         folder, " already holds a run. Continue it with --resume, or choose another folder with --run-dir"));
   }
-  if (!holds_run && resume)
-    return absl::NotFoundError(absl::StrCat(folder, " holds no run to resume; start one without --resume"));
-  std::error_code error;
-  return fs::directory_iterator(folder + "/checkpoints", error) != fs::directory_iterator();
+  if (resume && !has_checkpoint && !Exists(folder + "/config.yaml"))
+    return absl::NotFoundError(absl::StrCat(
+        folder, " holds no run to resume; start one without --resume (a run that is only paused: `flowawr resume`)"));
+  return has_checkpoint;
 }
 
 // NAME[,option=value...], as of the reward server's --scorer; by name, so that the same term gives the same text.
@@ -76,15 +74,19 @@ void AddMetricsOptions(const RunPlan& plan, const std::string& process, std::vec
 absl::StatusOr<RunPlan> PlanRun(const RunRequest& request) {
   RunPlan plan;
   plan.binaries = request.binaries;
+  plan.accept_changed_prompts = request.accept_changed_prompts;
+  plan.resumes = request.resume;
   FLOWAWR_ASSIGN_OR_RETURN(plan.config, LoadRunConfig(request.config, request.overrides));
   if (!request.run_dir.empty()) plan.config.set_run_dir(request.run_dir);
   FLOWAWR_ASSIGN_OR_RETURN(plan.continues, CheckRunFolder(plan.run_dir(), request.resume));
-  FLOWAWR_RETURN_IF_ERROR(Annotate(CheckModelFolder(plan.config.model().path()), "model.path"));
-  FLOWAWR_RETURN_IF_ERROR(CheckPrompts(plan.config.prompts()));
+  FLOWAWR_RETURN_IF_ERROR(CheckRunInputs(plan.config));
   FLOWAWR_ASSIGN_OR_RETURN(const std::vector<std::string> checkpoints, CheckpointNames(plan.run_dir() + "/checkpoints"));
   if (checkpoints.empty()) FLOWAWR_RETURN_IF_ERROR(CheckInitialAdapter(plan.config.lora()));
   FLOWAWR_RETURN_IF_ERROR(CheckPrograms(plan.binaries));
 
+  const std::string run_dir = plan.run_dir();  // shown as it was typed
+  MakePathsAbsolute(&plan.config);
+  plan.config.set_run_dir(run_dir);
   plan.budget = BudgetThreads(request.cores, plan.config);
   plan.config.mutable_train()->set_threads(plan.budget.learner_threads);
   v1::LocalConfig& local = *plan.config.mutable_local();
@@ -96,20 +98,26 @@ absl::StatusOr<RunPlan> PlanRun(const RunRequest& request) {
   return plan;
 }
 
-absl::Status PrepareRunFolder(const RunPlan& plan) {
-  std::error_code ignored;  // a file that stays is written over
-  fs::remove_all(plan.run_dir() + "/endpoints", ignored);
-  if (!plan.continues) {
-    fs::remove(plan.run_dir() + "/metrics.jsonl", ignored);
-    fs::remove(plan.ScorerFile(), ignored);
-  }
+absl::StatusOr<FolderLock> PrepareRunFolder(const RunPlan& plan) {
+  FLOWAWR_ASSIGN_OR_RETURN(FolderLock lock, FolderLock::Take(plan.run_dir()));
+  TidyRunFolder(plan);  // of a run that was killed
+  std::error_code ignored;
+  if (!plan.continues) fs::remove(plan.ScorerFile(), ignored);
   FLOWAWR_RETURN_IF_ERROR(MakeDirectories(plan.run_dir() + "/endpoints"));
   FLOWAWR_RETURN_IF_ERROR(MakeDirectories(plan.run_dir() + "/logs"));
   FLOWAWR_ASSIGN_OR_RETURN(const std::string yaml, RunConfigToYaml(plan.config));
-  return WriteFileAtomically(plan.ConfigFile(), yaml);
+  FLOWAWR_RETURN_IF_ERROR(WriteFileAtomically(plan.StartingConfigFile(), yaml));
+  return lock;
 }
 
-std::vector<std::string> RewardServerCommand(const RunPlan& plan, const std::string& listen) {
+void TidyRunFolder(const RunPlan& plan) {
+  std::error_code ignored;
+  fs::remove_all(plan.run_dir() + "/endpoints", ignored);
+  fs::remove(plan.StartingConfigFile(), ignored);
+}
+
+std::vector<std::string> RewardServerCommand(const RunPlan& plan, const std::string& listen,
+                                             const std::string& config_file) {
   std::vector<std::string> command = {plan.binaries + "/flowawr-reward-server",
                                       "--listen",
                                       listen,
@@ -118,18 +126,19 @@ std::vector<std::string> RewardServerCommand(const RunPlan& plan, const std::str
                                       "--endpoint-file",
                                       plan.EndpointFile("reward-server"),
                                       "--network-config",
-                                      plan.ConfigFile()};
+                                      config_file};
   for (const std::string& scorer : plan.scorers) command.insert(command.end(), {"--scorer", scorer});
   command.insert(command.end(), {"--remember", plan.ScorerFile()});
   AddMetricsOptions(plan, "reward-server", command);
   return command;
 }
 
-std::vector<std::string> LearnerCommand(const RunPlan& plan, const std::string& reward_endpoint) {
-  std::vector<std::string> command = {plan.binaries + "/flowawr-learner", "--config", plan.ConfigFile(),
-                                      "--endpoint-file", plan.EndpointFile("learner")};
+std::vector<std::string> LearnerCommand(const RunPlan& plan, const std::string& reward_endpoint, int lock_descriptor) {
+  std::vector<std::string> command = {plan.binaries + "/flowawr-learner", "--config", plan.StartingConfigFile(),
+                                      "--lock-fd", absl::StrCat(lock_descriptor)};
   if (!reward_endpoint.empty()) command.insert(command.end(), {"--reward-endpoint", reward_endpoint});
-  if (plan.continues) command.push_back("--resume");
+  if (plan.resumes) command.push_back("--resume");
+  if (plan.accept_changed_prompts) command.push_back("--accept-changed-prompts");
   AddMetricsOptions(plan, "learner", command);
   return command;
 }

@@ -6,15 +6,17 @@
 
 #include "absl/status/statusor.h"
 #include "cli/thread_budget.h"
+#include "common/base/folder_lock.h"
 #include "flowawr/v1/config.pb.h"
 
 namespace flowawr {
 
 struct RunRequest {
-  std::string config;                  // file
+  std::string config;                  // file, or the folder of a run
   std::vector<std::string> overrides;  // as of --set
   std::string run_dir;                 // empty: the configuration's
   bool resume = false;
+  bool accept_changed_prompts = false;
   int cores = 1;
   std::string binaries;  // folder of flowawr-learner, flowawr-actor and flowawr-reward-server
 };
@@ -23,11 +25,14 @@ struct RunPlan {
   v1::RunConfig config;  // with the run's folder and the thread budget filled in
   ThreadBudget budget;
   std::string binaries;
+  bool accept_changed_prompts = false;
+  bool resumes = false;              // what the folder holds
   bool continues = false;            // from a checkpoint; a run to resume that has none begins anew
   std::vector<std::string> scorers;  // NAME[,option=value...] for the run's own reward server; empty: there is none
 
   const std::string& run_dir() const { return config.run_dir(); }
-  std::string ConfigFile() const { return run_dir() + "/config.yaml"; }
+  std::string ConfigFile() const { return run_dir() + "/config.yaml"; }              // once the learner has accepted it
+  std::string StartingConfigFile() const { return run_dir() + "/config.yaml.new"; }  // until then
   std::string ScorerFile() const { return run_dir() + "/scorers.jsonl"; }  // loaded while the run goes on
   std::string LogFile(const std::string& process) const { return run_dir() + "/logs/" + process + ".log"; }
   std::string EndpointFile(const std::string& process) const { return run_dir() + "/endpoints/" + process; }
@@ -35,15 +40,21 @@ struct RunPlan {
 
 // Errors name the file or folder and what to do: NotFound for a missing model, prompt set, program or, with `resume`,
 // run; AlreadyExists for a folder that holds a run when `resume` is not set; InvalidArgument from the configuration.
+// Changes nothing. A folder in which a run was started, but failed before it had anything to keep, holds none.
 absl::StatusOr<RunPlan> PlanRun(const RunRequest& request);
 
-// Makes the run's folders, writes config.yaml, and removes the addresses of earlier processes and, of a run that ended
-// before its first checkpoint, its history and what was loaded for it.
-absl::Status PrepareRunFolder(const RunPlan& plan);
+// Locks the folder, then makes the folders in it, writes the starting configuration, and removes the addresses of
+// earlier processes and, of a run that ended before its first checkpoint, what was loaded for it. What the run is, config.yaml
+// above all, is the learner's to change, once it has accepted the configuration. Aborted for a folder in use.
+absl::StatusOr<FolderLock> PrepareRunFolder(const RunPlan& plan);
 
-// The command lines. An empty `reward_endpoint` leaves the option out.
-std::vector<std::string> RewardServerCommand(const RunPlan& plan, const std::string& listen);
-std::vector<std::string> LearnerCommand(const RunPlan& plan, const std::string& reward_endpoint);
+// After the last process has ended: removes the addresses and the starting configuration.
+void TidyRunFolder(const RunPlan& plan);
+
+// The command lines. An empty `reward_endpoint` leaves the option out. `config_file` is one of the plan's two.
+std::vector<std::string> RewardServerCommand(const RunPlan& plan, const std::string& listen,
+                                             const std::string& config_file);
+std::vector<std::string> LearnerCommand(const RunPlan& plan, const std::string& reward_endpoint, int lock_descriptor);
 std::vector<std::string> ActorCommand(const RunPlan& plan, int index, const std::string& learner_endpoint);
 
 }  // namespace flowawr

@@ -12,6 +12,7 @@
 #include "cli/learner_watch.h"
 #include "cli/progress_display.h"
 #include "cli/supervisor.h"
+#include "common/base/clock.h"
 #include "common/base/status.h"
 #include "common/rpc/endpoint_file.h"
 
@@ -25,8 +26,8 @@ constexpr char kLearner[] = "learner";
 
 class RunSession {
  public:
-  RunSession(const RunPlan& plan, ShutdownSignal& signal)
-      : plan_(plan), signal_(signal), supervisor_(plan.config.local().max_restarts(), Clock::Real()) {}
+  RunSession(const RunPlan& plan, const FolderLock& lock, ShutdownSignal& signal)
+      : plan_(plan), lock_(lock), signal_(signal), supervisor_(plan.config.local().max_restarts(), Clock::Real()) {}
 
   RunOutcome Run() {
     absl::Status status = StartAll();
@@ -34,6 +35,7 @@ class RunSession {
     if (status.ok()) status = supervisor_.failure();
     FinishLearner();
     StopOthers();
+    TidyRunFolder(plan_);
     if (status.ok()) status = supervisor_.failure();
     display_.Finish();
     RunOutcome outcome;
@@ -53,22 +55,31 @@ class RunSession {
     std::string reward_endpoint;
     if (!plan_.scorers.empty()) {
       FLOWAWR_RETURN_IF_ERROR(Start(ProcessRole::kRewardServer, kRewardServer,
-                                    RewardServerCommand(plan_, plan_.config.network().reward_listen())));
+                                    RewardServerCommand(plan_, plan_.config.network().reward_listen(),
+                                                        plan_.StartingConfigFile())));
       FLOWAWR_ASSIGN_OR_RETURN(reward_endpoint, WaitForEndpoint(kRewardServer));
       // The learner and the actors know this address: a new server must be found there too.
-      supervisor_.SetArguments(kRewardServer, RewardServerCommand(plan_, reward_endpoint));
+      supervisor_.SetArguments(kRewardServer, RewardServerCommand(plan_, reward_endpoint, plan_.StartingConfigFile()));
     }
-    FLOWAWR_RETURN_IF_ERROR(Start(ProcessRole::kLearner, kLearner, LearnerCommand(plan_, reward_endpoint)));
+    FLOWAWR_RETURN_IF_ERROR(Start(ProcessRole::kLearner, kLearner,
+                                  LearnerCommand(plan_, reward_endpoint, lock_.descriptor()), lock_.descriptor()));
     FLOWAWR_ASSIGN_OR_RETURN(const std::string learner, WaitForEndpoint(kLearner));
-    FLOWAWR_ASSIGN_OR_RETURN(watch_, LearnerWatch::Start(learner, plan_.config.network()));
+    // The learner has accepted the configuration: it is the run's now.
+    supervisor_.SetArguments(kRewardServer, RewardServerCommand(plan_, reward_endpoint, plan_.ConfigFile()));
+    FLOWAWR_ASSIGN_OR_RETURN(const Endpoint watched, ReadEndpoint(plan_.EndpointFile(kLearner)));
+    FLOWAWR_ASSIGN_OR_RETURN(watch_, LearnerWatch::Start(watched, plan_.config.network()));
     for (int i = 0; i < plan_.budget.actors; ++i)
       FLOWAWR_RETURN_IF_ERROR(Start(ProcessRole::kActor, absl::StrCat("actor-", i), ActorCommand(plan_, i, learner)));
     return absl::OkStatus();
   }
 
-  absl::Status Start(ProcessRole role, const std::string& name, std::vector<std::string> arguments) {
-    return supervisor_.Start(
-        {.role = role, .name = name, .arguments = std::move(arguments), .log_file = plan_.LogFile(name)});
+  absl::Status Start(ProcessRole role, const std::string& name, std::vector<std::string> arguments,
+                     int inherited_descriptor = -1) {
+    return supervisor_.Start({.role = role,
+                              .name = name,
+                              .arguments = std::move(arguments),
+                              .log_file = plan_.LogFile(name),
+                              .inherited_descriptor = inherited_descriptor});
   }
 
   // Until the process `name` has told its address.
@@ -102,7 +113,7 @@ class RunSession {
     }
     is_stopping_ = true;
     if (watch_) {
-      display_.Say("stopping: the learner saves the run (Ctrl-C again kills it)");
+      display_.Say("stopping: the learner saves the run (Ctrl-C again, a second later or more, kills it)");
       watch_->RequestShutdown();
     } else {
       supervisor_.EndRun();
@@ -117,15 +128,16 @@ class RunSession {
   }
 
   void StopOthers() {
-    const absl::Time deadline = absl::Now() + kStopGrace;
+    const absl::Time deadline = MonotonicNow() + kStopGrace;
     for (ProcessRole role : {ProcessRole::kActor, ProcessRole::kRewardServer}) supervisor_.Signal(role, SIGTERM);
     const auto is_running = [this] {
       return supervisor_.IsRunning(ProcessRole::kActor) || supervisor_.IsRunning(ProcessRole::kRewardServer);
     };
-    while (is_running() && absl::Now() < deadline) Tick();  // the supervisor's destructor kills the rest
+    while (is_running() && MonotonicNow() < deadline) Tick();  // the supervisor's destructor kills the rest
   }
 
   const RunPlan& plan_;
+  const FolderLock& lock_;
   ShutdownSignal& signal_;
   ProgressDisplay display_;
   Supervisor supervisor_;
@@ -136,6 +148,8 @@ class RunSession {
 
 }  // namespace
 
-RunOutcome RunProcesses(const RunPlan& plan, ShutdownSignal& signal) { return RunSession(plan, signal).Run(); }
+RunOutcome RunProcesses(const RunPlan& plan, const FolderLock& lock, ShutdownSignal& signal) {
+  return RunSession(plan, lock, signal).Run();
+}
 
 }  // namespace flowawr

@@ -15,6 +15,6 @@ struct RunOutcome {
 
 // Starts the reward server, the learner and the actors, shows progress on stdout until the run ends, and stops them
 // all. The first signal makes the learner save and end, the second kills everything. Returns when no process is left.
-RunOutcome RunProcesses(const RunPlan& plan, ShutdownSignal& signal);
+RunOutcome RunProcesses(const RunPlan& plan, const FolderLock& lock, ShutdownSignal& signal);
 
 }  // namespace flowawr

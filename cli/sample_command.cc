@@ -1,7 +1,5 @@
 #include "cli/sample_command.h"
 
-#include <ATen/Parallel.h>
-
 #include <CLI/CLI.hpp>
 #include <cmath>
 #include <cstdio>
@@ -19,6 +17,7 @@
 #include "absl/strings/str_cat.h"
 #include "cli/interrupt.h"
 #include "cli/latents_file.h"
+#include "cli/prepare_to_compute.h"
 #include "cli/run_folder.h"
 #include "cli/sample_grid.h"
 #include "cli/sample_images.h"
@@ -80,8 +79,8 @@ struct Plan {
 absl::Status AddPrompts(const Arguments& arguments, SampleRequest* request) {
   request->prompts = arguments.prompts;
   if (!arguments.prompts_file.empty()) {
-    FLOWAWR_ASSIGN_OR_RETURN(const std::vector<v1::Prompt> prompts, LoadPrompts(arguments.prompts_file));
-    for (const v1::Prompt& prompt : prompts) request->prompts.push_back(prompt.text());
+    FLOWAWR_ASSIGN_OR_RETURN(const PromptSet prompts, PromptSet::Load(arguments.prompts_file));
+    for (size_t i = 0; i < prompts.size(); ++i) request->prompts.push_back(prompts.At(i).text());
   }
   if (request->prompts.empty())
     return absl::InvalidArgumentError("nothing to draw: give --prompt TEXT, or --prompts FILE with one prompt a line");
@@ -300,7 +299,7 @@ absl::Status Sample(const Arguments& arguments) {
   FLOWAWR_ASSIGN_OR_RETURN(const Plan plan, MakePlan(arguments));
   const SampleRequest& request = plan.request;
   FLOWAWR_RETURN_IF_ERROR(MakeDirectories(arguments.out));
-  if (arguments.threads > 0) at::set_num_threads(arguments.threads);
+  PrepareToCompute(arguments.threads, plan.options.dtype);
   SampleProgress progress;
   FLOWAWR_ASSIGN_OR_RETURN(const EncodedPrompts prompts, EncodePlanned(plan, progress));
   FLOWAWR_ASSIGN_OR_RETURN(const auto pipeline, LoadImageSide(plan, progress));
@@ -357,7 +356,7 @@ void AddWhat(CLI::App* command, Arguments* arguments) {
 
 void AddHow(CLI::App* command, Arguments* arguments) {
   CLI::Option* seed =
-      command->add_option("--seed", arguments->seed, "fixes the noise, whatever the batch")->capture_default_str();
+      command->add_option("--seed", arguments->seed, "fixes the noise, whatever the batch")->check(CLI::NonNegativeNumber)->capture_default_str();
   command->add_option("--latents", arguments->latents, "safetensors file of initial noise, instead of a seed's")
       ->excludes(seed);
   command->add_option("--solver", arguments->solver, "default: the run's evaluation solver, else euler")

@@ -6,8 +6,8 @@
 #include <cstdlib>
 
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
 #include "cli/panel.h"
+#include "common/base/clock.h"
 
 namespace flowawr {
 namespace {
@@ -47,7 +47,7 @@ void SampleProgress::Show(const std::string& line) {
 }
 
 void SampleProgress::ShowStep(const SampleStep& step) {
-  const absl::Time now = absl::Now();
+  const absl::Time now = MonotonicNow();
   if (start_ > now) start_ = now;
   const std::string line = DescribeStep(step, now - start_);
   if (is_terminal_) {

@@ -1,15 +1,20 @@
 #include "cli/supervisor.h"
 
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <utility>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
+#include "absl/strings/strip.h"
 #include "common/base/file.h"
+#include "common/process/exit_code.h"
 
 namespace flowawr {
 namespace {
@@ -52,6 +57,7 @@ void Supervisor::SetArguments(const std::string& name, std::vector<std::string> 
 
 std::vector<std::string> Supervisor::Poll() {
   std::vector<std::string> events;
+  ReapOrphans();
   for (Process& process : processes_) {
     if (process.child) {
       if (const std::optional<std::string> how = process.child->Poll()) HandleExit(process, *how);
@@ -73,13 +79,28 @@ void Supervisor::Signal(ProcessRole role, int signal) {
     if (process.spec.role == role && process.child) process.child->Signal(signal);
 }
 
+void Supervisor::ReapOrphans() {
+  int is_subreaper = 0;
+  prctl(PR_GET_CHILD_SUBREAPER, &is_subreaper);
+  if (getpid() != 1 && is_subreaper == 0) return;
+  while (true) {
+    siginfo_t ended{};
+    if (waitid(P_ALL, 0, &ended, WEXITED | WNOHANG | WNOWAIT) != 0 || ended.si_pid == 0) return;
+    // Its own children are told by Poll(), the next time at the latest.
+    for (const Process& process : processes_)
+      if (process.child && process.child->pid() == ended.si_pid) return;
+    waitpid(ended.si_pid, nullptr, WNOHANG);
+  }
+}
+
 bool Supervisor::IsRunning(ProcessRole role) const {
   return std::any_of(processes_.begin(), processes_.end(),
                      [role](const Process& process) { return process.spec.role == role && process.child; });
 }
 
 absl::Status Supervisor::StartChild(Process& process) {
-  absl::StatusOr<ChildProcess> child = ChildProcess::Start(process.spec.arguments, process.spec.log_file);
+  absl::StatusOr<ChildProcess> child = ChildProcess::Start(process.spec.arguments, process.spec.log_file,
+                                                             process.spec.inherited_descriptor);
   if (!child.ok()) return child.status();
   process.child = *std::move(child);
   process.started = clock_.Now();
@@ -123,7 +144,10 @@ void Supervisor::Fail(const Process& process, const std::string& how, const std:
   is_ending_ = true;
   if (!failure_.ok()) return;
   const std::string tail = TailOfLog(process.spec.log_file, kTailLines);
-  const auto code = IsHopeless(how) ? absl::StatusCode::kFailedPrecondition : absl::StatusCode::kInternal;
+  int exit_code = 0;
+  absl::string_view text = how;
+  const bool has_code = absl::ConsumePrefix(&text, "exit status ") && absl::SimpleAtoi(text, &exit_code);
+  const absl::StatusCode code = has_code ? CodeOfExit(exit_code) : absl::StatusCode::kInternal;
   failure_ =
       absl::Status(code, absl::StrCat(reason, ": ", process.spec.name, " ended", how.empty() ? "" : " with ", how,
                                       ". The end of ", process.spec.log_file, ":\n", tail.empty() ? "(empty)" : tail));

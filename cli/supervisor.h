@@ -20,6 +20,7 @@ struct ProcessSpec {
   std::string name;                    // unique in the run
   std::vector<std::string> arguments;  // [0] is the program
   std::string log_file;
+  int inherited_descriptor = -1;  // as of ChildProcess
 };
 
 class Supervisor {
@@ -36,15 +37,16 @@ class Supervisor {
   // What a process of that name is started with from its next start on.
   void SetArguments(const std::string& name, std::vector<std::string> arguments);
 
-  // Looks at every process, without waiting, and starts again what is due: one sentence about each of those.
+  // Looks at every process, without waiting, and starts again what is due: one sentence about each of those. Where this
+  // process is the one that orphans go to (as PID 1 of a container), it also reaps those that have ended.
   std::vector<std::string> Poll();
 
   // The run is over: nothing is started again. Set by Poll() too, when the learner ends or restarts are used up.
   void EndRun() { is_ending_ = true; }
   bool is_ending() const { return is_ending_; }
 
-  // Why the run ended, when something broke: names the process, its log and the log's end. FailedPrecondition when it
-  // is what the process was given, else Internal; OK when nothing broke.
+  // Why the run ended, when something broke: names the process, its log and the log's end. The kind of error is the one
+  // that the process's exit code stands for, else Internal; OK when nothing broke.
   const absl::Status& failure() const { return failure_; }
 
   // To every process of that role that runs.
@@ -63,6 +65,7 @@ class Supervisor {
   };
 
   absl::Status StartChild(Process& process);
+  void ReapOrphans();
   void HandleExit(Process& process, const std::string& how);
   void Fail(const Process& process, const std::string& how, const std::string& reason);
 

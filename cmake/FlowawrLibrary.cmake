@@ -2,9 +2,11 @@
 # flowawr_binary(name SRCS ... DEPS ... [TORCH])         an executable, put in <build>/bin
 # flowawr_test(name SRCS ... DEPS ... [TORCH] [LABELS])  a GoogleTest executable and its ctest entry
 # TORCH: the sources use LibTorch; they get the shared precompiled header of torch/types.h.
-add_library(flowawr_torch_pch OBJECT ${CMAKE_SOURCE_DIR}/cmake/pch.cc)
-target_link_libraries(flowawr_torch_pch PUBLIC libtorch)
-target_precompile_headers(flowawr_torch_pch PRIVATE <torch/types.h>)
+if(NOT FLOWAWR_KERNELS_ONLY)
+  add_library(flowawr_torch_pch OBJECT ${CMAKE_SOURCE_DIR}/cmake/pch.cc)
+  target_link_libraries(flowawr_torch_pch PUBLIC libtorch)
+  target_precompile_headers(flowawr_torch_pch PRIVATE <torch/types.h>)
+endif()
 
 function(_flowawr_common name scope)
   target_include_directories(${name} ${scope} ${CMAKE_SOURCE_DIR} ${CMAKE_BINARY_DIR}/proto)

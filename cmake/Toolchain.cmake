@@ -17,7 +17,7 @@ if(CCACHE)
 endif()
 
 find_program(MOLD mold)
-if(MOLD)
+if(MOLD AND NOT CMAKE_CROSSCOMPILING)  # a cross compiler does not find it
   add_link_options(-fuse-ld=mold)
   # Before 2.4, one binary in some hundreds does not start ("cannot apply additional memory protection"): its read-only
   # segment begins a page too early (mold issue 1151).

@@ -11,12 +11,19 @@ BatchAssembler::BatchAssembler(const Options& options, uint64_t next_group, std:
 void BatchAssembler::Add(Group group) { groups_.push_back(std::move(group)); }
 
 std::vector<Group> BatchAssembler::TakeStale(uint64_t oldest_version) {
-  const auto first_stale = std::stable_partition(groups_.begin(), groups_.end(), [&](const Group& group) {
-    return group.lease.policy_version() >= oldest_version;
-  });
-  std::vector<Group> stale(std::make_move_iterator(first_stale), std::make_move_iterator(groups_.end()));
-  groups_.erase(first_stale, groups_.end());
-  return stale;
+  return TakeIf([&](const Group& group) { return group.lease.policy_version() < oldest_version; });
+}
+
+std::vector<Group> BatchAssembler::TakeGroups(const std::set<uint64_t>& ids) {
+  return TakeIf([&](const Group& group) { return ids.contains(group.id()); });
+}
+
+std::vector<Group> BatchAssembler::TakeIf(absl::FunctionRef<bool(const Group&)> leaves) {
+  const auto first =
+      std::stable_partition(groups_.begin(), groups_.end(), [&](const Group& group) { return !leaves(group); });
+  std::vector<Group> taken(std::make_move_iterator(first), std::make_move_iterator(groups_.end()));
+  groups_.erase(first, groups_.end());
+  return taken;
 }
 
 std::vector<size_t> BatchAssembler::Candidates() const {

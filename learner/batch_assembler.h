@@ -12,6 +12,7 @@
 #include <set>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "learner/group.h"
 
 namespace flowawr {
@@ -28,6 +29,9 @@ class BatchAssembler {
   void Add(Group group);
   // Groups sampled by a version older than `oldest_version` leave; the caller leases them anew.
   std::vector<Group> TakeStale(uint64_t oldest_version);
+  // Those of the given ids that are in leave; the caller leases them anew.
+  std::vector<Group> TakeGroups(const std::set<uint64_t>& ids);
+  const std::deque<Group>& groups() const { return groups_; }
   // The batch, in id order, or nullopt while it is not complete.
   std::optional<std::vector<Group>> Take();
 
@@ -38,6 +42,7 @@ class BatchAssembler {
   const std::set<uint64_t>& consumed_above() const { return consumed_; }
 
  private:
+  std::vector<Group> TakeIf(absl::FunctionRef<bool(const Group&)> leaves);
   std::vector<size_t> Candidates() const;  // positions in groups_, at most a batch
 
   const Options options_;

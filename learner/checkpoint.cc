@@ -65,6 +65,10 @@ absl::StatusOr<v1::CheckpointManifest> ReadManifest(const std::string& folder) {
   options.ignore_unknown_fields = true;  // so that the manifest of another format is told as that
   if (!google::protobuf::util::JsonStringToMessage(json, &manifest, options).ok())
     return absl::DataLossError(absl::StrCat(folder, "/", kManifest, " is no checkpoint manifest"));
+  const std::string name = std::filesystem::path(folder).filename().string();
+  if (manifest.format() == kFormat && name != CheckpointName(manifest.update()))
+    return absl::DataLossError(absl::StrCat(folder, " was renamed: it is the checkpoint of update ", manifest.update(),
+                                            ", so call it ", CheckpointName(manifest.update()), " again"));
   if (manifest.format() != kFormat)
     return absl::DataLossError(absl::StrCat(folder, "/", kManifest, " has format ", manifest.format(),
                                             "; this program reads format ", kFormat));
@@ -82,7 +86,7 @@ absl::StatusOr<std::string> SaveCheckpoint(const std::string& run_dir, v1::Check
                                            const PolicyRoles& roles, int keep) {
   const std::string parent = Folder(run_dir);
   FLOWAWR_RETURN_IF_ERROR(MakeDirectories(parent));
-  const std::string name = absl::StrFormat("%s%06d", kCheckpointPrefix, manifest.update());
+  const std::string name = CheckpointName(manifest.update());
   const std::string target = absl::StrCat(parent, "/", name), temporary = target + kTemporary, old = target + kOld;
   std::error_code ignored;
   fs::remove_all(temporary, ignored);

@@ -1,35 +1,94 @@
 #include "learner/control_service.h"
 
 #include <algorithm>
+#include <atomic>
+#include <memory>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
+#include "common/base/clock.h"
 #include "common/rpc/status.h"
+#include "learner/cancellable_wait.h"
 
 namespace flowawr {
 namespace {
 
-// A handler learns that its client hung up only by asking; a status goes out then, changed or not.
-constexpr absl::Duration kHangUpCheck = absl::Milliseconds(500);
+constexpr absl::Duration kOldest = absl::Milliseconds(500);  // a status goes out then, changed or not
+constexpr double kUsualHz = 2, kMinHz = .01, kMaxHz = 20;
+constexpr int kMaxWaiting = 8;
+
+class StatusWatch final : public grpc::ServerWriteReactor<v1::Status> {
+ public:
+  StatusWatch(Desk& desk, IdleWatch& idle, grpc::CallbackServerContext& context, double hz)
+      : desk_(desk),
+        pause_(absl::Seconds(1 / (hz > 0 ? std::clamp(hz, kMinHz, kMaxHz) : kUsualHz))),
+        idle_(idle, context),
+        wait_(std::make_shared<CancellableWait>(desk)) {
+    Await(absl::InfinitePast());
+  }
+
+  void OnWriteDone(bool ok) override {
+    idle_.End();
+    if (!ok) return Finish(grpc::Status::CANCELLED);
+    if (written_.is_last) return Finish(grpc::Status::OK);
+    Await(written_at_ + pause_);
+  }
+  void OnCancel() override { wait_->Cancel(); }
+  void OnDone() override { delete this; }
+
+ private:
+  void Await(absl::Time not_before) {
+    const std::shared_ptr<CancellableWait> wait = wait_;
+    const absl::Time until = std::max(not_before, MonotonicNow() + kOldest);
+    wait->Begun(desk_.AwaitStatus(written_.seen, not_before, until, [this](auto now) { OnStatus(std::move(now)); }));
+  }
+
+  void OnStatus(absl::StatusOr<Desk::SeenStatus> now) {
+    if (!now.ok()) return Finish(ToGrpc(now.status()));
+    written_ = *std::move(now);
+    written_at_ = MonotonicNow();
+    idle_.Begin();
+    StartWrite(written_.status.get());
+  }
+
+  Desk& desk_;
+  const absl::Duration pause_;
+  IdleWatch::Call idle_;
+  const std::shared_ptr<CancellableWait> wait_;
+  Desk::SeenStatus written_;
+  absl::Time written_at_;
+};
+
+// Counts a call that waits for the run loop as long as it lives.
+class Waiting {
+ public:
+  explicit Waiting(std::atomic<int>& count) : count_(count), is_one_too_many_(++count > kMaxWaiting) {}
+  ~Waiting() { --count_; }
+  Waiting(const Waiting&) = delete;
+  Waiting& operator=(const Waiting&) = delete;
+
+  absl::Status status() const {
+    if (!is_one_too_many_) return absl::OkStatus();
+    return absl::ResourceExhaustedError(
+        absl::StrCat(kMaxWaiting, " calls wait for a checkpoint or an export already; try again when they are done"));
+  }
+
+ private:
+  std::atomic<int>& count_;
+  const bool is_one_too_many_;
+};
 
 }  // namespace
 
-grpc::Status ControlService::GetStatus(grpc::ServerContext*, const v1::GetStatusRequest*, v1::Status* status) {
+grpc::ServerUnaryReactor* ControlService::GetStatus(grpc::CallbackServerContext* context, const v1::GetStatusRequest*,
+                                                    v1::Status* status) {
   *status = desk_.status();
-  return grpc::Status::OK;
+  return FinishedCall(context, absl::OkStatus());
 }
 
-grpc::Status ControlService::WatchStatus(grpc::ServerContext* context, const v1::WatchStatusRequest* request,
-                                         grpc::ServerWriter<v1::Status>* writer) {
-  const double hz = request->max_hz() > 0 ? std::min(request->max_hz(), 20.0) : 2;
-  uint64_t seen = 0;
-  absl::Time next = absl::InfinitePast();
-  while (!context->IsCancelled()) {
-    const bool is_last = desk_.is_stopped();
-    const v1::Status status = desk_.WaitForStatus(&seen, next, kHangUpCheck);
-    if (!writer->Write(status) || is_last) break;
-    next = absl::Now() + absl::Seconds(1 / hz);
-  }
-  return grpc::Status::OK;
+grpc::ServerWriteReactor<v1::Status>* ControlService::WatchStatus(grpc::CallbackServerContext* context,
+                                                                  const v1::WatchStatusRequest* request) {
+  return new StatusWatch(desk_, idle_, *context, request->max_hz());
 }
 
 grpc::Status ControlService::Pause(grpc::ServerContext*, const v1::PauseRequest*, v1::Status* status) {
@@ -46,6 +105,8 @@ grpc::Status ControlService::Resume(grpc::ServerContext*, const v1::ResumeReques
 
 grpc::Status ControlService::Checkpoint(grpc::ServerContext*, const v1::CheckpointRequest*,
                                         v1::CheckpointResponse* response) {
+  const Waiting waiting(waiting_);
+  if (!waiting.status().ok()) return ToGrpc(waiting.status());
   absl::StatusOr<std::string> path = loop_.Checkpoint();
   if (!path.ok()) return ToGrpc(path.status());
   response->set_path(*std::move(path));
@@ -54,6 +115,8 @@ grpc::Status ControlService::Checkpoint(grpc::ServerContext*, const v1::Checkpoi
 
 grpc::Status ControlService::Export(grpc::ServerContext*, const v1::ExportRequest* request,
                                     v1::ExportResponse* response) {
+  const Waiting waiting(waiting_);
+  if (!waiting.status().ok()) return ToGrpc(waiting.status());
   absl::StatusOr<ExportedLora> exported = loop_.Export(request->role(), request->path());
   if (!exported.ok()) return ToGrpc(exported.status());
   response->set_peft_folder(exported->peft_folder);

@@ -5,16 +5,24 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/base/status.h"
+#include "learner/request_limits.h"
 
 namespace flowawr {
 namespace {
 
 // Actors that start again under new names must not fill the memory. One that comes back later registers anew.
 constexpr absl::Duration kForgotten = absl::Hours(1);
+constexpr size_t kMostActors = 4096;
+// A session that was silent for longer does not keep others from its actor's name.
+constexpr int kHeartbeatsOfSilence = 2;
 
 absl::Status NotRegistered(const std::string& actor_id) {
   return absl::FailedPreconditionError(absl::StrCat(
       "actor \"", actor_id, "\" is not registered with this learner; register with the run's model first"));
+}
+
+absl::Status TooManyWaits() {
+  return absl::ResourceExhaustedError("too many callers wait already; try again");
 }
 
 // Nobody trains on an evaluation group: its latents and embeddings, megabytes each, need not wait for the others.
@@ -33,6 +41,16 @@ Desk::Desk(Options options)
       batches_(options_.batches, options_.next_group, options_.consumed_groups),
       policies_(options_.next_version, static_cast<size_t>(options_.batches.max_staleness) + 2) {
   leases_.ForgetTrainingBelow(options_.next_group);
+  dispatcher_ = std::thread([this] { Dispatch(); });
+}
+
+Desk::~Desk() {
+  {
+    absl::MutexLock lock(&mutex_);
+    is_stopped_ = is_closing_ = true;
+    Changed();
+  }
+  dispatcher_.join();
 }
 
 void Desk::Changed() {
@@ -53,7 +71,7 @@ absl::Status Desk::Duplicate(uint64_t group_id) {
 bool Desk::CanGrant() const { return !paused_because_ && !is_stopped_ && leases_.HasWaiting(); }
 
 void Desk::WaitForChange(absl::Time until) {
-  absl::Duration wait = until - absl::Now();
+  absl::Duration wait = until - MonotonicNow();
   if (const std::optional<absl::Time> expiry = leases_.NextExpiry()) wait = std::min(wait, *expiry - Now());
   changed_.WaitWithTimeout(&mutex_, wait);
 }
@@ -76,34 +94,233 @@ bool Desk::Register(const std::string& actor_id, bool has_model) {
   return is_run_finished_;
 }
 
-absl::StatusOr<v1::AcquireLeaseResponse> Desk::Acquire(const std::string& actor_id, absl::Duration wait,
-                                                       const std::function<bool()>& is_cancelled) {
-  const absl::Time until = absl::Now() + wait;
-  v1::AcquireLeaseResponse response;
+absl::Status Desk::Claim(const std::string& actor_id, const std::string& session) {
   absl::MutexLock lock(&mutex_);
-  if (Actor* actor = FindActor(actor_id)) actor->seen = Now();
-  while (true) {
-    if (is_cancelled()) return response;
-    Actor* actor = FindActor(actor_id);
-    if (is_run_finished_) {
-      if (actor != nullptr) actor->was_told_finished = true;
-      response.set_run_finished(true);
-      Changed();
-      return response;
-    }
-    if (actor == nullptr || !actor->may_lease) return NotRegistered(actor_id);
+  if (Actor* actor = FindActor(actor_id)) {
+    const absl::Duration silence = Now() - actor->seen;
+    if (actor->session != session && !actor->has_lost_watch && silence < kHeartbeatsOfSilence * options_.heartbeat)
+      return absl::AlreadyExistsError(absl::StrCat("actor \"", actor_id, "\" is alive, heard of ",
+                                                   absl::FormatDuration(absl::Trunc(silence, absl::Milliseconds(1))),
+                                                   " ago: give this one another --id, or stop that one"));
+    actor->session = session;
+    actor->has_lost_watch = false;
+    return absl::OkStatus();
+  }
+  std::erase_if(actors_, [this](const auto& item) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    return actors_.size() >= kMostActors && IsGone(item.second);
+  });
+  if (actors_.size() >= kMostActors)
+    return absl::ResourceExhaustedError(absl::StrCat("this learner knows ", kMostActors, " live actors already"));
+  actors_[actor_id].session = session;
+  actors_[actor_id].seen = Now();
+  return absl::OkStatus();
+}
+
+absl::Status Desk::CheckSession(const std::string& actor_id, const std::string& session) const {
+  absl::MutexLock lock(&mutex_);
+  const auto found = actors_.find(actor_id);
+  // Whoever asks after the end of the run is told so, known or not.
+  if (is_run_finished_ || (found != actors_.end() && found->second.session == session)) return absl::OkStatus();
+  return NotRegistered(actor_id);
+}
+
+void Desk::SetWatching(const std::string& actor_id, const std::string& session, bool is_watching) {
+  absl::MutexLock lock(&mutex_);
+  Actor* actor = FindActor(actor_id);
+  if (actor != nullptr && actor->session == session) actor->has_lost_watch = !is_watching;
+}
+
+std::vector<std::string> Desk::OthersThan(const std::string& actor_id) const {
+  std::vector<std::string> others;
+  for (const auto& [id, actor] : actors_)
+    if (id != actor_id && !actor.has_lost_watch && !IsGone(actor)) others.push_back(id);
+  return others;
+}
+
+std::optional<absl::StatusOr<v1::AcquireLeaseResponse>> Desk::TryAcquire(const std::string& actor_id) {
+  v1::AcquireLeaseResponse response;
+  Actor* actor = FindActor(actor_id);
+  if (is_run_finished_) {
+    if (actor != nullptr) actor->was_told_finished = true;
+    response.set_run_finished(true);
+    Changed();
+    return response;
+  }
+  if (actor == nullptr || !actor->may_lease) return NotRegistered(actor_id);
+  if (is_stopped_) return response;
+  if (!CanGrant()) return std::nullopt;
+  std::optional<v1::Lease> lease = leases_.Grant(actor_id, v1::EVALUATION, Now(), OthersThan(actor_id));
+  if (!lease) return std::nullopt;
+  for (v1::RewardSpecTerm& term : *lease->mutable_reward_spec()->mutable_terms())
+    if (term.endpoint().empty()) term.set_endpoint(options_.default_reward_endpoint);
+  *response.mutable_lease() = *std::move(lease);
+  Changed();
+  return response;
+}
+
+Desk::Ticket Desk::Acquire(const std::string& actor_id, absl::Duration wait, OnLease done) {
+  std::optional<absl::StatusOr<v1::AcquireLeaseResponse>> answer;
+  {
+    absl::MutexLock lock(&mutex_);
+    if (Actor* actor = FindActor(actor_id)) actor->seen = Now();
     if (leases_.Expire(Now()) > 0) Changed();
-    if (CanGrant()) {
-      if (std::optional<v1::Lease> lease = leases_.Grant(actor_id, v1::EVALUATION, Now())) {
-        for (v1::RewardSpecTerm& term : *lease->mutable_reward_spec()->mutable_terms())
-          if (term.endpoint().empty()) term.set_endpoint(options_.default_reward_endpoint);
-        *response.mutable_lease() = *std::move(lease);
-        Changed();
-        return response;
-      }
+    // Those who wait already come first.
+    if (lease_waits_.empty() || is_stopped_) answer = TryAcquire(actor_id);
+    const Actor* const actor = FindActor(actor_id);
+    if (!answer && (actor == nullptr || !actor->may_lease)) answer = NotRegistered(actor_id);
+    // What those who wait are kept from may still be this one's.
+    const bool may_be_granted = !lease_waits_.empty() && CanGrant();
+    if (!answer && wait <= absl::ZeroDuration() && !may_be_granted) answer = v1::AcquireLeaseResponse();
+    if (!answer && lease_waits_of_[actor_id] >= kMaxWaitsOfAnActor)
+      answer = absl::ResourceExhaustedError(
+          absl::StrCat("actor \"", actor_id, "\" waits for ", kMaxWaitsOfAnActor, " leases already"));
+    if (!answer && lease_waits_.size() >= kMaxWaits) answer = TooManyWaits();
+    if (!answer) {
+      const Ticket ticket = next_ticket_++;
+      const absl::Time until = MonotonicNow() + wait;
+      lease_waits_.emplace(ticket, LeaseWait{actor_id, until, std::move(done)});
+      lease_deadlines_.emplace(until, ticket);
+      ++lease_waits_of_[actor_id];
+      changed_.SignalAll();
+      return ticket;
     }
-    if (absl::Now() >= until || is_stopped_) return response;
-    WaitForChange(until);
+  }
+  done(*std::move(answer));
+  return 0;
+}
+
+Desk::LeaseWait Desk::TakeLeaseWait(Ticket ticket) {
+  const auto found = lease_waits_.find(ticket);
+  LeaseWait wait = std::move(found->second);
+  lease_waits_.erase(found);
+  lease_deadlines_.erase({wait.until, ticket});
+  if (const auto count = lease_waits_of_.find(wait.actor_id); --count->second == 0) lease_waits_of_.erase(count);
+  return wait;
+}
+
+Desk::Ticket Desk::AwaitBehaviour(uint64_t after, OnBehaviour done) {
+  {
+    absl::MutexLock lock(&mutex_);
+    if (behaviour_waits_.size() < kMaxWaits) {
+      const Ticket ticket = next_ticket_++;
+      behaviour_waits_.emplace(ticket, BehaviourWait{after, std::move(done)});
+      are_behaviours_due_ = true;
+      changed_.SignalAll();
+      return ticket;
+    }
+  }
+  done(TooManyWaits());
+  return 0;
+}
+
+Desk::Ticket Desk::AwaitStatus(uint64_t seen, absl::Time not_before, absl::Time until, OnStatus done) {
+  {
+    absl::MutexLock lock(&mutex_);
+    if (status_waits_.size() < kMaxStatusWaits) {
+      const Ticket ticket = next_ticket_++;
+      status_waits_.emplace(ticket, StatusWait{seen, not_before, until, std::move(done)});
+      changed_.SignalAll();
+      return ticket;
+    }
+  }
+  done(TooManyWaits());
+  return 0;
+}
+
+void Desk::CancelWait(Ticket ticket) {
+  const absl::Status cancelled = absl::CancelledError("the caller has gone");
+  absl::AnyInvocable<void()> answer;
+  {
+    absl::MutexLock lock(&mutex_);
+    if (lease_waits_.contains(ticket)) {
+      answer = [done = TakeLeaseWait(ticket).done, cancelled]() mutable { done(cancelled); };
+    } else if (auto behaviour = behaviour_waits_.extract(ticket)) {
+      answer = [done = std::move(behaviour.mapped().done), cancelled]() mutable { done(cancelled); };
+    } else if (auto status = status_waits_.extract(ticket)) {
+      answer = [done = std::move(status.mapped().done), cancelled]() mutable { done(cancelled); };
+    } else {
+      return;
+    }
+  }
+  answer();
+}
+
+void Desk::AnswerLeases(Answers& answers) {
+  const auto answer = [&](Ticket ticket, absl::StatusOr<v1::AcquireLeaseResponse> response)
+                          ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    answers.push_back([done = TakeLeaseWait(ticket).done, response = std::move(response)]() mutable {
+      done(std::move(response));
+    });
+  };
+  for (auto it = lease_waits_.begin(); it != lease_waits_.end() && (is_stopped_ || CanGrant());) {
+    const Ticket ticket = it->first;
+    auto response = TryAcquire(it->second.actor_id);
+    ++it;
+    if (response) answer(ticket, *std::move(response));
+  }
+  const absl::Time now = MonotonicNow();
+  while (!lease_deadlines_.empty() && lease_deadlines_.begin()->first <= now)
+    answer(lease_deadlines_.begin()->second, v1::AcquireLeaseResponse());
+}
+
+void Desk::AnswerBehaviours(Answers& answers) {
+  if (!are_behaviours_due_ && !is_stopped_) return;
+  are_behaviours_due_ = false;
+  const std::shared_ptr<const StoredPolicy> newest = policies_.newest_behaviour();
+  for (auto it = behaviour_waits_.begin(); it != behaviour_waits_.end();) {
+    const bool is_newer = newest != nullptr && newest->header.policy().version() > it->second.after;
+    if (!is_newer && !is_stopped_) {
+      ++it;
+      continue;
+    }
+    answers.push_back([done = std::move(it->second.done),
+                       answer = is_newer ? newest : std::shared_ptr<const StoredPolicy>()]() mutable { done(answer); });
+    it = behaviour_waits_.erase(it);
+  }
+}
+
+void Desk::AnswerStatuses(Answers& answers) {
+  const absl::Time now = MonotonicNow();
+  SeenStatus answer;
+  for (auto it = status_waits_.begin(); it != status_waits_.end();) {
+    StatusWait& wait = it->second;
+    if (!is_stopped_ && now < wait.until && (now < wait.not_before || wait.seen == generation_)) {
+      ++it;
+      continue;
+    }
+    if (answer.status == nullptr)
+      answer = {std::make_shared<const v1::Status>(Snapshot()), generation_, is_stopped_};
+    answers.push_back([done = std::move(wait.done), answer]() mutable { done(std::move(answer)); });
+    it = status_waits_.erase(it);
+  }
+}
+
+absl::Time Desk::NextDue() const {
+  absl::Time due = absl::InfiniteFuture();
+  if (!lease_deadlines_.empty()) due = lease_deadlines_.begin()->first;
+  for (const auto& [ticket, wait] : status_waits_)
+    due = std::min(due, wait.seen != generation_ ? wait.not_before : wait.until);
+  return due;
+}
+
+void Desk::Dispatch() {
+  absl::MutexLock lock(&mutex_);
+  while (true) {
+    if (leases_.Expire(Now()) > 0) Changed();
+    Answers answers;
+    AnswerLeases(answers);
+    AnswerBehaviours(answers);
+    AnswerStatuses(answers);
+    if (!answers.empty()) {
+      mutex_.Unlock();
+      for (auto& answer : answers) answer();
+      answers.clear();
+      mutex_.Lock();
+    } else if (is_closing_) {
+      return;
+    } else {
+      WaitForChange(NextDue());
+    }
   }
 }
 
@@ -124,12 +341,15 @@ absl::StatusOr<v1::RenewLeasesResponse> Desk::Renew(const v1::RenewLeasesRequest
 }
 
 absl::Status Desk::Fail(const v1::FailLeaseRequest& request) {
+  const std::string label = FailureLabel(request.cause());
   absl::MutexLock lock(&mutex_);
   FLOWAWR_RETURN_IF_ERROR(
       request.is_handed_back()
           ? leases_.HandBack(request.actor_id(), request.lease())
-          : leases_.Fail(request.actor_id(), request.lease(), absl::StrCat(request.cause(), ": ", request.message())));
-  Drop(request.cause().empty() ? "failed" : request.cause());
+          : leases_.Fail(request.actor_id(), request.lease(),
+                         absl::StrCat(label, " (actor ", request.actor_id(), "): ", FailureText(request.message())),
+                         Now(), /*is_actors_fault=*/label != "reward_bad_input"));
+  Drop(label);
   return absl::OkStatus();
 }
 
@@ -145,7 +365,16 @@ absl::StatusOr<uint64_t> Desk::CheckSubmission(const v1::GroupHeader& header) {
     case LeaseBook::Standing::kOpen:
       break;
   }
+  if (!leases_.WasGranted(header.actor_id(), header.lease())) {
+    Drop("not_leased");
+    return absl::PermissionDeniedError(absl::StrCat("group ", id, " attempt ", header.lease().attempt(),
+                                                    " was never leased to actor \"", header.actor_id(), "\""));
+  }
   const v1::Lease& lease = *leases_.Find(id);
+  if (newest_spec_ && header.reward_spec_version() < lease.reward_spec().version()) {
+    Drop("swapped");
+    return absl::NotFoundError(absl::StrCat("group ", id, " was leased anew when the rewards were swapped"));
+  }
   const std::shared_ptr<const StoredPolicy> policy = policies_.Find(lease.policy_version());
   if (policy == nullptr)
     return absl::InternalError(absl::StrCat("policy version ", lease.policy_version(), " of group ", id, " is gone"));
@@ -164,7 +393,9 @@ absl::Status Desk::Accept(const v1::GroupHeader& header, std::string blob) {
     absl::MutexLock lock(&mutex_);
     const v1::Lease* open = leases_.Find(id);
     // While the blob travelled, another attempt may have come in and the lease be open again under a newer version.
-    if (open == nullptr || open->policy_version() != header.policy_version()) return Duplicate(id);
+    if (open == nullptr || open->policy_version() != header.policy_version() ||
+        open->reward_spec().version() != header.reward_spec_version())
+      return Duplicate(id);
     lease = *open;
   }
   std::string cause;
@@ -176,8 +407,10 @@ absl::Status Desk::Accept(const v1::GroupHeader& header, std::string blob) {
     return group.status();
   }
   const v1::Lease* open = leases_.Find(id);
-  if (open == nullptr || open->policy_version() != lease.policy_version()) return Duplicate(id);
-  leases_.Complete(id);
+  if (open == nullptr || open->policy_version() != lease.policy_version() ||
+      open->reward_spec().version() != lease.reward_spec().version())
+    return Duplicate(id);
+  leases_.Complete(id, header.actor_id());
   if (Actor* actor = FindActor(header.actor_id())) {
     actor->seen = Now();
     ++actor->groups;
@@ -196,18 +429,6 @@ absl::Status Desk::Accept(const v1::GroupHeader& header, std::string blob) {
 void Desk::CountDrop(const std::string& cause) {
   absl::MutexLock lock(&mutex_);
   Drop(cause);
-}
-
-std::shared_ptr<const StoredPolicy> Desk::WaitForBehaviour(uint64_t after, absl::Duration wait) {
-  const absl::Time until = absl::Now() + wait;
-  absl::MutexLock lock(&mutex_);
-  while (true) {
-    const std::shared_ptr<const StoredPolicy> newest = policies_.newest_behaviour();
-    if (newest != nullptr && newest->header.policy().version() > after) return newest;
-    const absl::Duration left = until - absl::Now();
-    if (left <= absl::ZeroDuration() || is_stopped_) return nullptr;
-    changed_.WaitWithTimeout(&mutex_, left);
-  }
 }
 
 std::shared_ptr<const StoredPolicy> Desk::FindPolicy(uint64_t version) const {
@@ -243,6 +464,7 @@ v1::Status Desk::Snapshot() const {
     out.set_adopted_version(actor.adopted_version);
     out.mutable_stage_seconds()->insert(actor.stage_seconds.begin(), actor.stage_seconds.end());
   }
+  for (const std::string& sentence : leases_.ActorsSetAside(Now())) status.add_warnings(sentence);
   status.set_open_leases(static_cast<uint32_t>(leases_.granted()));
   status.set_batch_groups(static_cast<uint32_t>(batches_.ready()));
   if (evaluation_wanted_ > 0) {
@@ -270,9 +492,9 @@ v1::RunPhase Desk::phase() const {
   return ShowsPaused() ? v1::PAUSED : status_.phase();
 }
 
-double Desk::heldout_reward() const {
+std::optional<double> Desk::heldout_reward() const {
   absl::MutexLock lock(&mutex_);
-  return status_.latest().reward_mean();
+  return status_.latest().has_reward_mean() ? std::optional(status_.latest().reward_mean()) : std::nullopt;
 }
 
 std::map<std::string, uint64_t> Desk::dropped() const {
@@ -293,18 +515,6 @@ std::map<std::string, std::map<std::string, double>> Desk::actor_seconds() const
   return seconds;
 }
 
-v1::Status Desk::WaitForStatus(uint64_t* seen, absl::Time not_before, absl::Duration wait) const {
-  const absl::Time until = absl::Now() + wait;
-  absl::MutexLock lock(&mutex_);
-  while (!is_stopped_ && absl::Now() < until) {
-    const bool is_early = absl::Now() < not_before;
-    if (!is_early && *seen != generation_) break;
-    changed_.WaitWithTimeout(&mutex_, (is_early ? std::min(until, not_before) : until) - absl::Now());
-  }
-  *seen = generation_;
-  return Snapshot();
-}
-
 void Desk::UpdateStatus(const std::function<void(v1::Status&)>& change) {
   absl::MutexLock lock(&mutex_);
   change(status_);
@@ -313,8 +523,10 @@ void Desk::UpdateStatus(const std::function<void(v1::Status&)>& change) {
 
 absl::StatusOr<std::shared_ptr<const StoredPolicy>> Desk::Publish(const LoraAdapter& adapter, v1::PolicyRole role,
                                                                   uint64_t update) {
+  FLOWAWR_ASSIGN_OR_RETURN(StoredPolicy snapshot, PolicyStore::Snapshot(adapter, role, update));
   absl::MutexLock lock(&mutex_);
-  absl::StatusOr<std::shared_ptr<const StoredPolicy>> stored = policies_.Publish(adapter, role, update);
+  std::shared_ptr<const StoredPolicy> stored = policies_.Publish(std::move(snapshot));
+  are_behaviours_due_ = true;
   Changed();
   return stored;
 }
@@ -328,6 +540,58 @@ void Desk::Offer(std::vector<v1::Lease> leases) {
   absl::MutexLock lock(&mutex_);
   for (v1::Lease& lease : leases) leases_.Offer(std::move(lease));
   Changed();
+}
+
+void Desk::SetRewardSpec(const v1::RewardSpec& spec) {
+  absl::MutexLock lock(&mutex_);
+  newest_spec_ = spec;
+  *status_.mutable_reward_spec() = spec;
+  MoveToNewestSpec(/*is_stuck=*/leases_.exhausted().has_value());
+  Changed();
+}
+
+void Desk::MoveToNewestSpec(bool is_stuck) {
+  using State = OutstandingGroup::State;
+  std::vector<OutstandingGroup> training, evaluation;
+  for (const uint64_t id : leases_.OpenGroups())
+    (IsEvaluationGroup(id) ? evaluation : training)
+        .push_back({id, leases_.Find(id)->reward_spec().version(),
+                    leases_.IsGranted(id) ? State::kGranted : State::kWaiting});
+  for (const Group& group : batches_.groups())
+    training.push_back({group.id(), group.lease.reward_spec().version(), State::kScored});
+  for (const auto& [id, group] : evaluation_)
+    evaluation.push_back({id, group.lease.reward_spec().version(), State::kScored});
+  const uint64_t newest = newest_spec_->version();
+  std::set<uint64_t> moving;
+  for (const uint64_t id : GroupsToMove(training, options_.batches.groups_per_batch, newest, is_stuck))
+    moving.insert(id);
+  // An evaluation is one batch, whatever its size.
+  for (const uint64_t id : GroupsToMove(evaluation, static_cast<int>(evaluation.size()), newest, is_stuck))
+    moving.insert(id);
+  std::vector<Group> scored = batches_.TakeGroups(moving);
+  for (auto it = evaluation_.begin(); it != evaluation_.end();) {
+    if (moving.contains(it->first)) {
+      scored.push_back(std::move(it->second));
+      it = evaluation_.erase(it);
+    } else {
+      ++it;
+    }
+  }
+  for (Group& group : scored) {
+    Drop("swapped");
+    leases_.OfferAgain(std::move(group.lease));
+  }
+  for (const uint64_t id : moving) leases_.SetRewardSpec(id, *newest_spec_);
+}
+
+bool Desk::IsExhausted() {
+  if (!leases_.exhausted()) return false;
+  const v1::Lease* lease = leases_.Find(leases_.exhausted_group());
+  if (lease == nullptr || !newest_spec_ || lease->reward_spec().version() == newest_spec_->version()) return true;
+  MoveToNewestSpec(/*is_stuck=*/true);
+  leases_.ResetAttempts();
+  Changed();
+  return false;
 }
 
 std::optional<std::vector<Group>> Desk::WaitForBatch(uint64_t oldest_version) {
@@ -345,7 +609,7 @@ std::optional<std::vector<Group>> Desk::WaitForBatch(uint64_t oldest_version) {
       return batch;
     }
     if (leases_.Expire(Now()) > 0) Changed();
-    if (leases_.exhausted()) return std::nullopt;
+    if (IsExhausted()) return std::nullopt;
     WaitForChange(absl::InfiniteFuture());
   }
 }
@@ -355,7 +619,7 @@ std::optional<std::vector<Group>> Desk::WaitForEvaluation(size_t count) {
   evaluation_wanted_ = count;
   while (evaluation_.size() < count) {
     if (leases_.Expire(Now()) > 0) Changed();
-    if (is_stopped_ || std::exchange(is_interrupted_, false) || leases_.exhausted()) return std::nullopt;
+    if (is_stopped_ || std::exchange(is_interrupted_, false) || IsExhausted()) return std::nullopt;
     WaitForChange(absl::InfiniteFuture());
   }
   std::vector<Group> groups;
@@ -424,10 +688,10 @@ bool Desk::is_stopped() const {
 }
 
 bool Desk::WaitForActorsToLeave(absl::Duration at_most) {
-  const absl::Time until = absl::Now() + at_most;
+  const absl::Time until = MonotonicNow() + at_most;
   absl::MutexLock lock(&mutex_);
   while (true) {
-    absl::Duration wait = until - absl::Now();
+    absl::Duration wait = until - MonotonicNow();
     bool is_anyone_untold = false;
     for (const auto& [id, actor] : actors_) {
       if (actor.was_told_finished || IsGone(actor)) continue;
@@ -435,7 +699,7 @@ bool Desk::WaitForActorsToLeave(absl::Duration at_most) {
       wait = std::min(wait, actor.seen + kGone - Now());
     }
     if (!is_anyone_untold) return true;
-    if (absl::Now() >= until) return false;
+    if (MonotonicNow() >= until) return false;
     changed_.WaitWithTimeout(&mutex_, wait);
   }
 }

@@ -2,26 +2,36 @@
 //
 //   actors ── services ──> Desk <── RunLoop (the only one that trains and decides what comes next)
 //
-// One mutex guards everything; waits are bounded or end with Stop(). A waiting thread sleeps until something changes or
-// the next lease expires, whichever comes first. Thread-safe. Decisions are the LeaseBook's, the BatchAssembler's and
-// the group validator's; this class adds the lock, the clock and the waiting.
+// What the services wait for is no thread that sleeps but an entry in a list: thousands of actors wait at once. One
+// thread of the desk's, the dispatcher, answers them in the order in which they came, when something changes, a lease
+// expires or their time is over. The run loop waits in its own thread.
+//
+// One mutex guards everything; nothing is serialised, parsed or hashed while it is held, and no callback is called.
+// Waits are bounded or end with Stop(). Thread-safe. Decisions are the LeaseBook's, the BatchAssembler's and the group
+// validator's; this class adds the lock, the clock and the waiting.
 #pragma once
 
 #include <functional>
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
+#include <thread>
+#include <utility>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
+#include "absl/functional/any_invocable.h"
 #include "absl/synchronization/mutex.h"
 #include "common/base/clock.h"
+#include "common/base/steady_cond_var.h"
 #include "flowawr/v1/control.pb.h"
 #include "learner/batch_assembler.h"
 #include "learner/group_validator.h"
 #include "learner/lease_book.h"
 #include "learner/policy_store.h"
+#include "learner/spec_change.h"
 
 namespace flowawr {
 
@@ -29,6 +39,11 @@ class Desk {
  public:
   // An actor not heard of for this long is gone; a live one must send heartbeats more often.
   static constexpr absl::Duration kGone = absl::Seconds(10);
+  // An honest actor waits for one lease at a time; after a lost connection an older wait may still be there.
+  static constexpr int kMaxWaitsOfAnActor = 4;
+  // Of each kind, whoever waits: they bound the memory, not the actors.
+  static constexpr size_t kMaxWaits = 1 << 16;
+  static constexpr size_t kMaxStatusWaits = 1 << 10;
 
   struct Options {
     LeaseBook::Options leases;
@@ -38,30 +53,60 @@ class Desk {
     uint64_t next_version = 1;
     GroupShape shape;
     std::string default_reward_endpoint;  // for reward-spec terms that name none
+    absl::Duration heartbeat = kGone / 2;  // what live actors were told
     const Clock* clock = &Clock::Real();
   };
   explicit Desk(Options options);
+  // Ends what still waits, as Stop() does.
+  ~Desk();
 
   // ---- for the services ----
   // An actor begins (again): what one of that name held is lost. It may take leases once it `has_model`, which is to
   // say that its model is the run's. Returns whether the run has finished, so that it need not begin.
   bool Register(const std::string& actor_id, bool has_model);
-  // Waits up to `wait` for a lease that may be granted. Grants none when `is_cancelled`, asked at every change, says
-  // so. FailedPrecondition for an actor that did not register with this learner, unless the run has finished.
-  absl::StatusOr<v1::AcquireLeaseResponse> Acquire(const std::string& actor_id, absl::Duration wait,
-                                                   const std::function<bool()>& is_cancelled);
+  // Before it: whoever has that session speaks for the actor from now on. AlreadyExists while another session of that
+  // actor lives, which is to say that it was heard of lately and its watch of the policy has not broken off;
+  // ResourceExhausted when too many actors are known.
+  absl::Status Claim(const std::string& actor_id, const std::string& session);
+  // FailedPrecondition for an actor that did not register with that session.
+  absl::Status CheckSession(const std::string& actor_id, const std::string& session) const;
+  // The actor's stream of policy versions began, or broke off.
+  void SetWatching(const std::string& actor_id, const std::string& session, bool is_watching);
+
+  // A wait that was begun. Its callback is called once, from any thread, without a lock: perhaps before the function
+  // that began it has returned, and at the latest when it is cancelled or the desk stops. It must not block.
+  using Ticket = uint64_t;
+  // Waits up to `wait` for a lease that may be granted; an answer without one means that there was none. Errors:
+  // FailedPrecondition for an actor that did not register with this learner, unless the run has finished;
+  // ResourceExhausted when it waits kMaxWaitsOfAnActor times already, or too many do.
+  using OnLease = absl::AnyInvocable<void(absl::StatusOr<v1::AcquireLeaseResponse>)>;
+  Ticket Acquire(const std::string& actor_id, absl::Duration wait, OnLease done);
+  // The newest behaviour version once it is above `after`; null when the desk stops. ResourceExhausted as above.
+  using OnBehaviour = absl::AnyInvocable<void(absl::StatusOr<std::shared_ptr<const StoredPolicy>>)>;
+  Ticket AwaitBehaviour(uint64_t after, OnBehaviour done);
+  // The status once it has changed since `seen` (0: at once) and it is `not_before`, at the latest at `until`, both on
+  // the scale of MonotonicNow(). Sets `seen` for the next wait.
+  struct SeenStatus {
+    std::shared_ptr<const v1::Status> status;
+    uint64_t seen = 0;
+    bool is_last = false;  // the desk has stopped
+  };
+  using OnStatus = absl::AnyInvocable<void(absl::StatusOr<SeenStatus>)>;
+  Ticket AwaitStatus(uint64_t seen, absl::Time not_before, absl::Time until, OnStatus done);
+  // Ends a wait, unless it has been answered: its callback gets Cancelled, and what was waited for goes to others.
+  void CancelWait(Ticket ticket);
+
   // FailedPrecondition as above.
   absl::StatusOr<v1::RenewLeasesResponse> Renew(const v1::RenewLeasesRequest& request);
   // Of an attempt that failed or was handed back. NotFound when the actor does not hold it.
   absl::Status Fail(const v1::FailLeaseRequest& request);
   // Checks a group by its header and returns the largest blob it may have. AlreadyExists when it was accepted before,
-  // NotFound for an unknown lease, else as CheckHeader(). Refusals are counted by cause.
+  // NotFound for an unknown lease, PermissionDenied for one that the actor never held, else as CheckHeader(). Refusals
+  // are counted by cause.
   absl::StatusOr<uint64_t> CheckSubmission(const v1::GroupHeader& header);
   absl::Status Accept(const v1::GroupHeader& header, std::string blob);
   // Counts a refusal that happened between the two calls above, e.g. a stream with a wrong digest.
   void CountDrop(const std::string& cause);
-  // The newest behaviour version once it is above `after`; null when `wait` passes or the desk stops.
-  std::shared_ptr<const StoredPolicy> WaitForBehaviour(uint64_t after, absl::Duration wait);
   std::shared_ptr<const StoredPolicy> FindPolicy(uint64_t version) const;
   absl::Status ReportAdoption(const v1::ReportAdoptionRequest& request);
 
@@ -69,12 +114,10 @@ class Desk {
   // Whole, which copies much; below, what the run loop needs of it.
   v1::Status status() const;
   v1::RunPhase phase() const;
-  double heldout_reward() const;  // of the latest evaluation
+  std::optional<double> heldout_reward() const;  // of the latest evaluation; nullopt: nobody measured it
   std::map<std::string, uint64_t> dropped() const;
   std::map<std::string, double> learner_seconds() const;
   std::map<std::string, std::map<std::string, double>> actor_seconds() const;  // by actor, of those not gone, and stage
-  // Waits up to `wait` until the status has changed since `seen` (0: at once) and it is `not_before`; sets `seen`.
-  v1::Status WaitForStatus(uint64_t* seen, absl::Time not_before, absl::Duration wait) const;
   void UpdateStatus(const std::function<void(v1::Status&)>& change);
 
   // ---- for the run loop ----
@@ -82,6 +125,8 @@ class Desk {
                                                               uint64_t update);
   uint64_t next_version() const;
   void Offer(std::vector<v1::Lease> leases);
+  // Rewards were swapped: see learner/spec_change.h for which groups take the new spec.
+  void SetRewardSpec(const v1::RewardSpec& spec);
   // The next batch; nullopt when the desk stops or is interrupted. Groups of versions below `oldest_version` are leased
   // anew on the way.
   std::optional<std::vector<Group>> WaitForBatch(uint64_t oldest_version);
@@ -113,7 +158,16 @@ class Desk {
     uint64_t groups = 0, adopted_version = 0;
     bool was_told_finished = false;
     std::map<std::string, double> stage_seconds;
+    std::string session;
+    bool has_lost_watch = false;
   };
+  // Other actors that are alive, those that load their model included: they soon lease.
+  std::vector<std::string> OthersThan(const std::string& actor_id) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Moves what GroupsToMove() says; `is_stuck` as there.
+  void MoveToNewestSpec(bool is_stuck) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Whether leases ran out of attempts. If that was under a reward spec that was swapped since, all move to the new one
+  // and there are attempts again.
+  bool IsExhausted() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Null for one that never registered.
   Actor* FindActor(const std::string& actor_id) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool IsGone(const Actor& actor) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return Now() - actor.seen >= kGone; }
@@ -121,6 +175,35 @@ class Desk {
   // Until the next change, the next expiry of a lease, or `until`.
   void WaitForChange(absl::Time until) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Changed() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
+  // What waits. Its times are those of MonotonicNow(); a lease's is the options' clock's.
+  struct LeaseWait {
+    std::string actor_id;
+    absl::Time until;
+    OnLease done;
+  };
+  struct BehaviourWait {
+    uint64_t after = 0;
+    OnBehaviour done;
+  };
+  struct StatusWait {
+    uint64_t seen = 0;
+    absl::Time not_before, until;
+    OnStatus done;
+  };
+  // Callbacks with their answers, to be called once the lock is released.
+  using Answers = std::vector<absl::AnyInvocable<void()>>;
+
+  void Dispatch();
+  void AnswerLeases(Answers& answers) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void AnswerBehaviours(Answers& answers) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void AnswerStatuses(Answers& answers) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // When an answer falls due though nothing changes.
+  absl::Time NextDue() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // What an actor is answered now; nullopt: it has to wait.
+  std::optional<absl::StatusOr<v1::AcquireLeaseResponse>> TryAcquire(const std::string& actor_id)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  LeaseWait TakeLeaseWait(Ticket ticket) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Drop(const std::string& cause) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Counts a group that came in before, and its error.
   absl::Status Duplicate(uint64_t group_id) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -131,7 +214,7 @@ class Desk {
 
   const Options options_;
   mutable absl::Mutex mutex_;
-  mutable absl::CondVar changed_;
+  mutable SteadyCondVar changed_;
   LeaseBook leases_ ABSL_GUARDED_BY(mutex_);
   BatchAssembler batches_ ABSL_GUARDED_BY(mutex_);
   std::map<uint64_t, Group> evaluation_
@@ -139,12 +222,24 @@ class Desk {
   size_t evaluation_wanted_ ABSL_GUARDED_BY(mutex_) = 0;  // groups that WaitForEvaluation was last asked for
   PolicyStore policies_ ABSL_GUARDED_BY(mutex_);
   std::map<std::string, Actor> actors_ ABSL_GUARDED_BY(mutex_);
+  std::optional<v1::RewardSpec> newest_spec_ ABSL_GUARDED_BY(mutex_);  // nullopt: never swapped
   v1::Status status_ ABSL_GUARDED_BY(mutex_);
   uint64_t generation_ ABSL_GUARDED_BY(mutex_) = 1;                    // grows with every change
   std::optional<std::string> paused_because_ ABSL_GUARDED_BY(mutex_);  // nullopt: not paused
   bool is_stopped_ ABSL_GUARDED_BY(mutex_) = false;
   bool is_run_finished_ ABSL_GUARDED_BY(mutex_) = false;
   bool is_interrupted_ ABSL_GUARDED_BY(mutex_) = false;
+
+  // In the order of their tickets, which is that of their coming.
+  std::map<Ticket, LeaseWait> lease_waits_ ABSL_GUARDED_BY(mutex_);
+  std::set<std::pair<absl::Time, Ticket>> lease_deadlines_ ABSL_GUARDED_BY(mutex_);
+  std::map<std::string, int> lease_waits_of_ ABSL_GUARDED_BY(mutex_);  // by actor
+  std::map<Ticket, BehaviourWait> behaviour_waits_ ABSL_GUARDED_BY(mutex_);
+  bool are_behaviours_due_ ABSL_GUARDED_BY(mutex_) = false;  // a version or a wait has come since they were looked at
+  std::map<Ticket, StatusWait> status_waits_ ABSL_GUARDED_BY(mutex_);
+  Ticket next_ticket_ ABSL_GUARDED_BY(mutex_) = 1;
+  bool is_closing_ ABSL_GUARDED_BY(mutex_) = false;
+  std::thread dispatcher_;
 };
 
 }  // namespace flowawr

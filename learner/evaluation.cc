@@ -9,37 +9,11 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "common/base/version.h"
+#include "learner/reward_figures.h"
 
 namespace flowawr {
-namespace {
 
-// The weighted reward of one sample; NaN when a term is missing.
-double WeightedReward(const Group& group, int64_t sample) {
-  double sum = 0;
-  for (int term = 0; term < group.lease.reward_spec().terms_size(); ++term)
-    sum += group.lease.reward_spec().terms(term).weight() * group.rewards[term][sample].item<double>();
-  return sum;
-}
-
-struct Mean {
-  double sum = 0, squares = 0;
-  int64_t count = 0;
-
-  void Add(double value) {
-    if (!std::isfinite(value)) return;
-    sum += value, squares += value * value, ++count;
-  }
-  double mean() const { return count == 0 ? 0 : sum / static_cast<double>(count); }
-  double standard_error() const {
-    if (count < 2) return 0;
-    const double n = static_cast<double>(count);
-    return std::sqrt(std::max(0.0, (squares - sum * sum / n) / (n - 1)) / n);
-  }
-};
-
-}  // namespace
-
-std::vector<v1::Lease> EvaluationLeases(const v1::RunConfig& config, const std::vector<v1::Prompt>& heldout, int count,
+std::vector<v1::Lease> EvaluationLeases(const v1::RunConfig& config, const PromptSet& heldout, int count,
                                         int pictures, uint64_t policy_version, const v1::RewardSpec& reward_spec) {
   const size_t prompts = count == 0 ? heldout.size() : std::min<size_t>(count, heldout.size());
   std::vector<v1::Lease> leases(prompts);
@@ -60,25 +34,15 @@ std::vector<v1::Lease> EvaluationLeases(const v1::RunConfig& config, const std::
 }
 
 v1::EvaluationSummary Summarise(const std::vector<Group>& groups, uint64_t update) {
-  Mean reward, exact;
-  std::map<std::string, Mean> by_scorer;
+  const RewardFigures figures = MeasureRewards(groups);
   v1::EvaluationSummary summary;
-  for (const Group& group : groups) {
-    for (int64_t sample = 0; sample < group.rewards.size(1); ++sample) {
-      reward.Add(WeightedReward(group, sample));
-      for (int term = 0; term < group.lease.reward_spec().terms_size(); ++term) {
-        const double score = group.rewards[term][sample].item<double>();
-        by_scorer[group.lease.reward_spec().terms(term).scorer()].Add(score);
-        if (term == 0 && std::isfinite(score)) exact.Add(score >= 1 - 1e-9 ? 1 : 0);
-      }
-    }
-    summary.set_images(summary.images() + static_cast<uint32_t>(group.rewards.size(1)));
-  }
   summary.set_update(update);
-  summary.set_reward_mean(reward.mean());
-  summary.set_reward_stderr(reward.standard_error());
-  summary.set_exact_share(exact.mean());
-  for (const auto& [scorer, mean] : by_scorer) (*summary.mutable_by_scorer())[scorer] = mean.mean();
+  summary.set_images(static_cast<uint32_t>(figures.images));
+  if (figures.mean) summary.set_reward_mean(*figures.mean);
+  if (figures.standard_error) summary.set_reward_stderr(*figures.standard_error);
+  if (figures.exact_share) summary.set_exact_share(*figures.exact_share);
+  summary.mutable_by_scorer()->insert(figures.by_scorer.begin(), figures.by_scorer.end());
+  for (const auto& [scorer, missing] : figures.missing) (*summary.mutable_missing())[scorer] = missing.images;
   return summary;
 }
 

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "common/config/prompts.h"
 #include "flowawr/v1/config.pb.h"
 #include "flowawr/v1/control.pb.h"
 #include "flowawr/v1/rollout.pb.h"
@@ -15,11 +16,10 @@ namespace flowawr {
 
 // One lease a prompt, for the first `count` prompts (0: all). The group ids, and so the noise, are the same at every
 // evaluation; the first `pictures` want their images.
-std::vector<v1::Lease> EvaluationLeases(const v1::RunConfig& config, const std::vector<v1::Prompt>& heldout, int count,
+std::vector<v1::Lease> EvaluationLeases(const v1::RunConfig& config, const PromptSet& heldout, int count,
                                         int pictures, uint64_t policy_version, const v1::RewardSpec& reward_spec);
 
-// Mean over all samples of the weighted reward, its standard error, the share whose first reward is 1, means by scorer.
-// Samples without some reward are left out of what it takes part in.
+// The figures of learner/reward_figures.h: what nobody measured is absent from the summary.
 v1::EvaluationSummary Summarise(const std::vector<Group>& groups, uint64_t update);
 
 // What a picture's JSON file says: the update that it was drawn after, prompt, reward, and what the first scorer told,

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <vector>
 
 namespace flowawr {
@@ -62,6 +63,23 @@ at::Tensor ComputeEnergies(const at::Tensor& advantages, const v1::AlgorithmConf
   return energy.masked_fill(~is_finite | IsAllEqual(advantages).unsqueeze(-1), 0);
 }
 
+namespace {
+
+// Which terms any sample of a group has, and the groups that have just those. Groups without any are left out.
+std::map<std::vector<int64_t>, std::vector<int64_t>> GroupsByTerms(const at::Tensor& rewards) {
+  const at::Tensor has_term = at::isfinite(rewards).any(-1).contiguous();  // [terms, groups]
+  std::map<std::vector<int64_t>, std::vector<int64_t>> groups;
+  for (int64_t group = 0; group < has_term.size(1); ++group) {
+    std::vector<int64_t> terms;
+    for (int64_t term = 0; term < has_term.size(0); ++term)
+      if (has_term[term][group].item<bool>()) terms.push_back(term);
+    if (!terms.empty()) groups[terms].push_back(group);
+  }
+  return groups;
+}
+
+}  // namespace
+
 BatchEnergies CombineRewards(const at::Tensor& rewards, const std::vector<double>& weights, v1::Combination combination,
                              const v1::AlgorithmConfig& algorithm) {
   const at::Tensor weight = at::tensor(weights, at::kDouble).view({-1, 1, 1});
@@ -76,7 +94,14 @@ BatchEnergies CombineRewards(const at::Tensor& rewards, const std::vector<double
     const at::Tensor magnitude = (weight.abs() * at::isfinite(rewards).to(at::kDouble)).sum(0);
     energies = at::where(magnitude > 0, sum / magnitude, at::zeros_like(sum));
   } else {
-    energies = ComputeEnergies(ComputeAdvantages(batch.rewards, algorithm), algorithm);
+    energies = at::zeros_like(batch.rewards);
+    for (const auto& [terms, groups] : GroupsByTerms(rewards)) {
+      const at::Tensor terms_index = at::tensor(terms, at::kLong), groups_index = at::tensor(groups, at::kLong);
+      const at::Tensor sums =
+          (weight.index_select(0, terms_index) * rewards.index_select(0, terms_index).index_select(1, groups_index))
+              .sum(0);
+      energies.index_copy_(0, groups_index, ComputeEnergies(ComputeAdvantages(sums, algorithm), algorithm));
+    }
   }
   batch.energies = energies.to(at::kFloat);
   const at::Tensor is_zero = (batch.energies == 0).all(-1).contiguous();

@@ -24,14 +24,16 @@ at::Tensor ComputeAdvantages(const at::Tensor& rewards, const v1::AlgorithmConfi
 at::Tensor ComputeEnergies(const at::Tensor& advantages, const v1::AlgorithmConfig& algorithm);
 
 struct BatchEnergies {
-  at::Tensor rewards;              // [groups, samples] f64, weighted sum; NaN where a term is missing
+  at::Tensor rewards;              // [groups, samples] f64, weighted sum; NaN where any term is missing
   at::Tensor energies;             // [groups, samples] f32
   std::vector<bool> is_all_equal;  // by group: E = 0 for every sample
   int64_t all_equal_groups = 0;
 };
 
 // The energies of a batch. `rewards` is [terms, groups, samples] f64; `weights` has one value a term.
-// AVERAGE: the energy of the weighted sum of rewards; a sample without one of its rewards has E = 0.
+// AVERAGE: the energy of the weighted sum of rewards. A term that no sample of a group has is left out of that group's
+// sums, so that the others train on; sums of other terms cannot be compared, so that the standard deviation is taken
+// over the groups that have the same terms, and a sample without a term that others of its group have has E = 0.
 // DECOUPLED: the mean of one energy a term, weighted by the weights over the sum of their magnitudes, over the terms
 // that the sample has.
 BatchEnergies CombineRewards(const at::Tensor& rewards, const std::vector<double>& weights, v1::Combination combination,

@@ -14,6 +14,7 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
+#include "common/base/usable_cores.h"
 #include "common/diffusion/noise.h"
 #include "learner/random_streams.h"
 
@@ -39,7 +40,7 @@ std::vector<float> TrainingSigmas(const v1::RunConfig& config, std::vector<float
 
 int ThreadsOf(const v1::RunConfig& config) {
   const int threads = config.train().threads();
-  return threads > 0 ? threads : std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+  return threads > 0 ? threads : UsableCoresHere().count;
 }
 
 }  // namespace

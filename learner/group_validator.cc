@@ -3,6 +3,7 @@
 #include <torch/types.h>
 
 #include <cmath>
+#include <tuple>
 #include <utility>
 
 #include "absl/strings/escaping.h"
@@ -18,6 +19,7 @@ constexpr uint64_t kMaxSafetensorsHeader = 1 << 16;
 std::string Hex(const std::string& bytes) { return absl::BytesToHexString(bytes).substr(0, 12); }
 
 absl::Status CheckRewards(const v1::GroupHeader& header, const v1::RewardSpec& spec) {
+  bool has_any = false;
   for (int k = 0; k < header.samples_size(); ++k) {
     for (int term = 0; term < spec.terms_size(); ++term) {
       const v1::TermScore& score = header.samples(k).terms(term);
@@ -25,12 +27,29 @@ absl::Status CheckRewards(const v1::GroupHeader& header, const v1::RewardSpec& s
       if (score.has_reward() ? !std::isfinite(score.reward()) : !score.has_error()) {
         return absl::InvalidArgumentError(absl::StrCat(where, ": the reward is missing or not finite"));
       }
+      if (score.has_reward() && std::abs(score.reward()) > kMostReward) {
+        return absl::InvalidArgumentError(absl::StrCat(where, ": the reward ", score.reward(), " is beyond ",
+                                                       kMostReward, "; no scorer's scale needs that"));
+      }
+      has_any |= score.has_reward();
       if (score.has_error() && spec.terms(term).is_required()) {
         return absl::InvalidArgumentError(absl::StrCat(where, ": required, but failed: ", score.error().message()));
       }
     }
   }
-  return absl::OkStatus();
+  return has_any ? absl::OkStatus() : absl::InvalidArgumentError("not one of its scores is a reward");
+}
+
+// OK when every value is a finite number of at most that size.
+absl::Status CheckRange(const at::Tensor& tensor, double most, absl::string_view name, std::string* cause) {
+  const at::Tensor largest = tensor.abs().max();  // NaN when any value is
+  const double value = largest.item<double>();
+  if (value <= most) return absl::OkStatus();
+  *cause = std::isfinite(value) ? "out_of_range" : "not_finite";
+  return absl::InvalidArgumentError(std::isfinite(value)
+                                        ? absl::StrCat(name, " holds a value of size ", value, ", beyond ", most,
+                                                       ": no sampler makes such latents, no encoder such embeddings")
+                                        : absl::StrCat(name, " holds NaN or infinite values"));
 }
 
 // A missing tensor is the sender's fault like a mis-shaped one; NotFound would say that the lease is unknown.
@@ -86,7 +105,7 @@ Refusal CheckHeader(const v1::GroupHeader& header, const v1::Lease& lease, const
     }
   }
   if (const absl::Status rewards = CheckRewards(header, lease.reward_spec()); !rewards.ok()) {
-    return {Annotate(rewards, absl::StrCat("group ", lease.group_id())), "bad_reward"};
+    return {Annotate(rewards, absl::StrCat("group ", lease.group_id(), " of actor ", header.actor_id())), "bad_reward"};
   }
   if (const uint64_t most = shape.MaxBlobBytes(lease.samples(), lease.wants_images()); header.blob().size() > most) {
     return {absl::InvalidArgumentError(absl::StrCat(group, "announces ", header.blob().size(),
@@ -126,11 +145,11 @@ absl::StatusOr<Group> DecodeGroup(const v1::GroupHeader& header, std::string blo
       found != expected) {
     return absl::InvalidArgumentError(absl::StrCat(name, ": ", found, " tensors, expected ", expected));
   }
-  *cause = "not_finite";
-  for (const auto& [tensor_name, tensor] : file.tensors()) {
-    if (tensor.is_floating_point() && !at::isfinite(tensor).all().item<bool>()) {
-      return absl::InvalidArgumentError(absl::StrCat(name, ": ", tensor_name, " holds NaN or infinite values"));
-    }
+  for (const auto& [tensor_name, tensor, most] :
+       {std::tuple("x0", group.x0, kMostLatent), std::tuple("prompt_embeds", group.prompt_embeds, kMostEmbedding),
+        std::tuple("pooled_prompt_embeds", group.pooled_prompt_embeds, kMostEmbedding)}) {
+    const absl::Status range = CheckRange(tensor, most, tensor_name, cause);
+    if (!range.ok()) return Annotate(range, absl::StrCat(name, " of actor ", header.actor_id()));
   }
   const int terms = lease.reward_spec().terms_size();
   group.rewards = at::empty({terms, samples}, at::kDouble);

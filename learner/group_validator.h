@@ -14,6 +14,13 @@
 
 namespace flowawr {
 
+// What a group may hold. A sampler's latents are of the scale of noise, near 1; the largest that this service's models
+// and bad ones that were tried made is below 100. Embeddings have outliers of some thousands. Beyond these bounds a
+// group is broken, and one such group would make the whole batch's loss overflow.
+inline constexpr double kMostLatent = 1e4;
+inline constexpr double kMostEmbedding = 1e5;
+inline constexpr double kMostReward = 1e6;
+
 // Sizes that follow from the model and the configuration.
 struct GroupShape {
   int64_t channels = 0, latent_height = 0, latent_width = 0;
@@ -31,14 +38,14 @@ struct Refusal {
 
 // What the header alone tells, before anything large is allocated. `policy` is the version that the lease names.
 //   wrong_version, wrong_digest, unbound_adapter, wrong_reward_spec: FailedPrecondition
-//   wrong_shape (number of samples or terms), bad_reward (not finite, or missing though required), too_large:
-//   InvalidArgument
+//   wrong_shape (number of samples or terms), bad_reward (not finite, beyond kMostReward, missing though required, or
+//   not one in the whole group), too_large: InvalidArgument
 Refusal CheckHeader(const v1::GroupHeader& header, const v1::Lease& lease, const v1::PolicyVersion& policy,
                     const GroupShape& shape);
 
 // The group, from a header that passed CheckHeader() and its whole blob. Sets `cause` on error:
-//   malformed (no safetensors file), wrong_shape (missing, extra or mis-shaped tensor, or dtype), not_finite:
-//   InvalidArgument
+//   malformed (no safetensors file), wrong_shape (missing, extra or mis-shaped tensor, or dtype), not_finite,
+//   out_of_range: InvalidArgument
 absl::StatusOr<Group> DecodeGroup(const v1::GroupHeader& header, std::string blob, const v1::Lease& lease,
                                   const GroupShape& shape, std::string* cause);
 

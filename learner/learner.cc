@@ -1,10 +1,12 @@
 #include "learner/learner.h"
 
 #include <ATen/Parallel.h>
+#include <google/protobuf/util/message_differencer.h>
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
 #include <memory>
+#include <optional>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -12,14 +14,17 @@
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/notification.h"
 #include "common/base/file.h"
+#include "common/base/host_port.h"
 #include "common/base/ids.h"
 #include "common/base/allocator.h"
 #include "common/base/status.h"
-#include "common/config/prompts.h"
+#include "common/config/paths.h"
 #include "common/config/run_config.h"
 #include "common/diffusion/sigmas.h"
+#include "common/process/processor.h"
 #include "common/process/start_metrics.h"
 #include "common/rpc/endpoint_file.h"
+#include "common/rpc/peer.h"
 #include "common/rpc/server.h"
 #include "common/sd3/compute_dtype.h"
 #include "common/sd3/latent_shape.h"
@@ -30,6 +35,7 @@
 #include "learner/initial_adapter.h"
 #include "learner/learner_metrics.h"
 #include "learner/policy_service.h"
+#include "learner/prompt_sets.h"
 #include "learner/resume_check.h"
 #include "learner/rollout_service.h"
 #include "learner/run_loop.h"
@@ -69,11 +75,30 @@ absl::StatusOr<GroupShape> ShapeOf(const v1::ModelConfig& model) {
   return shape;
 }
 
+// A stream on which an actor sends nothing, or reads nothing, for so long is ended.
+constexpr absl::Duration kLongestSilence = absl::Seconds(30);
+// Of the calls that hold one: those of Control that wait for the run loop.
+constexpr int kMaxThreads = 32;
+
 // Where the run stands: its newest checkpoint, or the beginning.
 struct Standing {
   PolicyRoles roles;
   v1::CheckpointManifest manifest;
+  std::optional<uint64_t> resumed_from = std::nullopt;  // update; nullopt: the beginning
 };
+
+// A run that was killed before its first checkpoint begins anew as itself, so that its actors come back to it, unless
+// it is given another configuration.
+std::string RunIdOf(const LearnerOptions& options, const v1::RunConfig& config, const RunDirectory& directory) {
+  const std::string id = directory.ReadRunId();
+  if (id.empty() || !options.is_resume) return RandomId();
+  const absl::StatusOr<v1::RunConfig> before = LoadRunConfig(absl::StrCat(directory.path(), "/", kRunConfigFile));
+  if (!before.ok() || !CheckResumable(*before, config).ok()) return RandomId();
+  // Without a checkpoint nothing tells what the prompt files held.
+  const bool same_prompts = google::protobuf::util::MessageDifferencer::Equals(before->prompts(), config.prompts());
+  return same_prompts ? id : RandomId();
+}
+
 absl::StatusOr<PolicyRoles> FirstRoles(const v1::RunConfig& config, const Transformer& transformer,
                                        const std::shared_ptr<const LoraLayout>& layout) {
   const std::string& path = config.lora().init_from();
@@ -86,19 +111,20 @@ absl::StatusOr<PolicyRoles> FirstRoles(const v1::RunConfig& config, const Transf
 absl::StatusOr<Standing> FindStanding(const LearnerOptions& options, const v1::RunConfig& config,
                                       const Transformer& transformer, const std::shared_ptr<const LoraLayout>& layout,
                                       RunDirectory& directory) {
+  const std::string instructions(kernels::NameOf(kernels::ActiveInstructionSet()));
   FLOWAWR_ASSIGN_OR_RETURN(const std::optional<FoundCheckpoint> found, FindCheckpoint(directory.path()));
   if (found && !options.is_resume)
     return absl::AlreadyExistsError(absl::StrCat("the run directory ", directory.path(), " holds a run at update ",
                                                  found->manifest.update(),
                                                  "; give --resume to go on with it, or another --run-dir"));
   if (!found) {
-    FLOWAWR_RETURN_IF_ERROR(directory.TruncateMetrics(std::nullopt));
     FLOWAWR_ASSIGN_OR_RETURN(PolicyRoles roles, FirstRoles(config, transformer, layout));
     Standing fresh{std::move(roles), {}};
-    fresh.manifest.set_run_id(RandomId());
+    fresh.manifest.set_run_id(RunIdOf(options, config, directory));
     fresh.manifest.set_next_version(1);
     fresh.manifest.set_model_fingerprint(transformer.fingerprint());
     *fresh.manifest.mutable_reward_spec() = SpecOf(config.rewards());
+    fresh.manifest.set_instruction_set(instructions);
     return fresh;
   }
   FLOWAWR_RETURN_IF_ERROR(CheckResumable(found->manifest.config(), config));
@@ -106,9 +132,49 @@ absl::StatusOr<Standing> FindStanding(const LearnerOptions& options, const v1::R
     return absl::FailedPreconditionError(
         absl::StrCat("the model in ", config.model().path(), " is not the one that this run was started with"));
   FLOWAWR_ASSIGN_OR_RETURN(PolicyRoles roles, LoadCheckpoint(*found, layout));
-  FLOWAWR_RETURN_IF_ERROR(directory.TruncateMetrics(found->manifest.update()));
   spdlog::info("resumed {} at update {}", found->folder, found->manifest.update());
-  return Standing{std::move(roles), found->manifest};
+  const std::string warning = WarningOfOtherInstructions(found->manifest.instruction_set(), instructions);
+  if (!warning.empty()) spdlog::warn("{}", warning);
+  Standing standing{std::move(roles), found->manifest, found->manifest.update()};
+  standing.manifest.set_instruction_set(instructions);
+  return standing;
+}
+
+// Every reward needs a server, or no actor could ever deliver a group.
+absl::Status CheckRewardEndpoints(const LearnerOptions& options, const v1::RewardSpec& spec) {
+  if (!options.reward_endpoint.empty())
+    return Annotate(ParseHostPort(options.reward_endpoint).status(), "--reward-endpoint");
+  for (const v1::RewardSpecTerm& term : spec.terms()) {
+    if (term.endpoint().empty())
+      return absl::InvalidArgumentError(absl::StrCat(
+          "the reward ", term.scorer(), " names no reward server: give --reward-endpoint HOST:PORT (start one with ",
+          "flowawr-reward-server), or set its rewards.terms endpoint; `flowawr run` does all of it by itself"));
+  }
+  return absl::OkStatus();
+}
+
+// Somebody's own config.yaml stays as they wrote it as long as it says the same.
+absl::Status WriteRunConfig(const v1::RunConfig& config) {
+  const std::string file = absl::StrCat(config.run_dir(), "/", kRunConfigFile);
+  if (absl::StatusOr<v1::RunConfig> there = LoadRunConfig(file); there.ok()) {
+    MakePathsAbsolute(&*there);
+    if (google::protobuf::util::MessageDifferencer::Equals(*there, config)) return absl::OkStatus();
+  }
+  FLOWAWR_ASSIGN_OR_RETURN(const std::string yaml, RunConfigToYaml(config));
+  return WriteFileAtomically(file, yaml);
+}
+
+// From here on the folder holds this run as it is going on now. Nothing in it has changed before.
+absl::Status TakeOver(RunDirectory& directory, const v1::RunConfig& config, const std::string& run_id,
+                      std::optional<uint64_t> resumed_from) {
+  FLOWAWR_RETURN_IF_ERROR(directory.TruncateMetrics(resumed_from));
+  FLOWAWR_RETURN_IF_ERROR(directory.WriteRunId(run_id));
+  FLOWAWR_RETURN_IF_ERROR(WriteRunConfig(config));
+  return MakeDirectories(directory.path() + "/endpoints");
+}
+
+absl::Duration HeartbeatOf(const v1::RunConfig& config) {
+  return std::min(absl::Seconds(config.rollout().lease_timeout_s() / 4), Desk::kGone / 2);
 }
 
 Desk::Options DeskOptions(const LearnerOptions& options, const v1::RunConfig& config, const GroupShape& shape,
@@ -122,6 +188,7 @@ Desk::Options DeskOptions(const LearnerOptions& options, const v1::RunConfig& co
   desk.consumed_groups = {manifest.consumed_groups().begin(), manifest.consumed_groups().end()};
   desk.next_version = manifest.next_version();
   desk.shape = shape;
+  desk.heartbeat = HeartbeatOf(config);
   desk.default_reward_endpoint = options.reward_endpoint;
   return desk;
 }
@@ -130,18 +197,15 @@ Desk::Options DeskOptions(const LearnerOptions& options, const v1::RunConfig& co
 
 absl::Status RunLearner(const LearnerOptions& options, const std::function<bool()>& wait_for_stop) {
   at::set_num_threads(1);  // the gradient workers are the threads
-  FLOWAWR_ASSIGN_OR_RETURN(const v1::RunConfig config, LoadRunConfig(options.config, {}));
-  FLOWAWR_ASSIGN_OR_RETURN(auto directory, RunDirectory::Open(config.run_dir()));
-  FLOWAWR_ASSIGN_OR_RETURN(std::vector<v1::Prompt> train, LoadPrompts(config.prompts().train()));
-  std::vector<v1::Prompt> heldout;
-  if (!config.prompts().heldout().empty()) {
-    FLOWAWR_ASSIGN_OR_RETURN(heldout, LoadPrompts(config.prompts().heldout()));
-  }
+  FLOWAWR_ASSIGN_OR_RETURN(v1::RunConfig config, LoadRunConfig(options.config, {}));
+  MakePathsAbsolute(&config);
+  FLOWAWR_ASSIGN_OR_RETURN(auto directory, RunDirectory::Open(config.run_dir(), options.lock_descriptor));
   const std::string& model = config.model().path();
   FLOWAWR_RETURN_IF_ERROR(CheckModelFolder(model));
   FLOWAWR_ASSIGN_OR_RETURN(const GroupShape shape, ShapeOf(config.model()));
   FLOWAWR_ASSIGN_OR_RETURN(const SchedulerConfig scheduler, SchedulerConfig::Load(model + "/scheduler"));
   const at::ScalarType dtype = ScalarTypeOf(config.model().dtype());
+  if (dtype == at::kBFloat16 && !SlowBfloat16().empty()) spdlog::warn("model.dtype: {}", SlowBfloat16());
   FLOWAWR_ASSIGN_OR_RETURN(
       const auto transformer,
       Transformer::Load(model + "/transformer", dtype,
@@ -152,28 +216,41 @@ absl::Status RunLearner(const LearnerOptions& options, const std::function<bool(
                            transformer->MakeLoraLayout({lora.target_modules().begin(), lora.target_modules().end()},
                                                        lora.rank(), lora.alpha()));
   FLOWAWR_ASSIGN_OR_RETURN(Standing standing, FindStanding(options, config, *transformer, layout, *directory));
+  FLOWAWR_RETURN_IF_ERROR(CheckRewardEndpoints(options, standing.manifest.reward_spec()));
+  FLOWAWR_ASSIGN_OR_RETURN(
+      PromptSets prompts,
+      ReadPromptSets(config,
+                     {.default_reward_endpoint = options.reward_endpoint,
+                      .accepts_changes = options.accepts_changed_prompts},
+                     &standing.manifest));
+  const std::string run_id = standing.manifest.run_id(), instance = RandomId();
   FLOWAWR_ASSIGN_OR_RETURN(auto events, EventWriter::Create(config.run_dir() + "/events"));
   FLOWAWR_ASSIGN_OR_RETURN(auto metrics_server,
                            StartMetrics(options.telemetry, "learner", config.network().insecure()));
 
   Desk desk(DeskOptions(options, config, shape, standing.manifest));
   const LearnerMetrics metrics(*metrics_server, desk);
-  RolloutService rollout({standing.manifest.run_id(), config, transformer->fingerprint(),
-                          std::min(absl::Seconds(config.rollout().lease_timeout_s() / 4), Desk::kGone / 2)},
-                         &desk);
+  IdleWatch idle(kLongestSilence);
+  RolloutService rollout({standing.manifest.run_id(), config, transformer->fingerprint(), HeartbeatOf(config)}, &desk,
+                         &idle);
   const std::vector<float> sigmas =
       FlowMatchSigmas(config.sampler().steps(), scheduler.shift, scheduler.num_train_timesteps);
-  RunLoop loop({config, std::move(train), std::move(heldout), std::move(standing.roles), std::move(standing.manifest),
-                std::make_unique<GradientWorkers>(transformer, config, sigmas), std::move(events), directory.get(),
-                &desk});
-  PolicyService policies(&desk);
-  ControlService control(&desk, &loop, [&loop] { loop.RequestStop(); });
+  RunLoop loop({config, std::move(prompts.train), std::move(prompts.heldout), std::move(standing.roles),
+                std::move(standing.manifest), std::make_unique<GradientWorkers>(transformer, config, sigmas),
+                std::move(events), directory.get(), &desk});
+  PolicyService policies(&desk, &idle);
+  ControlService control(&desk, &loop, &idle, [&loop] { loop.RequestStop(); });
   ServerOptions server_options;
   server_options.listen = options.serving.listen.empty() ? config.network().learner_listen() : options.serving.listen;
   server_options.network = config.network();
+  server_options.max_threads = kMaxThreads;
+  server_options.identities = {RunIdentity(run_id), InstanceIdentity(instance)};
   FLOWAWR_ASSIGN_OR_RETURN(auto server, RpcServer::Start(server_options, {&rollout, &policies, &control}));
-  if (!options.serving.endpoint_file.empty())
-    FLOWAWR_RETURN_IF_ERROR(WriteEndpointFile(options.serving.endpoint_file, server->endpoint()));
+  FLOWAWR_RETURN_IF_ERROR(TakeOver(*directory, config, run_id, standing.resumed_from));
+  FLOWAWR_ASSIGN_OR_RETURN(const EndpointFile in_the_folder,
+                           EndpointFile::Write(config.run_dir() + "/endpoints/learner", server->endpoint(), instance));
+  FLOWAWR_ASSIGN_OR_RETURN(const EndpointFile where_asked,
+                           EndpointFile::Write(options.serving.endpoint_file, server->endpoint(), instance));
   spdlog::info("serving on {}, metrics on {}", server->endpoint(), metrics_server->endpoint());
 
   absl::Status status;

@@ -2,6 +2,7 @@
 
 #include <prometheus/collectable.h>
 
+#include <cmath>
 #include <string>
 #include <utility>
 
@@ -54,12 +55,15 @@ std::vector<MetricFamily> MetricsOf(const v1::Status& status) {
              static_cast<double>(status.groups_accepted())),
       Single(kCounter, "flowawr_learner_samples_trained_total", "samples trained on",
              static_cast<double>(status.samples_trained())),
-      Single(kGauge, "flowawr_learner_reward", "mean reward of the last batch", status.reward_mean()),
-      Single(kGauge, "flowawr_learner_heldout_reward", "mean reward of the last evaluation",
-             status.latest().reward_mean()),
-      Single(kGauge, "flowawr_learner_loss", "loss of the last update", status.loss()),
-      Single(kGauge, "flowawr_learner_gradient_norm", "gradient norm of the last update, before clipping",
-             status.grad_norm()),
+      Single(kGauge, "flowawr_learner_reward", "mean reward of the last batch; NaN: missing",
+             status.has_reward_mean() ? status.reward_mean() : NAN),
+      Single(kGauge, "flowawr_learner_heldout_reward", "mean reward of the last evaluation; NaN: missing",
+             status.latest().has_reward_mean() ? status.latest().reward_mean() : NAN),
+      Single(kGauge, "flowawr_learner_loss", "loss of the last update that trained; NaN: none did",
+             status.has_loss() ? status.loss() : NAN),
+      Single(kGauge, "flowawr_learner_gradient_norm", "its gradient norm, before clipping; NaN: as above",
+             status.has_grad_norm() ? status.grad_norm() : NAN),
+      Single(kGauge, "flowawr_learner_warnings", "what the run goes on in spite of", status.warnings_size()),
       Single(kGauge, "flowawr_learner_open_leases", "leases that actors hold", status.open_leases()),
       Single(kGauge, "flowawr_learner_actors", "actors heard of lately", status.actors_size()),
       CounterBy("cause", "flowawr_learner_groups_dropped_total", "groups refused or failed, by cause",

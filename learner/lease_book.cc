@@ -9,6 +9,8 @@
 namespace flowawr {
 namespace {
 
+constexpr size_t kGrantsRemembered = 64;
+
 std::string NameOf(const v1::Lease& lease) {
   return absl::StrCat("group ", lease.group_id(), " (prompt \"", lease.prompt().text(), "\")");
 }
@@ -33,16 +35,36 @@ void LeaseBook::Withdraw(uint64_t group_id) {
   waiting_.erase(group_id);
 }
 
-std::optional<v1::Lease> LeaseBook::Grant(const std::string& actor_id, v1::LeasePurpose preferred, absl::Time now) {
+bool LeaseBook::IsAside(const std::string& actor_id, absl::Time now) const {
+  const auto found = failures_.find(actor_id);
+  return found != failures_.end() && found->second.aside_until > now;
+}
+
+bool LeaseBook::IsKeptFrom(const Entry& entry, const std::string& actor_id, absl::Time now,
+                           const std::vector<std::string>& others) const {
+  if (entry.prefer_others_until <= now || !entry.failed_by.contains(actor_id)) return false;
+  return std::any_of(others.begin(), others.end(),
+                     [&](const std::string& other) { return !entry.failed_by.contains(other); });
+}
+
+std::optional<v1::Lease> LeaseBook::Grant(const std::string& actor_id, v1::LeasePurpose preferred, absl::Time now,
+                                          const std::vector<std::string>& others) {
   if (!HasWaiting()) return std::nullopt;
-  auto chosen = waiting_.begin();
-  if (preferred == v1::EVALUATION) {
-    const auto first_evaluation = waiting_.lower_bound(kEvaluationGroupBit);
-    if (first_evaluation != waiting_.end()) chosen = first_evaluation;
-  }
+  std::vector<std::string> sound = others;
+  std::erase_if(sound, [&](const std::string& other) { return IsAside(other, now); });
+  if (!sound.empty() && IsAside(actor_id, now)) return std::nullopt;
+  const auto first = [&](auto begin, auto end) {
+    return std::find_if(begin, end, [&](uint64_t id) { return !IsKeptFrom(open_.at(id), actor_id, now, sound); });
+  };
+  const auto evaluation = waiting_.lower_bound(kEvaluationGroupBit);
+  auto chosen = preferred == v1::EVALUATION ? first(evaluation, waiting_.end()) : waiting_.end();
+  if (chosen == waiting_.end()) chosen = first(waiting_.begin(), waiting_.end());
+  if (chosen == waiting_.end()) return std::nullopt;
   Entry& entry = open_.at(*chosen);
   waiting_.erase(chosen);
   entry.lease.set_attempt(entry.lease.attempt() + 1);
+  entry.granted_to[entry.lease.attempt()] = actor_id;
+  if (entry.granted_to.size() > kGrantsRemembered) entry.granted_to.erase(entry.granted_to.begin());
   entry.lease.set_expires_in_s(absl::ToDoubleSeconds(options_.timeout));
   entry.holder = actor_id;
   entry.expires = now + options_.timeout;
@@ -78,18 +100,32 @@ void LeaseBook::Return(Entry& entry) {
 void LeaseBook::Lose(Entry& entry, const std::string& why) {
   Return(entry);
   if (++entry.losses < kLossesPerAttempt * options_.max_attempts) return;
-  exhausted_ =
-      absl::StrCat(NameOf(entry.lease), " was lost ", entry.losses, " times with the actor that made it, last: ", why,
-                   ". See the actors' logs for why they end, then resume the run");
+  GiveUp(entry, absl::StrCat(" was lost ", entry.losses, " times with the actor that made it, last: ", why,
+                             ". See the actors' logs for why they end, then resume the run"));
 }
 
-absl::Status LeaseBook::Fail(const std::string& actor_id, const v1::LeaseRef& ref, const std::string& why) {
+void LeaseBook::GiveUp(const Entry& entry, std::string why) {
+  exhausted_ = absl::StrCat(NameOf(entry.lease), why);
+  exhausted_group_ = entry.lease.group_id();
+}
+
+absl::Status LeaseBook::Fail(const std::string& actor_id, const v1::LeaseRef& ref, const std::string& why,
+                             absl::Time now, bool is_actors_fault) {
   Entry* entry = FindHeld(actor_id, ref);
   if (entry == nullptr) return NotHeld(actor_id, ref);
   Return(*entry);
+  entry->failed_by.insert(actor_id);
+  entry->prefer_others_until = now + kPreferOthersFor;
   if (++entry->failures >= options_.max_attempts) {
-    exhausted_ = absl::StrCat(NameOf(entry->lease), " failed ", entry->failures, " times, last: ", why,
-                              ". Remedy the cause, then resume the run");
+    GiveUp(*entry, absl::StrCat(" failed ", entry->failures, " times, last: ", why,
+                                ". Remedy the cause, then resume the run"));
+  }
+  if (!is_actors_fault) return absl::OkStatus();
+  Failures& failures = failures_[actor_id];
+  failures.why = why;
+  if (++failures.in_a_row >= kFailuresInARow) {
+    const uint32_t doublings = std::min(failures.in_a_row - kFailuresInARow, 16u);
+    failures.aside_until = now + std::min(kFirstTimeAside * (int64_t{1} << doublings), kLongestTimeAside);
   }
   return absl::OkStatus();
 }
@@ -108,7 +144,53 @@ int LeaseBook::Expire(absl::Time now) {
     Lose(entry, absl::StrCat("actor ", entry.holder, " stopped renewing its lease"));
     ++expired;
   }
+  for (auto& [id, entry] : open_) {
+    if (entry.prefer_others_until == absl::InfinitePast() || entry.prefer_others_until > now) continue;
+    entry.prefer_others_until = absl::InfinitePast();
+    ++expired;
+  }
+  for (auto& [actor_id, failures] : failures_) {
+    if (failures.aside_until == absl::InfinitePast() || failures.aside_until > now) continue;
+    failures.aside_until = absl::InfinitePast();
+    ++expired;
+  }
   return expired;
+}
+
+std::vector<std::string> LeaseBook::ActorsSetAside(absl::Time now) const {
+  std::vector<std::string> sentences;
+  for (const auto& [actor_id, failures] : failures_) {
+    if (failures.aside_until <= now) continue;
+    sentences.push_back(absl::StrCat("actor ", actor_id, " failed ", failures.in_a_row, " groups in a row, last: ",
+                                     failures.why, "; while others do better it is asked again in ",
+                                     absl::FormatDuration(absl::Ceil(failures.aside_until - now, absl::Seconds(1)))));
+  }
+  return sentences;
+}
+
+bool LeaseBook::IsGranted(uint64_t group_id) const {
+  return open_.contains(group_id) && !waiting_.contains(group_id);
+}
+
+std::vector<uint64_t> LeaseBook::OpenGroups() const {
+  std::vector<uint64_t> ids;
+  for (const auto& [id, entry] : open_) ids.push_back(id);
+  return ids;
+}
+
+bool LeaseBook::WasGranted(const std::string& actor_id, const v1::LeaseRef& ref) const {
+  const auto found = open_.find(ref.group_id());
+  if (found == open_.end()) return false;
+  const auto granted = found->second.granted_to.find(ref.attempt());
+  return granted != found->second.granted_to.end() && granted->second == actor_id;
+}
+
+void LeaseBook::SetRewardSpec(uint64_t group_id, const v1::RewardSpec& spec) {
+  Entry& entry = open_.at(group_id);
+  *entry.lease.mutable_reward_spec() = spec;
+  entry.failures = entry.losses = 0;
+  entry.failed_by.clear();
+  Return(entry);
 }
 
 int LeaseBook::ReleaseActor(const std::string& actor_id) {
@@ -131,7 +213,8 @@ LeaseBook::Standing LeaseBook::StandingOf(uint64_t group_id) const {
   return completed_.contains(group_id) || group_id < training_floor_ ? Standing::kCompleted : Standing::kUnknown;
 }
 
-void LeaseBook::Complete(uint64_t group_id) {
+void LeaseBook::Complete(uint64_t group_id, const std::string& actor_id) {
+  failures_.erase(actor_id);
   Withdraw(group_id);
   completed_.insert(group_id);
 }
@@ -150,16 +233,26 @@ void LeaseBook::ForgetTrainingBelow(uint64_t group_id) {
 
 void LeaseBook::ResetAttempts() {
   exhausted_.reset();
-  for (auto& [id, entry] : open_) entry.failures = entry.losses = 0;
+  for (auto& [id, entry] : open_) {
+    entry.failures = entry.losses = 0;
+    entry.failed_by.clear();
+  }
+  failures_.clear();
 }
 
 size_t LeaseBook::granted() const { return open_.size() - waiting_.size(); }
 
 std::optional<absl::Time> LeaseBook::NextExpiry() const {
   std::optional<absl::Time> next;
+  const auto consider = [&next](absl::Time time) {
+    if (!next || time < *next) next = time;
+  };
   for (const auto& [id, entry] : open_) {
-    if (!entry.holder.empty() && (!next || entry.expires < *next)) next = entry.expires;
+    if (!entry.holder.empty()) consider(entry.expires);
+    if (entry.prefer_others_until != absl::InfinitePast()) consider(entry.prefer_others_until);
   }
+  for (const auto& [actor_id, failures] : failures_)
+    if (failures.aside_until != absl::InfinitePast()) consider(failures.aside_until);
   return next;
 }
 

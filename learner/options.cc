@@ -9,10 +9,10 @@ constexpr char kDescription[] =
     R"(Trains an adapter with FlowAWR: hands out leases, takes groups of scored samples in, and makes policy versions of them.
 
 The learner owns everything that lasts: prompt order, batches, optimiser, policies, checkpoints. Everything is in the run
-directory that the configuration names; one learner at a time holds it.
+directory that the configuration names; a learner locks it.
 
 `flowawr run CONFIG` starts it by itself, with actors and a reward server. By hand:
-  flowawr-learner --config runs/tiny/config.yaml --reward-endpoint 127.0.0.1:50052 --endpoint-file learner.txt)";
+  flowawr-learner --config configs/tiny-ocr.yaml --reward-endpoint 127.0.0.1:50052 --endpoint-file learner.txt)";
 
 constexpr char kFooter[] =
     R"(SIGTERM or Ctrl-C writes a checkpoint and exits 0; --resume goes on from the newest one.)";
@@ -28,8 +28,13 @@ Parsed<LearnerOptions> ParseLearnerOptions(int argc, const char* const* argv) {
       ->type_name("CONFIG.yaml")
       ->required();
   app.add_flag("--resume", options.is_resume, "go on from the newest checkpoint of the run directory, if there is one");
+  app.add_flag("--accept-changed-prompts", options.accepts_changed_prompts,
+               "with --resume: go on though the prompt files are not what they were");
   app.add_option("--reward-endpoint", options.reward_endpoint, "reward server of the terms that name no endpoint")
       ->type_name("HOST:PORT");
+  app.add_option("--lock-fd", options.lock_descriptor, "for `flowawr run`, which has locked the run directory already")
+      ->type_name("N")
+      ->check(CLI::Range(3, 1 << 20));
   AddServingOptions(app, "where to serve; default: network.learner_listen of the configuration", &options.serving);
   AddTelemetryOptions(app, &options.telemetry);
   parsed.exit_code = ParseCommandLine(app, argc, argv);

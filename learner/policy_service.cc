@@ -1,48 +1,119 @@
 #include "learner/policy_service.h"
 
+#include <memory>
+#include <string>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "common/rpc/blob_stream.h"
 #include "common/rpc/status.h"
+#include "learner/cancellable_wait.h"
 
 namespace flowawr {
 namespace {
 
-// A handler learns that its client hung up only by asking.
-constexpr absl::Duration kHangUpCheck = absl::Milliseconds(500);
+// Waits for a version, writes it, waits for the next.
+class Watch final : public grpc::ServerWriteReactor<v1::PolicyVersion> {
+ public:
+  Watch(Desk& desk, IdleWatch& idle, grpc::CallbackServerContext& context, const v1::WatchPolicyRequest& request)
+      : desk_(desk),
+        actor_id_(request.actor_id()),
+        session_(request.session()),
+        idle_(idle, context),
+        wait_(std::make_shared<CancellableWait>(desk)) {
+    desk_.SetWatching(actor_id_, session_, true);
+    Await();
+  }
+
+  void OnWriteDone(bool ok) override {
+    idle_.End();
+    if (!ok) return Finish(grpc::Status::CANCELLED);
+    Await();
+  }
+  void OnCancel() override { wait_->Cancel(); }
+  void OnDone() override {
+    desk_.SetWatching(actor_id_, session_, false);
+    delete this;
+  }
+
+ private:
+  void Await() {
+    const std::shared_ptr<CancellableWait> wait = wait_;
+    wait->Begun(desk_.AwaitBehaviour(written_.version(), [this](auto newest) { OnNewest(std::move(newest)); }));
+  }
+
+  void OnNewest(absl::StatusOr<std::shared_ptr<const StoredPolicy>> newest) {
+    if (!newest.ok()) return Finish(ToGrpc(newest.status()));
+    if (*newest == nullptr) return Finish(grpc::Status::OK);
+    written_ = (*newest)->header.policy();
+    idle_.Begin();
+    StartWrite(&written_);
+  }
+
+  Desk& desk_;
+  const std::string actor_id_, session_;
+  IdleWatch::Call idle_;
+  const std::shared_ptr<CancellableWait> wait_;
+  v1::PolicyVersion written_;
+};
+
+// Writes header and chunks, one after the other, from a version that lives as long as the call.
+class Fetch final : public grpc::ServerWriteReactor<v1::FetchPolicyResponse> {
+ public:
+  Fetch(std::shared_ptr<const StoredPolicy> stored, IdleWatch& idle, grpc::CallbackServerContext& context)
+      : stored_(std::move(stored)), idle_(idle, context) {
+    *part_.mutable_header() = stored_->header;
+    Write();
+  }
+
+  void OnWriteDone(bool ok) override {
+    idle_.End();
+    if (!ok) return Finish(ToGrpc(absl::CancelledError("the actor closed the stream")));
+    if (offset_ == stored_->bytes.size()) return Finish(grpc::Status::OK);
+    *part_.mutable_chunk() = ChunkAt(stored_->bytes, offset_);
+    offset_ += part_.chunk().data().size();
+    Write();
+  }
+  void OnDone() override { delete this; }
+
+ private:
+  void Write() {
+    idle_.Begin();
+    StartWrite(&part_);
+  }
+
+  const std::shared_ptr<const StoredPolicy> stored_;
+  IdleWatch::Call idle_;
+  v1::FetchPolicyResponse part_;
+  uint64_t offset_ = 0;
+};
+
+class NotKept final : public grpc::ServerWriteReactor<v1::FetchPolicyResponse> {
+ public:
+  explicit NotKept(uint64_t version) {
+    Finish(ToGrpc(absl::NotFoundError(absl::StrCat("policy version ", version, " is not kept"))));
+  }
+  void OnDone() override { delete this; }
+};
 
 }  // namespace
 
-grpc::Status PolicyService::WatchPolicy(grpc::ServerContext* context, const v1::WatchPolicyRequest*,
-                                        grpc::ServerWriter<v1::PolicyVersion>* writer) {
-  uint64_t sent = 0;
-  while (!context->IsCancelled() && !desk_.is_stopped()) {
-    const std::shared_ptr<const StoredPolicy> newest = desk_.WaitForBehaviour(sent, kHangUpCheck);
-    if (newest == nullptr) continue;
-    if (!writer->Write(newest->header.policy())) break;
-    sent = newest->header.policy().version();
-  }
-  return grpc::Status::OK;
+grpc::ServerWriteReactor<v1::PolicyVersion>* PolicyService::WatchPolicy(grpc::CallbackServerContext* context,
+                                                                        const v1::WatchPolicyRequest* request) {
+  return new Watch(desk_, idle_, *context, *request);
 }
 
-grpc::Status PolicyService::FetchPolicy(grpc::ServerContext*, const v1::FetchPolicyRequest* request,
-                                        grpc::ServerWriter<v1::FetchPolicyResponse>* writer) {
-  const std::shared_ptr<const StoredPolicy> stored = desk_.FindPolicy(request->version());
-  if (stored == nullptr)
-    return ToGrpc(absl::NotFoundError(absl::StrCat("policy version ", request->version(), " is not kept")));
-  v1::FetchPolicyResponse response;
-  *response.mutable_header() = stored->header;
-  if (!writer->Write(response)) return ToGrpc(absl::CancelledError("the actor closed the stream"));
-  return ToGrpc(SendBlob(stored->bytes, [&](v1::BlobChunk&& chunk) {
-    *response.mutable_chunk() = std::move(chunk);
-    return writer->Write(response);
-  }));
+grpc::ServerWriteReactor<v1::FetchPolicyResponse>* PolicyService::FetchPolicy(grpc::CallbackServerContext* context,
+                                                                              const v1::FetchPolicyRequest* request) {
+  std::shared_ptr<const StoredPolicy> stored = desk_.FindPolicy(request->version());
+  if (stored == nullptr) return new NotKept(request->version());
+  return new Fetch(std::move(stored), idle_, *context);
 }
 
-grpc::Status PolicyService::ReportAdoption(grpc::ServerContext*, const v1::ReportAdoptionRequest* request,
-                                           v1::ReportAdoptionResponse*) {
-  return ToGrpc(desk_.ReportAdoption(*request));
+grpc::ServerUnaryReactor* PolicyService::ReportAdoption(grpc::CallbackServerContext* context,
+                                                        const v1::ReportAdoptionRequest* request,
+                                                        v1::ReportAdoptionResponse*) {
+  return FinishedCall(context, desk_.ReportAdoption(*request));
 }
 
 }  // namespace flowawr

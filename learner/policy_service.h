@@ -1,25 +1,28 @@
-// The PolicyStore service: a thin adapter from gRPC to the Desk. Watches end when the desk stops.
+// The PolicyStore service: a thin adapter from gRPC to the Desk. No call holds a thread; watches end when the desk
+// stops.
 #pragma once
 
+#include "common/rpc/idle_watch.h"
 #include "flowawr/v1/policy.grpc.pb.h"
 #include "learner/desk.h"
 
 namespace flowawr {
 
-class PolicyService final : public v1::PolicyStore::Service {
+class PolicyService final : public v1::PolicyStore::CallbackService {
  public:
-  // `desk` must outlive the service.
-  explicit PolicyService(Desk* desk) : desk_(*desk) {}
+  // Both must outlive the service; `idle` ends calls of actors that do not read.
+  PolicyService(Desk* desk, IdleWatch* idle) : desk_(*desk), idle_(*idle) {}
 
-  grpc::Status WatchPolicy(grpc::ServerContext*, const v1::WatchPolicyRequest*,
-                           grpc::ServerWriter<v1::PolicyVersion>*) override;
-  grpc::Status FetchPolicy(grpc::ServerContext*, const v1::FetchPolicyRequest*,
-                           grpc::ServerWriter<v1::FetchPolicyResponse>*) override;
-  grpc::Status ReportAdoption(grpc::ServerContext*, const v1::ReportAdoptionRequest*,
-                              v1::ReportAdoptionResponse*) override;
+  grpc::ServerWriteReactor<v1::PolicyVersion>* WatchPolicy(grpc::CallbackServerContext*,
+                                                           const v1::WatchPolicyRequest*) override;
+  grpc::ServerWriteReactor<v1::FetchPolicyResponse>* FetchPolicy(grpc::CallbackServerContext*,
+                                                                 const v1::FetchPolicyRequest*) override;
+  grpc::ServerUnaryReactor* ReportAdoption(grpc::CallbackServerContext*, const v1::ReportAdoptionRequest*,
+                                           v1::ReportAdoptionResponse*) override;
 
  private:
   Desk& desk_;
+  IdleWatch& idle_;
 };
 
 }  // namespace flowawr

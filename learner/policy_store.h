@@ -25,9 +25,11 @@ class PolicyStore {
   // `next_version` is the number of the next Publish(). `keep` behaviour versions stay, and the newest average version.
   PolicyStore(uint64_t next_version, size_t keep) : next_version_(next_version), keep_(keep) {}
 
-  // Makes a version of a copy of `adapter`.
-  absl::StatusOr<std::shared_ptr<const StoredPolicy>> Publish(const LoraAdapter& adapter, v1::PolicyRole role,
-                                                              uint64_t update);
+  // What Publish() takes, of a copy of `adapter`: serialised and hashed, all but its number. Takes its time; needs no
+  // lock.
+  static absl::StatusOr<StoredPolicy> Snapshot(const LoraAdapter& adapter, v1::PolicyRole role, uint64_t update);
+  // Makes it the next version.
+  std::shared_ptr<const StoredPolicy> Publish(StoredPolicy snapshot);
 
   // Null for a version that is not kept.
   std::shared_ptr<const StoredPolicy> Find(uint64_t version) const;

@@ -5,15 +5,18 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
+#include "common/config/paths.h"
 
 namespace flowawr {
 namespace {
 
 v1::RunConfig WithoutWhatMayDiffer(v1::RunConfig config) {
   config.clear_name();
+  config.clear_prompts();  // what they hold is compared: see prompt_sets.h
   config.clear_run_dir();
   config.clear_local();
   config.clear_network();
+  MakePathsAbsolute(&config);  // one file, however it is written
   config.clear_checkpoint();
   config.clear_evaluation();
   config.mutable_model()->clear_path();
@@ -42,6 +45,13 @@ absl::Status CheckResumable(const v1::RunConfig& saved, const v1::RunConfig& now
   return absl::FailedPreconditionError(
       absl::StrCat("the configuration would change the run, so it cannot be resumed with it (saved -> given):\n",
                    differences, "give the saved values, or start a new run in another --run-dir"));
+}
+
+std::string WarningOfOtherInstructions(absl::string_view saved, absl::string_view now) {
+  if (saved.empty() || saved == now) return "";
+  return absl::StrCat("this run was made with the instruction set ", saved, " and goes on with ", now,
+                      ": last bits will differ from a run on one of them alone. Where both can run ", saved,
+                      ", FLOWAWR_CPU=", saved, " keeps to it");
 }
 
 }  // namespace flowawr

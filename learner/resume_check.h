@@ -1,7 +1,10 @@
 // Whether a run may go on under a configuration.
 #pragma once
 
+#include <string>
+
 #include "absl/status/status.h"
+#include "absl/strings/string_view.h"
 #include "flowawr/v1/config.pb.h"
 
 namespace flowawr {
@@ -9,8 +12,12 @@ namespace flowawr {
 // FailedPrecondition that lists every field that differs and would change the run: what has been trained so far would
 // no longer be what the configuration says. May differ: names and places, the local processes, the network,
 // checkpoints, evaluation, the number of updates, the target reward, threads, lease time-outs and attempts, reward
-// endpoints and time-outs. The model's path may too: its fingerprint is compared instead. So may lora.init_from, which
-// counts when a run begins.
+// endpoints and time-outs. So may the paths of the model, whose fingerprint is compared instead, and of the prompt files,
+// whose content is (prompt_sets.h), and lora.init_from, which counts when a run begins.
 absl::Status CheckResumable(const v1::RunConfig& saved, const v1::RunConfig& now);
+
+// A warning when a run goes on with other vector instructions than its checkpoint was made with ("" in checkpoints of
+// older versions: unknown); "" when there is nothing to say. The run is as good, but no longer the same bits.
+std::string WarningOfOtherInstructions(absl::string_view saved, absl::string_view now);
 
 }  // namespace flowawr

@@ -1,6 +1,8 @@
 #include "learner/rollout_service.h"
 
 #include <algorithm>
+#include <memory>
+#include <optional>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -8,80 +10,214 @@
 #include "common/base/utf8.h"
 #include "common/rpc/blob_stream.h"
 #include "common/rpc/status.h"
+#include "learner/cancellable_wait.h"
+#include "learner/request_limits.h"
 
 namespace flowawr {
 namespace {
 
 constexpr double kLongestWaitSeconds = 30;
 
-// The blob of a SubmitGroup call whose header was read already.
-absl::StatusOr<std::string> ReceiveBlob(const v1::BlobHeader& header, uint64_t max_bytes,
-                                        grpc::ServerReader<v1::SubmitGroupRequest>& reader) {
-  FLOWAWR_ASSIGN_OR_RETURN(BlobAssembler blob, BlobAssembler::Create(header, max_bytes));
-  v1::SubmitGroupRequest request;
-  while (reader.Read(&request)) {
-    if (!request.has_chunk()) return absl::InvalidArgumentError("a group is one header, then chunks only");
-    FLOWAWR_RETURN_IF_ERROR(blob.Add(request.chunk()));
-  }
-  return blob.Finish();
+// OK for the session that registered under that id.
+absl::Status CheckCaller(const Desk& desk, const std::string& actor_id, const std::string& session) {
+  FLOWAWR_RETURN_IF_ERROR(CheckActor(actor_id, session));
+  return desk.CheckSession(actor_id, session);
 }
+
+// A lease for an actor that is gone by then goes back at once: nobody else would take it before it expires.
+class LeaseCall final : public grpc::ServerUnaryReactor {
+ public:
+  LeaseCall(Desk& desk, grpc::CallbackServerContext& context, const v1::AcquireLeaseRequest& request,
+            v1::AcquireLeaseResponse& response)
+      : desk_(desk),
+        context_(context),
+        response_(response),
+        actor_id_(request.actor_id()),
+        wait_(std::make_shared<CancellableWait>(desk)) {
+    const double wait_s = std::clamp(request.wait_s(), 0.0, kLongestWaitSeconds);
+    const std::shared_ptr<CancellableWait> wait = wait_;
+    wait->Begun(desk.Acquire(actor_id_, absl::Seconds(wait_s), [this](auto answer) { OnAnswer(std::move(answer)); }));
+  }
+
+  void OnCancel() override { wait_->Cancel(); }
+  void OnDone() override {
+    if (granted_ && context_.IsCancelled()) HandBack();
+    delete this;
+  }
+
+ private:
+  void OnAnswer(absl::StatusOr<v1::AcquireLeaseResponse> answer) {
+    if (!answer.ok()) return Finish(ToGrpc(answer.status()));
+    response_ = *std::move(answer);
+    if (response_.has_lease()) {
+      granted_.emplace();
+      granted_->set_group_id(response_.lease().group_id());
+      granted_->set_attempt(response_.lease().attempt());
+    }
+    Finish(grpc::Status::OK);
+  }
+
+  void HandBack() {
+    v1::FailLeaseRequest request;
+    request.set_actor_id(actor_id_);
+    *request.mutable_lease() = *granted_;
+    request.set_cause("actor_gone");
+    request.set_is_handed_back(true);
+    desk_.Fail(request).IgnoreError();  // it may have registered anew, which gave the lease back already
+  }
+
+  Desk& desk_;
+  grpc::CallbackServerContext& context_;
+  v1::AcquireLeaseResponse& response_;
+  const std::string actor_id_;
+  std::optional<v1::LeaseRef> granted_;
+  const std::shared_ptr<CancellableWait> wait_;
+};
+
+// Reads header and chunks, one after the other: of each call one message at most is in memory beside its blob.
+class Submission final : public grpc::ServerReadReactor<v1::SubmitGroupRequest> {
+ public:
+  Submission(Desk& desk, IdleWatch& idle, SubmissionBudget& budget, grpc::CallbackServerContext& context,
+             v1::SubmitGroupResponse& response)
+      : desk_(desk), budget_(budget), response_(response), idle_(idle, context) {
+    Read();
+  }
+
+  void OnReadDone(bool ok) override {
+    idle_.End();
+    const std::optional<absl::Status> end = ok ? Take() : Finished();
+    if (end) {
+      // Its memory is free before the actor hears of it and sends the next.
+      blob_.reset();
+      GiveBack();
+      return Finish(ToGrpc(*end));
+    }
+    Read();
+  }
+  void OnDone() override {
+    GiveBack();
+    delete this;
+  }
+
+ private:
+  void Read() {
+    idle_.Begin();
+    StartRead(&request_);
+  }
+
+  // A message has come. Returns how the call ends, if it does.
+  std::optional<absl::Status> Take() {
+    const absl::Status taken = header_ ? TakeChunk() : TakeHeader();
+    return taken.ok() ? std::nullopt : std::optional(taken);
+  }
+
+  absl::Status TakeHeader() {
+    if (!request_.has_header()) return Malformed();
+    header_ = std::move(*request_.mutable_header());
+    if (const absl::Status limits = CheckRequest(*header_); !limits.ok()) {
+      desk_.CountDrop("malformed");
+      return limits;
+    }
+    FLOWAWR_RETURN_IF_ERROR(CheckCaller(desk_, header_->actor_id(), header_->session()));
+    const absl::StatusOr<uint64_t> max_bytes = desk_.CheckSubmission(*header_);
+    if (absl::IsAlreadyExists(max_bytes.status())) response_.set_is_duplicate(true);
+    FLOWAWR_RETURN_IF_ERROR(max_bytes.status());
+    absl::StatusOr<BlobAssembler> blob = BlobAssembler::Create(header_->blob(), *max_bytes);
+    if (!blob.ok()) return Broken(blob.status());
+    FLOWAWR_RETURN_IF_ERROR(budget_.Reserve(header_->actor_id(), header_->blob().size()));
+    reserved_ = header_->blob().size();
+    blob_ = *std::move(blob);
+    return absl::OkStatus();
+  }
+
+  absl::Status TakeChunk() {
+    if (!request_.has_chunk()) return Broken(absl::InvalidArgumentError("a group is one header, then chunks only"));
+    const absl::Status added = blob_->Add(request_.chunk());
+    return added.ok() ? added : Broken(added);
+  }
+
+  // The actor has sent everything, or is gone.
+  absl::Status Finished() {
+    if (!header_) return Malformed();
+    absl::StatusOr<std::string> bytes = blob_->Finish();
+    if (!bytes.ok()) return Broken(bytes.status());
+    return desk_.Accept(*header_, *std::move(bytes));
+  }
+
+  absl::Status Malformed() {
+    desk_.CountDrop("malformed");
+    return absl::InvalidArgumentError("a group begins with its header");
+  }
+  absl::Status Broken(const absl::Status& why) {
+    desk_.CountDrop("broken_stream");
+    return Annotate(why, absl::StrCat("group ", header_->lease().group_id()));
+  }
+
+  void GiveBack() {
+    if (reserved_) budget_.Release(header_->actor_id(), *reserved_);
+    reserved_.reset();
+  }
+
+  Desk& desk_;
+  SubmissionBudget& budget_;
+  v1::SubmitGroupResponse& response_;
+  IdleWatch::Call idle_;
+  v1::SubmitGroupRequest request_;
+  std::optional<v1::GroupHeader> header_;
+  std::optional<uint64_t> reserved_;
+  std::optional<BlobAssembler> blob_;
+};
 
 }  // namespace
 
-grpc::Status RolloutService::Register(grpc::ServerContext*, const v1::RegisterRequest* request,
-                                      v1::RegisterResponse* response) {
-  if (request->actor_id().empty()) return ToGrpc(absl::InvalidArgumentError("actor_id is empty"));
+grpc::ServerUnaryReactor* RolloutService::Register(grpc::CallbackServerContext* context,
+                                                   const v1::RegisterRequest* request, v1::RegisterResponse* response) {
+  if (const absl::Status limits = CheckRequest(*request); !limits.ok()) return FinishedCall(context, limits);
   if (!request->model_fingerprint().empty() && request->model_fingerprint() != options_.model_fingerprint)
-    return ToGrpc(absl::FailedPreconditionError(
-        absl::StrCat("actor ", request->actor_id(), " has another model than the learner (fingerprint ",
-                     TruncateUtf8(request->model_fingerprint(), 15), ", expected ",
-                     TruncateUtf8(options_.model_fingerprint, 15), "): point both to the same checkpoint folder")));
+    return FinishedCall(
+        context,
+        absl::FailedPreconditionError(absl::StrCat(
+            "actor ", request->actor_id(), " has another model than the learner (fingerprint ",
+            TruncateUtf8(request->model_fingerprint(), 15), ", expected ", TruncateUtf8(options_.model_fingerprint, 15),
+            "): point both to the same checkpoint folder")));
+  if (const absl::Status claimed = desk_.Claim(request->actor_id(), request->session()); !claimed.ok())
+    return FinishedCall(context, claimed);
   response->set_run_finished(desk_.Register(request->actor_id(), !request->model_fingerprint().empty()));
   response->set_run_id(options_.run_id);
   *response->mutable_config() = options_.config;
   response->set_heartbeat_s(absl::ToDoubleSeconds(options_.heartbeat));
-  return grpc::Status::OK;
+  return FinishedCall(context, absl::OkStatus());
 }
 
-grpc::Status RolloutService::AcquireLease(grpc::ServerContext* context, const v1::AcquireLeaseRequest* request,
-                                          v1::AcquireLeaseResponse* response) {
-  const double wait_s = std::clamp(request->wait_s(), 0.0, kLongestWaitSeconds);
-  absl::StatusOr<v1::AcquireLeaseResponse> answer =
-      desk_.Acquire(request->actor_id(), absl::Seconds(wait_s), [context] { return context->IsCancelled(); });
-  if (!answer.ok()) return ToGrpc(answer.status());
-  *response = *std::move(answer);
-  return grpc::Status::OK;
+grpc::ServerUnaryReactor* RolloutService::AcquireLease(grpc::CallbackServerContext* context,
+                                                       const v1::AcquireLeaseRequest* request,
+                                                       v1::AcquireLeaseResponse* response) {
+  if (const absl::Status known = CheckCaller(desk_, request->actor_id(), request->session()); !known.ok())
+    return FinishedCall(context, known);
+  return new LeaseCall(desk_, *context, *request, *response);
 }
 
-grpc::Status RolloutService::RenewLeases(grpc::ServerContext*, const v1::RenewLeasesRequest* request,
-                                         v1::RenewLeasesResponse* response) {
+grpc::ServerUnaryReactor* RolloutService::RenewLeases(grpc::CallbackServerContext* context,
+                                                      const v1::RenewLeasesRequest* request,
+                                                      v1::RenewLeasesResponse* response) {
+  absl::Status known = CheckRequest(*request);
+  known.Update(CheckCaller(desk_, request->actor_id(), request->session()));
+  if (!known.ok()) return FinishedCall(context, known);
   absl::StatusOr<v1::RenewLeasesResponse> answer = desk_.Renew(*request);
-  if (!answer.ok()) return ToGrpc(answer.status());
-  *response = *std::move(answer);
-  return grpc::Status::OK;
+  if (answer.ok()) *response = *std::move(answer);
+  return FinishedCall(context, answer.status());
 }
 
-grpc::Status RolloutService::FailLease(grpc::ServerContext*, const v1::FailLeaseRequest* request,
-                                       v1::FailLeaseResponse*) {
-  return ToGrpc(desk_.Fail(*request));
+grpc::ServerUnaryReactor* RolloutService::FailLease(grpc::CallbackServerContext* context,
+                                                    const v1::FailLeaseRequest* request, v1::FailLeaseResponse*) {
+  absl::Status status = CheckCaller(desk_, request->actor_id(), request->session());
+  if (status.ok()) status = desk_.Fail(*request);
+  return FinishedCall(context, status);
 }
 
-grpc::Status RolloutService::SubmitGroup(grpc::ServerContext*, grpc::ServerReader<v1::SubmitGroupRequest>* reader,
-                                         v1::SubmitGroupResponse* response) {
-  v1::SubmitGroupRequest first;
-  if (!reader->Read(&first) || !first.has_header()) {
-    desk_.CountDrop("malformed");
-    return ToGrpc(absl::InvalidArgumentError("a group begins with its header"));
-  }
-  const absl::StatusOr<uint64_t> max_bytes = desk_.CheckSubmission(first.header());
-  if (absl::IsAlreadyExists(max_bytes.status())) response->set_is_duplicate(true);
-  if (!max_bytes.ok()) return ToGrpc(max_bytes.status());
-  absl::StatusOr<std::string> blob = ReceiveBlob(first.header().blob(), *max_bytes, *reader);
-  if (!blob.ok()) {
-    desk_.CountDrop("broken_stream");
-    return ToGrpc(Annotate(blob.status(), absl::StrCat("group ", first.header().lease().group_id())));
-  }
-  return ToGrpc(desk_.Accept(first.header(), *std::move(blob)));
+grpc::ServerReadReactor<v1::SubmitGroupRequest>* RolloutService::SubmitGroup(grpc::CallbackServerContext* context,
+                                                                             v1::SubmitGroupResponse* response) {
+  return new Submission(desk_, idle_, budget_, *context, *response);
 }
 
 }  // namespace flowawr

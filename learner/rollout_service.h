@@ -1,36 +1,47 @@
-// The Rollout service: a thin adapter from gRPC to the Desk.
+// The Rollout service: a thin adapter from gRPC to the Desk. No call holds a thread while it waits or streams.
 #pragma once
 
 #include <functional>
 #include <string>
+#include <utility>
 
 #include "absl/time/time.h"
+#include "common/rpc/idle_watch.h"
 #include "flowawr/v1/rollout.grpc.pb.h"
 #include "learner/desk.h"
+#include "learner/submission_budget.h"
 
 namespace flowawr {
 
-class RolloutService final : public v1::Rollout::Service {
+class RolloutService final : public v1::Rollout::CallbackService {
  public:
   struct Options {
     std::string run_id;
     v1::RunConfig config;
     std::string model_fingerprint;
     absl::Duration heartbeat;  // how often actors send one; less than Desk::kGone
+    SubmissionBudget::Limits submissions = {};
   };
-  // `desk` must outlive the service.
-  RolloutService(Options options, Desk* desk) : options_(std::move(options)), desk_(*desk) {}
+  // Both must outlive the service; `idle` ends streams on which nothing comes.
+  RolloutService(Options options, Desk* desk, IdleWatch* idle)
+      : options_(std::move(options)), desk_(*desk), idle_(*idle), budget_(options_.submissions) {}
 
-  grpc::Status Register(grpc::ServerContext*, const v1::RegisterRequest*, v1::RegisterResponse*) override;
-  grpc::Status AcquireLease(grpc::ServerContext*, const v1::AcquireLeaseRequest*, v1::AcquireLeaseResponse*) override;
-  grpc::Status RenewLeases(grpc::ServerContext*, const v1::RenewLeasesRequest*, v1::RenewLeasesResponse*) override;
-  grpc::Status FailLease(grpc::ServerContext*, const v1::FailLeaseRequest*, v1::FailLeaseResponse*) override;
-  grpc::Status SubmitGroup(grpc::ServerContext*, grpc::ServerReader<v1::SubmitGroupRequest>*,
-                           v1::SubmitGroupResponse*) override;
+  grpc::ServerUnaryReactor* Register(grpc::CallbackServerContext*, const v1::RegisterRequest*,
+                                     v1::RegisterResponse*) override;
+  grpc::ServerUnaryReactor* AcquireLease(grpc::CallbackServerContext*, const v1::AcquireLeaseRequest*,
+                                         v1::AcquireLeaseResponse*) override;
+  grpc::ServerUnaryReactor* RenewLeases(grpc::CallbackServerContext*, const v1::RenewLeasesRequest*,
+                                        v1::RenewLeasesResponse*) override;
+  grpc::ServerUnaryReactor* FailLease(grpc::CallbackServerContext*, const v1::FailLeaseRequest*,
+                                      v1::FailLeaseResponse*) override;
+  grpc::ServerReadReactor<v1::SubmitGroupRequest>* SubmitGroup(grpc::CallbackServerContext*,
+                                                               v1::SubmitGroupResponse*) override;
 
  private:
   const Options options_;
   Desk& desk_;
+  IdleWatch& idle_;
+  SubmissionBudget budget_;
 };
 
 }  // namespace flowawr

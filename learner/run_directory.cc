@@ -1,15 +1,16 @@
 #include "learner/run_directory.h"
 
 #include <fcntl.h>
-#include <sys/file.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <nlohmann/json.hpp>
 #include <system_error>
 #include <utility>
 
 #include "absl/cleanup/cleanup.h"
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_split.h"
@@ -19,26 +20,16 @@
 #include "learner/checkpoint.h"
 
 namespace flowawr {
+namespace {
 
-absl::StatusOr<std::unique_ptr<RunDirectory>> RunDirectory::Open(const std::string& path) {
-  FLOWAWR_RETURN_IF_ERROR(MakeDirectories(path));
-  const std::string lock_path = path + "/lock";
-  const int lock = open(lock_path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-  if (lock < 0)
-    return absl::PermissionDeniedError(
-        absl::StrCat("opening ", lock_path, ": ", std::generic_category().message(errno)));
-  if (flock(lock, LOCK_EX | LOCK_NB) != 0) {
-    close(lock);
-    const absl::StatusOr<std::string> holder = ReadFile(lock_path, 64);
-    return absl::AbortedError(absl::StrCat("the run directory ", path, " is in use by process ",
-                                           holder.ok() ? std::string(absl::StripAsciiWhitespace(*holder)) : "unknown",
-                                           "; stop that run first, or give this one another --run-dir"));
-  }
-  auto directory = std::unique_ptr<RunDirectory>(new RunDirectory(path, lock));
-  const std::string pid = absl::StrCat(getpid(), "\n");
-  if (ftruncate(lock, 0) != 0 || pwrite(lock, pid.data(), pid.size(), 0) < 0)
-    return absl::ResourceExhaustedError(
-        absl::StrCat("writing ", lock_path, ": ", std::generic_category().message(errno)));
+constexpr size_t kMaxExportNameBytes = 64;
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<RunDirectory>> RunDirectory::Open(const std::string& path, int inherited_lock) {
+  FLOWAWR_ASSIGN_OR_RETURN(FolderLock lock, inherited_lock >= 0 ? FolderLock::Inherit(path, inherited_lock)
+                                                                : FolderLock::Take(path));
+  auto directory = std::unique_ptr<RunDirectory>(new RunDirectory(path, std::move(lock)));
   FLOWAWR_RETURN_IF_ERROR(TidyCheckpoints(path));
   // Not in the rest: other processes of this run write there, and may be at it.
   for (const char* folder : {"/checkpoints", "/images", "/export"})
@@ -46,20 +37,27 @@ absl::StatusOr<std::unique_ptr<RunDirectory>> RunDirectory::Open(const std::stri
   return directory;
 }
 
-RunDirectory::~RunDirectory() { close(lock_); }
+std::string RunDirectory::ReadRunId() const {
+  std::string id = ReadFile(path_ + "/run_id", 1024).value_or("");
+  absl::StripAsciiWhitespace(&id);
+  return id;
+}
+
+absl::Status RunDirectory::WriteRunId(const std::string& run_id) {
+  return WriteFileAtomically(path_ + "/run_id", run_id + "\n");
+}
 
 absl::Status RunDirectory::AppendMetrics(const std::string& json) {
   const std::string path = MetricsPath(), line = json + "\n";
+  absl::MutexLock lock(&metrics_mutex_);
   const int fd = open(path.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0644);
-  if (fd < 0) return absl::InternalError(absl::StrCat("opening ", path, ": ", std::generic_category().message(errno)));
+  if (fd < 0) return ErrnoStatus(errno, "opening", path);
   absl::Cleanup close_fd = [fd] { close(fd); };
-  if (write(fd, line.data(), line.size()) != static_cast<ssize_t>(line.size()))
-    return absl::ResourceExhaustedError(
-        absl::StrCat("writing ", path, ": ", std::generic_category().message(errno), "; free some room and try again"));
-  return absl::OkStatus();
+  return AppendWhole(fd, path, line);
 }
 
 absl::Status RunDirectory::TruncateMetrics(std::optional<uint64_t> update) {
+  absl::MutexLock lock(&metrics_mutex_);
   const absl::StatusOr<std::string> text = ReadFile(MetricsPath());
   if (absl::IsNotFound(text.status())) return absl::OkStatus();
   FLOWAWR_RETURN_IF_ERROR(text.status());
@@ -83,8 +81,17 @@ absl::Status RunDirectory::SavePicture(const std::string& set, int index, const 
 }
 
 absl::StatusOr<ExportedLora> RunDirectory::Export(const LoraAdapter& adapter, const std::string& base_model,
-                                                  const std::string& folder, const AdapterNotes& notes) {
-  return ExportLora(adapter, base_model, folder.empty() ? path_ + "/export" : folder, notes);
+                                                  const std::string& name, const AdapterNotes& notes) {
+  if (name.empty()) return ExportLora(adapter, base_model, path_ + "/export", notes);
+  const bool is_plain = name.size() <= kMaxExportNameBytes && name != "peft" && name.front() != '.' &&
+                        std::all_of(name.begin(), name.end(), [](char c) {
+                          return absl::ascii_isalnum(c) || c == '.' || c == '-' || c == '_';
+                        });
+  if (!is_plain)
+    return absl::InvalidArgumentError(absl::StrCat(
+        "a learner exports into its run directory only: give a plain name, which becomes ", path_,
+        "/export/NAME (letters, digits, dots, dashes; at most ", kMaxExportNameBytes, " bytes)"));
+  return ExportLora(adapter, base_model, absl::StrCat(path_, "/export/", name), notes);
 }
 
 }  // namespace flowawr

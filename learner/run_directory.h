@@ -9,6 +9,8 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "common/base/folder_lock.h"
+#include "absl/synchronization/mutex.h"
 #include "common/nn/lora_adapter.h"
 #include "common/nn/lora_files.h"
 #include "common/tensor/image.h"
@@ -17,17 +19,20 @@ namespace flowawr {
 
 class RunDirectory {
  public:
-  // Makes the directory if need be, holds an exclusive lock on its file `lock` as long as this object lives, and
-  // removes what a killed process had half written among the checkpoints, pictures and exports. Aborted when another
-  // process has it, naming that process.
-  static absl::StatusOr<std::unique_ptr<RunDirectory>> Open(const std::string& path);
-  ~RunDirectory();
+  // Makes the directory if need be, locks it as long as this object lives, and removes what a killed process had half
+  // written among the checkpoints, pictures and exports. `inherited_lock`: the descriptor of the lock that the process
+  // which started this one took; -1: none. Errors as of FolderLock.
+  static absl::StatusOr<std::unique_ptr<RunDirectory>> Open(const std::string& path, int inherited_lock = -1);
   RunDirectory(const RunDirectory&) = delete;
   RunDirectory& operator=(const RunDirectory&) = delete;
 
   const std::string& path() const { return path_; }
 
-  // One JSON object as a line of metrics.jsonl.
+  // Who this run is, from its very beginning: what RUN_DIR/run_id says. Empty when there is none.
+  std::string ReadRunId() const;
+  absl::Status WriteRunId(const std::string& run_id);
+
+  // One JSON object as a line of metrics.jsonl, whole or not at all. Thread-safe.
   absl::Status AppendMetrics(const std::string& json);
   // Drops lines about updates above `update`, and a last line that a kill cut short: a resumed run writes them again.
   // Without `update`, for a run that starts anew, drops all.
@@ -36,16 +41,18 @@ class RunDirectory {
   absl::Status SavePicture(const std::string& set, int index, const Image& image, const std::string& json,
                            const std::map<std::string, std::string>& text);
 
-  // For peft a folder, for diffusers one file. `folder` empty: <path>/export.
+  // For peft a folder, for diffusers one file, in <path>/export/<name>; `name` empty: in <path>/export. InvalidArgument
+  // for a name with a path in it, AlreadyExists for files that no export wrote.
   absl::StatusOr<ExportedLora> Export(const LoraAdapter& adapter, const std::string& base_model,
-                                      const std::string& folder, const AdapterNotes& notes = {});
+                                      const std::string& name, const AdapterNotes& notes = {});
 
  private:
-  RunDirectory(std::string path, int lock) : path_(std::move(path)), lock_(lock) {}
+  RunDirectory(std::string path, FolderLock lock) : path_(std::move(path)), lock_(std::move(lock)) {}
   std::string MetricsPath() const { return path_ + "/metrics.jsonl"; }
 
   const std::string path_;
-  const int lock_;  // file descriptor
+  const FolderLock lock_;
+  absl::Mutex metrics_mutex_;  // lines do not interleave
 };
 
 }  // namespace flowawr

@@ -1,5 +1,6 @@
 #include "learner/run_loop.h"
 
+#include <spdlog/spdlog.h>
 #include <torch/types.h>
 
 #include <algorithm>
@@ -9,11 +10,14 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "common/base/clock.h"
 #include "common/base/status.h"
 #include "common/config/model_card.h"
 #include "common/tensor/image.h"
 #include "learner/evaluation.h"
 #include "learner/flowawr.h"
+#include "learner/request_limits.h"
 #include "learner/schedules.h"
 
 namespace flowawr {
@@ -32,7 +36,31 @@ std::vector<double> Weights(const v1::RewardSpec& spec) {
   return weights;
 }
 
-double FiniteMean(const at::Tensor& values) { return at::nanmean(values).item<double>(); }
+nlohmann::json OrNull(const std::optional<double>& value) {
+  return value ? nlohmann::json(*value) : nlohmann::json();
+}
+
+nlohmann::json MissingJson(const RewardFigures& figures) {
+  nlohmann::json missing = nlohmann::json::object();
+  for (const auto& [scorer, of] : figures.missing) missing[scorer] = of.images;
+  return missing;
+}
+
+// A line of metrics.jsonl, so that whoever compares rewards sees where they stop being the same.
+nlohmann::json SwapJson(const v1::RewardSpec& spec, uint64_t update) {
+  nlohmann::json terms = nlohmann::json::array();
+  for (const v1::RewardSpecTerm& term : spec.terms())
+    terms.push_back({{"scorer", term.scorer()},
+                     {"endpoint", term.endpoint()},
+                     {"weight", term.weight()},
+                     {"is_required", term.is_required()},
+                     {"timeout_s", term.timeout_s()}});
+  return {{"kind", "reward_spec"}, {"update", update}, {"reward_spec", spec.version()}, {"terms", terms}};
+}
+
+std::string ShowOrMissing(const std::optional<double>& value) {
+  return value ? absl::StrFormat("%.4f", *value) : "missing";
+}
 
 Image ImageOf(const Group& group, int64_t sample) {
   const at::Tensor pixels = group.images[sample].contiguous();
@@ -48,14 +76,14 @@ class RunLoop::StageTimer {
  public:
   StageTimer(Desk& desk, std::string stage) : desk_(desk), stage_(std::move(stage)) {}
   ~StageTimer() {
-    const double seconds = absl::ToDoubleSeconds(absl::Now() - started_);
+    const double seconds = absl::ToDoubleSeconds(MonotonicNow() - started_);
     desk_.UpdateStatus([&](v1::Status& status) { (*status.mutable_learner_seconds())[stage_] += seconds; });
   }
 
  private:
   Desk& desk_;
   const std::string stage_;
-  const absl::Time started_ = absl::Now();
+  const absl::Time started_ = MonotonicNow();
 };
 
 RunLoop::RunLoop(Parts parts)
@@ -70,7 +98,7 @@ RunLoop::RunLoop(Parts parts)
       offered_end_(parts.manifest.next_group()),
       elapsed_before_(parts.manifest.elapsed_s()),
       actor_seconds_(elapsed_before_ > 0),
-      started_(absl::Now()),
+      started_(MonotonicNow()),
       roles_(std::move(parts.roles)),
       manifest_(std::move(parts.manifest)),
       saved_update_(manifest_.update()) {
@@ -92,7 +120,7 @@ RunLoop::RunLoop(Parts parts)
   });
 }
 
-double RunLoop::Elapsed() const { return elapsed_before_ + absl::ToDoubleSeconds(absl::Now() - started_); }
+double RunLoop::Elapsed() const { return elapsed_before_ + absl::ToDoubleSeconds(MonotonicNow() - started_); }
 
 uint64_t RunLoop::updates() const {
   absl::MutexLock lock(&mutex_);
@@ -108,13 +136,11 @@ void RunLoop::SetPhase(v1::RunPhase phase, const std::string& message) {
 
 absl::Status RunLoop::Run() {
   absl::Status status = RunUpdates();
-  if (status.ok() || absl::IsCancelled(status)) {
-    absl::MutexLock lock(&mutex_);
-    if (manifest_.update() != saved_update_ || !manifest_.has_base())
-      status = CheckpointLocked().status();
-    else
-      status = absl::OkStatus();
-  }
+  absl::MutexLock lock(&mutex_);
+  const bool is_as_wanted = status.ok() || absl::IsCancelled(status);
+  if (is_as_wanted) status = absl::OkStatus();
+  if (manifest_.update() != saved_update_ || (is_as_wanted && !manifest_.has_base()))
+    status.Update(CheckpointLocked().status());
   if (!status.ok()) SetPhase(v1::FAILED, std::string(status.message()));
   return status;
 }
@@ -148,22 +174,20 @@ absl::Status RunLoop::RunUpdates() {
     const uint64_t update = updates();
     if (update % config_.checkpoint().every_updates() == 0) {
       const StageTimer timer(desk_, "checkpoint");
-      absl::StatusOr<std::string> saved = Checkpoint();
-      while (!saved.ok() && !is_stopping()) {
-        Hold(absl::StrCat("no checkpoint could be written: ", saved.status().message(), ". Then resume the run"));
-        saved = Checkpoint();
-      }
+      FLOWAWR_RETURN_IF_ERROR(Persist("the checkpoint", [this] { return Checkpoint().status(); }));
     }
     const bool is_last = update == static_cast<uint64_t>(config_.train().updates());
     if (every > 0 && update % every == 0 && !is_last && !heldout_prompts_.empty()) {
       OfferTraining();
       FLOWAWR_RETURN_IF_ERROR(Evaluate("latest", v1::RUNNING));
-      if (config_.train().target_reward() != 0 && desk_.heldout_reward() >= config_.train().target_reward()) break;
+      const std::optional<double> reached = desk_.heldout_reward();
+      if (config_.train().target_reward() != 0 && reached && *reached >= config_.train().target_reward()) break;
     }
   }
   if (!heldout_prompts_.empty()) FLOWAWR_RETURN_IF_ERROR(Evaluate("final", v1::EVALUATING_FINAL));
-  FLOWAWR_RETURN_IF_ERROR(Export(v1::AVERAGE_POLICY, "").status());
-  FLOWAWR_RETURN_IF_ERROR(Checkpoint().status());
+  FLOWAWR_RETURN_IF_ERROR(
+      Persist("the exported adapter", [this] { return Export(v1::AVERAGE_POLICY, "").status(); }));
+  FLOWAWR_RETURN_IF_ERROR(Persist("the checkpoint", [this] { return Checkpoint().status(); }));
   SetPhase(v1::FINISHED);
   return absl::OkStatus();
 }
@@ -258,11 +282,29 @@ absl::Status RunLoop::Update(std::vector<Group> batch) {
     recent_versions_.push_back(recent_versions_.back());
   else
     FLOWAWR_RETURN_IF_ERROR(PublishBehaviour());
-  return WriteUpdate(gradient, norm, learning_rate, FiniteMean(energies.rewards), is_skipped);
+  const RewardFigures figures = MeasureRewards(batch);
+  Warn(MissingRewardWarnings(figures, absl::StrCat("update ", updates())));
+  return WriteUpdate(is_skipped ? nullptr : &gradient, norm, learning_rate, figures, spec.version());
 }
 
-absl::Status RunLoop::WriteUpdate(const BatchGradient& gradient, double norm, double learning_rate, double reward,
-                                  bool is_skipped) {
+void RunLoop::Warn(std::vector<std::string> warnings) {
+  for (const std::string& warning : warnings) spdlog::warn("{}", warning);
+  desk_.UpdateStatus([&](v1::Status& status) {
+    status.mutable_warnings()->Assign(warnings.begin(), warnings.end());
+  });
+}
+
+absl::Status RunLoop::Persist(const std::string& what, const std::function<absl::Status()>& write) {
+  while (true) {
+    const absl::Status written = write();
+    if (written.ok() || is_stopping()) return written;
+    spdlog::error("{} could not be written: {}", what, written.ToString());
+    Hold(absl::StrCat(what, " could not be written: ", written.message(), ". Then resume the run"));
+  }
+}
+
+absl::Status RunLoop::WriteUpdate(const BatchGradient* gradient, double norm, double learning_rate,
+                                  const RewardFigures& figures, uint64_t spec_version) {
   const double elapsed = Elapsed();
   uint64_t update, trained, skipped;
   {
@@ -274,8 +316,12 @@ absl::Status RunLoop::WriteUpdate(const BatchGradient& gradient, double norm, do
     status.set_update(update);
     status.set_samples_trained(trained);
     status.set_updates_skipped(skipped);
-    status.set_reward_mean(reward);
-    if (!is_skipped) status.set_loss(gradient.loss), status.set_kl(gradient.kl), status.set_grad_norm(norm);
+    if (figures.mean)
+      status.set_reward_mean(*figures.mean);
+    else
+      status.clear_reward_mean();
+    if (gradient != nullptr)
+      status.set_loss(gradient->loss), status.set_kl(gradient->kl), status.set_grad_norm(norm);
     status.set_elapsed_s(elapsed);
     const double done = static_cast<double>(update), total = static_cast<double>(status.updates_total());
     status.set_remaining_s(elapsed / done * (total - done));
@@ -284,27 +330,45 @@ absl::Status RunLoop::WriteUpdate(const BatchGradient& gradient, double norm, do
   std::map<std::string, double> seconds;
   for (const auto& [stage, total] : desk_.learner_seconds())
     seconds[stage] = total - std::exchange(seconds_written_[stage], total);
+  const auto trained_value = [&](double value) { return gradient == nullptr ? nlohmann::json() : nlohmann::json(value); };
+  const BatchGradient values = gradient == nullptr ? BatchGradient() : *gradient;
   const nlohmann::json line = {{"kind", "update"},
                                {"update", update},
-                               {"reward_mean", reward},
-                               {"loss", gradient.loss},
-                               {"kl", gradient.kl},
-                               {"grad_norm", norm},
+                               {"reward_mean", OrNull(figures.mean)},
+                               {"by_scorer", figures.by_scorer},
+                               {"missing", MissingJson(figures)},
+                               {"reward_spec", spec_version},
+                               {"loss", trained_value(values.loss)},
+                               {"kl", trained_value(values.kl)},
+                               {"grad_norm", trained_value(norm)},
                                {"learning_rate", learning_rate},
                                {"elapsed_s", elapsed},
                                {"samples_trained", trained},
-                               {"skipped", is_skipped},
+                               {"skipped", gradient == nullptr},
                                {"seconds", seconds},
                                {"actor_seconds", actor_seconds_.Take(desk_.actor_seconds())}};
-  FLOWAWR_RETURN_IF_ERROR(directory_.AppendMetrics(line.dump()));
-  const int64_t step = static_cast<int64_t>(update);
-  FLOWAWR_RETURN_IF_ERROR(events_->AddScalar("train/reward", step, reward));
-  if (is_skipped) return absl::OkStatus();
-  FLOWAWR_RETURN_IF_ERROR(events_->AddScalar("train/loss", step, gradient.loss));
-  FLOWAWR_RETURN_IF_ERROR(events_->AddScalar("train/policy_loss", step, gradient.policy_loss));
-  FLOWAWR_RETURN_IF_ERROR(events_->AddScalar("train/kl", step, gradient.kl));
-  FLOWAWR_RETURN_IF_ERROR(events_->AddScalar("train/learning_rate", step, learning_rate));
-  return events_->AddScalar("train/grad_norm", step, norm);
+  spdlog::info("update {} of {}: reward {}{}", update, config_.train().updates(), ShowOrMissing(figures.mean),
+               gradient == nullptr
+                   ? ", skipped: all rewards of each group are equal"
+                   : absl::StrFormat(", loss %.4f, kl %.5f, gradient norm %.3f", values.loss, values.kl, norm));
+  FLOWAWR_RETURN_IF_ERROR(Persist("metrics.jsonl", [&] { return directory_.AppendMetrics(line.dump()); }));
+  std::vector<std::pair<const char*, double>> scalars;
+  if (figures.mean) scalars.emplace_back("train/reward", *figures.mean);
+  if (gradient != nullptr) {
+    for (const auto& [tag, value] : {std::pair("train/loss", values.loss), std::pair("train/policy_loss", values.policy_loss),
+                                     std::pair("train/kl", values.kl), std::pair("train/learning_rate", learning_rate),
+                                     std::pair("train/grad_norm", norm)})
+      scalars.emplace_back(tag, value);
+  }
+  return WriteScalars(static_cast<int64_t>(update), scalars);
+}
+
+absl::Status RunLoop::WriteScalars(int64_t step, const std::vector<std::pair<const char*, double>>& scalars) {
+  for (const auto& [tag, value] : scalars)
+    FLOWAWR_RETURN_IF_ERROR(Persist("the TensorBoard events", [&, tag = tag, value = value] {
+      return events_->AddScalar(tag, step, value);
+    }));
+  return absl::OkStatus();
 }
 
 absl::Status RunLoop::Evaluate(const std::string& set, v1::RunPhase phase) {
@@ -319,7 +383,8 @@ absl::Status RunLoop::Evaluate(const std::string& set, v1::RunPhase phase) {
     manifest_.set_next_version(desk_.next_version());
     std::vector<v1::Lease> leases = EvaluationLeases(
         config_, heldout_prompts_, is_periodic ? evaluation.prompts() : evaluation.final_prompts(),
-        is_periodic ? evaluation.latest_pictures() : evaluation.pictures(), stored->header.policy().version(), manifest_.reward_spec());
+        is_periodic ? evaluation.latest_pictures() : evaluation.pictures(), stored->header.policy().version(),
+        manifest_.reward_spec());
     count = leases.size();
     desk_.Offer(std::move(leases));
   }
@@ -330,6 +395,7 @@ absl::Status RunLoop::Evaluate(const std::string& set, v1::RunPhase phase) {
     if (is_stopping()) return absl::CancelledError("stopped");
   }
   const v1::EvaluationSummary summary = Summarise(*groups, updates());
+  Warn(MissingRewardWarnings(MeasureRewards(*groups), absl::StrCat("the evaluation after update ", summary.update())));
   {
     absl::MutexLock lock(&mutex_);
     if (set == "base") *manifest_.mutable_base() = summary;
@@ -345,27 +411,43 @@ absl::Status RunLoop::Evaluate(const std::string& set, v1::RunPhase phase) {
   for (const Group& group : *groups) {
     if (!group.images.defined()) continue;
     const Image image = ImageOf(group, 0);
-    FLOWAWR_RETURN_IF_ERROR(directory_.SavePicture(set, picture++, image, PictureJson(group, 0, summary.update()), PictureText(config_, group, 0, summary.update())));
-    FLOWAWR_RETURN_IF_ERROR(events_->AddImage(absl::StrCat("heldout/", picture), summary.update(), image));
+    FLOWAWR_RETURN_IF_ERROR(Persist("a held-out picture", [&] {
+      return directory_.SavePicture(set, picture, image, PictureJson(group, 0, summary.update()),
+                                    PictureText(config_, group, 0, summary.update()));
+    }));
+    ++picture;
+    FLOWAWR_RETURN_IF_ERROR(Persist("the TensorBoard events", [&] {
+      return events_->AddImage(absl::StrCat("heldout/", picture), summary.update(), image);
+    }));
   }
-  return WriteEvaluation(set, summary);
+  return WriteEvaluation(set, summary, groups->empty() ? 0 : groups->front().lease.reward_spec().version());
 }
 
-absl::Status RunLoop::WriteEvaluation(const std::string& set, const v1::EvaluationSummary& summary) {
+absl::Status RunLoop::WriteEvaluation(const std::string& set, const v1::EvaluationSummary& summary,
+                                      uint64_t spec_version) {
   const std::map<std::string, double> by_scorer(summary.by_scorer().begin(), summary.by_scorer().end());
+  const std::map<std::string, uint64_t> missing(summary.missing().begin(), summary.missing().end());
+  const auto optional = [](bool has, double value) { return has ? std::optional(value) : std::nullopt; };
+  const std::optional<double> reward = optional(summary.has_reward_mean(), summary.reward_mean());
+  const std::optional<double> exact = optional(summary.has_exact_share(), summary.exact_share());
   const nlohmann::json line = {{"kind", "evaluation"},
                                {"set", set},
                                {"update", summary.update()},
-                               {"reward_mean", summary.reward_mean()},
-                               {"reward_stderr", summary.reward_stderr()},
-                               {"exact_share", summary.exact_share()},
+                               {"reward_mean", OrNull(reward)},
+                               {"reward_stderr", OrNull(optional(summary.has_reward_stderr(), summary.reward_stderr()))},
+                               {"exact_share", OrNull(exact)},
                                {"images", summary.images()},
                                {"elapsed_s", Elapsed()},
-                               {"by_scorer", by_scorer}};
-  FLOWAWR_RETURN_IF_ERROR(directory_.AppendMetrics(line.dump()));
-  const int64_t step = static_cast<int64_t>(summary.update());
-  FLOWAWR_RETURN_IF_ERROR(events_->AddScalar("heldout/reward", step, summary.reward_mean()));
-  return events_->AddScalar("heldout/exact_share", step, summary.exact_share());
+                               {"by_scorer", by_scorer},
+                               {"missing", missing},
+                               {"reward_spec", spec_version}};
+  spdlog::info("held-out after update {}: reward {}, {} images", summary.update(), ShowOrMissing(reward),
+               summary.images());
+  FLOWAWR_RETURN_IF_ERROR(Persist("metrics.jsonl", [&] { return directory_.AppendMetrics(line.dump()); }));
+  std::vector<std::pair<const char*, double>> scalars;
+  if (reward) scalars.emplace_back("heldout/reward", *reward);
+  if (exact) scalars.emplace_back("heldout/exact_share", *exact);
+  return WriteScalars(static_cast<int64_t>(summary.update()), scalars);
 }
 
 absl::StatusOr<std::string> RunLoop::CheckpointLocked() {
@@ -376,6 +458,7 @@ absl::StatusOr<std::string> RunLoop::CheckpointLocked() {
   FLOWAWR_ASSIGN_OR_RETURN(std::string folder,
                            SaveCheckpoint(directory_.path(), manifest_, roles_, config_.checkpoint().keep()));
   saved_update_ = manifest_.update();
+  spdlog::info("checkpoint {}", folder);
   desk_.UpdateStatus([&](v1::Status& changed) { changed.set_last_checkpoint(folder); });
   return folder;
 }
@@ -406,15 +489,21 @@ absl::StatusOr<ExportedLora> RunLoop::Export(v1::PolicyRole role, const std::str
 }
 
 absl::StatusOr<v1::RewardSpec> RunLoop::SetRewardSpec(std::vector<v1::RewardSpecTerm> terms) {
-  if (terms.empty()) return absl::InvalidArgumentError("a reward spec needs at least one term");
-  for (const v1::RewardSpecTerm& term : terms)
-    if (term.scorer().empty() || !std::isfinite(term.weight()) || !(term.timeout_s() > 0))
-      return absl::InvalidArgumentError("every term needs a scorer, a finite weight and a time-out above 0 seconds");
+  FLOWAWR_RETURN_IF_ERROR(CheckRewardTerms(terms));
   absl::MutexLock lock(&mutex_);
+  const v1::RewardSpec before = manifest_.reward_spec();
   v1::RewardSpec& spec = *manifest_.mutable_reward_spec();
-  spec.set_version(spec.version() + 1);
+  spec.set_version(before.version() + 1);
   *spec.mutable_terms() = {terms.begin(), terms.end()};
-  desk_.UpdateStatus([&](v1::Status& status) { *status.mutable_reward_spec() = spec; });
+  // What was answered to the caller must hold after a crash, too.
+  absl::Status written = CheckpointLocked().status();
+  if (written.ok()) written = directory_.AppendMetrics(SwapJson(spec, manifest_.update()).dump());
+  if (!written.ok()) {
+    spec = before;
+    return Annotate(written, "the rewards were not swapped");
+  }
+  spdlog::info("rewards swapped after update {}: {}", manifest_.update(), SwapJson(spec, manifest_.update()).dump());
+  desk_.SetRewardSpec(spec);
   return spec;
 }
 
@@ -427,6 +516,7 @@ void RunLoop::SetPaused(bool is_paused) {
 }
 
 void RunLoop::Hold(const std::string& why) {
+  spdlog::warn("paused: {}", why);
   desk_.Pause(why);
   WaitWhilePaused();
 }

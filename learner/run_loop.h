@@ -8,6 +8,7 @@
 #pragma once
 
 #include <atomic>
+#include <functional>
 #include <map>
 #include <memory>
 #include <set>
@@ -17,6 +18,7 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
+#include "common/config/prompts.h"
 #include "common/sd3/transformer.h"
 #include "common/telemetry/event_writer.h"
 #include "flowawr/v1/checkpoint.pb.h"
@@ -27,6 +29,7 @@
 #include "learner/gradient_workers.h"
 #include "learner/policy_roles.h"
 #include "learner/prompt_order.h"
+#include "learner/reward_figures.h"
 #include "learner/run_directory.h"
 
 namespace flowawr {
@@ -35,7 +38,7 @@ class RunLoop {
  public:
   struct Parts {
     v1::RunConfig config;
-    std::vector<v1::Prompt> train_prompts, heldout_prompts;
+    PromptSet train_prompts, heldout_prompts;
     PolicyRoles roles;
     v1::CheckpointManifest manifest;  // where the run stands: of a checkpoint, or fresh with run_id and reward_spec
     std::unique_ptr<GradientWorkers> workers;
@@ -46,13 +49,14 @@ class RunLoop {
   explicit RunLoop(Parts parts);
 
   // Returns OK when the run is finished or was stopped with everything saved. What it cannot go on with (full disk, a
-  // group that keeps failing) pauses the run with a message in the status instead of ending it.
+  // group that keeps failing) pauses the run with a message in the status instead of ending it. Whatever the error, the
+  // updates done are saved if that can be done.
   absl::Status Run();
   void RequestStop();
 
   absl::StatusOr<std::string> Checkpoint();
   absl::StatusOr<ExportedLora> Export(v1::PolicyRole role, const std::string& folder);
-  // For batches not offered yet. InvalidArgument for terms that make no spec.
+  // For batches that nothing was scored for yet. InvalidArgument for terms that make no spec.
   absl::StatusOr<v1::RewardSpec> SetRewardSpec(std::vector<v1::RewardSpecTerm> terms);
   void SetPaused(bool is_paused);
 
@@ -64,10 +68,17 @@ class RunLoop {
   void OfferTraining();
   absl::Status PublishBehaviour();
   absl::Status Evaluate(const std::string& set, v1::RunPhase phase);
-  absl::Status WriteUpdate(const BatchGradient& gradient, double norm, double learning_rate, double reward,
-                           bool is_skipped);
+  // `gradient` is null for an update that was skipped.
+  absl::Status WriteUpdate(const BatchGradient* gradient, double norm, double learning_rate,
+                           const RewardFigures& figures, uint64_t spec_version);
   // `set`: base, latest or final.
-  absl::Status WriteEvaluation(const std::string& set, const v1::EvaluationSummary& summary);
+  absl::Status WriteEvaluation(const std::string& set, const v1::EvaluationSummary& summary, uint64_t spec_version);
+  absl::Status WriteScalars(int64_t step, const std::vector<std::pair<const char*, double>>& scalars);
+  // What the status warns of from now on; logs what is new.
+  void Warn(std::vector<std::string> warnings);
+  // Writes something of the run. While that fails the run is held, with `what` in the message, and it is tried again
+  // whenever somebody resumes; the error once somebody stops the run.
+  absl::Status Persist(const std::string& what, const std::function<absl::Status()>& write);
   absl::StatusOr<std::string> CheckpointLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Pauses with `why` and waits until somebody resumes or stops the run.
   void Hold(const std::string& why);
@@ -78,7 +89,7 @@ class RunLoop {
   uint64_t updates() const;
 
   const v1::RunConfig config_;
-  const std::vector<v1::Prompt> train_prompts_, heldout_prompts_;
+  const PromptSet train_prompts_, heldout_prompts_;
   const std::unique_ptr<GradientWorkers> workers_;
   const std::unique_ptr<EventWriter> events_;
   RunDirectory& directory_;

@@ -1,11 +1,15 @@
 // flowawr-reward-server: reads the command line, loads the scorers, serves until a signal.
 #include <memory>
 
+#include "common/base/ids.h"
 #include "common/base/shutdown_signal.h"
 #include "common/base/status.h"
+#include "common/base/version.h"
 #include "common/process/exit_code.h"
+#include "common/process/processor.h"
 #include "common/process/start_metrics.h"
 #include "common/rpc/endpoint_file.h"
+#include "common/rpc/peer.h"
 #include "common/rpc/server.h"
 #include "common/telemetry/log.h"
 #include "reward_server/options.h"
@@ -49,11 +53,15 @@ absl::Status ServeUntilSignal(const RewardServerOptions& options, ShutdownSignal
     FLOWAWR_ASSIGN_OR_RETURN(memory, ScorerMemory::Open(options.memory_file));
     LoadRemembered(*memory, host);
   }
+  const std::string instance = RandomId();
   RewardService service(host, memory.get());
   FLOWAWR_ASSIGN_OR_RETURN(
-      const auto server, RpcServer::Start({.listen = options.serving.listen, .network = options.network}, {&service}));
-  if (!options.serving.endpoint_file.empty())
-    FLOWAWR_RETURN_IF_ERROR(WriteEndpointFile(options.serving.endpoint_file, server->endpoint()));
+      const auto server, RpcServer::Start({.listen = options.serving.listen,
+                                          .network = options.network,
+                                          .identities = {InstanceIdentity(instance)}},
+                                         {&service}));
+  FLOWAWR_ASSIGN_OR_RETURN(const EndpointFile endpoint_file,
+                           EndpointFile::Write(options.serving.endpoint_file, server->endpoint(), instance));
   spdlog::info("serving on {}, metrics on http://{}/metrics", server->endpoint(), metrics->endpoint());
   signal.Wait();
   spdlog::info("stopping: what is under way is answered first");
@@ -66,6 +74,7 @@ int Main(int argc, char** argv) {
   const Parsed<RewardServerOptions> parsed = ParseRewardServerOptions(argc, argv);
   if (parsed.exit_code) return *parsed.exit_code;
   InitLogging("reward_server", parsed.options.telemetry.log_level);
+  spdlog::info("flowawr {}, {}", Version(), DescribeProcessor());
   return ReportAndExitCodeOf(ServeUntilSignal(parsed.options, signal));
 }
 

@@ -2,9 +2,9 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <thread>
 
 #include "common/base/status.h"
+#include "common/base/usable_cores.h"
 #include "common/config/run_config.h"
 #include "common/scoring/scorer_text.h"
 
@@ -38,7 +38,7 @@ constexpr char kFooter[] = "SIGTERM or Ctrl-C answers what is under way and exit
 Parsed<RewardServerOptions> ParseRewardServerOptions(int argc, const char* const* argv) {
   Parsed<RewardServerOptions> parsed;
   RewardServerOptions& options = parsed.options;
-  options.threads = static_cast<int>(std::clamp(std::thread::hardware_concurrency(), 1u, 256u));
+  options.threads = std::min(UsableCoresHere().count, 256);
   std::vector<std::string> scorers;
   std::string network_config;
   CLI::App app(kDescription, "flowawr-reward-server");

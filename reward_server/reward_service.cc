@@ -3,6 +3,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "common/base/status.h"
@@ -15,6 +16,8 @@ namespace flowawr {
 namespace {
 
 constexpr int kMaxItems = 4096;
+// Each holds a thread of the server, which has 512: some stay free for whoever lists, loads or unloads.
+constexpr int kMaxScoring = 448;
 
 absl::Status ScoreWith(ScorerHost& host, grpc::ServerContext& context, const v1::ScoreRequest& request,
                        v1::ScoreResponse& response) {
@@ -59,6 +62,10 @@ void WarnUnlessKept(const absl::Status& kept, const std::string& scorer) {
 
 grpc::Status RewardService::Score(grpc::ServerContext* context, const v1::ScoreRequest* request,
                                   v1::ScoreResponse* response) {
+  absl::Cleanup leave = [this] { --scoring_; };
+  if (++scoring_ > kMaxScoring)
+    return ToGrpc(absl::ResourceExhaustedError(
+        absl::StrCat(kMaxScoring, " calls wait for their scores already; try again soon")));
   return ToGrpc(ScoreWith(host_, *context, *request, *response));
 }
 

@@ -1,6 +1,8 @@
 // The RewardService of reward.proto over a ScorerHost.
 #pragma once
 
+#include <atomic>
+
 #include "flowawr/v1/reward.grpc.pb.h"
 #include "reward_server/scorer_host.h"
 #include "reward_server/scorer_memory.h"
@@ -30,6 +32,7 @@ class RewardService final : public v1::RewardService::Service {
  private:
   ScorerHost& host_;
   ScorerMemory* const memory_;
+  std::atomic<int> scoring_ = 0;  // Score calls under way
 };
 
 }  // namespace flowawr

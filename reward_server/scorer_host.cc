@@ -7,6 +7,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "common/base/nearest_word.h"
 #include "common/base/status.h"
 #include "common/base/utf8.h"
 
@@ -90,7 +91,8 @@ absl::Status ScorerHost::Unload(const std::string& name) {
   {
     absl::MutexLock lock(&mutex_);
     const auto it = scorers_.find(name);
-    if (it == scorers_.end()) return absl::NotFoundError(absl::StrCat("no scorer ", TruncateUtf8(name, kMaxNameBytes), " is loaded"));
+    if (it == scorers_.end())
+      return absl::NotFoundError(absl::StrCat("no scorer ", TruncateUtf8(name, kMaxNameBytes), " is loaded"));
     loaded = std::move(it->second);
     scorers_.erase(it);
     in_transition_.insert(name);
@@ -116,10 +118,12 @@ absl::StatusOr<std::shared_ptr<ScorerRunner>> ScorerHost::Find(const std::string
   absl::MutexLock lock(&mutex_);
   const auto it = scorers_.find(name);
   if (it != scorers_.end()) return it->second.runner;
-  const std::string loaded =
-      absl::StrJoin(scorers_, ", ", [](std::string* out, const auto& entry) { out->append(entry.first); });
-  return absl::NotFoundError(absl::StrCat("no scorer \"", TruncateUtf8(name, kMaxNameBytes), "\" is loaded here; there ",
-                                          loaded.empty() ? "is none" : absl::StrCat("are: ", loaded)));
+  std::vector<std::string> loaded;
+  for (const auto& [other, ignored] : scorers_) loaded.push_back(other);
+  return absl::NotFoundError(
+      absl::StrCat("no scorer \"", TruncateUtf8(name, kMaxNameBytes), "\" is loaded here; there ",
+                   loaded.empty() ? "is none" : absl::StrCat("are: ", absl::StrJoin(loaded, ", ")),
+                   DidYouMean(name, loaded)));
 }
 
 v1::ListScorersResponse ScorerHost::List() const {
@@ -134,7 +138,8 @@ v1::ListScorersResponse ScorerHost::List() const {
     info.set_images_scored(loaded.runner->images_scored());
     info.set_errors(loaded.runner->errors());
     info.set_queued_images(static_cast<uint32_t>(loaded.runner->queued_images()));
-    if (const auto unused = loaded.runner->unused_for(); unused) info.set_seconds_since_use(absl::ToDoubleSeconds(*unused));
+    if (const auto unused = loaded.runner->unused_for(); unused)
+      info.set_seconds_since_use(absl::ToDoubleSeconds(*unused));
   }
   return response;
 }

@@ -5,6 +5,8 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "common/base/nearest_word.h"
+#include "common/base/utf8.h"
 
 namespace flowawr {
 
@@ -33,7 +35,7 @@ std::string ScorerOptions::Choice(absl::string_view name, absl::string_view defa
   const std::string* value = Find(name);
   if (value == nullptr) return std::string(default_value);
   if (std::find(choices.begin(), choices.end(), *value) == choices.end()) {
-    Refuse(name, *value, absl::StrCat("one of ", absl::StrJoin(choices, ", ")));
+    Refuse(name, *value, absl::StrCat("one of ", absl::StrJoin(choices, ", "), DidYouMean(*value, choices)));
     return std::string(default_value);
   }
   return *value;
@@ -43,9 +45,9 @@ absl::Status ScorerOptions::Finish() const {
   if (!status_.ok()) return status_;
   for (const auto& [name, value] : values_) {
     if (std::find(known_.begin(), known_.end(), name) == known_.end())
-      return absl::InvalidArgumentError(absl::StrCat("unknown option ", name, "; ",
+      return absl::InvalidArgumentError(absl::StrCat("unknown option ", TruncateUtf8(name, 64), "; ",
                                                      known_.empty() ? "this kind has none" : "there are ",
-                                                     absl::StrJoin(known_, ", ")));
+                                                     absl::StrJoin(known_, ", "), DidYouMean(name, known_)));
   }
   return absl::OkStatus();
 }
@@ -58,7 +60,7 @@ const std::string* ScorerOptions::Find(absl::string_view name) {
 
 void ScorerOptions::Refuse(absl::string_view name, absl::string_view value, absl::string_view accepted) {
   if (status_.ok())
-    status_ = absl::InvalidArgumentError(absl::StrCat("option ", name, "=", value, ": expected ", accepted));
+    status_ = absl::InvalidArgumentError(absl::StrCat("option ", name, "=", TruncateUtf8(value, 100), ": expected ", accepted));
 }
 
 }  // namespace flowawr

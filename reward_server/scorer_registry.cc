@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "common/base/nearest_word.h"
 #include "common/base/status.h"
 #include "reward_server/scorers/jpeg_scorer.h"
 #include "reward_server/scorers/ocr_scorer.h"
@@ -27,7 +28,8 @@ absl::StatusOr<std::shared_ptr<Scorer>> ScorerRegistry::Make(const std::string& 
   const auto it = factories_.find(kind);
   if (it == factories_.end())
     return absl::NotFoundError(
-        absl::StrCat("unknown scorer kind \"", kind, "\"; this server has ", absl::StrJoin(kinds(), ", ")));
+        absl::StrCat("unknown scorer kind \"", kind, "\"; this server has ", absl::StrJoin(kinds(), ", "),
+                     DidYouMean(kind, kinds())));
   ScorerOptions scorer_options(std::move(options));
   try {
     auto scorer = it->second(scorer_options, threads);

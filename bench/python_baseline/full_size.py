@@ -11,10 +11,18 @@ cold-transformer reads.
 import argparse
 import contextlib
 import json
+import os
 import resource
+import sys
 import time
+from pathlib import Path
 
-import torch
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import processor  # noqa: E402
+
+processor.restrict(os.environ.get("FLOWAWR_CPU"))
+
+import torch  # noqa: E402
 
 STEPS_OF_A_SAMPLE = 28  # the first of them is measured
 TARGETS = ["attn.to_q", "attn.to_k", "attn.to_v", "attn.to_out.0", "attn.add_q_proj", "attn.add_k_proj",

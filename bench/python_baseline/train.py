@@ -7,9 +7,15 @@ fills in every default). Writes JSON lines: one an update, one an evaluation. It
 
 import argparse
 import json
+import os
 import sys
 import time
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import processor  # noqa: E402
+
+processor.restrict(os.environ.get("FLOWAWR_CPU"))
 
 import numpy as np
 import torch

@@ -7,6 +7,7 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "absl/strings/strip.h"
 #include "common/base/status.h"
 
@@ -17,6 +18,8 @@ bool IsCheckpointName(absl::string_view name) {
   return absl::ConsumePrefix(&name, kCheckpointPrefix) && !name.empty() &&
          std::all_of(name.begin(), name.end(), absl::ascii_isdigit);
 }
+
+std::string CheckpointName(uint64_t update) { return absl::StrFormat("%s%06d", kCheckpointPrefix, update); }
 
 absl::StatusOr<std::vector<std::string>> NamesIn(const std::string& folder) {
   std::vector<std::string> names;

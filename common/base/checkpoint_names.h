@@ -2,6 +2,7 @@
 // writes them and the commands that read them must agree on. Thread-safe.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -14,6 +15,9 @@ inline constexpr char kCheckpointPrefix[] = "update-";
 
 // Whether `name` is update-NUMBER: not one that is being written, nor one that somebody put aside under another name.
 bool IsCheckpointName(absl::string_view name);
+
+// The folder of the checkpoint at that update.
+std::string CheckpointName(uint64_t update);
 
 // All names in `folder`, in no order; none when it is not there.
 absl::StatusOr<std::vector<std::string>> NamesIn(const std::string& folder);

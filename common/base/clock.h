@@ -7,10 +7,15 @@
 
 namespace flowawr {
 
+// For every interval: leases, timeouts, backoff, elapsed time. Never set, never jumps, stands still while the machine
+// sleeps; no date, and means nothing to another process. Dates, for people and files, are absl::Now().
+absl::Time MonotonicNow();
+
 // Thread-safe.
 class Clock {
  public:
   virtual ~Clock() = default;
+  // On the scale of MonotonicNow().
   virtual absl::Time Now() const = 0;
 
   // The machine's clock; lives for ever.

@@ -24,7 +24,16 @@ namespace {
 
 constexpr absl::string_view kTemporary = ".tmp", kTemporaryLetters = "XXXXXX";  // mkostemp() chooses the letters
 
-absl::Status SystemError(int error, absl::string_view action, absl::string_view path) {
+bool IsTemporary(absl::string_view name) {
+  if (name.size() <= kTemporary.size() + kTemporaryLetters.size()) return false;
+  const absl::string_view letters = name.substr(name.size() - kTemporaryLetters.size());
+  return std::all_of(letters.begin(), letters.end(), absl::ascii_isalnum) &&
+         absl::EndsWith(name.substr(0, name.size() - letters.size()), kTemporary);
+}
+
+}  // namespace
+
+absl::Status ErrnoStatus(int error, absl::string_view action, absl::string_view path) {
   const std::string message = absl::StrCat(action, " ", path, ": ", std::generic_category().message(error));
   switch (error) {
     case ENOENT:
@@ -42,25 +51,31 @@ absl::Status SystemError(int error, absl::string_view action, absl::string_view 
   }
 }
 
-bool IsTemporary(absl::string_view name) {
-  if (name.size() <= kTemporary.size() + kTemporaryLetters.size()) return false;
-  const absl::string_view letters = name.substr(name.size() - kTemporaryLetters.size());
-  return std::all_of(letters.begin(), letters.end(), absl::ascii_isalnum) &&
-         absl::EndsWith(name.substr(0, name.size() - letters.size()), kTemporary);
+namespace {
+
+absl::Status NoFile(absl::string_view path) {
+  return absl::FailedPreconditionError(
+      absl::StrCat(path, " is no ordinary file but a folder, a pipe or a device: name a file"));
 }
+
+// Some file systems, mostly of networks, cannot sync a folder, or anything: what they wrote is as safe as they make it.
+bool CannotSync(int error) { return error == EINVAL || error == ENOTSUP || error == ENOSYS || error == EROFS; }
 
 }  // namespace
 
 absl::StatusOr<std::string> ReadFile(const std::string& path, size_t max_bytes) {
-  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd < 0) return SystemError(errno, "opening", path);
+  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);  // a pipe would wait for its writer
+  if (fd < 0) return errno == ENXIO ? NoFile(path) : ErrnoStatus(errno, "opening", path);  // a socket
   absl::Cleanup close_fd = [fd] { close(fd); };
+  struct stat found {};
+  if (fstat(fd, &found) != 0) return ErrnoStatus(errno, "reading", path);
+  if (!S_ISREG(found.st_mode)) return NoFile(path);
   std::string bytes;
   char buffer[1 << 16];
   while (true) {
     const ssize_t got = read(fd, buffer, sizeof(buffer));
     if (got < 0 && errno == EINTR) continue;
-    if (got < 0) return SystemError(errno, "reading", path);
+    if (got < 0) return ErrnoStatus(errno, "reading", path);
     if (got == 0) return bytes;
     if (bytes.size() + got > max_bytes)
       return absl::ResourceExhaustedError(absl::StrCat(path, " is larger than ", max_bytes, " bytes"));
@@ -70,16 +85,16 @@ absl::StatusOr<std::string> ReadFile(const std::string& path, size_t max_bytes) 
 
 absl::Status FsyncDirectory(const std::string& folder) {
   const int fd = open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (fd < 0) return SystemError(errno, "opening", folder);
+  if (fd < 0) return ErrnoStatus(errno, "opening", folder);
   absl::Cleanup close_fd = [fd] { close(fd); };
-  if (fsync(fd) != 0) return SystemError(errno, "fsync of", folder);
+  if (fsync(fd) != 0 && !CannotSync(errno)) return ErrnoStatus(errno, "fsync of", folder);
   return absl::OkStatus();
 }
 
 absl::StatusOr<AtomicFile> AtomicFile::Create(std::string path) {
   std::string temporary = absl::StrCat(path, kTemporary, kTemporaryLetters);
   const int fd = mkostemp(temporary.data(), O_CLOEXEC);
-  if (fd < 0) return SystemError(errno, "creating a temporary file for", path);
+  if (fd < 0) return ErrnoStatus(errno, "creating a temporary file for", path);
   fchmod(fd, 0644);
   return AtomicFile(std::move(path), std::move(temporary), fd);
 }
@@ -101,16 +116,16 @@ absl::Status AtomicFile::Append(absl::string_view bytes) {
   while (!bytes.empty()) {
     const ssize_t written = write(fd_, bytes.data(), bytes.size());
     if (written < 0 && errno == EINTR) continue;
-    if (written < 0) return SystemError(errno, "writing", path_);
+    if (written < 0) return ErrnoStatus(errno, "writing", path_);
     bytes.remove_prefix(written);
   }
   return absl::OkStatus();
 }
 
 absl::Status AtomicFile::Commit() {
-  if (fsync(fd_) != 0) return SystemError(errno, "fsync of", path_);
-  if (close(std::exchange(fd_, -1)) != 0) return SystemError(errno, "closing", path_);
-  if (rename(temporary_.c_str(), path_.c_str()) != 0) return SystemError(errno, "renaming to", path_);
+  if (fsync(fd_) != 0 && !CannotSync(errno)) return ErrnoStatus(errno, "fsync of", path_);
+  if (close(std::exchange(fd_, -1)) != 0) return ErrnoStatus(errno, "closing", path_);
+  if (rename(temporary_.c_str(), path_.c_str()) != 0) return ErrnoStatus(errno, "renaming to", path_);
   temporary_.clear();
   const std::string folder = std::filesystem::path(path_).parent_path().string();
   return FsyncDirectory(folder.empty() ? "." : folder);
@@ -122,6 +137,22 @@ absl::Status WriteFileAtomically(const std::string& path, absl::string_view byte
   return file.Commit();
 }
 
+absl::Status AppendWhole(int fd, const std::string& path, absl::string_view bytes) {
+  const off_t before = lseek(fd, 0, SEEK_END);
+  if (before < 0) return ErrnoStatus(errno, "seeking in", path);
+  while (!bytes.empty()) {
+    const ssize_t written = write(fd, bytes.data(), bytes.size());
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0) {
+      const int error = errno;
+      if (ftruncate(fd, before) == 0) lseek(fd, before, SEEK_SET);
+      return ErrnoStatus(error, "writing", path);
+    }
+    bytes.remove_prefix(written);
+  }
+  return absl::OkStatus();
+}
+
 absl::Status RemoveTemporaryFiles(const std::string& folder) {
   std::error_code error;
   std::vector<std::filesystem::path> found;
@@ -130,16 +161,16 @@ absl::Status RemoveTemporaryFiles(const std::string& folder) {
     if (entry->symlink_status().type() == std::filesystem::file_type::regular &&
         IsTemporary(entry->path().filename().string()))
       found.push_back(entry->path());
-  if (error && error != std::errc::no_such_file_or_directory) return SystemError(error.value(), "reading", folder);
+  if (error && error != std::errc::no_such_file_or_directory) return ErrnoStatus(error.value(), "reading", folder);
   for (const std::filesystem::path& file : found)
-    if (!std::filesystem::remove(file, error) && error) return SystemError(error.value(), "removing", file.string());
+    if (!std::filesystem::remove(file, error) && error) return ErrnoStatus(error.value(), "removing", file.string());
   return absl::OkStatus();
 }
 
 absl::Status MakeDirectories(const std::string& folder) {
   std::error_code error;
   std::filesystem::create_directories(folder, error);
-  if (error) return SystemError(error.value(), "creating the folder", folder);
+  if (error) return ErrnoStatus(error.value(), "creating the folder", folder);
   return absl::OkStatus();
 }
 

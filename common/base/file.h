@@ -9,7 +9,8 @@
 
 namespace flowawr {
 
-// NotFound or Internal, naming the path. ResourceExhausted above `max_bytes`.
+// NotFound or Internal, naming the path. ResourceExhausted above `max_bytes`; FailedPrecondition for what is no file: a
+// folder, or a pipe or device, which would have no end or never begin.
 absl::StatusOr<std::string> ReadFile(const std::string& path, size_t max_bytes = size_t{1} << 30);
 
 // Writes a temporary file beside `path`, fsyncs it and its folder, and renames it over `path`.
@@ -20,7 +21,14 @@ absl::Status WriteFileAtomically(const std::string& path, absl::string_view byte
 // process is killed. Nobody may be writing there. Fine when there is no such folder.
 absl::Status RemoveTemporaryFiles(const std::string& folder);
 
-// Makes renames and new files in `folder` durable.
+// What a system call's `error` says of `path`; ResourceExhausted, with what to do, when there is no room.
+absl::Status ErrnoStatus(int error, absl::string_view action, absl::string_view path);
+
+// Appends all of `bytes` to the open file `path`, or nothing: after an error the file is as long as before.
+// ResourceExhausted when the disk is full. Nobody else may be writing to it.
+absl::Status AppendWhole(int fd, const std::string& path, absl::string_view bytes);
+
+// Makes renames and new files in `folder` durable, as far as its file system can.
 absl::Status FsyncDirectory(const std::string& folder);
 
 // mkdir -p.

@@ -2,6 +2,7 @@
 
 #include <pthread.h>
 #include <signal.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -14,6 +15,8 @@ sigset_t StopSignals() {
   sigemptyset(&signals);
   sigaddset(&signals, SIGTERM);
   sigaddset(&signals, SIGINT);
+  struct sigaction now {};
+  if (sigaction(SIGHUP, nullptr, &now) == 0 && now.sa_handler != SIG_IGN) sigaddset(&signals, SIGHUP);
   return signals;
 }
 
@@ -27,14 +30,25 @@ ShutdownSignal::ShutdownSignal() {
 }
 
 bool ShutdownSignal::Wait(absl::Duration timeout) {
+  using Monotonic = std::chrono::steady_clock;
   const sigset_t signals = StopSignals();
-  const bool is_endless = timeout == absl::InfiniteDuration();
-  const timespec limit = absl::ToTimespec(std::max(timeout, absl::ZeroDuration()));
+  const Monotonic::time_point begin = Monotonic::now();
   while (true) {
-    const int received = is_endless ? sigwaitinfo(&signals, nullptr) : sigtimedwait(&signals, nullptr, &limit);
-    if (received > 0) return true;
-    if (errno == EAGAIN) return false;
+    const absl::Duration left = std::max(timeout - absl::FromChrono(Monotonic::now() - begin), absl::ZeroDuration());
+    const timespec limit = absl::ToTimespec(left);
+    const int received =
+        timeout == absl::InfiniteDuration() ? sigwaitinfo(&signals, nullptr) : sigtimedwait(&signals, nullptr, &limit);
+    if (received < 0 && errno == EAGAIN) return false;
+    if (received < 0) continue;
+    const Monotonic::time_point now = Monotonic::now();
+    if (counted_ && absl::FromChrono(now - *counted_) < kSettleTime) continue;
+    counted_ = now;
+    return true;
   }
+}
+
+void LetOrphansBeReaped() {
+  if (getpid() == 1) signal(SIGCHLD, SIG_IGN);
 }
 
 }  // namespace flowawr

@@ -59,9 +59,9 @@ CoreLimits ReadCoreLimits(const std::string& root) {
           .quota = CoresOf(ReadControlGroups(root))};
 }
 
-int UsableCoreCount() {
-  static const int count = DecideUsableCores(ReadCoreLimits()).count;
-  return count;
+const UsableCores& UsableCoresHere() {
+  static const UsableCores usable = DecideUsableCores(ReadCoreLimits());
+  return usable;
 }
 
 }  // namespace flowawr

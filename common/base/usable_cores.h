@@ -30,7 +30,7 @@ UsableCores DecideUsableCores(const CoreLimits& limits);
 // Of this process, now. `root` as of ReadControlGroups().
 CoreLimits ReadCoreLimits(const std::string& root = "");
 
-// The count alone, read once a process: for default numbers of threads.
-int UsableCoreCount();
+// Of this process when it first asked: for default numbers of threads. Safe from any thread.
+const UsableCores& UsableCoresHere();
 
 }  // namespace flowawr

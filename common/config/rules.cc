@@ -1,12 +1,14 @@
 #include "common/config/rules.h"
 
 #include <cmath>
+#include <cstdlib>
 #include <map>
 #include <set>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "common/base/host_port.h"
+#include "common/config/paths.h"
 #include "common/config/schema.h"
 
 namespace flowawr {
@@ -39,6 +41,16 @@ void FindMissing(const Message& message, const std::string& prefix, Violations& 
       FindMissing(reflection.GetMessage(message, field), path + ".", found);
     }
   }
+}
+
+// A shell turns ~ into a folder; nobody does where a value comes from a file or follows a `=`.
+void CheckPaths(v1::RunConfig config, Violations& found) {
+  ForEachPath(config, [&found](const std::string& name, std::string& path) {
+    if (path != "~" && path.rfind("~/", 0) != 0) return;
+    const char* const home = std::getenv("HOME");
+    found.push_back({name, absl::StrCat(path, ": ~ is not expanded here; write ", home == nullptr ? "/home/NAME" : home,
+                                        path.substr(1))});
+  });
 }
 
 void CheckTraining(const v1::RunConfig& config, Violations& found) {
@@ -149,6 +161,7 @@ std::vector<RuleViolation> FindRuleViolations(const v1::RunConfig& config) {
   Violations found;
   FindMissing(config, "", found);
   if (!found.empty()) return found;
+  CheckPaths(config, found);
   CheckTraining(config, found);
   CheckEvaluation(config, found);
   CheckRewards(config.rewards(), found);

@@ -1,9 +1,15 @@
 #include "common/config/run_config.h"
 
+#include <algorithm>
+#include <filesystem>
+#include <system_error>
+
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "common/base/file.h"
 #include "common/base/status.h"
+#include "common/config/paths.h"
 #include "common/config/rules.h"
 #include "common/config/yaml_reader.h"
 
@@ -22,10 +28,17 @@ absl::Status Check(YamlReader& reader, const std::vector<RuleViolation>& violati
 
 }  // namespace
 
-absl::StatusOr<v1::RunConfig> LoadRunConfig(const std::string& path, const std::vector<std::string>& overrides) {
+absl::StatusOr<v1::RunConfig> LoadRunConfig(const std::string& given, const std::vector<std::string>& overrides) {
+  std::error_code ignored;
+  const bool is_folder = std::filesystem::is_directory(given, ignored);
+  const std::string path = is_folder ? absl::StrCat(given, "/", kRunConfigFile) : given;
   absl::StatusOr<std::string> yaml = ReadFile(path, kMaxConfigBytes);
   if (!yaml.ok()) return Annotate(yaml.status(), "the run's configuration");
-  return ParseRunConfig(*yaml, path, overrides);
+  FLOWAWR_ASSIGN_OR_RETURN(v1::RunConfig config, ParseRunConfig(*yaml, path, overrides));
+  const bool is_told = std::any_of(overrides.begin(), overrides.end(),
+                                   [](const std::string& text) { return absl::StartsWith(text, "run_dir="); });
+  if (const std::string folder = RunFolderOf(path); !folder.empty() && !is_told) config.set_run_dir(folder);
+  return config;
 }
 
 absl::StatusOr<v1::RunConfig> ParseRunConfig(absl::string_view yaml, absl::string_view name,

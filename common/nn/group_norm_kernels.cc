@@ -1,39 +1,48 @@
 #include "common/nn/group_norm_kernels.h"
 
-#include "common/nn/vectorised.h"
+#include "common/nn/highway_targets.h"
 
-namespace flowawr::kernels {
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "common/nn/group_norm_kernels.cc"
+#include <hwy/foreach_target.h>
+
+#include "common/nn/simd-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace flowawr::kernels::HWY_NAMESPACE {
 namespace {
 
 template <typename T>
-FLOWAWR_ALWAYS_INLINE void GroupMomentsOf(int64_t pixels, int64_t channels, int64_t groups, const T* x, float* scratch,
-                                          Moments* moments) {
+HWY_INLINE void GroupMomentsOf(int64_t pixels, int64_t channels, int64_t groups, const T* x, float* scratch,
+                               Moments* moments) {
   // Differences from the first pixel: squares of them lose nothing where the mean is far from zero.
   float* sums = scratch;
   float* squares = scratch + channels;
   for (int64_t i = 0; i < 2 * channels; ++i) scratch[i] = 0;
+  const auto square = [](V value) HWY_ATTR { return hn::Mul(value, value); };
   int64_t pixel = 1;
   for (; pixel + 4 <= pixels; pixel += 4) {
     const T* row = x + pixel * channels;
-#pragma omp simd
-    for (int64_t i = 0; i < channels; ++i) {
-      const float first = Load(x + i);
-      const float a = Load(row + i) - first;
-      const float b = Load(row + channels + i) - first;
-      const float c = Load(row + 2 * channels + i) - first;
-      const float d = Load(row + 3 * channels + i) - first;
-      sums[i] += (a + b) + (c + d);
-      squares[i] += (a * a + b * b) + (c * c + d * d);
-    }
+    MapTwo(
+        channels,
+        [&](V sum, V sum_of_squares, V first, V a, V b, V c, V d) HWY_ATTR {
+          a = hn::Sub(a, first);
+          b = hn::Sub(b, first);
+          c = hn::Sub(c, first);
+          d = hn::Sub(d, first);
+          const V more = hn::Add(hn::MulAdd(a, a, square(b)), hn::MulAdd(c, c, square(d)));
+          return Two{hn::Add(sum, hn::Add(hn::Add(a, b), hn::Add(c, d))), hn::Add(sum_of_squares, more)};
+        },
+        sums, squares, sums, squares, x, row, row + channels, row + 2 * channels, row + 3 * channels);
   }
   for (; pixel < pixels; ++pixel) {
-    const T* row = x + pixel * channels;
-#pragma omp simd
-    for (int64_t i = 0; i < channels; ++i) {
-      const float difference = Load(row + i) - Load(x + i);
-      sums[i] += difference;
-      squares[i] += difference * difference;
-    }
+    MapTwo(
+        channels,
+        [](V sum, V sum_of_squares, V first, V value) HWY_ATTR {
+          const V difference = hn::Sub(value, first);
+          return Two{hn::Add(sum, difference), hn::MulAdd(difference, difference, sum_of_squares)};
+        },
+        sums, squares, sums, squares, x, x + pixel * channels);
   }
   const int64_t width = channels / groups;
   const double count = static_cast<double>(pixels);
@@ -41,26 +50,57 @@ FLOWAWR_ALWAYS_INLINE void GroupMomentsOf(int64_t pixels, int64_t channels, int6
     moments[group] = {};
     for (int64_t i = group * width; i < (group + 1) * width; ++i) {
       const double mean = sums[i] / count;
-      moments[group].Add({count, Load(x + i) + mean, squares[i] - sums[i] * mean});
+      moments[group].Add({count, ValueOf(x[i]) + mean, squares[i] - sums[i] * mean});
     }
   }
 }
 
 template <typename T>
-FLOWAWR_ALWAYS_INLINE void ScaleSiluOf(int64_t pixels, int64_t channels, const T* x, const float* slope,
-                                       const float* offset, T* out) {
+HWY_INLINE void ScaleSiluOf(int64_t pixels, int64_t channels, const T* x, const float* slope, const float* offset,
+                            T* out) {
   for (int64_t pixel = 0; pixel < pixels; ++pixel) {
-    const T* row = x + pixel * channels;
-    T* out_row = out + pixel * channels;
-#pragma omp simd
-    for (int64_t i = 0; i < channels; ++i) {
-      const float value = Load(row + i) * slope[i] + offset[i];
-      Store(value / (1.0f + Exp(-value)), out_row + i);
-    }
+    Map(
+        channels,
+        [](V value, V factor, V added) HWY_ATTR {
+          const V scaled = hn::MulAdd(value, factor, added);
+          return hn::Div(scaled, hn::Add(Set(1.0f), Exp(hn::Neg(scaled))));
+        },
+        out + pixel * channels, x + pixel * channels, slope, offset);
   }
 }
 
 }  // namespace
+
+// Highway's tables hold functions, not templates or overloads.
+
+void GroupMomentsF32(int64_t pixels, int64_t channels, int64_t groups, const float* x, float* scratch,
+                     Moments* moments) {
+  GroupMomentsOf(pixels, channels, groups, x, scratch, moments);
+}
+void GroupMomentsBf16(int64_t pixels, int64_t channels, int64_t groups, const Bf16* x, float* scratch,
+                      Moments* moments) {
+  GroupMomentsOf(pixels, channels, groups, x, scratch, moments);
+}
+
+void ScaleSiluF32(int64_t pixels, int64_t channels, const float* x, const float* slope, const float* offset,
+                  float* out) {
+  ScaleSiluOf(pixels, channels, x, slope, offset, out);
+}
+void ScaleSiluBf16(int64_t pixels, int64_t channels, const Bf16* x, const float* slope, const float* offset,
+                   Bf16* out) {
+  ScaleSiluOf(pixels, channels, x, slope, offset, out);
+}
+
+}  // namespace flowawr::kernels::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace flowawr::kernels {
+
+HWY_EXPORT(GroupMomentsF32);
+HWY_EXPORT(GroupMomentsBf16);
+HWY_EXPORT(ScaleSiluF32);
+HWY_EXPORT(ScaleSiluBf16);
 
 void Moments::Add(const Moments& other) {
   const double total = count + other.count;
@@ -70,24 +110,19 @@ void Moments::Add(const Moments& other) {
   count = total;
 }
 
-// Dispatch by instruction set works on functions, not on templates.
-
-FLOWAWR_VECTORISED void GroupMoments(int64_t pixels, int64_t channels, int64_t groups, const float* x, float* scratch,
-                                     Moments* moments) {
-  GroupMomentsOf(pixels, channels, groups, x, scratch, moments);
+void GroupMoments(int64_t pixels, int64_t channels, int64_t groups, const float* x, float* scratch, Moments* moments) {
+  FLOWAWR_DISPATCH(GroupMomentsF32)(pixels, channels, groups, x, scratch, moments);
 }
-FLOWAWR_VECTORISED void GroupMoments(int64_t pixels, int64_t channels, int64_t groups, const Bf16* x, float* scratch,
-                                     Moments* moments) {
-  GroupMomentsOf(pixels, channels, groups, x, scratch, moments);
+void GroupMoments(int64_t pixels, int64_t channels, int64_t groups, const Bf16* x, float* scratch, Moments* moments) {
+  FLOWAWR_DISPATCH(GroupMomentsBf16)(pixels, channels, groups, x, scratch, moments);
 }
 
-FLOWAWR_VECTORISED void ScaleSilu(int64_t pixels, int64_t channels, const float* x, const float* slope,
-                                  const float* offset, float* out) {
-  ScaleSiluOf(pixels, channels, x, slope, offset, out);
+void ScaleSilu(int64_t pixels, int64_t channels, const float* x, const float* slope, const float* offset, float* out) {
+  FLOWAWR_DISPATCH(ScaleSiluF32)(pixels, channels, x, slope, offset, out);
 }
-FLOWAWR_VECTORISED void ScaleSilu(int64_t pixels, int64_t channels, const Bf16* x, const float* slope,
-                                  const float* offset, Bf16* out) {
-  ScaleSiluOf(pixels, channels, x, slope, offset, out);
+void ScaleSilu(int64_t pixels, int64_t channels, const Bf16* x, const float* slope, const float* offset, Bf16* out) {
+  FLOWAWR_DISPATCH(ScaleSiluBf16)(pixels, channels, x, slope, offset, out);
 }
 
 }  // namespace flowawr::kernels
+#endif

@@ -1,5 +1,5 @@
-// Where a kernel takes the place of LibTorch's operations: only on the instruction sets on which it was measured faster.
-// The one place for that rule; what a kernel can take (types, sizes, threads) is said where it is called.
+// Where a kernel takes the place of LibTorch's operations: only on the instruction sets on which it was measured
+// faster. The one place for that rule; what a kernel can take (types, sizes, threads) is said where it is called.
 #pragma once
 
 namespace flowawr::kernels {

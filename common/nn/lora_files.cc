@@ -2,12 +2,16 @@
 
 #include <ATen/core/grad_mode.h>
 
+#include <filesystem>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <set>
+#include <system_error>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "common/base/file.h"
+#include "common/base/sha256_sums.h"
 #include "common/base/status.h"
 #include "common/tensor/safetensors.h"
 
@@ -16,6 +20,7 @@ namespace {
 
 constexpr char kConfigFile[] = "adapter_config.json";
 constexpr char kWeightsFile[] = "adapter_model.safetensors";
+constexpr char kDiffusersFile[] = "pytorch_lora_weights.safetensors";
 
 // Full names, sorted: peft and diffusers match them as they stand.
 std::set<std::string> ModuleNames(const LoraLayout& layout) {
@@ -26,7 +31,9 @@ std::set<std::string> ModuleNames(const LoraLayout& layout) {
 
 }  // namespace
 
-absl::Status WritePeftFolder(const LoraAdapter& adapter, const std::string& base_model, const std::string& folder) {
+namespace {
+
+std::string PeftConfig(const LoraAdapter& adapter, const std::string& base_model) {
   const nlohmann::json config = {
       {"peft_type", "LORA"},
       {"task_type", nullptr},
@@ -38,14 +45,11 @@ absl::Status WritePeftFolder(const LoraAdapter& adapter, const std::string& base
       {"bias", "none"},
       {"target_modules", ModuleNames(adapter.layout())},
   };
-  FLOWAWR_ASSIGN_OR_RETURN(const std::string weights, adapter.SerializePeft());
-  FLOWAWR_RETURN_IF_ERROR(MakeDirectories(folder));
-  FLOWAWR_RETURN_IF_ERROR(WriteFileAtomically(absl::StrCat(folder, "/", kWeightsFile), weights));
-  return WriteFileAtomically(absl::StrCat(folder, "/", kConfigFile), config.dump(2) + "\n");
+  return config.dump(2) + "\n";
 }
 
-absl::Status WriteDiffusersLora(const LoraAdapter& adapter, const std::string& file,
-                                const std::map<std::string, std::string>& metadata) {
+absl::StatusOr<std::string> SerializeDiffusers(const LoraAdapter& adapter,
+                                               const std::map<std::string, std::string>& metadata) {
   const at::NoGradGuard no_grad;
   const LoraLayout& layout = adapter.layout();
   const LoraAdapter on_cpu(adapter.shared_layout(), adapter.flat().detach().to(at::kCPU));
@@ -55,16 +59,51 @@ absl::Status WriteDiffusersLora(const LoraAdapter& adapter, const std::string& f
     tensors[absl::StrCat(prefix, ".lora_A.weight")] = on_cpu.A(i);
     tensors[absl::StrCat(prefix, ".lora_B.weight")] = on_cpu.B(i) * layout.scale();
   }
-  return WriteSafetensors(file, tensors, metadata);
+  return SerializeSafetensors(tensors, metadata);
+}
+
+// AlreadyExists when one of the files is there and an earlier export did not write it, which its list of digests tells.
+absl::Status CheckMayReplace(const std::string& folder, const std::map<std::string, std::string>& files) {
+  const std::string listed = ReadFile(absl::StrCat(folder, "/", kSha256SumsFile)).value_or("");
+  for (const auto& [name, bytes] : files) {
+    std::error_code error;
+    const std::string path = absl::StrCat(folder, "/", name);
+    if (std::filesystem::exists(path, error) && !absl::StrContains(listed, absl::StrCat("  ", name, "\n")))
+      return absl::AlreadyExistsError(
+          absl::StrCat(path, " is there and no export wrote it: it is left alone. Move it away, or export elsewhere"));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::Status WritePeftFolder(const LoraAdapter& adapter, const std::string& base_model, const std::string& folder) {
+  FLOWAWR_ASSIGN_OR_RETURN(const std::string weights, adapter.SerializePeft());
+  FLOWAWR_RETURN_IF_ERROR(MakeDirectories(folder));
+  FLOWAWR_RETURN_IF_ERROR(WriteFileAtomically(absl::StrCat(folder, "/", kWeightsFile), weights));
+  return WriteFileAtomically(absl::StrCat(folder, "/", kConfigFile), PeftConfig(adapter, base_model));
+}
+
+absl::Status WriteDiffusersLora(const LoraAdapter& adapter, const std::string& file,
+                                const std::map<std::string, std::string>& metadata) {
+  FLOWAWR_ASSIGN_OR_RETURN(const std::string bytes, SerializeDiffusers(adapter, metadata));
+  return WriteFileAtomically(file, bytes);
 }
 
 absl::StatusOr<ExportedLora> ExportLora(const LoraAdapter& adapter, const std::string& base_model,
                                         const std::string& folder, const AdapterNotes& notes) {
-  ExportedLora exported{folder + "/peft", folder + "/pytorch_lora_weights.safetensors"};
-  FLOWAWR_RETURN_IF_ERROR(WritePeftFolder(adapter, base_model, exported.peft_folder));
-  FLOWAWR_RETURN_IF_ERROR(WriteDiffusersLora(adapter, exported.diffusers_file, notes.metadata));
-  if (!notes.readme.empty())
-    FLOWAWR_RETURN_IF_ERROR(WriteFileAtomically(exported.peft_folder + "/README.md", notes.readme));
+  const ExportedLora exported{folder + "/peft", folder + "/" + kDiffusersFile};
+  std::map<std::string, std::string> files;
+  FLOWAWR_ASSIGN_OR_RETURN(files[absl::StrCat("peft/", kWeightsFile)], adapter.SerializePeft());
+  files[absl::StrCat("peft/", kConfigFile)] = PeftConfig(adapter, base_model);
+  FLOWAWR_ASSIGN_OR_RETURN(files[kDiffusersFile], SerializeDiffusers(adapter, notes.metadata));
+  if (!notes.readme.empty()) files["peft/README.md"] = notes.readme;
+  FLOWAWR_RETURN_IF_ERROR(CheckMayReplace(folder, files));
+  FLOWAWR_RETURN_IF_ERROR(MakeDirectories(exported.peft_folder));
+  // The list first: after a crash in between, the next export still knows the files as its own.
+  FLOWAWR_RETURN_IF_ERROR(WriteFileAtomically(absl::StrCat(folder, "/", kSha256SumsFile), FormatSha256Sums(files)));
+  for (const auto& [name, bytes] : files)
+    FLOWAWR_RETURN_IF_ERROR(WriteFileAtomically(absl::StrCat(folder, "/", name), bytes));
   return exported;
 }
 

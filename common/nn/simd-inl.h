@@ -2,8 +2,8 @@
 // rows, an exponential. For kernel sources only; they include it after <hwy/foreach_target.h>.
 //
 // Products and sums are fused where the code says MulAdd and nowhere else (the kernels are compiled without
-// contraction), and a row's last, partial vector goes through the same instructions as a whole one: an element's bits do
-// not depend on where it stands.
+// contraction), and a row's last, partial vector goes through the same instructions as a whole one: an element's bits
+// do not depend on where it stands.
 
 // Included once for each target: Highway flips HWY_TARGET_TOGGLE between them.
 #if defined(FLOWAWR_COMMON_NN_SIMD_INL_H_) == defined(HWY_TARGET_TOGGLE)
@@ -54,6 +54,9 @@ HWY_INLINE void Store(V values, Bf16* to) {
   hn::StoreU(hn::DemoteTo(halves, upper), halves, to);
 }
 
+HWY_INLINE float ValueOf(float x) { return x; }
+HWY_INLINE float ValueOf(Bf16 x) { return FloatOf(x); }
+
 HWY_INLINE float SumOf(V v) { return hn::GetLane(hn::SumOfLanes(kFloats, v)); }
 HWY_INLINE float MaxOf(V v) { return hn::GetLane(hn::MaxOfLanes(kFloats, v)); }
 
@@ -74,6 +77,28 @@ HWY_INLINE void Map(int64_t count, const Operation& operation, Out* out, const I
   Out last[kLanes];
   Store(operation(LoadFirst(in + i, count - i)...), last);
   std::memcpy(out + i, last, (count - i) * sizeof(Out));
+}
+
+struct Two {
+  V first, second;
+};
+
+// As Map, for an operation with two results.
+template <typename Operation, typename Out, typename... In>
+HWY_INLINE void MapTwo(int64_t count, const Operation& operation, Out* first, Out* second, const In*... in) {
+  int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) {
+    const Two results = operation(Load(in + i)...);
+    Store(results.first, first + i);
+    Store(results.second, second + i);
+  }
+  if (i == count) return;
+  Out last[kLanes], other_last[kLanes];
+  const Two results = operation(LoadFirst(in + i, count - i)...);
+  Store(results.first, last);
+  Store(results.second, other_last);
+  std::memcpy(first + i, last, (count - i) * sizeof(Out));
+  std::memcpy(second + i, other_last, (count - i) * sizeof(Out));
 }
 
 // The sum of operation(in[i] ...) for i in [0, count): four sums side by side, as an addition takes four cycles.

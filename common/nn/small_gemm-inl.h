@@ -14,7 +14,7 @@
 HWY_BEFORE_NAMESPACE();
 namespace flowawr::kernels::HWY_NAMESPACE {
 
-// The sums of a tile, one row of B and one element of A fill the registers: 6 x 4 + 4 + 1 of 32, or 6 x 2 + 2 + 1 of 16.
+// The sums of a tile, one row of B and one element of A fill the registers: 6 x 4 + 4 + 1 of 32, 6 x 2 + 2 + 1 of 16.
 // Twelve sums are also what keeps two multipliers busy whose results take four or five cycles.
 inline constexpr int kTileRows = 6;
 #if HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_NEON

@@ -41,6 +41,12 @@ absl::StatusOr<WeightBinder> WeightBinder::Open(const std::string& folder, const
                       std::move(checkpoint.unusable));
 }
 
+WeightBinder WeightBinder::MadeUp(at::ScalarType dtype) {
+  WeightBinder binder({}, dtype, "made up");
+  binder.is_made_up_ = true;
+  return binder;
+}
+
 at::Tensor WeightBinder::Take(const std::string& name, at::IntArrayRef shape) {
   DropUnheldViews();
   const at::Tensor* source = Find(name, shape);
@@ -98,6 +104,7 @@ StackedWeight WeightBinder::TakeStacked(const std::vector<Part>& parts, at::IntA
 }
 
 const at::Tensor* WeightBinder::Find(const std::string& name, at::IntArrayRef shape) {
+  if (is_made_up_) tensors_[name] = at::full(shape, 0.01, at::TensorOptions(dtype_));
   const auto found = tensors_.find(name);
   if (const auto unusable = unusable_.find(name); unusable != unusable_.end()) {
     taken_.insert(name);

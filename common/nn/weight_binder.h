@@ -32,6 +32,10 @@ class WeightBinder {
   static absl::StatusOr<WeightBinder> Open(const std::string& folder, const std::string& stem, at::ScalarType dtype,
                                            ReadProgress progress = nullptr);
 
+  // Of no file: has every tensor that is asked for, in `dtype`, all values alike. What is computed with them is
+  // meaningless and takes the time of the real thing.
+  static WeightBinder MadeUp(at::ScalarType dtype);
+
   // The tensor called `name`. Missing, mis-shaped or not floating-point: an undefined tensor, and a line in Finish().
   at::Tensor Take(const std::string& name, at::IntArrayRef shape);
 
@@ -66,6 +70,7 @@ class WeightBinder {
   UnusableTensors unusable_;
   at::ScalarType dtype_;
   std::string file_;
+  bool is_made_up_ = false;
   ReadProgress progress_;
   int64_t total_ = 0;  // bytes
   int64_t read_ = 0;

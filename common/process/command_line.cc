@@ -1,12 +1,24 @@
 #include "common/process/command_line.h"
 
 #include <CLI/CLI.hpp>
+#include <cstdio>
+#include <string>
+#include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "common/base/nearest_word.h"
 #include "common/base/version.h"
 #include "common/process/exit_code.h"
+#include "common/process/processor.h"
 
 namespace flowawr {
+namespace {
+
+constexpr char kEnvironmentHelp[] =
+    "Environment: FLOWAWR_CPU=baseline, sse4, avx2, avx512 or avx512_bf16 keeps to those of the processor's instructions.";
+
+}  // namespace
 
 void AddTelemetryOptions(CLI::App& app, TelemetryOptions* options) {
   app.add_option("--metrics", options->metrics, "where /metrics listens; port 0: any free one")
@@ -31,15 +43,63 @@ void AddNetworkConfigOption(CLI::App& app, const std::string& default_help, std:
       ->type_name("CONFIG.yaml");
 }
 
+namespace {
+
+// What may have been meant by the words that nobody took; a line each, or nothing.
+std::string DescribeUnknownWords(const CLI::App& app, absl::FunctionRef<std::string(const std::string&)> hint) {
+  const CLI::App* command = &app;
+  while (!command->get_subcommands().empty()) command = command->get_subcommands().front();
+  std::vector<std::string> options, commands;
+  for (const CLI::Option* option : command->get_options())
+    for (const std::string& name : option->get_lnames()) options.push_back("--" + name);
+  for (const CLI::App* other : command->get_subcommands([](const CLI::App*) { return true; }))
+    commands.push_back(other->get_name());
+  std::string text;
+  for (const std::string& argument : app.remaining(true)) {
+    const std::string word = argument.substr(0, argument.find('='));
+    const bool is_option = absl::StartsWith(word, "--") && word.size() > 2;
+    std::string meant = is_option ? DidYouMean(word, options) : DidYouMean(word, commands);
+    if (meant.empty()) meant = hint(word);
+    if (!meant.empty()) absl::StrAppend(&text, word, " is not known here", meant, "\n");
+  }
+  return text;
+}
+
+// A shell turns ~ into a folder at the beginning of a word only. Empty: no such mistake.
+std::string FindTilde(int argc, const char* const* argv) {
+  for (int i = 1; i < argc; ++i) {
+    const absl::string_view word = argv[i];
+    const size_t at = absl::StartsWith(word, "--") ? word.find('=') : absl::string_view::npos;
+    if (at == absl::string_view::npos || word.substr(0, at) == "--prompt") continue;
+    if (absl::StartsWith(word.substr(at + 1), "~/"))
+      return absl::StrCat(word, ": the shell does not expand ~ there; write ", word.substr(0, at), " ",
+                          word.substr(at + 1));
+  }
+  return "";
+}
+
+}  // namespace
+
 std::optional<int> ParseCommandLine(CLI::App& app, int argc, const char* const* argv,
-                                    absl::FunctionRef<absl::Status()> finish) {
+                                    absl::FunctionRef<absl::Status()> finish,
+                                    absl::FunctionRef<std::string(const std::string&)> hint) {
+  if (const absl::Status restricted = RestrictProcessor(); !restricted.ok()) {
+    ReportAndExitCodeOf(restricted);
+    return kUsageExitCode;
+  }
   app.set_version_flag("--version", Version());
   const std::string footer = app.get_footer();
-  app.footer(absl::StrCat(footer, footer.empty() ? "" : "\n", kExitCodesHelp));
+  app.footer(absl::StrCat(footer, footer.empty() ? "" : "\n", kExitCodesHelp, "\n", kEnvironmentHelp));
+  if (const std::string tilde = FindTilde(argc, argv); !tilde.empty()) {
+    std::fprintf(stderr, "%s: %s\n", app.get_name().c_str(), tilde.c_str());
+    return kUsageExitCode;
+  }
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? 0 : kUsageExitCode;
+    if (app.exit(error) == 0) return 0;
+    std::fputs(DescribeUnknownWords(app, hint).c_str(), stderr);
+    return kUsageExitCode;
   }
   const absl::Status finished = finish();
   if (!finished.ok()) return ReportAndExitCodeOf(finished);

@@ -37,6 +37,30 @@ int ExitCodeOf(const absl::Status& status) {
   }
 }
 
+absl::StatusCode CodeOfExit(int exit_code) {
+  switch (exit_code) {
+    case 0:
+      return absl::StatusCode::kOk;
+    case 65:
+      return absl::StatusCode::kDataLoss;
+    case 66:
+      return absl::StatusCode::kNotFound;
+    case 69:
+      return absl::StatusCode::kUnavailable;
+    case 73:
+      return absl::StatusCode::kAlreadyExists;
+    case 75:
+      return absl::StatusCode::kAborted;
+    case 77:
+      return absl::StatusCode::kPermissionDenied;
+    case 64:  // the command line was ours, from what the configuration says
+    case 78:
+      return absl::StatusCode::kFailedPrecondition;
+    default:
+      return absl::StatusCode::kInternal;
+  }
+}
+
 int ReportAndExitCodeOf(const absl::Status& status) {
   if (!status.ok())
     std::fprintf(stderr, "%s: %s\n", program_invocation_short_name, std::string(status.message()).c_str());

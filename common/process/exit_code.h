@@ -15,6 +15,9 @@ error; 73 there is something already (a run in the folder, a listener on the add
 
 int ExitCodeOf(const absl::Status& status);
 
+// The kind of error that a program which ended with this code has told: ExitCodeOf() of it is `exit_code` again, or 70.
+absl::StatusCode CodeOfExit(int exit_code);
+
 // The same, having printed "PROGRAM: MESSAGE" to stderr unless it is OK.
 int ReportAndExitCodeOf(const absl::Status& status);
 

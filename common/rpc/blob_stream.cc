@@ -14,12 +14,16 @@ v1::BlobHeader MakeBlobHeader(absl::string_view blob) {
   return header;
 }
 
+v1::BlobChunk ChunkAt(absl::string_view blob, uint64_t offset) {
+  v1::BlobChunk chunk;
+  chunk.set_offset(offset);
+  chunk.set_data(std::string(blob.substr(offset, kMaxChunkBytes)));
+  return chunk;
+}
+
 absl::Status SendBlob(absl::string_view blob, absl::FunctionRef<bool(v1::BlobChunk&&)> write) {
   for (uint64_t offset = 0; offset < blob.size(); offset += kMaxChunkBytes) {
-    v1::BlobChunk chunk;
-    chunk.set_offset(offset);
-    chunk.set_data(std::string(blob.substr(offset, kMaxChunkBytes)));
-    if (!write(std::move(chunk)))
+    if (!write(ChunkAt(blob, offset)))
       return absl::CancelledError(
           absl::StrCat("the receiver closed the stream after ", offset, " of ", blob.size(), " bytes"));
   }

@@ -17,6 +17,9 @@ inline constexpr uint64_t kMaxChunkBytes = 1 << 20;
 
 v1::BlobHeader MakeBlobHeader(absl::string_view blob);
 
+// The chunk that begins at `offset`, below the blob's size.
+v1::BlobChunk ChunkAt(absl::string_view blob, uint64_t offset);
+
 // Calls `write` for every chunk in order. Cancelled when `write` returns false: the receiver has closed the stream, and
 // the call's own status says why.
 absl::Status SendBlob(absl::string_view blob, absl::FunctionRef<bool(v1::BlobChunk&&)> write);

@@ -1,6 +1,7 @@
 #include "common/rpc/server.h"
 
 #include <netdb.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -21,6 +22,8 @@
 
 namespace flowawr {
 namespace {
+
+constexpr size_t kMinBufferBytes = size_t{1} << 30;
 
 // gRPC only says that it could not listen; the system says why.
 absl::Status WhyNotListening(const HostPort& address) {
@@ -59,12 +62,19 @@ void Configure(const ServerOptions& options, grpc::ServerBuilder& builder) {
   const int max_bytes = std::max(options.network.max_message_mib(), 1) << 20;
   builder.SetMaxReceiveMessageSize(max_bytes);
   builder.SetMaxSendMessageSize(max_bytes);
+  // A compressed message is bounded by what it becomes only when it has become that: none is taken.
+  builder.AddChannelArgument(GRPC_COMPRESSION_CHANNEL_ENABLED_ALGORITHMS_BITSET, 1 << GRPC_COMPRESS_NONE);
   grpc::ResourceQuota quota("flowawr");
   quota.SetMaxThreads(options.max_threads);
+  // For messages under way; above it connections are closed that hold the most.
+  quota.Resize(std::max(kMinBufferBytes, size_t{16} * max_bytes));
   builder.SetResourceQuota(quota);
   builder.SetSyncServerOption(grpc::ServerBuilder::NUM_CQS, 1);
   builder.SetSyncServerOption(grpc::ServerBuilder::MIN_POLLERS, 1);
   builder.SetSyncServerOption(grpc::ServerBuilder::MAX_POLLERS, 4);
+  // Of one connection; a client of this project has a handful.
+  builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, 128);
+  builder.AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, 30'000);
   // Two servers on one port would share its connections at random.
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, 20'000);
@@ -72,6 +82,14 @@ void Configure(const ServerOptions& options, grpc::ServerBuilder& builder) {
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
   builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
   builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 5'000);
+}
+
+// A connection is an open file, and the usual limit of 1,024 is one that a process may lift by itself.
+void LiftFileLimit() {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= limit.rlim_max) return;
+  limit.rlim_cur = limit.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &limit);
 }
 
 std::string ReachableHost(const std::string& host) {
@@ -89,8 +107,9 @@ absl::StatusOr<std::unique_ptr<RpcServer>> RpcServer::Start(const ServerOptions&
     return absl::PermissionDeniedError(
         absl::StrCat("listening on ", options.listen, " would let others in unencrypted; set network.tls_cert and ",
                      "network.tls_key, or network.insecure: true on a network that you trust, or listen on 127.0.0.1"));
-  FLOWAWR_ASSIGN_OR_RETURN(const auto credentials, MakeServerCredentials(options.network));
+  FLOWAWR_ASSIGN_OR_RETURN(const auto credentials, MakeServerCredentials(options.network, options.identities));
 
+  LiftFileLimit();
   grpc::EnableDefaultHealthCheckService(true);
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
   grpc::ServerBuilder builder;

@@ -1,4 +1,5 @@
-// A gRPC server as every process runs one: health, reflection, bounded messages and threads, TLS, token.
+// A gRPC server as every process runs one: health, reflection, bounded messages, memory and threads, TLS, token.
+// Compressed messages are refused, as Unimplemented.
 #pragma once
 
 #include <memory>
@@ -16,7 +17,9 @@ namespace flowawr {
 struct ServerOptions {
   std::string listen;         // host:port; port 0: any free one
   v1::NetworkConfig network;  // TLS, token, message size
-  int max_threads = 512;      // calls that wait or stream hold one each; above it calls end as ResourceExhausted
+  std::vector<std::string> identities = {};  // what calls may be meant for, see peer.h; empty: anything
+  // Calls of services that are not of the callback API hold one each; above it they end as ResourceExhausted.
+  int max_threads = 512;
 };
 
 // Owns the server's threads; not the services, which must outlive it. Thread-safe.

@@ -15,8 +15,8 @@
 
 #include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "common/base/clock.h"
 #include "common/base/host_port.h"
 
 namespace flowawr {
@@ -34,7 +34,7 @@ using Session = std::unique_ptr<SSL, Free<SSL, SSL_free>>;
 
 bool Await(int fd, short events, absl::Time limit) {
   pollfd poll_fd = {fd, events, 0};
-  const absl::Duration left = std::max(limit - absl::Now(), absl::ZeroDuration());
+  const absl::Duration left = std::max(limit - MonotonicNow(), absl::ZeroDuration());
   return poll(&poll_fd, 1, static_cast<int>(absl::ToInt64Milliseconds(left))) == 1;
 }
 
@@ -116,7 +116,7 @@ absl::Status Judge(Answer answer, long verified, const std::string& host, const 
 absl::Status CheckTls(const std::string& endpoint, const v1::NetworkConfig& network) {
   const absl::StatusOr<HostPort> address = ParseHostPort(endpoint);
   if (!address.ok()) return absl::OkStatus();
-  const absl::Time limit = absl::Now() + kTimeout;
+  const absl::Time limit = MonotonicNow() + kTimeout;
   const int fd = Connect(*address, limit);
   if (fd < 0) return absl::OkStatus();
   absl::Cleanup close_fd = [fd] { close(fd); };

@@ -26,7 +26,7 @@ class CircuitBreaker {
   // anything later means: do not call, ask again then.
   absl::Time Admit(absl::Time now);
 
-  // The endpoint answered, be it with an error of its own.
+  // The endpoint answered, even if with an error of its own.
   void OnAnswer();
   // The endpoint could not be reached or did not answer in time.
   void OnFailure(absl::Time now);

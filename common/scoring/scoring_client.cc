@@ -48,6 +48,18 @@ absl::StatusOr<ScoringClient::Endpoint*> ScoringClient::EndpointFor(const std::s
   return endpoint.get();
 }
 
+absl::Status CheckAnyReward(const v1::RewardSpec& spec, const std::vector<v1::SampleScores>& scores) {
+  const v1::TermScore* last = nullptr;
+  for (const v1::SampleScores& sample : scores) {
+    for (const v1::TermScore& score : sample.terms()) {
+      if (score.has_reward()) return absl::OkStatus();
+      last = &score;
+    }
+  }
+  return absl::UnavailableError(absl::StrCat("no scorer of reward spec ", spec.version(), " gave any reward, last: ",
+                                             last == nullptr ? "none was asked" : last->error().message()));
+}
+
 absl::Status CheckRequiredTerms(const v1::RewardSpec& spec, const std::vector<v1::SampleScores>& scores) {
   for (int term = 0; term < spec.terms_size(); ++term) {
     if (!spec.terms(term).is_required()) continue;

@@ -72,4 +72,7 @@ class ScoringClient {
 // BAD_INPUT (another attempt cannot help), ResourceExhausted for OVERLOADED, Unavailable for BROKEN.
 absl::Status CheckRequiredTerms(const v1::RewardSpec& spec, const std::vector<v1::SampleScores>& scores);
 
+// Unavailable when not one of the scores is a reward: nothing is known of such samples, though no term was required.
+absl::Status CheckAnyReward(const v1::RewardSpec& spec, const std::vector<v1::SampleScores>& scores);
+
 }  // namespace flowawr

@@ -5,7 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
+#include "common/base/clock.h"
 #include "common/base/status.h"
 #include "common/base/utf8.h"
 #include "common/rpc/channel.h"
@@ -57,7 +57,7 @@ absl::Status ScoringRound::MakeCalls() {
     FLOWAWR_RETURN_IF_ERROR(Annotate(ValidateImage(images_[i]), absl::StrCat("image ", i)));
   for (v1::SampleScores& sample : scores_)
     for (int term = 0; term < spec_.terms_size(); ++term) sample.add_terms();
-  const absl::Time now = absl::Now();
+  const absl::Time now = MonotonicNow();
   for (int term = 0; term < spec_.terms_size(); ++term) {
     FLOWAWR_ASSIGN_OR_RETURN(ScoringClient::Endpoint * endpoint, client_.EndpointFor(spec_.terms(term).endpoint()));
     size_t bytes = 0;
@@ -80,7 +80,7 @@ absl::Status ScoringRound::MakeCalls() {
 }
 
 void ScoringRound::StartOrWait(Call& call) {
-  const absl::Time now = absl::Now();
+  const absl::Time now = MonotonicNow();
   if (now >= call.deadline)
     return Fail(call, call.last_kind, call.last_error.empty() ? "no time was left to score it" : call.last_error);
   absl::Time from;
@@ -115,7 +115,7 @@ void ScoringRound::Send(Call& call, absl::Time now) {
 void ScoringRound::WaitUntil(Call& call, absl::Time when) {
   call.is_waiting = true;
   call.alarm = std::make_unique<grpc::Alarm>();
-  const absl::Duration wait = std::max(when - absl::Now(), absl::Milliseconds(1));
+  const absl::Duration wait = std::max(when - MonotonicNow(), absl::Milliseconds(1));
   call.alarm->Set(&queue_, std::chrono::system_clock::now() + absl::ToChronoMilliseconds(wait + absl::Milliseconds(1)),
                   &call);
 }
@@ -135,9 +135,9 @@ void ScoringRound::OnAnswer(Call& call) {
     absl::MutexLock lock(&call.endpoint->mutex);
     CircuitBreaker& breaker = call.endpoint->breaker;
     if (is_cancelled_ && absl::IsCancelled(status)) {
-      breaker.OnAbandoned(absl::Now());
+      breaker.OnAbandoned(MonotonicNow());
     } else if (absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status)) {
-      breaker.OnFailure(absl::Now());
+      breaker.OnFailure(MonotonicNow());
     } else {
       breaker.OnAnswer();
     }
@@ -184,7 +184,7 @@ void ScoringRound::TakeResults(Call& call) {
 
 void ScoringRound::RetryOrFail(Call& call) {
   const std::optional<absl::Duration> pause = call.backoff.Next();
-  const absl::Time now = absl::Now();
+  const absl::Time now = MonotonicNow();
   if (!pause.has_value() || now + *pause >= call.deadline)
     return Fail(call, call.last_kind, absl::StrCat(call.last_error, " (retries are used up)"));
   WaitUntil(call, now + *pause);

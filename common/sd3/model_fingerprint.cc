@@ -12,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "common/base/sha256.h"
+#include "common/base/usable_cores.h"
 #include "common/tensor/safetensors.h"
 
 namespace flowawr {
@@ -35,7 +36,7 @@ void HashAll(std::vector<Chunk>& chunks) {
     }
   };
   std::vector<std::thread> others;
-  const size_t threads = std::min<size_t>(chunks.size(), std::max(std::thread::hardware_concurrency(), 1u));
+  const size_t threads = std::min<size_t>(chunks.size(), UsableCoresHere().count);
   for (size_t i = 1; i < threads; ++i) others.emplace_back(work);
   work();
   for (std::thread& thread : others) thread.join();

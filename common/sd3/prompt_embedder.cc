@@ -5,7 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
+#include "common/base/clock.h"
 #include "common/base/status.h"
 
 namespace flowawr {
@@ -44,14 +44,14 @@ absl::Status PromptEmbedder::LoadTextEncoders(const std::string& prompt) {
       "no embeddings of \"{}\" in {}: loading the text encoders, which stay in memory; `flowawr encode` before "
       "the run spares that",
       prompt, cache_->folder());
-  const absl::Time begin = absl::Now();
+  const absl::Time begin = MonotonicNow();
   absl::StatusOr<std::unique_ptr<const TextEncoders>> loaded = TextEncoders::Load(model_folder_, options_);
   if (!loaded.ok())
     return Annotate(loaded.status(),
                     absl::StrCat("the prompt \"", prompt, "\" is not in the cache ", cache_->folder(),
                                  " (`flowawr encode` fills it), and the text encoders cannot be loaded"));
   encoders_ = *std::move(loaded);
-  spdlog::info("loaded the text encoders in {:.1f} s", absl::ToDoubleSeconds(absl::Now() - begin));
+  spdlog::info("loaded the text encoders in {:.1f} s", absl::ToDoubleSeconds(MonotonicNow() - begin));
   return absl::OkStatus();
 }
 

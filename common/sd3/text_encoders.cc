@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "common/base/file.h"
 #include "common/base/status.h"
@@ -38,6 +39,11 @@ absl::StatusOr<at::Tensor> Tokenize(const Tokenizer& tokenizer, const std::vecto
     std::copy(row->begin(), row->end(), ids.data_ptr<int64_t>() + i * length);
   }
   return ids;
+}
+
+// The words that a picture should show are quoted: losing them is losing what the prompt is for.
+bool HasQuote(absl::string_view text) {
+  return absl::StrContains(text, "\"") || absl::StrContains(text, "\u201C") || absl::StrContains(text, "\u201D");
 }
 
 }  // namespace
@@ -146,7 +152,8 @@ std::vector<std::string> TextEncoders::DescribeCut(const std::string& prompt) co
   const auto add = [&](const char* kind, const Tokenizer& tokenizer, int length) {
     const std::string cut = tokenizer.CutOff(prompt, length);
     if (cut.empty()) return;
-    lines.push_back(absl::StrCat(kind, " reads ", length, " tokens of a prompt, not this end of it: \"", cut, "\""));
+    lines.push_back(absl::StrCat(kind, " reads ", length, " tokens of a prompt, not this end of it: \"", cut, "\"",
+                                 HasQuote(cut) ? "; it holds quoted text" : ""));
   };
   add("CLIP", *clip_[0].tokenizer, clip_length());
   if (lines.empty()) add("the second CLIP", *clip_[1].tokenizer, clip_length());  // most often the same tokens

@@ -53,7 +53,7 @@ class TextEncoders {
   absl::StatusOr<PromptEmbeds> EncodePrompts(const std::vector<std::string>& prompts) const;
 
   // What of `prompt` is too long for the encoders, for a warning: a line for each kind that does not read all of it,
-  // with the words that it leaves out.
+  // with the words that it leaves out, and whether they hold quoted text, which the picture should show.
   std::vector<std::string> DescribeCut(const std::string& prompt) const;
 
   // EncodePrompts() for many prompts in little memory: each encoder in turn is loaded, meets all prompts, `batch` at a

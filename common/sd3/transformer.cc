@@ -75,6 +75,15 @@ absl::StatusOr<std::shared_ptr<const Transformer>> Transformer::Load(const std::
   return std::shared_ptr<const Transformer>(new Transformer(std::move(weights)));
 }
 
+std::shared_ptr<const Transformer> Transformer::MadeUp(const TransformerConfig& config, at::ScalarType dtype) {
+  const at::NoGradGuard no_grad;
+  auto weights = std::make_unique<Weights>();
+  weights->config = config;
+  WeightBinder binder = WeightBinder::MadeUp(dtype);
+  weights->Bind(binder);
+  return std::shared_ptr<const Transformer>(new Transformer(std::move(weights)));
+}
+
 const TransformerConfig& Transformer::config() const { return weights_->config; }
 const std::string& Transformer::fingerprint() const { return weights_->fingerprint->Hex(); }
 

@@ -57,6 +57,8 @@ class Transformer {
   // tensors at once.
   static absl::StatusOr<std::shared_ptr<const Transformer>> Load(const std::string& folder, at::ScalarType dtype,
                                                                  ReadProgress progress = nullptr);
+  // A model of these sizes to measure with: WeightBinder::MadeUp(). It has no fingerprint.
+  static std::shared_ptr<const Transformer> MadeUp(const TransformerConfig& config, at::ScalarType dtype);
   ~Transformer();
   Transformer(const Transformer&) = delete;
   Transformer& operator=(const Transformer&) = delete;

@@ -347,20 +347,31 @@ absl::StatusOr<std::shared_ptr<const Vae>> Vae::Load(const std::string& folder, 
   const at::NoGradGuard no_grad;
   const std::string config_path = absl::StrCat(folder, "/config.json");
   FLOWAWR_ASSIGN_OR_RETURN(const std::string json, ReadFile(config_path));
-  auto weights = std::make_unique<Weights>();
-  FLOWAWR_ASSIGN_OR_RETURN(weights->config, ParseVaeConfig(json, config_path));
-  weights->dtype = dtype;
+  FLOWAWR_ASSIGN_OR_RETURN(const VaeConfig config, ParseVaeConfig(json, config_path));
   FLOWAWR_ASSIGN_OR_RETURN(WeightBinder binder,
                            WeightBinder::Open(folder, "diffusion_pytorch_model", dtype, std::move(progress)));
-  const VaeConfig& config = weights->config;
+  std::unique_ptr<const Weights> weights = Bind(config, dtype, binder);
+  FLOWAWR_RETURN_IF_ERROR(binder.Finish());
+  return std::shared_ptr<const Vae>(new Vae(std::move(weights)));
+}
+
+std::shared_ptr<const Vae> Vae::MadeUp(const VaeConfig& config, at::ScalarType dtype) {
+  const at::NoGradGuard no_grad;
+  WeightBinder binder = WeightBinder::MadeUp(dtype);
+  return std::shared_ptr<const Vae>(new Vae(Bind(config, dtype, binder)));
+}
+
+std::unique_ptr<const Vae::Weights> Vae::Bind(const VaeConfig& config, at::ScalarType dtype, WeightBinder& binder) {
+  auto weights = std::make_unique<Weights>();
+  weights->config = config;
+  weights->dtype = dtype;
   VaeBinder parts(binder, config);
   weights->encoder = parts.TakeEncoder();
   weights->decoder = parts.TakeDecoder();
   const int64_t latents = config.latent_channels;
   if (config.use_quant_conv) weights->quant_conv = parts.TakeConv("quant_conv", 2 * latents, 2 * latents, 1);
   if (config.use_post_quant_conv) weights->post_quant_conv = parts.TakeConv("post_quant_conv", latents, latents, 1);
-  FLOWAWR_RETURN_IF_ERROR(binder.Finish());
-  return std::shared_ptr<const Vae>(new Vae(std::move(weights)));
+  return weights;
 }
 
 const VaeConfig& Vae::config() const { return weights_->config; }

@@ -14,6 +14,8 @@
 
 namespace flowawr {
 
+class WeightBinder;
+
 struct VaeConfig {
   int64_t in_channels = 3;
   int64_t out_channels = 3;
@@ -41,6 +43,8 @@ class Vae {
   // unexpected and mis-shaped tensors at once.
   static absl::StatusOr<std::shared_ptr<const Vae>> Load(const std::string& folder, at::ScalarType dtype,
                                                          ReadProgress progress = nullptr);
+  // A model of these sizes to measure with: WeightBinder::MadeUp().
+  static std::shared_ptr<const Vae> MadeUp(const VaeConfig& config, at::ScalarType dtype);
   ~Vae();
   Vae(const Vae&) = delete;
   Vae& operator=(const Vae&) = delete;
@@ -60,6 +64,7 @@ class Vae {
  private:
   struct Weights;
   explicit Vae(std::unique_ptr<const Weights> weights);
+  static std::unique_ptr<const Weights> Bind(const VaeConfig& config, at::ScalarType dtype, WeightBinder& binder);
   std::unique_ptr<const Weights> weights_;
 };
 

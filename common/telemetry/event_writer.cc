@@ -40,11 +40,6 @@ tensorboard::Event NewEvent(int64_t step) {
   return event;
 }
 
-absl::Status WriteError(const std::string& path) {
-  const std::string message = absl::StrCat("writing ", path, ": ", std::generic_category().message(errno));
-  return errno == ENOSPC || errno == EDQUOT ? absl::ResourceExhaustedError(message) : absl::InternalError(message);
-}
-
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<EventWriter>> EventWriter::Create(const std::string& folder) {
@@ -52,7 +47,7 @@ absl::StatusOr<std::unique_ptr<EventWriter>> EventWriter::Create(const std::stri
   const std::string path =
       absl::StrCat(folder, "/events.out.tfevents.", absl::ToUnixSeconds(absl::Now()), ".", RandomId());
   const int fd = open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
-  if (fd < 0) return WriteError(path);
+  if (fd < 0) return ErrnoStatus(errno, "creating", path);
   std::unique_ptr<EventWriter> writer(new EventWriter(path, fd));
   tensorboard::Event first = NewEvent(0);
   first.set_file_version("brain.Event:2");
@@ -86,13 +81,7 @@ absl::Status EventWriter::WriteRecord(const std::string& event) {
   const std::string record = absl::StrCat(length, LittleEndian<uint32_t>(MaskedCrc32c(length)), event,
                                           LittleEndian<uint32_t>(MaskedCrc32c(event)));
   absl::MutexLock lock(&mutex_);
-  for (absl::string_view left = record; !left.empty();) {
-    const ssize_t written = write(fd_, left.data(), left.size());
-    if (written < 0 && errno == EINTR) continue;
-    if (written < 0) return WriteError(path_);
-    left.remove_prefix(written);
-  }
-  return absl::OkStatus();
+  return AppendWhole(fd_, path_, record);
 }
 
 }  // namespace flowawr

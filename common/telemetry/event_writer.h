@@ -15,7 +15,7 @@ namespace flowawr {
 struct Image;  // common/tensor/image.h
 
 // Appends to one new file of `folder`; every record is handed to the operating system whole before Add...() returns.
-// Thread-safe. Errors name the file; after one the file may end in half a record, which TensorBoard leaves out.
+// Thread-safe. Errors name the file, which is then as it was before the record.
 class EventWriter {
  public:
   // Makes `folder` when it is not there. A folder may hold the files of several writers: resumes add theirs.

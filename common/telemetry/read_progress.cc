@@ -1,7 +1,7 @@
 #include "common/telemetry/read_progress.h"
 
+#include "common/base/clock.h"
 #include "absl/strings/str_format.h"
-#include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "spdlog/spdlog.h"
 
@@ -24,7 +24,7 @@ ComponentProgress LogReading() {
     absl::Time begin, logged;
   };
   return [reading = Reading()](absl::string_view component, int64_t bytes, int64_t total) mutable {
-    const absl::Time now = absl::Now();
+    const absl::Time now = MonotonicNow();
     if (reading.component != component) reading = {std::string(component), now, now};
     if (bytes == total) {
       spdlog::info("read {}: {:.2f} GB in {:.1f} s", reading.component, static_cast<double>(total) / kGigabyte,

@@ -8,6 +8,7 @@
 #include <thread>
 #include <vector>
 
+#include "common/base/usable_cores.h"
 #include "common/tensor/safetensors.h"
 
 namespace flowawr {
@@ -51,7 +52,7 @@ void ConvertInto(const at::Tensor& destination, const at::Tensor& source) {
     }
   };
   const int64_t blocks = (size + kBlock - 1) / kBlock;
-  const int64_t threads = std::min({blocks, kMostThreads, int64_t{std::max(std::thread::hardware_concurrency(), 1u)}});
+  const int64_t threads = std::min({blocks, kMostThreads, int64_t{UsableCoresHere().count}});
   std::vector<std::thread> others;
   for (int64_t i = 1; i < threads; ++i) others.emplace_back(work);
   work();

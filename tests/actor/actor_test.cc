@@ -344,15 +344,16 @@ TEST_F(ActorTest, SaysWhenAnImageCanNeverBeScored) {
   EXPECT_EQ(log.failures[0].cause(), "reward_bad_input");
 }
 
-TEST_F(ActorTest, DeliversAGroupWithTheErrorOfAnOptionalScorer) {
+TEST_F(ActorTest, HandsAGroupBackOfWhichNothingWasScoredThoughNothingWasRequired) {
   Publish(*learner_, 1);
   rewards_.Fail(v1::ScoreError::BROKEN);
   v1::Lease lease = MakeLease(1);
   lease.mutable_reward_spec()->mutable_terms(0)->set_is_required(false);
   learner_->AddLease(lease);
   const LearnerLog log = RunToTheEnd();
-  ASSERT_EQ(log.groups.size(), 1);
-  EXPECT_EQ(log.groups[0].header.samples(1).terms(0).error().kind(), v1::ScoreError::BROKEN);
+  ASSERT_EQ(log.failures.size(), 1);
+  EXPECT_EQ(log.failures[0].cause(), "reward_failed");
+  EXPECT_THAT(log.failures[0].message(), HasSubstr("gave any reward"));
 }
 
 TEST_F(ActorTest, DeliversAgainAfterALostConnection) {

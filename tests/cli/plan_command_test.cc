@@ -30,9 +30,33 @@ Outcome Plan(std::vector<std::string> arguments) {
 TEST(PlanCommand, PlansARunWhoseModelIsThere) {
   const Outcome outcome = Plan({"configs/tiny-ocr.yaml", "--memory", "64GiB", "--actors", "1"});
   EXPECT_EQ(outcome.end, "");
-  for (const char* text :
-       {"Learner", "Each actor", "micro-batch", "* fits", "fits beside 1 actor with", "share the pages"})
+  for (const char* text : {"Learner", "Each actor", "micro-batch", "* fits", "fits beside 1 actor with",
+                           "share the pages", "to draw 128 images in 8 steps", "to train on 384 rows",
+                           "an evaluation, 5 of them on the way", "together, 60 updates; give or take"})
     EXPECT_THAT(outcome.output, HasSubstr(text));
+}
+
+TEST(PlanCommand, TellsProgramsTheTimeUnlessToldNotTo) {
+  const std::vector<std::string> arguments = {
+      "configs/tiny-ocr.yaml",     "--json", "--actors", "1", "--set", "train.updates=10", "--set",
+      "evaluation.every_updates=3"};
+  const Outcome outcome = Plan(arguments);
+  ASSERT_EQ(outcome.end, "") << outcome.output;
+  const nlohmann::json seconds = nlohmann::json::parse(outcome.output).at("seconds");
+  double update = 0;
+  for (const char* part : {"sampling", "decoding", "scoring_assumed", "training"}) {
+    EXPECT_GT(seconds.at(part).get<double>(), 0) << part;
+    update += seconds.at(part).get<double>();
+  }
+  EXPECT_NEAR(seconds.at("update").get<double>(), update, 1e-9);
+  EXPECT_EQ(seconds.at("evaluations"), 3);
+  EXPECT_NEAR(
+      seconds.at("total").get<double>(),
+      10 * update + 3 * seconds.at("evaluation").get<double>() + 2 * seconds.at("first_evaluation").get<double>(),
+      1e-6);
+  std::vector<std::string> untimed = arguments;
+  untimed.push_back("--no-time");
+  EXPECT_FALSE(nlohmann::json::parse(Plan(untimed).output).contains("seconds"));
 }
 
 TEST(PlanCommand, NeedsNoTextEncodersWhereTheirWorkIsCached) {
@@ -53,8 +77,8 @@ TEST(PlanCommand, PlansThePublishedModelBeforeItIsThere) {
   EXPECT_NE(missing.end, "");
   EXPECT_THAT(missing.output, HasSubstr("--model sd35-medium"));
 
-  const Outcome outcome =
-      Plan({"configs/sd35-medium-ocr.yaml", "--model", "sd35-medium", "--memory", "1GB", "--json", "--actors", "0"});
+  const Outcome outcome = Plan({"configs/sd35-medium-ocr.yaml", "--model", "sd35-medium", "--memory", "1GB", "--json",
+                                "--actors", "0", "--no-time"});
   ASSERT_EQ(outcome.end, "");
   const nlohmann::json json = nlohmann::json::parse(outcome.output);
   EXPECT_FALSE(json.contains("choice"));

@@ -28,6 +28,12 @@ TEST(ParseTerm, FillsInDefaultsAndTakesEveryField) {
   }
 }
 
+TEST(ParseTerm, SaysWhatIsWrongAndWhichWordWasMeant) {
+  EXPECT_THAT(std::string(ParseTerm("ocr,wieght=1").status().message()),
+              HasSubstr("there is no \"wieght\"; did you mean \"weight\"?"));
+  EXPECT_THAT(std::string(ParseTerm("ocr,weight=heavy").status().message()), HasSubstr("\"heavy\" is no weight"));
+}
+
 TEST(FillInEndpoints, KeepsTheServerThatAScorerHasUnlessAnotherIsNamed) {
   v1::RewardSpec now;
   *now.add_terms() = ParseTerm("ocr,endpoint=127.0.0.1:7").value();

@@ -1,7 +1,10 @@
 #include "cli/supervisor.h"
 
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
+
+#include <cerrno>
 
 #include "common/base/file.h"
 #include "gmock/gmock.h"
@@ -30,6 +33,25 @@ class SupervisorTest : public testing::Test {
   TempFolder folder_;
   ManualClock clock_;
 };
+
+// As PID 1 of a container does: here by being made the one that orphans go to.
+TEST_F(SupervisorTest, ReapsOrphansThatItIsGivenAndKeepsTheEndsOfItsOwn) {
+  ASSERT_EQ(prctl(PR_SET_CHILD_SUBREAPER, 1), 0);
+  Supervisor supervisor(0, clock_);
+  // The shell ends and leaves its child, whose end is an orphan's.
+  const std::string script = "(exec sleep 0) & echo $! > " + (folder_ / "pid");
+  ASSERT_TRUE(supervisor.Start(Shell(ProcessRole::kLearner, "learner", script)).ok());
+  while (supervisor.IsRunning(ProcessRole::kLearner)) {
+    AwaitAnyExit();
+    supervisor.Poll();
+  }
+  EXPECT_TRUE(supervisor.failure().ok()) << supervisor.failure();
+  const pid_t orphan = std::stoi(Log("pid"));
+  siginfo_t info;
+  while (waitid(P_PID, static_cast<id_t>(orphan), &info, WEXITED | WNOWAIT) == 0) supervisor.Poll();
+  EXPECT_EQ(errno, ECHILD);
+  prctl(PR_SET_CHILD_SUBREAPER, 0);
+}
 
 TEST_F(SupervisorTest, StartsAnActorAgainAfterItsPauseWithItsNewArguments) {
   Supervisor supervisor(3, clock_);

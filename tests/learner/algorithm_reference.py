@@ -49,8 +49,16 @@ def combined(rewards, weights, c):
     """`rewards`: terms, groups, samples."""
     groups, samples = len(rewards[0]), len(rewards[0][0])
     if not c["decoupled"]:
-        total = [[sum(w * term[g][s] for w, term in zip(weights, rewards)) for s in range(samples)] for g in range(groups)]
-        return energies(total, c)
+        def terms_of(g):
+            return tuple(t for t in range(len(weights)) if any(not math.isnan(r) for r in rewards[t][g]))
+
+        result = [[0.0] * samples for _ in range(groups)]
+        for terms in {terms_of(g) for g in range(groups)} - {()}:
+            alike = [g for g in range(groups) if terms_of(g) == terms]
+            total = [[sum(weights[t] * rewards[t][g][s] for t in terms) for s in range(samples)] for g in alike]
+            for g, row in zip(alike, energies(total, c)):
+                result[g] = row
+        return result
     by_term = [energies(term, c) for term in rewards]
     result = [[0.0] * samples for _ in range(groups)]
     for g in range(groups):

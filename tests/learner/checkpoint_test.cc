@@ -1,6 +1,7 @@
 #include "learner/checkpoint.h"
 
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <torch/types.h>
 #include <unistd.h>
@@ -179,6 +180,18 @@ TEST_F(CheckpointTest, RemovesWhatAKilledSaveWasWriting) {
   ASSERT_TRUE(TidyCheckpoints(run_.path()).ok());
   EXPECT_THAT(Names(), UnorderedElementsAre("update-000001", "latest"));
   ExpectFound(1);
+}
+
+TEST_F(CheckpointTest, RefusesOneThatWasRenamedToAnotherUpdate) {
+  fs::rename(Save(2).value(), Checkpoint("update-000007"));
+  EXPECT_THAT(Refusal(), HasSubstr("update-000007 was renamed: it is the checkpoint of update 2"));
+}
+
+TEST_F(CheckpointTest, RefusesAPipeInPlaceOfAFileWithoutWaitingForIt) {
+  const std::string file = Save(2).value() + "/average.safetensors";
+  ASSERT_TRUE(fs::remove(file));
+  ASSERT_EQ(mkfifo(file.c_str(), 0600), 0);
+  EXPECT_THAT(Refusal(), HasSubstr("average.safetensors is no ordinary file"));
 }
 
 // Between the two renames of a save that replaces the checkpoint of the same update.

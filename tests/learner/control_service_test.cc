@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "common/base/file.h"
+#include "common/config/prompts.h"
 #include "common/rpc/channel.h"
 #include "common/rpc/server.h"
 #include "common/rpc/status.h"
@@ -25,7 +26,7 @@ class ControlServiceTest : public testing::Test {
       : directory_(RunDirectory::Open(folder_ / "run").value()),
         desk_(SmallDeskOptions()),
         loop_(Parts()),
-        service_(&desk_, &loop_, [this] { ++shutdowns_; }) {
+        service_(&desk_, &loop_, &idle_, [this] { ++shutdowns_; }) {
     auto server = RpcServer::Start({.listen = "127.0.0.1:0"}, {&service_});
     EXPECT_TRUE(server.ok()) << server.status();
     server_ = std::move(server).value();
@@ -47,7 +48,8 @@ class ControlServiceTest : public testing::Test {
     manifest.mutable_reward_spec()->set_version(1);
     PolicyRoles roles = PolicyRoles::Initialise(SmallLayout(), /*seed=*/1);
     roles.average = SmallAdapter(2);
-    return {std::move(config), {v1::Prompt()},   {},    std::move(roles), std::move(manifest), nullptr,
+    PromptSet prompts = PromptSet::Load(folder_.Write("prompts.txt", "a sign\n")).value();
+    return {std::move(config), std::move(prompts), {},    std::move(roles), std::move(manifest), nullptr,
             nullptr,           directory_.get(), &desk_};
   }
 
@@ -62,6 +64,7 @@ class ControlServiceTest : public testing::Test {
   Desk desk_;
   RunLoop loop_;
   std::atomic<int> shutdowns_ = 0;
+  IdleWatch idle_{absl::Milliseconds(500)};
   ControlService service_;
   std::unique_ptr<RpcServer> server_;
   std::unique_ptr<v1::Control::Stub> stub_;
@@ -95,6 +98,20 @@ TEST_F(ControlServiceTest, AWatchTellsTheStatusAtOnceAndItsChangesAndEndsWithThe
   EXPECT_TRUE(stream->Finish().ok());
 }
 
+TEST_F(ControlServiceTest, EndsAWatchThatIsNotRead) {
+  desk_.UpdateStatus([](v1::Status& changed) { changed.set_message(std::string(1 << 18, 'x')); });
+  const auto context = MakeContext(absl::Minutes(1), v1::NetworkConfig());
+  v1::WatchStatusRequest request;
+  request.set_max_hz(20);
+  const auto stream = stub_->WatchStatus(context.get(), request);
+  v1::Status status;
+  ASSERT_TRUE(stream->Read(&status));
+  while (idle_.cancelled() == 0) Call(&v1::Control::Stub::GetStatus, v1::GetStatusRequest(), &status).IgnoreError();
+  while (stream->Read(&status)) {
+  }
+  EXPECT_EQ(FromGrpc(stream->Finish()).code(), absl::StatusCode::kCancelled);
+}
+
 TEST_F(ControlServiceTest, PausesAndGoesOnWhereItWas) {
   desk_.UpdateStatus([](v1::Status& before) { before.set_phase(v1::EVALUATING_BASE); });
   v1::Status status;
@@ -116,7 +133,7 @@ TEST_F(ControlServiceTest, WritesACheckpointAndTellsWhere) {
 
 TEST_F(ControlServiceTest, ExportsThePolicyThatIsAskedFor) {
   v1::ExportRequest request;
-  request.set_path(folder_ / "exported");
+  request.set_path("exported");
   request.set_role(v1::AVERAGE_POLICY);
   v1::ExportResponse response;
   const absl::Status status = Call(&v1::Control::Stub::Export, request, &response);

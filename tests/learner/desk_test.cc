@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <future>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -23,8 +24,6 @@ using ::testing::Pair;
 constexpr absl::Duration kTimeout = absl::Seconds(8);
 constexpr absl::Duration kForEver = absl::InfiniteDuration();
 constexpr uint64_t kEvaluation = kEvaluationGroupBit;
-
-bool NotCancelled() { return false; }
 
 // On a clock that stands still unless told, with two registered actors and behaviour version 1 published.
 class DeskTest : public testing::Test {
@@ -46,7 +45,7 @@ class DeskTest : public testing::Test {
 
   // Without waiting; nullopt when there is none.
   std::optional<v1::Lease> Acquire(const std::string& actor, Desk* desk = nullptr) {
-    const auto answer = (desk == nullptr ? desk_ : *desk).Acquire(actor, absl::ZeroDuration(), NotCancelled);
+    const auto answer = AcquireLease(desk == nullptr ? desk_ : *desk, actor, absl::ZeroDuration());
     EXPECT_TRUE(answer.ok()) << answer.status();
     return answer.ok() && answer->has_lease() ? std::optional(answer->lease()) : std::nullopt;
   }
@@ -117,7 +116,7 @@ class DeskTest : public testing::Test {
 
 TEST_F(DeskTest, RefusesAnActorThatNeverRegistered) {
   Offer({0});
-  const auto lease = desk_.Acquire("stranger", kForEver, NotCancelled);
+  const auto lease = AcquireLease(desk_, "stranger", kForEver);
   EXPECT_EQ(lease.status().code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_THAT(std::string(lease.status().message()), HasSubstr("\"stranger\" is not registered"));
   EXPECT_EQ(Renew(desk_, "stranger").status().code(), absl::StatusCode::kFailedPrecondition);
@@ -129,7 +128,7 @@ TEST_F(DeskTest, AnActorThatDidNotShowItsModelIsKnownButGetsNoLease) {
   Offer({0});
   EXPECT_FALSE(desk_.Register("c", /*has_model=*/false));
   EXPECT_TRUE(Renew(desk_, "c").ok());
-  EXPECT_EQ(desk_.Acquire("c", kForEver, NotCancelled).status().code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(AcquireLease(desk_, "c", kForEver).status().code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_FALSE(desk_.Register("c", /*has_model=*/true));
   EXPECT_TRUE(Acquire("c"));
 }
@@ -141,7 +140,7 @@ TEST_F(DeskTest, AnActorThatBeginsAgainHoldsNothingAndShowsItsModelAnew) {
   EXPECT_EQ(desk_.status().open_leases(), 1u);
   desk_.Register("a", /*has_model=*/false);
   EXPECT_EQ(desk_.status().open_leases(), 0u);
-  EXPECT_FALSE(desk_.Acquire("a", absl::ZeroDuration(), NotCancelled).ok());
+  EXPECT_FALSE(AcquireLease(desk_, "a", absl::ZeroDuration()).ok());
   const auto second = Acquire("b");
   ASSERT_TRUE(second);
   EXPECT_EQ(second->attempt(), first->attempt() + 1);
@@ -159,10 +158,113 @@ TEST_F(DeskTest, ForgetsAnActorThatWasGoneForLongWhenAnotherComes) {
   EXPECT_EQ(Renew(desk_, "a").status().code(), absl::StatusCode::kFailedPrecondition);
 }
 
+TEST_F(DeskTest, AnotherSessionTakesNothingFromALiveActor) {
+  Offer({0});
+  ASSERT_TRUE(desk_.Claim("c", "mine").ok());
+  desk_.Register("c", /*has_model=*/true);
+  ASSERT_TRUE(Acquire("c"));
+  const absl::Status claimed = desk_.Claim("c", "another's");
+  EXPECT_EQ(claimed.code(), absl::StatusCode::kAlreadyExists);
+  EXPECT_THAT(std::string(claimed.message()), HasSubstr("\"c\" is alive"));
+  EXPECT_EQ(desk_.CheckSession("c", "another's").code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_TRUE(desk_.CheckSession("c", "mine").ok());
+  EXPECT_EQ(desk_.status().open_leases(), 1u);
+  EXPECT_TRUE(desk_.Claim("c", "mine").ok());  // it lost the connection and comes back
+}
+
+TEST_F(DeskTest, AnotherSessionFollowsAnActorThatIsSilentOrWhoseWatchBroke) {
+  ASSERT_TRUE(desk_.Claim("c", "first").ok());
+  clock_.Advance(Desk::kGone - absl::Seconds(1));
+  EXPECT_FALSE(desk_.Claim("c", "second").ok());
+  clock_.Advance(absl::Seconds(1));
+  EXPECT_TRUE(desk_.Claim("c", "second").ok());
+  desk_.Register("c", true);
+  desk_.SetWatching("c", "second", true);
+  desk_.SetWatching("c", "first", false);  // a stream that ended late
+  EXPECT_FALSE(desk_.Claim("c", "third").ok());
+  desk_.SetWatching("c", "second", false);
+  EXPECT_TRUE(desk_.Claim("c", "third").ok());
+}
+
+TEST_F(DeskTest, TakesNoGroupFromAnActorThatNeverHeldItsLease) {
+  Offer({0, 1});
+  const auto lease = Acquire("a");
+  ASSERT_TRUE(lease);
+  EXPECT_EQ(Submit(desk_, Make(desk_, *lease, "b")).code(), absl::StatusCode::kPermissionDenied);
+  v1::Lease offered = SmallLease(1);
+  offered.set_attempt(1);
+  EXPECT_EQ(Submit(desk_, Make(desk_, offered, "a")).code(), absl::StatusCode::kPermissionDenied);
+  EXPECT_THAT(desk_.dropped(), ElementsAre(Pair("not_leased", 2)));
+  EXPECT_TRUE(Submit(desk_, Make(desk_, *lease, "a")).ok());
+}
+
+// ---- swapping rewards
+
+v1::RewardSpec NewSpec() {
+  v1::RewardSpec spec = SmallLease(0).reward_spec();
+  spec.set_version(2);
+  return spec;
+}
+
+TEST_F(DeskTest, ASwapReachesLeasesThatWereOfferedAndEvenHeld) {
+  Offer({0, 1});
+  const auto held = Acquire("a");
+  desk_.SetRewardSpec(NewSpec());
+  for (int i = 0; i < 2; ++i) EXPECT_EQ(Acquire("b")->reward_spec().version(), 2u);
+  EXPECT_EQ(Renew(desk_, "a", {*held})->dropped_size(), 1);
+}
+
+TEST_F(DeskTest, ASwapLeavesABatchWholeThatIsScoredInPart) {
+  Offer({0, 1});
+  ASSERT_TRUE(Submit(desk_, Make(desk_, *Acquire("a"))).ok());
+  desk_.SetRewardSpec(NewSpec());
+  const auto second = Acquire("a");
+  EXPECT_EQ(second->reward_spec().version(), 1u);
+  ASSERT_TRUE(Submit(desk_, Make(desk_, *second)).ok());
+  EXPECT_THAT(Ids(desk_.WaitForBatch(1)), ElementsAre(0, 1));
+}
+
+TEST_F(DeskTest, ARunThatIsStuckUnderAnOldSpecIsRemediedByASwapBeforeOrAfter) {
+  for (const bool is_swapped_first : {true, false}) {
+    Desk desk(Options(0));
+    SetUpDesk(desk);
+    desk.Offer({SmallLease(0), SmallLease(1)});
+    ASSERT_TRUE(Submit(desk, Make(desk, *Acquire("a", &desk))).ok());
+    if (is_swapped_first) desk.SetRewardSpec(NewSpec());
+    for (const char* actor : {"a", "b"}) {
+      const auto lease = Acquire(actor, &desk);
+      ASSERT_TRUE(lease);
+      v1::FailLeaseRequest request;
+      request.set_actor_id(actor);
+      *request.mutable_lease() = Ref(*lease);
+      request.set_cause("reward_failed");
+      ASSERT_TRUE(desk.Fail(request).ok());
+    }
+    ASSERT_TRUE(desk.exhausted());
+    if (!is_swapped_first) {
+      EXPECT_EQ(desk.WaitForBatch(1), std::nullopt);
+      desk.SetRewardSpec(NewSpec());
+      desk.Resume();
+    }
+    if (!is_swapped_first) {
+      EXPECT_EQ(desk.WaitForBatch(1), std::nullopt);  // of resuming
+    }
+    auto batch = std::async(std::launch::async, [&desk] { return desk.WaitForBatch(1); });
+    for (int i = 0; i < 2; ++i) {
+      const auto answer = AcquireLease(desk, "a", kForEver);
+      ASSERT_TRUE(answer.ok() && answer->has_lease());
+      EXPECT_EQ(answer->lease().reward_spec().version(), 2u);
+      ASSERT_TRUE(Submit(desk, Make(desk, answer->lease())).ok());
+    }
+    EXPECT_THAT(Ids(batch.get()), ElementsAre(0, 1));
+    EXPECT_EQ(desk.exhausted(), std::nullopt);
+  }
+}
+
 // ---- granting and waiting
 
 TEST_F(DeskTest, AWaitingActorGetsALeaseAsSoonAsThereIsOne) {
-  auto waiting = std::async(std::launch::async, [this] { return desk_.Acquire("a", kForEver, NotCancelled); });
+  auto waiting = std::async(std::launch::async, [this] { return AcquireLease(desk_, "a", kForEver); });
   Offer({5});
   const auto answer = waiting.get();
   ASSERT_TRUE(answer.ok()) << answer.status();
@@ -178,8 +280,8 @@ TEST(DeskExpiryTest, AWaitingActorGetsALeaseThatExpiresThoughNothingElseHappens)
   desk.Register("dead", true);
   desk.Register("alive", true);
   desk.Offer({SmallLease(0)});
-  ASSERT_TRUE(desk.Acquire("dead", kForEver, NotCancelled)->has_lease());
-  const auto answer = desk.Acquire("alive", kForEver, NotCancelled);
+  ASSERT_TRUE(AcquireLease(desk, "dead", kForEver)->has_lease());
+  const auto answer = AcquireLease(desk, "alive", kForEver);
   ASSERT_TRUE(answer.ok()) << answer.status();
   EXPECT_EQ(answer->lease().attempt(), 2u);
 }
@@ -191,10 +293,10 @@ TEST(DeskExpiryTest, TheRunLoopSeesThatALeaseIsLostTooOftenThoughNobodyAsksForLe
   desk.Register("a", true);
   desk.Offer({SmallLease(0)});
   for (uint32_t loss = 1; loss < LeaseBook::kLossesPerAttempt * options.leases.max_attempts; ++loss) {
-    ASSERT_TRUE(desk.Acquire("a", kForEver, NotCancelled)->has_lease());
+    ASSERT_TRUE(AcquireLease(desk, "a", kForEver)->has_lease());
     desk.Register("a", true);
   }
-  ASSERT_TRUE(desk.Acquire("a", kForEver, NotCancelled)->has_lease());
+  ASSERT_TRUE(AcquireLease(desk, "a", kForEver)->has_lease());
   EXPECT_EQ(desk.WaitForBatch(1), std::nullopt);
   ASSERT_TRUE(desk.exhausted());
   EXPECT_THAT(*desk.exhausted(), HasSubstr("lost 6 times"));
@@ -219,10 +321,40 @@ TEST_F(DeskTest, HeartbeatsKeepALeaseAndSilenceLosesIt) {
 
 TEST_F(DeskTest, GrantsNothingToACallThatWasCancelled) {
   Offer({0});
-  const auto answer = desk_.Acquire("a", kForEver, [] { return true; });
-  ASSERT_TRUE(answer.ok());
-  EXPECT_FALSE(answer->has_lease());
+  desk_.Pause("so that it waits");
+  absl::Status status;
+  const Desk::Ticket ticket = desk_.Acquire("a", kForEver, [&status](auto answer) { status = answer.status(); });
+  desk_.CancelWait(ticket);
+  EXPECT_EQ(status.code(), absl::StatusCode::kCancelled);
+  desk_.Resume();
   EXPECT_EQ(desk_.status().open_leases(), 0u);
+  desk_.CancelWait(ticket);  // has ended: nothing happens
+  EXPECT_TRUE(Acquire("b"));
+}
+
+TEST_F(DeskTest, GrantsInTheOrderInWhichActorsBeganToWait) {
+  std::vector<std::future<absl::StatusOr<v1::AcquireLeaseResponse>>> answers;
+  for (int i = 0; i < 6; ++i) {
+    auto promise = std::make_shared<std::promise<absl::StatusOr<v1::AcquireLeaseResponse>>>();
+    answers.push_back(promise->get_future());
+    desk_.Acquire(i % 2 == 0 ? "a" : "b", kForEver, [promise](auto answer) { promise->set_value(std::move(answer)); });
+  }
+  Offer({0, 1, 2, 3, 4, 5});
+  for (uint64_t i = 0; i < 6; ++i) EXPECT_EQ(answers[i].get()->lease().group_id(), i);
+}
+
+TEST_F(DeskTest, BoundsTheWaitsOfOneActor) {
+  for (int i = 0; i < Desk::kMaxWaitsOfAnActor; ++i) desk_.Acquire("a", kForEver, [](auto) {});
+  EXPECT_EQ(AcquireLease(desk_, "a", kForEver).status().code(), absl::StatusCode::kResourceExhausted);
+  auto other = std::async(std::launch::async, [this] { return AcquireLease(desk_, "b", kForEver); });
+  Offer({0, 1, 2, 3, 4});
+  EXPECT_TRUE(other.get()->has_lease());
+}
+
+TEST_F(DeskTest, AnswersAWaitWhoseTimeIsOver) {
+  const auto answer = AcquireLease(desk_, "a", absl::Milliseconds(5));
+  ASSERT_TRUE(answer.ok()) << answer.status();
+  EXPECT_FALSE(answer->has_lease());
 }
 
 TEST_F(DeskTest, GrantsNothingWhilePausedAndGoesOnWhenResumed) {
@@ -230,7 +362,7 @@ TEST_F(DeskTest, GrantsNothingWhilePausedAndGoesOnWhenResumed) {
   desk_.Pause("for a test");
   EXPECT_TRUE(desk_.is_paused());
   EXPECT_FALSE(Acquire("a"));
-  auto waiting = std::async(std::launch::async, [this] { return desk_.Acquire("a", kForEver, NotCancelled); });
+  auto waiting = std::async(std::launch::async, [this] { return AcquireLease(desk_, "a", kForEver); });
   desk_.Resume();
   EXPECT_TRUE(waiting.get()->has_lease());
 }
@@ -265,11 +397,11 @@ TEST_F(DeskTest, StopEndsEveryWait) {
   desk_.Pause("for a test");
   std::vector<std::future<void>> waits;
   const auto start = [&waits](auto wait) { waits.push_back(std::async(std::launch::async, wait)); };
-  start([this] { EXPECT_FALSE(desk_.Acquire("a", kForEver, NotCancelled)->has_lease()); });
-  start([this] { EXPECT_EQ(desk_.WaitForBehaviour(1, kForEver), nullptr); });
+  start([this] { EXPECT_FALSE(AcquireLease(desk_, "a", kForEver)->has_lease()); });
+  start([this] { EXPECT_EQ(AwaitBehaviour(desk_, 1), nullptr); });
   start([this] {
     uint64_t seen = 0;
-    while (!desk_.is_stopped()) desk_.WaitForStatus(&seen, absl::InfinitePast(), kForEver);
+    while (!desk_.is_stopped()) AwaitStatus(desk_, &seen, kForEver);
   });
   start([this] {
     while (!desk_.is_stopped()) EXPECT_FALSE(desk_.WaitForBatch(1));
@@ -312,15 +444,15 @@ TEST_F(DeskTest, PausesTheRunAfterFailuresButNotAfterLeasesHandedBack) {
     ASSERT_TRUE(Fail("a", *lease, /*is_handed_back=*/true).ok());
   }
   EXPECT_EQ(desk_.exhausted(), std::nullopt);
-  for (int i = 0; i < 2; ++i) {
-    const auto lease = Acquire("a");
+  for (const auto& [actor, other] : {std::pair("a", "b"), std::pair("b", "a")}) {
+    const auto lease = Acquire(actor);
     ASSERT_TRUE(lease);
-    EXPECT_EQ(Fail("b", *lease, false).code(), absl::StatusCode::kNotFound);
-    ASSERT_TRUE(Fail("a", *lease, false).ok());
+    EXPECT_EQ(Fail(other, *lease, false).code(), absl::StatusCode::kNotFound);
+    ASSERT_TRUE(Fail(actor, *lease, false).ok());
   }
   EXPECT_THAT(desk_.dropped(), ElementsAre(Pair("actor_stopping", 10), Pair("reward_failed", 2)));
   ASSERT_TRUE(desk_.exhausted());
-  EXPECT_THAT(*desk_.exhausted(), HasSubstr("reward_failed: scripted"));
+  EXPECT_THAT(*desk_.exhausted(), HasSubstr("reward_failed (actor b): scripted"));
   EXPECT_EQ(desk_.WaitForBatch(1), std::nullopt);
   EXPECT_EQ(desk_.WaitForEvaluation(1), std::nullopt);
   EXPECT_FALSE(Acquire("a"));
@@ -441,7 +573,7 @@ TEST_F(DeskTest, TellsHowFarAnEvaluationIs) {
   uint64_t seen = 0;
   v1::Status status = desk_.status();
   while (status.evaluation_groups_total() == 0) {  // until the other thread has begun to wait
-    status = desk_.WaitForStatus(&seen, absl::InfinitePast(), absl::Milliseconds(10));
+    status = AwaitStatus(desk_, &seen, absl::Milliseconds(10));
   }
   EXPECT_EQ(status.evaluation_groups(), 1u);
   EXPECT_EQ(status.evaluation_groups_total(), 2u);
@@ -452,9 +584,8 @@ TEST_F(DeskTest, TellsHowFarAnEvaluationIs) {
 // ---- policies
 
 TEST_F(DeskTest, AWatchIsGivenOnlyWhatIsNewer) {
-  EXPECT_EQ(desk_.WaitForBehaviour(0, kForEver)->header.policy().version(), 1u);
-  EXPECT_EQ(desk_.WaitForBehaviour(1, absl::ZeroDuration()), nullptr);
-  auto waiting = std::async(std::launch::async, [this] { return desk_.WaitForBehaviour(1, kForEver); });
+  EXPECT_EQ(AwaitBehaviour(desk_, 0)->header.policy().version(), 1u);
+  auto waiting = std::async(std::launch::async, [this] { return AwaitBehaviour(desk_, 1); });
   ASSERT_TRUE(desk_.Publish(SmallAdapter(2), v1::AVERAGE_POLICY, 1).ok());  // is version 2, and no behaviour
   ASSERT_TRUE(desk_.Publish(SmallAdapter(3), v1::BEHAVIOUR_POLICY, 1).ok());
   EXPECT_EQ(waiting.get()->header.policy().version(), 3u);
@@ -503,16 +634,16 @@ TEST_F(DeskTest, GivesPartsOfTheStatusAsTheWholeDoes) {
   desk_.CountDrop("too_large");
   const v1::Status status = desk_.status();
   EXPECT_EQ(desk_.phase(), status.phase());
-  EXPECT_EQ(desk_.heldout_reward(), status.latest().reward_mean());
+  EXPECT_EQ(desk_.heldout_reward(), std::optional(status.latest().reward_mean()));
   EXPECT_THAT(desk_.learner_seconds(), ElementsAre(Pair("train", status.learner_seconds().at("train"))));
   EXPECT_THAT(desk_.dropped(), ElementsAre(Pair("too_large", status.dropped().at("too_large"))));
 }
 
 TEST_F(DeskTest, AStatusWatchWaitsForAChange) {
   uint64_t seen = 0;
-  desk_.WaitForStatus(&seen, absl::InfinitePast(), kForEver);
+  AwaitStatus(desk_, &seen, kForEver);
   auto waiting = std::async(std::launch::async,
-                            [this, &seen] { return desk_.WaitForStatus(&seen, absl::InfinitePast(), kForEver); });
+                            [this, &seen] { return AwaitStatus(desk_, &seen, kForEver); });
   desk_.UpdateStatus([](v1::Status& status) { status.set_update(3); });
   EXPECT_EQ(waiting.get().update(), 3u);
 }
@@ -520,12 +651,12 @@ TEST_F(DeskTest, AStatusWatchWaitsForAChange) {
 // ---- the end of the run
 
 TEST_F(DeskTest, TellsEveryActorThatAsksThatTheRunHasFinished) {
-  auto waiting = std::async(std::launch::async, [this] { return desk_.Acquire("a", kForEver, NotCancelled); });
+  auto waiting = std::async(std::launch::async, [this] { return AcquireLease(desk_, "a", kForEver); });
   desk_.Stop(/*is_run_finished=*/true);
   EXPECT_TRUE(waiting.get()->run_finished());
   EXPECT_TRUE(Renew(desk_, "b")->run_finished());
   EXPECT_TRUE(desk_.Register("latecomer", false));
-  EXPECT_TRUE(desk_.Acquire("stranger", kForEver, NotCancelled)->run_finished());
+  EXPECT_TRUE(AcquireLease(desk_, "stranger", kForEver)->run_finished());
 }
 
 TEST_F(DeskTest, WaitsUntilEveryActorWasToldOrIsGone) {
@@ -536,7 +667,7 @@ TEST_F(DeskTest, WaitsUntilEveryActorWasToldOrIsGone) {
   desk_.Stop(/*is_run_finished=*/true);
   EXPECT_FALSE(desk_.WaitForActorsToLeave(absl::ZeroDuration()));
   auto waiting = std::async(std::launch::async, [this] { return desk_.WaitForActorsToLeave(kForEver); });
-  EXPECT_TRUE(desk_.Acquire("a", kForEver, NotCancelled)->run_finished());
+  EXPECT_TRUE(AcquireLease(desk_, "a", kForEver)->run_finished());
   EXPECT_TRUE(Renew(desk_, "loading")->run_finished());
   EXPECT_FALSE(desk_.WaitForActorsToLeave(absl::ZeroDuration()));  // b and "gone", which is not gone yet
   clock_.Advance(absl::Seconds(1));

@@ -10,6 +10,8 @@
 #include <string>
 #include <vector>
 
+#include "tests/testing/temp_folder.h"
+
 namespace flowawr {
 namespace {
 
@@ -42,10 +44,18 @@ Group GroupOf(const std::vector<std::vector<double>>& rewards) {
   return group;
 }
 
+// As a rule reward tells it, the first scorer's word on each image; empty: it did not say.
+Group Saying(Group group, const std::vector<std::string>& exact) {
+  for (const std::string& word : exact) {
+    v1::TermScore& score = *group.header.add_samples()->add_terms();
+    if (!word.empty()) (*score.mutable_details())["exact"] = word;
+  }
+  return group;
+}
+
 class EvaluationLeasesTest : public testing::Test {
  protected:
-  EvaluationLeasesTest() : heldout_(3) {
-    for (size_t i = 0; i < heldout_.size(); ++i) heldout_[i].set_index(i);
+  EvaluationLeasesTest() : heldout_(PromptSet::Load(folder_.Write("heldout.txt", "a\nb\nc\n")).value()) {
     config_.set_seed(11);
     config_.mutable_sampler()->set_solver(v1::DPM_SOLVER_PP_2M);
     config_.mutable_sampler()->set_steps(10);
@@ -59,7 +69,8 @@ class EvaluationLeasesTest : public testing::Test {
   }
 
   v1::RunConfig config_;
-  std::vector<v1::Prompt> heldout_;
+  const TempFolder folder_;
+  const PromptSet heldout_;
 };
 
 TEST_F(EvaluationLeasesTest, AskForEveryPromptAsTheConfigurationSays) {
@@ -88,7 +99,9 @@ TEST_F(EvaluationLeasesTest, TakeTheFirstPromptsAndNoMoreThanThereAre) {
 
 TEST(SummariseTest, GivesTheMeanOfTheWeightedRewardAndItsStandardError) {
   // Weighted: 1, 0.25, 0.5 and -0.5.
-  const v1::EvaluationSummary summary = Summarise({GroupOf({{1, 0.5}, {0, 0.5}}), GroupOf({{1, 0}, {1, 1}})}, 40);
+  const v1::EvaluationSummary summary = Summarise({Saying(GroupOf({{1, 0.5}, {0, 0.5}}), {"true", "false"}),
+                                                   Saying(GroupOf({{1, 0}, {1, 1}}), {"true", "false"})},
+                                                  40);
   EXPECT_EQ(summary.update(), 40u);
   EXPECT_EQ(summary.images(), 4u);
   EXPECT_DOUBLE_EQ(summary.reward_mean(), 0.3125);
@@ -100,24 +113,42 @@ TEST(SummariseTest, GivesTheMeanOfTheWeightedRewardAndItsStandardError) {
 }
 
 TEST(SummariseTest, LeavesAMissingRewardOutOfWhatItTakesPartInAndOnlyOfThat) {
-  const v1::EvaluationSummary summary = Summarise({GroupOf({{1, 0.5, kNan}, {kNan, 0.5, 0.25}})}, 0);
+  const v1::EvaluationSummary summary =
+      Summarise({Saying(GroupOf({{1, 0.5, kNan}, {kNan, 0.5, 0.25}}), {"true", "false", ""})}, 0);
   EXPECT_EQ(summary.images(), 3u);
   EXPECT_DOUBLE_EQ(summary.reward_mean(), 0.25);  // of the second sample alone
-  EXPECT_EQ(summary.reward_stderr(), 0);          // of which there is none with one sample
+  EXPECT_FALSE(summary.has_reward_stderr());      // of which there is none with one sample
   EXPECT_DOUBLE_EQ(summary.exact_share(), 0.5);   // of the two that the first scorer scored
   EXPECT_THAT(summary.by_scorer(),
               UnorderedElementsAre(Pair("ocr", DoubleNear(0.75, 1e-12)), Pair("small", DoubleNear(0.375, 1e-12))));
+  EXPECT_THAT(summary.missing(), UnorderedElementsAre(Pair("ocr", 1), Pair("small", 1)));
 }
 
-TEST(SummariseTest, AnImageIsExactWhenItsFirstRewardIsOneUpToRounding) {
-  EXPECT_DOUBLE_EQ(Summarise({GroupOf({{1 - 1e-12, 1 - 1e-6}, {0, 0}})}, 0).exact_share(), 0.5);
+TEST(SummariseTest, SaysNothingOfWhatNobodyMeasured) {
+  const v1::EvaluationSummary summary = Summarise({Saying(GroupOf({{1, 0}, {kNan, kNan}}), {"true", "false"})}, 0);
+  EXPECT_FALSE(summary.has_reward_mean());
+  EXPECT_FALSE(summary.has_reward_stderr());
+  EXPECT_DOUBLE_EQ(summary.exact_share(), 0.5);
+  EXPECT_THAT(summary.by_scorer(), UnorderedElementsAre(Pair("ocr", 0.5)));
+  EXPECT_THAT(summary.missing(), UnorderedElementsAre(Pair("small", 2)));
 }
 
-TEST(SummariseTest, IsZeroWhereNothingWasScored) {
+TEST(SummariseTest, KeepsTheStandardErrorOfRewardsFarFromZero) {
+  const v1::EvaluationSummary summary = Summarise({GroupOf({{1e6, 1e6 - 1e-3}, {0, 0}})}, 0);
+  EXPECT_NEAR(summary.reward_stderr(), 5e-4, 1e-9);
+}
+
+TEST(SummariseTest, AnImageIsExactByTheFirstScorersWordAlone) {
+  EXPECT_DOUBLE_EQ(Summarise({Saying(GroupOf({{1, 1, 0.2}, {0, 0, 0}}), {"false", "", "true"})}, 0).exact_share(), 0.5);
+  EXPECT_FALSE(Summarise({GroupOf({{1, 1}, {0, 0}})}, 0).has_exact_share());
+}
+
+TEST(SummariseTest, IsAbsentWhereNothingWasScored) {
   const v1::EvaluationSummary summary = Summarise({GroupOf({{kNan}, {kNan}})}, 0);
   EXPECT_EQ(summary.images(), 1u);
-  EXPECT_EQ(summary.reward_mean(), 0);
-  EXPECT_EQ(summary.exact_share(), 0);
+  EXPECT_FALSE(summary.has_reward_mean());
+  EXPECT_FALSE(summary.has_exact_share());
+  EXPECT_TRUE(summary.by_scorer().empty());
   EXPECT_EQ(Summarise({}, 0).images(), 0u);
 }
 

@@ -240,5 +240,37 @@ TEST_F(GroupValidatorTest, RefusesNanAndInfiniteValuesInAnyTensor) {
   }
 }
 
+TEST_F(GroupValidatorTest, RefusesNumbersThatNoSamplerMakesAndNamesTheActor) {
+  header_.set_actor_id("rogue");
+  const auto sound = tensors_;
+  for (const auto& [name, tensor] : sound) {
+    const double most = name == "x0" ? kMostLatent : kMostEmbedding;
+    for (const double value : {most, -most}) {
+      tensors_[name] = tensor.clone();
+      tensors_[name].view(-1)[-1].fill_(value);
+      EXPECT_TRUE(Decode(Blob()).ok()) << name;
+      tensors_[name].view(-1)[-1].fill_(1.01 * value);
+      ExpectBlobRefused(Blob(), "out_of_range", name);
+      EXPECT_NE(Decode(Blob()).status().message().find("actor rogue"), std::string::npos);
+      tensors_[name].view(-1)[-1].fill_(value > 0 ? 3e38 : -3e38);
+      ExpectBlobRefused(Blob(), "out_of_range", name);
+    }
+    tensors_ = sound;
+  }
+}
+
+TEST_F(GroupValidatorTest, RefusesRewardsBeyondTheirBoundAndGroupsWithoutAny) {
+  for (const double reward : {1e6, -1e6}) {
+    Score(1, 1).set_reward(reward);
+    EXPECT_TRUE(CheckHeader(header_, lease_, policy_, kShape).status.ok());
+    Score(1, 1).set_reward(2 * reward);
+    ExpectHeaderRefused("bad_reward", absl::StatusCode::kInvalidArgument, "beyond");
+  }
+  for (v1::RewardSpecTerm& term : *lease_.mutable_reward_spec()->mutable_terms()) term.set_is_required(false);
+  for (v1::SampleScores& sample : *header_.mutable_samples())
+    for (v1::TermScore& score : *sample.mutable_terms()) score.mutable_error()->set_message("away");
+  ExpectHeaderRefused("bad_reward", absl::StatusCode::kInvalidArgument, "not one of its scores is a reward");
+}
+
 }  // namespace
 }  // namespace flowawr

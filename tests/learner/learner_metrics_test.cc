@@ -6,6 +6,7 @@
 
 #include <string>
 
+#include "absl/strings/str_cat.h"
 #include "tests/learner/small_run.h"
 
 namespace flowawr {
@@ -41,6 +42,14 @@ TEST(LearnerMetricsTest, ShowsEachFigureOfTheStatusUnderItsName) {
         "flowawr_learner_stage_seconds_total{stage=\"train\"} 13.5\n", "# TYPE flowawr_learner_updates_total counter",
         "# TYPE flowawr_learner_reward gauge"})
     EXPECT_THAT(page, HasSubstr(line));
+}
+
+TEST(LearnerMetricsTest, ShowsNoZeroForWhatNobodyMeasured) {
+  v1::Status status;
+  status.mutable_latest()->set_update(3);
+  const std::string page = PageOf(status);
+  for (const char* name : {"reward", "heldout_reward", "loss", "gradient_norm"})
+    EXPECT_THAT(page, HasSubstr(absl::StrCat("flowawr_learner_", name, " Nan\n")));
 }
 
 // The page itself is read over HTTP in metrics_test.cc.

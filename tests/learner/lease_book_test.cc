@@ -112,14 +112,14 @@ TEST_F(LeaseBookTest, RenewingDropsWhatTheActorDoesNotHoldAndDoesNotProlongIt) {
 TEST_F(LeaseBookTest, OnlyTheHolderOfThatAttemptCanGiveUp) {
   book_.Offer(LeaseOf(1));
   ASSERT_EQ(Grant(), 1u);
-  EXPECT_EQ(book_.Fail("b", Ref(1, 1), "no").code(), absl::StatusCode::kNotFound);
-  EXPECT_EQ(book_.Fail("a", Ref(1, 2), "no").code(), absl::StatusCode::kNotFound);
-  EXPECT_EQ(book_.Fail("a", Ref(9, 1), "no").code(), absl::StatusCode::kNotFound);
+  EXPECT_EQ(book_.Fail("b", Ref(1, 1), "no", kStart).code(), absl::StatusCode::kNotFound);
+  EXPECT_EQ(book_.Fail("a", Ref(1, 2), "no", kStart).code(), absl::StatusCode::kNotFound);
+  EXPECT_EQ(book_.Fail("a", Ref(9, 1), "no", kStart).code(), absl::StatusCode::kNotFound);
   EXPECT_FALSE(book_.HasWaiting());
 
-  EXPECT_TRUE(book_.Fail("a", Ref(1, 1), "no").ok());
+  EXPECT_TRUE(book_.Fail("a", Ref(1, 1), "no", kStart).ok());
   EXPECT_TRUE(book_.HasWaiting());
-  EXPECT_EQ(book_.Fail("a", Ref(1, 1), "no").code(), absl::StatusCode::kNotFound);  // it holds it no more
+  EXPECT_EQ(book_.Fail("a", Ref(1, 1), "no", kStart).code(), absl::StatusCode::kNotFound);  // it holds it no more
 }
 
 TEST_F(LeaseBookTest, AnOlderAttemptIsWelcomeWhileTheLeaseIsOpen) {
@@ -186,10 +186,10 @@ TEST_F(LeaseBookTest, StopsGrantingAnythingOnceALeaseUsedUpItsAttemptsUntilTheyA
   book_.Offer(LeaseOf(1));
   book_.Offer(LeaseOf(2));
   ASSERT_EQ(Grant(), 1u);
-  ASSERT_TRUE(book_.Fail("a", Ref(1, 1), "reward server is away").ok());
+  ASSERT_TRUE(book_.Fail("a", Ref(1, 1), "reward server is away", kStart).ok());
   EXPECT_FALSE(book_.exhausted());
   ASSERT_EQ(Grant(), 1u);
-  ASSERT_TRUE(book_.Fail("a", Ref(1, 2), "out of memory").ok());
+  ASSERT_TRUE(book_.Fail("a", Ref(1, 2), "out of memory", kStart).ok());
 
   ASSERT_TRUE(book_.exhausted());
   for (const char* part : {"group 1 ", "a sign", "2 times", "out of memory"}) {
@@ -201,7 +201,7 @@ TEST_F(LeaseBookTest, StopsGrantingAnythingOnceALeaseUsedUpItsAttemptsUntilTheyA
   book_.ResetAttempts();
   EXPECT_FALSE(book_.exhausted());
   EXPECT_EQ(Grant(), 1u);
-  ASSERT_TRUE(book_.Fail("a", Ref(1, 3), "again").ok());
+  ASSERT_TRUE(book_.Fail("a", Ref(1, 3), "again", kStart).ok());
   EXPECT_FALSE(book_.exhausted());  // counted from zero
 }
 
@@ -217,14 +217,14 @@ TEST_F(LeaseBookTest, HandingBackIsNoFailedAttempt) {
   EXPECT_EQ(book_.HandBack("a", Ref(1, 20)).code(), absl::StatusCode::kNotFound);
   EXPECT_FALSE(book_.HasWaiting());
 
-  ASSERT_TRUE(book_.Fail("a", Ref(1, 21), "out of memory").ok());
+  ASSERT_TRUE(book_.Fail("a", Ref(1, 21), "out of memory", kStart).ok());
   EXPECT_FALSE(book_.exhausted());  // the first of two failures
 }
 
 TEST_F(LeaseBookTest, AnActorsRestartOrSilenceIsNoFailedAttempt) {
   book_.Offer(LeaseOf(1));
   ASSERT_EQ(Grant(), 1u);
-  ASSERT_TRUE(book_.Fail("a", Ref(1, 1), "out of memory").ok());
+  ASSERT_TRUE(book_.Fail("a", Ref(1, 1), "out of memory", kStart).ok());
   ASSERT_EQ(Grant(), 1u);
   EXPECT_EQ(book_.ReleaseActor("a"), 1);
   EXPECT_FALSE(book_.exhausted());
@@ -233,7 +233,7 @@ TEST_F(LeaseBookTest, AnActorsRestartOrSilenceIsNoFailedAttempt) {
   EXPECT_FALSE(book_.exhausted());
 
   ASSERT_EQ(Grant(), 1u);
-  ASSERT_TRUE(book_.Fail("a", Ref(1, 4), "out of memory").ok());  // the second failure
+  ASSERT_TRUE(book_.Fail("a", Ref(1, 4), "out of memory", kStart).ok());  // the second failure
   EXPECT_TRUE(book_.exhausted());
 }
 
@@ -263,7 +263,7 @@ TEST_F(LeaseBookTest, APromptThatKillsEveryActorIsGivenUpInTheEnd) {
 
 TEST_F(LeaseBookTest, AWaitingLeaseHasNoHolderNotEvenANamelessOne) {
   book_.Offer(LeaseOf(1));
-  EXPECT_EQ(book_.Fail("", Ref(1, 0), "no").code(), absl::StatusCode::kNotFound);
+  EXPECT_EQ(book_.Fail("", Ref(1, 0), "no", kStart).code(), absl::StatusCode::kNotFound);
   EXPECT_EQ(book_.Renew("", {Ref(1, 0)}, kStart).size(), 1u);
   EXPECT_EQ(book_.ReleaseActor(""), 0);
 }
@@ -277,6 +277,112 @@ TEST_F(LeaseBookTest, AnActorThatRegistersAnewHoldsNothing) {
   EXPECT_EQ(book_.granted(), 1u);
   EXPECT_TRUE(book_.Renew("b", {Ref(2, 1)}, kStart).empty());
   EXPECT_EQ(book_.Renew("a", {Ref(1, 1), Ref(3, 1)}, kStart).size(), 2u);
+}
+
+// ---- spreading attempts over actors
+
+class LeaseBookSpreadTest : public testing::Test {
+ protected:
+  LeaseBookSpreadTest() { book_.Offer(LeaseOf(1)); }
+
+  // The attempt granted to `actor` of group 1, or 0.
+  uint32_t Grant(const std::string& actor, const std::vector<std::string>& others, absl::Time now = kStart) {
+    const auto lease = book_.Grant(actor, v1::TRAINING, now, others);
+    return lease ? lease->attempt() : 0;
+  }
+  void GrantAndFail(const std::string& actor, const std::vector<std::string>& others, absl::Time now = kStart) {
+    const auto lease = book_.Grant(actor, v1::TRAINING, now, others);
+    ASSERT_TRUE(lease);
+    ASSERT_TRUE(book_.Fail(actor, Ref(lease->group_id(), lease->attempt()), "wrong address", now).ok());
+  }
+
+  LeaseBook book_{{.timeout = absl::Hours(1), .max_attempts = 100}};
+};
+
+TEST_F(LeaseBookSpreadTest, AFailedLeaseGoesToAnActorThatHasNotFailedIt) {
+  GrantAndFail("bad", {"good"});
+  EXPECT_EQ(Grant("bad", {"good"}), 0u);
+  EXPECT_EQ(Grant("good", {"bad"}), 2u);
+}
+
+TEST_F(LeaseBookSpreadTest, AFailedLeaseComesBackWhenThereIsNobodyElse) {
+  GrantAndFail("bad", {});
+  EXPECT_EQ(Grant("bad", {}), 2u);
+}
+
+TEST_F(LeaseBookSpreadTest, AFailedLeaseComesBackWhenAllHaveFailedIt) {
+  GrantAndFail("a", {"b"});
+  GrantAndFail("b", {"a"});
+  EXPECT_EQ(Grant("a", {"b"}), 3u);
+}
+
+TEST_F(LeaseBookSpreadTest, OthersThatAreTooBusyAreNotWaitedForForEver) {
+  GrantAndFail("bad", {"busy"});
+  ASSERT_EQ(book_.NextExpiry(), kStart + LeaseBook::kPreferOthersFor);
+  EXPECT_EQ(book_.Expire(kStart + LeaseBook::kPreferOthersFor), 1);
+  EXPECT_EQ(Grant("bad", {"busy"}, kStart + LeaseBook::kPreferOthersFor), 2u);
+}
+
+TEST_F(LeaseBookSpreadTest, AnActorThatKeepsFailingIsSetAsideForAGrowingWhile) {
+  for (uint64_t id = 2; id < 20; ++id) book_.Offer(LeaseOf(id));
+  absl::Time now = kStart;
+  for (uint32_t i = 0; i < LeaseBook::kFailuresInARow; ++i) {
+    EXPECT_TRUE(book_.ActorsSetAside(now).empty());
+    GrantAndFail("bad", {"good"}, now);
+  }
+  ASSERT_EQ(book_.ActorsSetAside(now).size(), 1u);
+  const std::string sentence = book_.ActorsSetAside(now).front();
+  EXPECT_NE(sentence.find("actor bad failed 3 groups in a row, last: wrong address"), std::string::npos) << sentence;
+  EXPECT_EQ(Grant("bad", {"good"}, now), 0u);
+  now += LeaseBook::kFirstTimeAside;
+  book_.Expire(now);
+  EXPECT_TRUE(book_.ActorsSetAside(now).empty());
+  GrantAndFail("bad", {"good"}, now);
+  now += 2 * LeaseBook::kFirstTimeAside - absl::Seconds(1);
+  book_.Expire(now);
+  EXPECT_EQ(Grant("bad", {"good"}, now), 0u);
+  EXPECT_NE(Grant("bad", {}, now), 0u);  // better it than nobody
+}
+
+TEST_F(LeaseBookSpreadTest, AGroupThatComesInClearsItsActorAndAPromptsFaultIsNotTheActors) {
+  for (uint64_t id = 2; id < 20; ++id) book_.Offer(LeaseOf(id));
+  for (uint32_t i = 1; i < LeaseBook::kFailuresInARow; ++i) GrantAndFail("a", {"b"});
+  book_.Complete(Grant("a", {"b"}) == 0 ? 0 : 3, "a");
+  GrantAndFail("a", {"b"});
+  EXPECT_TRUE(book_.ActorsSetAside(kStart).empty());
+  for (int i = 0; i < 5; ++i) {
+    const auto lease = book_.Grant("b", v1::TRAINING, kStart, {});
+    ASSERT_TRUE(lease);
+    ASSERT_TRUE(book_.Fail("b", Ref(lease->group_id(), lease->attempt()), "no target", kStart, false).ok());
+  }
+  EXPECT_TRUE(book_.ActorsSetAside(kStart).empty());
+}
+
+// ---- who holds what, and under which spec
+
+TEST_F(LeaseBookSpreadTest, KnowsToWhomEachAttemptWasGranted) {
+  EXPECT_FALSE(book_.WasGranted("a", Ref(1, 0)));
+  GrantAndFail("a", {});
+  EXPECT_EQ(Grant("b", {"a"}), 2u);
+  EXPECT_TRUE(book_.WasGranted("a", Ref(1, 1)));  // late, and still good
+  EXPECT_TRUE(book_.WasGranted("b", Ref(1, 2)));
+  EXPECT_FALSE(book_.WasGranted("b", Ref(1, 1)));
+  EXPECT_FALSE(book_.WasGranted("c", Ref(1, 2)));
+  EXPECT_FALSE(book_.WasGranted("b", Ref(2, 1)));
+}
+
+TEST_F(LeaseBookSpreadTest, ANewSpecTakesTheLeaseFromItsHolderAndBeginsItsAttemptsAnew) {
+  GrantAndFail("a", {});
+  ASSERT_EQ(Grant("a", {}), 2u);
+  v1::RewardSpec spec;
+  spec.set_version(7);
+  book_.SetRewardSpec(1, spec);
+  EXPECT_FALSE(book_.IsGranted(1));
+  EXPECT_EQ(book_.Renew("a", {Ref(1, 2)}, kStart).size(), 1u);
+  const auto lease = book_.Grant("a", v1::TRAINING, kStart, {"b"});
+  ASSERT_TRUE(lease);
+  EXPECT_EQ(lease->reward_spec().version(), 7u);
+  EXPECT_EQ(lease->attempt(), 3u);
 }
 
 }  // namespace

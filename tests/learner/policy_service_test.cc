@@ -19,7 +19,7 @@ namespace {
 
 class PolicyServiceTest : public testing::Test {
  protected:
-  PolicyServiceTest() : desk_(SmallDeskOptions()), service_(&desk_) {
+  PolicyServiceTest() : desk_(SmallDeskOptions()), service_(&desk_, &idle_) {
     auto server = RpcServer::Start({.listen = "127.0.0.1:0"}, {&service_});
     EXPECT_TRUE(server.ok()) << server.status();
     server_ = std::move(server).value();
@@ -39,6 +39,7 @@ class PolicyServiceTest : public testing::Test {
   static std::unique_ptr<grpc::ClientContext> Context() { return MakeContext(absl::Minutes(1), v1::NetworkConfig()); }
 
   Desk desk_;
+  IdleWatch idle_{absl::Milliseconds(500)};
   PolicyService service_;
   std::unique_ptr<RpcServer> server_;
   std::unique_ptr<v1::PolicyStore::Stub> stub_;

@@ -50,5 +50,12 @@ TEST(CheckResumable, ListsEveryFieldThatDiffersAndNoOther) {
                     Not(HasSubstr("name")), Not(HasSubstr("updates")), Not(HasSubstr("learning_rate"))));
 }
 
+TEST(WarningOfOtherInstructions, NamesBothWhenTheyDiffer) {
+  EXPECT_THAT(WarningOfOtherInstructions("avx512", "avx2"),
+              AllOf(HasSubstr("made with the instruction set avx512"), HasSubstr("goes on with avx2")));
+  EXPECT_EQ(WarningOfOtherInstructions("avx2", "avx2"), "");
+  EXPECT_EQ(WarningOfOtherInstructions("", "avx2"), "") << "a checkpoint of an older version does not say";
+}
+
 }  // namespace
 }  // namespace flowawr

@@ -25,7 +25,7 @@ constexpr char kFingerprint[] = "0123456789abcdef";
 
 class RolloutServiceTest : public testing::Test {
  protected:
-  RolloutServiceTest() : desk_(SmallDeskOptions()), service_(Options(), &desk_) {
+  RolloutServiceTest() : desk_(SmallDeskOptions()), service_(Options(), &desk_, &idle_) {
     auto server = RpcServer::Start({.listen = "127.0.0.1:0"}, {&service_});
     EXPECT_TRUE(server.ok()) << server.status();
     server_ = std::move(server).value();
@@ -101,6 +101,7 @@ class RolloutServiceTest : public testing::Test {
   }
 
   Desk desk_;
+  IdleWatch idle_{absl::Milliseconds(500)};
   RolloutService service_;
   std::unique_ptr<RpcServer> server_;
   std::unique_ptr<v1::Rollout::Stub> stub_;
@@ -206,6 +207,54 @@ TEST_F(RolloutServiceTest, RefusesByTheHeaderBeforeTheBlobComes) {
   header.mutable_header()->mutable_lease()->set_group_id(99);
   EXPECT_EQ(Send({header}).code(), absl::StatusCode::kNotFound);
   EXPECT_THAT(desk_.dropped(), ElementsAre(Pair("too_large", 1), Pair("unknown_lease", 1)));
+}
+
+TEST_F(RolloutServiceTest, EndsAStreamOnWhichNothingComes) {
+  const SmallGroup group = LeaseAndMake();
+  const auto context = MakeContext(absl::Minutes(1), v1::NetworkConfig());
+  v1::SubmitGroupResponse response;
+  const auto silent = stub_->SubmitGroup(context.get(), &response);
+  EXPECT_EQ(FromGrpc(silent->Finish()).code(), absl::StatusCode::kCancelled);
+  const auto other_context = MakeContext(absl::Minutes(1), v1::NetworkConfig());
+  const auto half = stub_->SubmitGroup(other_context.get(), &response);
+  ASSERT_TRUE(half->Write(Parts(group)[0]));
+  EXPECT_EQ(FromGrpc(half->Finish()).code(), absl::StatusCode::kCancelled);
+  EXPECT_TRUE(Send(Parts(group)).ok());
+}
+
+TEST_F(RolloutServiceTest, TakesOnlyAFewGroupsOfAnActorAtOnce) {
+  const SmallGroup group = LeaseAndMake();
+  std::vector<std::unique_ptr<grpc::ClientContext>> contexts;
+  std::vector<std::unique_ptr<grpc::ClientWriter<v1::SubmitGroupRequest>>> streams;
+  v1::SubmitGroupResponse response;
+  absl::Status refused;
+  for (int i = 0; i < 5; ++i) {
+    contexts.push_back(MakeContext(absl::Minutes(1), v1::NetworkConfig()));
+    streams.push_back(stub_->SubmitGroup(contexts.back().get(), &response));
+    ASSERT_TRUE(streams.back()->Write(Parts(group)[0]));
+  }
+  int exhausted = 0;
+  for (const auto& stream : streams) exhausted += absl::IsResourceExhausted(FromGrpc(stream->Finish()));
+  EXPECT_EQ(exhausted, 1);
+  EXPECT_TRUE(Send(Parts(group)).ok());  // the others have ended: there is room again
+}
+
+TEST_F(RolloutServiceTest, AWaitThatIsGivenUpTakesNoLease) {
+  ASSERT_TRUE(Register("a", kFingerprint).ok());
+  ASSERT_TRUE(Register("b", kFingerprint).ok());
+  v1::AcquireLeaseRequest request;
+  request.set_actor_id("a");
+  request.set_wait_s(30);
+  v1::AcquireLeaseResponse response;
+  for (int i = 0; i < Desk::kMaxWaitsOfAnActor; ++i) {
+    const auto context = MakeContext(absl::Milliseconds(20), v1::NetworkConfig());
+    EXPECT_EQ(stub_->AcquireLease(context.get(), request, &response).error_code(),
+              grpc::StatusCode::DEADLINE_EXCEEDED);
+  }
+  while (absl::IsResourceExhausted(Acquire("a", .001).status())) {  // until the desk knows that they have gone
+  }
+  desk_.Offer({SmallLease(0)});
+  EXPECT_EQ(Acquire("b", 20)->lease().attempt(), 1u);
 }
 
 TEST_F(RolloutServiceTest, TellsThatTheRunHasFinished) {

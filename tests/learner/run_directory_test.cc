@@ -1,5 +1,7 @@
 #include "learner/run_directory.h"
 
+#include <signal.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <filesystem>
@@ -83,6 +85,58 @@ TEST_F(MetricsTest, NeedNotExist) {
   EXPECT_TRUE(directory_->TruncateMetrics(std::nullopt).ok());
   EXPECT_TRUE(directory_->TruncateMetrics(5).ok());
   EXPECT_FALSE(std::filesystem::exists(folder_ / "metrics.jsonl"));
+}
+
+TEST_F(MetricsTest, AFullDiskLeavesNoHalfLineAndIsCalledByItsName) {
+  std::filesystem::create_symlink("/dev/full", folder_ / "metrics.jsonl");
+  const absl::Status full = directory_->AppendMetrics("{}");
+  EXPECT_EQ(full.code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_THAT(std::string(full.message()), AllOf(HasSubstr("metrics.jsonl"), HasSubstr("No space left on device")));
+}
+
+// What fits of a line when the file may not grow any further is taken back.
+TEST_F(MetricsTest, TakesBackALineOfWhichOnlyAPartCouldBeWritten) {
+  ASSERT_TRUE(directory_->AppendMetrics("{\"update\":1}").ok());
+  const std::string before = Metrics();
+  signal(SIGXFSZ, SIG_IGN);
+  rlimit unlimited;
+  ASSERT_EQ(getrlimit(RLIMIT_FSIZE, &unlimited), 0);
+  rlimit small = unlimited;
+  small.rlim_cur = before.size() + 4;
+  ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &small), 0);
+  const absl::Status full = directory_->AppendMetrics("{\"update\":2}");
+  ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &unlimited), 0);
+  EXPECT_EQ(full.code(), absl::StatusCode::kResourceExhausted) << full;
+  EXPECT_EQ(Metrics(), before);
+}
+
+class RunExportTest : public MetricsTest {
+ protected:
+  absl::StatusOr<ExportedLora> Export(const std::string& name) {
+    return directory_->Export(LoraAdapter::Initialise(layout_, 1), "models/tiny-sd3", name);
+  }
+  const std::shared_ptr<const LoraLayout> layout_ =
+      std::make_shared<LoraLayout>(LoraLayout{2, 4, {{"transformer_blocks.0.attn.to_q", 3, 5}}});
+};
+
+TEST_F(RunExportTest, StaysInTheRunsExportFolder) {
+  EXPECT_EQ(Export("")->peft_folder, folder_ / "export/peft");
+  EXPECT_EQ(Export("half-way.1")->peft_folder, folder_ / "export/half-way.1/peft");
+  for (const std::string& name : {std::string("/tmp/x"), std::string("../checkpoints"), std::string(".."),
+                                  std::string("a/b"), std::string("peft"), std::string(65, 'x')})
+    EXPECT_EQ(Export(name).status().code(), absl::StatusCode::kInvalidArgument) << name;
+}
+
+TEST_F(RunExportTest, ReplacesItsOwnFilesAndNoOthers) {
+  ASSERT_TRUE(Export("").ok());
+  EXPECT_TRUE(Export("").ok());
+  ASSERT_TRUE(MakeDirectories(folder_ / "export/other").ok());
+  const std::string mine = folder_.Write("export/other/pytorch_lora_weights.safetensors", "another's adapter");
+  const absl::Status refused = Export("other").status();
+  EXPECT_EQ(refused.code(), absl::StatusCode::kAlreadyExists);
+  EXPECT_THAT(std::string(refused.message()), HasSubstr(mine));
+  EXPECT_EQ(ReadFile(mine).value(), "another's adapter");
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "export/other/peft"));
 }
 
 }  // namespace

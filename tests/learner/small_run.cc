@@ -2,6 +2,10 @@
 
 #include <ATen/ops/full.h>
 
+#include <utility>
+
+#include "absl/synchronization/notification.h"
+#include "common/base/clock.h"
 #include "common/rpc/blob_stream.h"
 #include "common/tensor/safetensors.h"
 #include "learner/group.h"
@@ -19,6 +23,40 @@ constexpr GroupShape kShape = {.channels = 1,
                                .image_width = 8};
 
 }  // namespace
+
+absl::StatusOr<v1::AcquireLeaseResponse> AcquireLease(Desk& desk, const std::string& actor_id, absl::Duration wait) {
+  absl::StatusOr<v1::AcquireLeaseResponse> answer;
+  absl::Notification done;
+  desk.Acquire(actor_id, wait, [&](absl::StatusOr<v1::AcquireLeaseResponse> given) {
+    answer = std::move(given);
+    done.Notify();
+  });
+  done.WaitForNotification();
+  return answer;
+}
+
+std::shared_ptr<const StoredPolicy> AwaitBehaviour(Desk& desk, uint64_t after) {
+  std::shared_ptr<const StoredPolicy> answer;
+  absl::Notification done;
+  desk.AwaitBehaviour(after, [&](absl::StatusOr<std::shared_ptr<const StoredPolicy>> given) {
+    answer = std::move(given).value();
+    done.Notify();
+  });
+  done.WaitForNotification();
+  return answer;
+}
+
+v1::Status AwaitStatus(Desk& desk, uint64_t* seen, absl::Duration wait) {
+  v1::Status answer;
+  absl::Notification done;
+  desk.AwaitStatus(*seen, absl::InfinitePast(), MonotonicNow() + wait, [&](absl::StatusOr<Desk::SeenStatus> given) {
+    *seen = given->seen;
+    answer = *given->status;
+    done.Notify();
+  });
+  done.WaitForNotification();
+  return answer;
+}
 
 Desk::Options SmallDeskOptions() {
   Desk::Options options;

@@ -13,6 +13,13 @@
 
 namespace flowawr {
 
+// Waits at the desk as its services do, for tests in which a thread may block.
+absl::StatusOr<v1::AcquireLeaseResponse> AcquireLease(Desk& desk, const std::string& actor_id, absl::Duration wait);
+// Null when the desk stops.
+std::shared_ptr<const StoredPolicy> AwaitBehaviour(Desk& desk, uint64_t after);
+// At the latest after `wait`; sets `seen`.
+v1::Status AwaitStatus(Desk& desk, uint64_t* seen, absl::Duration wait);
+
 // Batches of two groups, of two samples each.
 inline constexpr uint32_t kSmallSamples = 2;
 Desk::Options SmallDeskOptions();

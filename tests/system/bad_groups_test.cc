@@ -7,6 +7,7 @@
 
 #include <limits>
 #include <memory>
+#include <thread>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -52,10 +53,11 @@ std::string Blob(uint32_t samples, float x0) {
 }
 
 // A group that is right in every respect but its contents.
-Submission Plausible(const v1::Lease& lease, const v1::PolicyVersion& policy) {
+Submission Plausible(const v1::Lease& lease, const v1::PolicyVersion& policy, const std::string& session) {
   Submission submission;
   v1::GroupHeader& header = submission.header;
   header.set_actor_id("intruder");
+  header.set_session(session);
   header.mutable_lease()->set_group_id(lease.group_id());
   header.mutable_lease()->set_attempt(lease.attempt());
   header.set_policy_version(lease.policy_version());
@@ -117,7 +119,7 @@ class BadGroupsTest : public ::testing::Test {
 };
 
 TEST_F(BadGroupsTest, AreRefusedWithAReasonAndTheRunEndsAsIfTheyHadNeverCome) {
-  const Submission good = Plausible(lease_, policy_);
+  const Submission good = Plausible(lease_, policy_, client_->session());
   auto expect_refused = [this](const char* what, const Submission& submission, absl::StatusCode code,
                                const char* reason) {
     const absl::Status status = Submit(submission);
@@ -149,6 +151,18 @@ TEST_F(BadGroupsTest, AreRefusedWithAReasonAndTheRunEndsAsIfTheyHadNeverCome) {
   bad = good;
   bad.SetBlob(Blob(lease_.samples(), std::numeric_limits<float>::quiet_NaN()));
   expect_refused("NaN latents", bad, absl::StatusCode::kInvalidArgument, "NaN");
+  bad = good;
+  bad.SetBlob(Blob(lease_.samples(), 3e38f));
+  expect_refused("absurd latents", bad, absl::StatusCode::kInvalidArgument, "of actor intruder: x0 holds a value");
+  bad = good;
+  bad.header.mutable_samples(0)->mutable_terms(0)->set_reward(1e200);
+  expect_refused("absurd reward", bad, absl::StatusCode::kInvalidArgument, "beyond");
+  bad = good;
+  bad.header.set_session("another");
+  expect_refused("another's name", bad, absl::StatusCode::kFailedPrecondition, "not registered");
+  bad = good;  // of the same batch, offered and never leased to anybody
+  bad.header.mutable_lease()->set_group_id(lease_.group_id() ^ 1);
+  expect_refused("not its lease", bad, absl::StatusCode::kPermissionDenied, "was never leased to actor");
   bad = good;
   bad.SetBlob(Blob(lease_.samples() + 1, 0.1f));
   expect_refused("a latent too many", bad, absl::StatusCode::kInvalidArgument, "");
@@ -195,10 +209,60 @@ TEST_F(BadGroupsTest, AreRefusedWithAReasonAndTheRunEndsAsIfTheyHadNeverCome) {
   expect_refused("late and a duplicate", good, absl::StatusCode::kAlreadyExists, "accepted before");
   const v1::Status status = cluster_.WaitForUpdate(2);
   for (const char* cause : {"unknown_lease", "wrong_version", "wrong_digest", "unbound_adapter", "wrong_reward_spec",
-                            "bad_reward", "not_finite", "malformed", "broken_stream", "too_large", "duplicate"})
+                            "bad_reward", "not_finite", "out_of_range", "not_leased", "malformed", "broken_stream",
+                            "too_large", "duplicate"})
     EXPECT_THAT(status.dropped(), ::testing::Contains(::testing::Key(cause)));
   cluster_.ExpectToFinish();
   EXPECT_TRUE(cluster_.ExportedAdapter() == BaselineAdapter());
+}
+
+// Over real gRPC, beside an honest one: an actor that fails whatever it gets, as one with a wrong reward address does.
+TEST(BadActorTest, DoesNotUseUpTheAttemptsThatOthersWouldMake) {
+  ASSERT_FALSE(BaselineAdapter().empty());
+  Cluster cluster({"rollout.max_attempts=2"});
+  cluster.StartRewards();
+  cluster.StartLearner();
+  auto bad = LearnerClient::Create(cluster.learner_endpoint(), v1::NetworkConfig(), "bad");
+  ASSERT_TRUE(bad.ok()) << bad.status();
+  const auto model = Transformer::Load("models/tiny-sd3/transformer", at::kFloat);
+  ASSERT_TRUE(model.ok()) << model.status();
+  ASSERT_TRUE((*bad)->Register((*model)->fingerprint()).ok());
+  cluster.StartActor("good");
+  cluster.WaitForStatus([](const v1::Status& status) { return status.actors_size() == 2; });
+  int failed = 0;
+  std::thread failing([&] {
+    while (true) {
+      const auto answer = (*bad)->AcquireLease(absl::Seconds(5));
+      if (!answer.ok() || answer->run_finished()) return;
+      if (!answer->has_lease()) continue;
+      v1::LeaseRef ref;
+      ref.set_group_id(answer->lease().group_id());
+      ref.set_attempt(answer->lease().attempt());
+      if ((*bad)->FailLease(ref, "reward_failed", "no reward server answers").ok()) ++failed;
+    }
+  });
+  const v1::Status warned = cluster.WaitForStatus(
+      [](const v1::Status& status) { return status.warnings_size() > 0 || status.phase() == v1::PAUSED; });
+  EXPECT_NE(warned.phase(), v1::PAUSED) << warned.message();
+  EXPECT_THAT(warned.warnings(), ::testing::Contains(HasSubstr("actor bad failed 3 groups in a row")));
+  cluster.ExpectToFinish();
+  failing.join();
+  EXPECT_GE(failed, 3);
+  EXPECT_TRUE(cluster.ExportedAdapter() == BaselineAdapter());
+}
+
+// Who knows an actor's name can neither take its leases away nor speak for it.
+TEST(BadActorTest, CannotTakeTheNameOfALiveOne) {
+  ASSERT_FALSE(BaselineAdapter().empty());
+  Cluster cluster;
+  cluster.StartAll();
+  auto thief = LearnerClient::Create(cluster.learner_endpoint(), v1::NetworkConfig(), "actor-0");
+  ASSERT_TRUE(thief.ok()) << thief.status();
+  cluster.WaitForStatus([](const v1::Status& status) { return status.phase() == v1::RUNNING; });
+  EXPECT_EQ((*thief)->Register("").status().code(), absl::StatusCode::kAlreadyExists);
+  EXPECT_EQ((*thief)->AcquireLease(absl::Seconds(1)).status().code(), absl::StatusCode::kFailedPrecondition);
+  cluster.ExpectToFinish();
+  EXPECT_TRUE(cluster.ExportedAdapter() == BaselineAdapter());
 }
 
 }  // namespace

@@ -31,6 +31,8 @@ class Cluster {
   void StartRewards();
   // Instead: a reward server that somebody else has started.
   void UseRewards(const std::string& endpoint) { reward_endpoint_ = endpoint; }
+  // Where the learner will serve, instead of at any free port.
+  void UseLearnerAddress(const std::string& endpoint) { learner_endpoint_ = endpoint; }
   // Returns once it serves; with `is_resume`, at the address of the first. `wrapper` is a command put before it.
   void StartLearner(bool is_resume = false, const std::vector<std::string>& wrapper = {});
   // Does not wait. One process a name; starting a name again forgets the process before.

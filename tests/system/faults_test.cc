@@ -1,11 +1,14 @@
 // What must not harm a run: a full disk, a second learner, a taken port, batches that teach nothing, people.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <signal.h>
 #include <sys/resource.h>
 
 #include <filesystem>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "common/base/file.h"
 #include "common/rpc/channel.h"
 #include "common/rpc/status.h"
 #include "tests/system/baseline.h"
@@ -49,11 +52,18 @@ TEST(SystemFaults, PausesSavesExportsAndGoesOnWithoutAChangeOfResult) {
   EXPECT_TRUE(std::filesystem::exists(checkpoint.path() + "/checkpoint.json")) << checkpoint.path();
   v1::ExportRequest request;
   request.set_role(v1::CURRENT_POLICY);
-  request.set_path(cluster.run_dir() + "/halfway");
+  request.set_path("halfway");
   v1::ExportResponse exported;
   called = Call(cluster, &v1::Control::Stub::Export, request, &exported);
   ASSERT_TRUE(called.ok()) << called;
+  EXPECT_EQ(exported.peft_folder(), cluster.run_dir() + "/export/halfway/peft");
   EXPECT_TRUE(std::filesystem::exists(exported.peft_folder() + "/adapter_model.safetensors"));
+  for (const char* path : {"/tmp/elsewhere", "../checkpoints", "peft"}) {
+    request.set_path(path);
+    EXPECT_EQ(Call(cluster, &v1::Control::Stub::Export, request, &exported).code(),
+              absl::StatusCode::kInvalidArgument)
+        << path;
+  }
   EXPECT_TRUE(std::filesystem::exists(exported.diffusers_file()));
   v1::Status resumed;
   ASSERT_TRUE(Call(cluster, &v1::Control::Stub::GetStatus, v1::GetStatusRequest(), &resumed).ok());
@@ -127,6 +137,71 @@ TEST(SystemFaults, WaitsForRoomWhenTheDiskIsFullAndLosesNothing) {
   v1::Status resumed;
   ASSERT_TRUE(Call(cluster, &v1::Control::Stub::Resume, v1::ResumeRequest(), &resumed).ok());
   cluster.ExpectToFinish();
+  EXPECT_TRUE(cluster.ExportedAdapter() == BaselineAdapter());
+}
+
+// /dev/full stands for the full disk, for one file after the other; taking it away stands for freeing some room.
+TEST(SystemFaults, HoldsUntilItsMetricsCanBeWrittenAndLosesNoUpdate) {
+  ASSERT_FALSE(BaselineAdapter().empty());
+  Cluster cluster({"checkpoint.every_updates=100"});
+  cluster.StartAll();
+  const std::string metrics = cluster.run_dir() + "/metrics.jsonl";
+  v1::Status status = cluster.WaitForStatus([](const v1::Status& status) { return status.phase() == v1::RUNNING; });
+  ASSERT_TRUE(Call(cluster, &v1::Control::Stub::Pause, v1::PauseRequest(), &status).ok());
+  cluster.WaitForStatus([](const v1::Status& status) { return status.phase() == v1::PAUSED; });
+  std::filesystem::rename(metrics, metrics + ".aside");
+  std::filesystem::create_symlink("/dev/full", metrics);
+  ASSERT_TRUE(Call(cluster, &v1::Control::Stub::Resume, v1::ResumeRequest(), &status).ok());
+  status = cluster.WaitForStatus([](const v1::Status& status) { return status.phase() == v1::PAUSED; });
+  EXPECT_THAT(status.message(), AllOf(HasSubstr("metrics.jsonl"), HasSubstr("No space left on device"),
+                                      HasSubstr("free some room"), HasSubstr("resume")));
+  std::filesystem::remove(metrics);
+  std::filesystem::rename(metrics + ".aside", metrics);
+  ASSERT_TRUE(Call(cluster, &v1::Control::Stub::Resume, v1::ResumeRequest(), &status).ok());
+  cluster.ExpectToFinish();
+  EXPECT_TRUE(cluster.ExportedAdapter() == BaselineAdapter());
+  const std::string lines = ReadFile(metrics).value_or("");
+  for (int update = 1; update <= 6; ++update)
+    EXPECT_THAT(lines, HasSubstr(absl::StrCat("\"update\":", update, "}"))) << update;
+}
+
+// A stop while the disk is full still saves what can be saved.
+TEST(SystemFaults, SavesACheckpointWhenItIsStoppedWhileItsMetricsCannotBeWritten) {
+  Cluster cluster({"checkpoint.every_updates=100"});
+  cluster.StartAll();
+  const std::string metrics = cluster.run_dir() + "/metrics.jsonl";
+  cluster.WaitForStatus([](const v1::Status& status) { return status.phase() == v1::RUNNING; });
+  std::filesystem::remove(metrics);
+  std::filesystem::create_symlink("/dev/full", metrics);
+  const v1::Status held =
+      cluster.WaitForStatus([](const v1::Status& status) { return status.phase() == v1::PAUSED; });
+  cluster.learner().Signal(SIGTERM);
+  EXPECT_EQ(cluster.learner().Wait(), 75);
+  EXPECT_TRUE(std::filesystem::exists(
+      absl::StrFormat("%s/checkpoints/update-%06d/checkpoint.json", cluster.run_dir(), held.update())));
+}
+
+// What stands in the way of a folder stands for whatever makes a write fail.
+TEST(SystemFaults, HoldsForPicturesAndTheExportUntilTheyCanBeWritten) {
+  ASSERT_FALSE(BaselineAdapter().empty());
+  Cluster cluster;
+  cluster.StartRewards();
+  cluster.StartLearner();
+  std::filesystem::create_directories(cluster.run_dir() + "/images");
+  const std::string pictures = cluster.run_dir() + "/images/base", exported = cluster.run_dir() + "/export";
+  for (const std::string& path : {pictures, exported}) ASSERT_TRUE(WriteFileAtomically(path, "in the way").ok());
+  cluster.StartActor("actor-0");
+  for (const std::string& path : {pictures, exported}) {
+    v1::Status status =
+        cluster.WaitForStatus([](const v1::Status& status) { return status.phase() == v1::PAUSED; });
+    EXPECT_THAT(status.message(), AllOf(HasSubstr("could not be written"), HasSubstr(path)));
+    EXPECT_EQ(status.update(), path == pictures ? 0 : 6);
+    std::filesystem::remove(path);
+    ASSERT_TRUE(Call(cluster, &v1::Control::Stub::Resume, v1::ResumeRequest(), &status).ok());
+    cluster.WaitForStatus([](const v1::Status& status) { return status.phase() != v1::PAUSED; });
+  }
+  cluster.ExpectToFinish();
+  EXPECT_TRUE(std::filesystem::exists(pictures + "/000.png"));
   EXPECT_TRUE(cluster.ExportedAdapter() == BaselineAdapter());
 }
 

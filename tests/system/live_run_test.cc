@@ -12,6 +12,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "common/base/shutdown_signal.h"
 #include "tests/system/terminal.h"
 
 namespace flowawr {
@@ -46,8 +47,8 @@ TEST(SystemLiveRun, EndsAtOnceOnASecondCtrlCAndLosesNothingThatWasSaved) {
   ASSERT_GT(learner, 0);
   ASSERT_EQ(kill(learner, SIGSTOP), 0);
   run.process().Signal(SIGINT);
-  ASSERT_TRUE(run.WaitForOutput("Ctrl-C again kills it"));
-  run.process().Signal(SIGINT);
+  ASSERT_TRUE(run.WaitForOutput("Ctrl-C again, a second later or more, kills it"));
+  while (!run.process().WaitForExit(ShutdownSignal::kSettleTime / 4)) run.process().Signal(SIGINT);
   EXPECT_EQ(run.process().Wait(), 130);
   EXPECT_THAT(run.process().log(), HasSubstr("killed by a second signal"));
   for (const char* name : {"learner", "actor-0", "actor-1", "reward-server"}) EXPECT_FALSE(run.IsRunning(name)) << name;

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "absl/strings/str_cat.h"
+#include "common/base/file.h"
 #include "tests/system/cluster.h"
 #include "tests/system/live_run.h"
 #include "tests/system/scripted_rewards.h"
@@ -14,8 +15,11 @@ namespace {
 using ::testing::AllOf;
 using ::testing::AnyOf;
 using ::testing::Contains;
+using ::testing::ElementsAre;
 using ::testing::Ge;
 using ::testing::HasSubstr;
+
+using ::testing::Not;
 using ::testing::Pair;
 
 // Of a run that nothing has been trained in since it was well.
@@ -95,12 +99,17 @@ TEST(SystemScorerFaults, LeavesAServerAloneThatFailsAgainAndAgain) {
   EXPECT_LT(rewards.calls(), static_cast<int>(failures));
 }
 
-// The real scorer, asked for what it cannot know.
+// The real scorer, asked for what it cannot know; it was away when the learner would have asked it about the prompts.
 TEST(SystemScorerFaults, HoldsWhenNoPromptTellsTheOcrItsTarget) {
   const TempFolder folder;
   const std::string prompts = folder.Write("prompts.txt", "a red sign\na blue sign\na green sign\n");
   Cluster cluster(Settings({"rewards.terms.0.scorer=ocr", absl::StrCat("prompts.train=", prompts)}));
-  cluster.StartAll();
+  cluster.StartRewards();
+  cluster.rewards().Signal(SIGTERM);
+  EXPECT_EQ(cluster.rewards().Wait(), 0);
+  cluster.StartLearner();
+  cluster.StartRewards();
+  cluster.StartActor("actor-0");
   const v1::Status held = AwaitHold(cluster);
   ExpectHeld(held, "reward_bad_input");
   EXPECT_THAT(held.message(), AllOf(HasSubstr("required scorer ocr"), HasSubstr("target")));
@@ -111,6 +120,46 @@ TEST(SystemScorerFaults, DoesNotStartWithAnOcrThatCannotRead) {
   LiveRun run({"rewards.terms.0={scorer: ocr, options: {scale: 1}}", "rewards.terms.0.options={language: xyz}"});
   EXPECT_EQ(run.Start().Wait(), 78);
   EXPECT_THAT(run.process().log(), HasSubstr("Tesseract cannot load the language \"xyz\""));
+}
+
+// The same with the weighted sum; nobody's figures say 0 for what was not measured, and no target is reached by it.
+TEST(SystemScorerFaults, TrainsOnTheOtherRewardsOfASumAndSaysThatOneIsMissing) {
+  Cluster alone;
+  alone.StartAll();
+  alone.ExpectToFinish();
+  ScriptedRewards broken({{"scripted", 1000}});
+  broken.SetMood(ScriptedRewards::Mood::kBroken);
+  Cluster cluster({"rewards.terms.1.scorer=scripted", "rewards.terms.1.is_required=false",
+                   absl::StrCat("rewards.terms.1.endpoint=", broken.endpoint()), "train.target_reward=-1"});
+  cluster.StartAll();
+  const v1::Status status =
+      cluster.WaitForStatus([](const v1::Status& status) { return status.phase() == v1::FINISHED; });
+  cluster.ExpectToFinish();
+  EXPECT_EQ(status.update(), 6);
+  EXPECT_EQ(status.updates_skipped(), 0);
+  EXPECT_FALSE(status.has_reward_mean());
+  EXPECT_FALSE(status.latest().has_reward_mean());
+  EXPECT_EQ(status.latest().missing().at("scripted"), status.latest().images());
+  EXPECT_THAT(status.latest().by_scorer(), ElementsAre(Pair("small", Not(0.0))));
+  EXPECT_THAT(status.warnings(), ElementsAre(AllOf(HasSubstr("scripted is missing"), HasSubstr("the lamp"))));
+  const std::string metrics = ReadFile(cluster.run_dir() + "/metrics.jsonl").value();
+  EXPECT_THAT(metrics, AllOf(HasSubstr("\"reward_mean\":null"), Not(HasSubstr("\"reward_mean\":0"))));
+  EXPECT_THAT(cluster.learner().log(), HasSubstr("optional reward scripted is missing"));
+  ASSERT_FALSE(alone.ExportedAdapter().empty());
+  EXPECT_TRUE(cluster.ExportedAdapter() == alone.ExportedAdapter());
+}
+
+// Optional or not, somebody must have measured something.
+TEST(SystemScorerFaults, HoldsWhenNoRewardAtAllCanBeHad) {
+  ScriptedRewards broken({{"scripted", 0}});
+  broken.SetMood(ScriptedRewards::Mood::kBroken);
+  Cluster cluster(Settings({"rewards.terms.0.scorer=scripted", "rewards.terms.0.is_required=false"}));
+  cluster.UseRewards(broken.endpoint());
+  cluster.StartLearner();
+  cluster.StartActor("actor-0");
+  const v1::Status held = AwaitHold(cluster);
+  ExpectHeld(held, "reward_failed");
+  EXPECT_THAT(held.message(), HasSubstr("gave any reward"));
 }
 
 // A missing reward is not 0: with each reward's energies by themselves, the other's are as if it were alone.

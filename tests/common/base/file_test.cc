@@ -1,6 +1,9 @@
 #include "common/base/file.h"
 
 #include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -95,7 +98,24 @@ TEST(ReadFile, RefusesMoreThanItsLimit) {
   const std::string path = folder.Write("x", std::string(100, 'x'));
   EXPECT_EQ(ReadFile(path, 100).value().size(), 100);
   EXPECT_EQ(ReadFile(path, 99).status().code(), absl::StatusCode::kResourceExhausted);
-  EXPECT_EQ(ReadFile("/dev/zero", 1 << 20).status().code(), absl::StatusCode::kResourceExhausted);
+}
+
+// A pipe would wait for its writer for ever, a device has no end.
+TEST(ReadFile, RefusesWhatIsNoFileAtOnce) {
+  const TempFolder folder;
+  const std::string fifo = folder / "fifo", socket_path = folder / "socket";
+  ASSERT_EQ(mkfifo(fifo.c_str(), 0600), 0);
+  const int listener = socket(AF_UNIX, SOCK_STREAM, 0);
+  sockaddr_un address{.sun_family = AF_UNIX, .sun_path = {}};
+  ASSERT_LT(socket_path.size(), sizeof(address.sun_path));
+  socket_path.copy(address.sun_path, socket_path.size());
+  ASSERT_EQ(bind(listener, reinterpret_cast<const sockaddr*>(&address), sizeof(address)), 0);
+  for (const std::string& path : {fifo, socket_path, folder.path(), std::string("/dev/zero")}) {
+    const absl::Status status = ReadFile(path).status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition) << path;
+    EXPECT_THAT(std::string(status.message()), HasSubstr(path + " is no ordinary file"));
+  }
+  close(listener);
 }
 
 TEST(ReadFile, NamesWhatItCannotOpen) {

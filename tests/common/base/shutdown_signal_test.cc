@@ -21,8 +21,8 @@ int InAProcess(const std::function<bool()>& body) {
   return status;
 }
 
-TEST(ShutdownSignal, WaitEndsWithEitherSignal) {
-  for (const int number : {SIGTERM, SIGINT})
+TEST(ShutdownSignal, WaitEndsWithEachSignal) {
+  for (const int number : {SIGTERM, SIGINT, SIGHUP})
     EXPECT_EQ(InAProcess([number] {
                 ShutdownSignal signal;
                 kill(getpid(), number);
@@ -45,6 +45,32 @@ TEST(ShutdownSignal, WaitEndsAlsoWhenAThreadWasStartedBefore) {
 
 TEST(ShutdownSignal, WaitGivesUpAfterItsTimeout) {
   EXPECT_EQ(InAProcess([] { return !ShutdownSignal().Wait(absl::Milliseconds(1)); }), 0);
+}
+
+// As `timeout` sends them: to the process and to its group.
+TEST(ShutdownSignal, ASecondSignalCountsOnlyAfterAMoment) {
+  EXPECT_EQ(InAProcess([] {
+              ShutdownSignal signal;
+              kill(getpid(), SIGTERM);
+              if (!signal.Wait()) return false;
+              kill(getpid(), SIGTERM);
+              kill(getpid(), SIGHUP);
+              if (signal.Wait(ShutdownSignal::kSettleTime / 4)) return false;
+              if (signal.Wait(ShutdownSignal::kSettleTime)) return false;  // swallowed, not put off
+              kill(getpid(), SIGINT);
+              return signal.Wait();
+            }),
+            0);
+}
+
+TEST(ShutdownSignal, LeavesSighupAloneUnderNohup) {
+  EXPECT_EQ(InAProcess([] {
+              ::signal(SIGHUP, SIG_IGN);
+              ShutdownSignal signal;
+              kill(getpid(), SIGHUP);
+              return !signal.Wait(absl::Milliseconds(50));
+            }),
+            0);
 }
 
 TEST(ShutdownSignal, ABrokenPipeDoesNotEndTheProcess) {

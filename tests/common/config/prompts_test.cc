@@ -1,6 +1,7 @@
 #include "common/config/prompts.h"
 
 #include <string>
+#include <vector>
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -9,61 +10,143 @@
 namespace flowawr {
 namespace {
 
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::Not;
 using ::testing::Pair;
 using ::testing::UnorderedElementsAre;
 
-class LoadPromptsTest : public ::testing::Test {
+class PromptSetTest : public ::testing::Test {
  protected:
-  absl::StatusOr<std::vector<v1::Prompt>> Load(const std::string& name, const std::string& bytes) {
-    return LoadPrompts(folder_.Write(name, bytes));
+  absl::StatusOr<PromptSet> Load(const std::string& name, const std::string& bytes) {
+    return PromptSet::Load(folder_.Write(name, bytes));
   }
   void ExpectError(const std::string& name, const std::string& bytes, const std::string& message) {
     const absl::Status status = Load(name, bytes).status();
-    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << status;
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << bytes << "\n" << status;
     EXPECT_THAT(std::string(status.message()), HasSubstr(message));
+  }
+  static std::vector<std::string> Texts(const PromptSet& prompts) {
+    std::vector<std::string> texts;
+    for (size_t i = 0; i < prompts.size(); ++i) texts.push_back(prompts[i].text());
+    return texts;
   }
   const TempFolder folder_;
 };
 
-TEST_F(LoadPromptsTest, ReadsOnePromptALineAndLeavesOutBlanksAndComments) {
-  const auto prompts = Load("p.txt", "\xEF\xBB\xBF# words\na sign that says \"CAT\"\r\n\n   \n  a dog  \na dog");
+TEST_F(PromptSetTest, ReadsOnePromptALineAndLeavesOutBlanksAndComments) {
+  const auto prompts =
+      Load("p.txt", "\xEF\xBB\xBF# words\na sign that says \"CAT\"\r\n\n   \n  a dog  \n#\na dog\n#1 dad mug");
   ASSERT_TRUE(prompts.ok()) << prompts.status();
-  ASSERT_EQ(prompts->size(), 3);
-  EXPECT_EQ(prompts->at(0).text(), "a sign that says \"CAT\"");
-  EXPECT_EQ(prompts->at(1).text(), "a dog");
-  EXPECT_EQ(prompts->at(2).text(), "a dog");
-  for (int i = 0; i < 3; ++i) EXPECT_EQ(prompts->at(i).index(), i);
+  EXPECT_THAT(Texts(*prompts), ElementsAre("a sign that says \"CAT\"", "a dog", "a dog", "#1 dad mug"));
+  for (size_t i = 0; i < prompts->size(); ++i) EXPECT_EQ(prompts->At(i).index(), i);
+  EXPECT_EQ(prompts->Where(0), folder_ / "p.txt:2");
+  EXPECT_EQ(prompts->Where(3), folder_ / "p.txt:8");
 }
 
-TEST_F(LoadPromptsTest, ReadsJsonLinesWithMetadata) {
+TEST_F(PromptSetTest, ReadsJsonLinesWithMetadata) {
   const auto prompts = Load("p.jsonl", R"({"prompt": "two cats", "tag": "counting", "include": [{"count": 2}], "n": 3}
 
-{"prompt": "# not a comment"}
+{"prompt": "# not a comment", "target": null, "other": null}
+{"prompt": "a door", "target": 221}
 )");
   ASSERT_TRUE(prompts.ok()) << prompts.status();
-  ASSERT_EQ(prompts->size(), 2);
-  EXPECT_EQ(prompts->at(0).text(), "two cats");
-  EXPECT_THAT(prompts->at(0).metadata(),
+  ASSERT_EQ(prompts->size(), 3);
+  EXPECT_EQ(prompts->At(0).text(), "two cats");
+  EXPECT_THAT(prompts->At(0).metadata(),
               UnorderedElementsAre(Pair("tag", "counting"), Pair("n", "3"), Pair("include", R"([{"count":2}])")));
-  EXPECT_EQ(prompts->at(1).text(), "# not a comment");
+  EXPECT_EQ(prompts->At(1).text(), "# not a comment");
+  EXPECT_TRUE(prompts->At(1).metadata().empty());
+  EXPECT_THAT(prompts->At(2).metadata(), UnorderedElementsAre(Pair("target", "221")));
+  EXPECT_EQ(prompts->Where(2), folder_ / "p.jsonl:4");
 }
 
-TEST_F(LoadPromptsTest, NamesTheLineThatIsNoGood) {
+TEST_F(PromptSetTest, ReadsAnArrayOfObjectsOrStringsHoweverItIsLaidOut) {
+  const auto prompts = Load(
+      "p.json", "\xEF\xBB\xBF[\n  {\n    \"prompt\": \"two\\ncats\",\n    \"target\": \"CAT\"\n  },\n  \"a dog\"\n]\n");
+  ASSERT_TRUE(prompts.ok()) << prompts.status();
+  EXPECT_THAT(Texts(*prompts), ElementsAre("two\ncats", "a dog"));
+  EXPECT_THAT(prompts->At(0).metadata(), UnorderedElementsAre(Pair("target", "CAT")));
+  EXPECT_EQ(prompts->Where(1), folder_ / "p.json: prompt 2");
+}
+
+TEST_F(PromptSetTest, ReadsTables) {
+  const auto csv = Load(
+      "p.csv", "id,prompt,target\r\n1,\"a sign, that says \"\"CAT\"\"\",CAT\r\n\r\n2,\"two\nlines\",\r\n3,a dog,DOG");
+  ASSERT_TRUE(csv.ok()) << csv.status();
+  EXPECT_THAT(Texts(*csv), ElementsAre("a sign, that says \"CAT\"", "two\nlines", "a dog"));
+  EXPECT_THAT(csv->At(0).metadata(), UnorderedElementsAre(Pair("id", "1"), Pair("target", "CAT")));
+  EXPECT_THAT(csv->At(1).metadata(), UnorderedElementsAre(Pair("id", "2")));
+  EXPECT_EQ(csv->Where(2), folder_ / "p.csv:6");
+  const auto tsv = Load("p.tsv", "prompt\ttarget\na sign, that says \"CAT\"\tCAT\n");
+  ASSERT_TRUE(tsv.ok()) << tsv.status();
+  EXPECT_THAT(Texts(*tsv), ElementsAre("a sign, that says \"CAT\""));
+}
+
+TEST_F(PromptSetTest, NamesTheLineThatIsNoGood) {
   ExpectError("a.txt", "ok\n\ncaf\xE9\n", "a.txt:3: byte 4 is not UTF-8");
-  ExpectError("b.jsonl", "{\"prompt\": \"ok\"}\nnonsense\n", "b.jsonl:2: expected one JSON object");
+  ExpectError("b.jsonl", "{\"prompt\": \"ok\"}\nnonsense\n", "b.jsonl:2: not JSON: column ");
   ExpectError("c.jsonl", "{\"text\": \"ok\"}", "c.jsonl:1: the field \"prompt\" is missing");
   ExpectError("d.jsonl", "{\"prompt\": 7}", "d.jsonl:1: the field \"prompt\" must be a string");
   ExpectError("e.jsonl", "{\"prompt\": \"  \"}", "e.jsonl:1: the prompt is empty");
-  ExpectError("f.txt", "{\"prompt\": \"ok\"}", "f.txt:1: this is a JSON line; name a file of JSON lines *.jsonl");
   ExpectError("g.txt", std::string(9000, 'x'), "g.txt:1: the prompt has 9000 bytes");
   ExpectError("h.txt", "# only words\n", "h.txt: holds no prompt");
+  ExpectError("i.jsonl", "{\"prompt\": \"a\", \"n\": NaN}", "i.jsonl:1: NaN and Infinity are no JSON");
+  ExpectError("j.jsonl", "{\"prompt\": \"a\", \"prompt\": \"b\"}", "j.jsonl:1: the field \"prompt\" is there twice");
+  for (const std::string value : {"true", "[\"CAT\"]", "{}"})
+    ExpectError("k.jsonl", "{\"prompt\": \"a\"}\n{\"prompt\": \"a\", \"target\": " + value + "}",
+                "k.jsonl:2: the field \"target\" must be a string, a number or null");
+  ExpectError("l.json", "[{\"prompt\": \"a\"}, {\"prompt\": 1}]", "l.json: prompt 2: the field \"prompt\"");
+  ExpectError("m.csv", "prompt,target\na, b, c\n", "m.csv:2: the row has 3 cells, the header 2");
+  ExpectError("n.csv", "text,target\na,b\n", "n.csv:1: the first line must name the columns, one of them prompt");
+  ExpectError("o.csv", "prompt\n\"a\n", "o.csv:2: a double quote is never closed");
+  ExpectError("p.csv", "prompt\n\"CAT\" on a sign\n", "p.csv:2: after a cell in double quotes comes more text");
+  ExpectError("q.csv", "prompt,prompt\na,b\n", "q.csv:1: two columns have the same name");
 }
 
-TEST_F(LoadPromptsTest, SaysThatThereIsNoSuchFile) {
-  const absl::Status status = LoadPrompts(folder_ / "none.txt").status();
+TEST_F(PromptSetTest, SaysWhatAFileIsThatItsNameDoesNot) {
+  ExpectError("a.txt", "{\"prompt\": \"ok\"}", "a.txt:1: this is JSON; name a file with one object a line *.jsonl");
+  ExpectError("b.txt", "[\n  {\"prompt\": \"ok\"}\n]", "b.txt:1: this is JSON");
+  ExpectError("c.txt", "prompt,target\na,b\n", "c.txt:1: this is the header of a table; name the file *.csv");
+  ExpectError("d.txt", "prompt\ttarget\na\tb\n", "name the file *.tsv");
+  ExpectError("e.jsonl", "[\n{\"prompt\": \"a\"},\n{\"prompt\": \"b\"}\n]\n", "e.jsonl:1: the file holds an array");
+  ExpectError("f.jsonl", "{\"prompt\": \"a\"},\n{\"prompt\": \"b\"}\n", "f.jsonl:1: the line ends with a comma");
+  ExpectError("g.jsonl", "{\n\"prompt\": \"a\"\n}\n", "g.jsonl:1: an object must stand on one line");
+  ExpectError("h.json", "{\"prompt\": \"a\"}", "h.json: expected one array");
+}
+
+TEST_F(PromptSetTest, SaysThatThereIsNoSuchFile) {
+  const absl::Status status = PromptSet::Load(folder_ / "none.txt").status();
   EXPECT_EQ(status.code(), absl::StatusCode::kNotFound);
   EXPECT_THAT(std::string(status.message()), HasSubstr("none.txt"));
+}
+
+TEST_F(PromptSetTest, LeavesOutPromptsAndKeepsTheIndicesOfTheOthers) {
+  const PromptSet prompts = Load("p.txt", "a\nb\n\nc\nd\n").value().Without({1, 3});
+  EXPECT_THAT(Texts(prompts), ElementsAre("a", "c"));
+  EXPECT_EQ(prompts[1].index(), 2);
+  EXPECT_EQ(prompts.Where(1), folder_ / "p.txt:4");
+}
+
+TEST_F(PromptSetTest, TellsWhichPromptsChanged) {
+  const v1::PromptSetRecord then = Load("p.txt", "a\nb\nc\n").value().Record();
+  EXPECT_EQ(DescribeChange(then, Load("q.txt", "# the same\r\na\n\nb\r\nc").value()), "");
+  const std::string edited = DescribeChange(then, Load("p.txt", "a\nB\nc\n").value());
+  EXPECT_THAT(edited, HasSubstr("of its 3 prompts some are not what they were"));
+  EXPECT_THAT(edited, HasSubstr("p.txt:2: B"));
+  EXPECT_THAT(edited, Not(HasSubstr("p.txt:1")));
+  EXPECT_THAT(edited, Not(HasSubstr("p.txt:3")));
+  EXPECT_THAT(DescribeChange(then, Load("p.txt", "a\nb\nc\nd\n").value()), HasSubstr("it had 3 prompts and has 4"));
+  EXPECT_NE(DescribeChange(then, Load("p.txt", "a\nc\nb\n").value()), "");
+}
+
+TEST_F(PromptSetTest, TheRecordOfALargeSetIsSmallAndTellsTheStretch) {
+  std::string text;
+  for (int i = 0; i < 10'000; ++i) text += "prompt " + std::to_string(i) + "\n";
+  const v1::PromptSetRecord then = Load("p.txt", text).value().Record();
+  EXPECT_LE(then.ByteSizeLong(), 20'000);
+  text.replace(text.find("prompt 5000"), 6, "PROMPT");
+  EXPECT_THAT(DescribeChange(then, Load("p.txt", text).value()), HasSubstr("p.txt:5001 to "));
 }
 
 }  // namespace

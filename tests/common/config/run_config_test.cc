@@ -1,9 +1,11 @@
 #include "common/config/run_config.h"
 
+#include <filesystem>
 #include <string>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "common/config/paths.h"
 #include "gmock/gmock.h"
 #include "google/protobuf/util/message_differencer.h"
 #include "gtest/gtest.h"
@@ -276,6 +278,36 @@ TEST(RunConfig, LoadsTheConfigurationsThatTheProjectShips) {
   ASSERT_TRUE(sd35.ok()) << sd35.status();
   EXPECT_EQ(sd35->train().timesteps_per_sample(), 9);
   EXPECT_EQ(LoadRunConfig("configs/none.yaml").status().code(), absl::StatusCode::kNotFound);
+}
+
+TEST(RunConfig, RefusesATildeThatNobodyExpands) {
+  EXPECT_THAT(ErrorOfSet("model.path=~/sd35"), HasSubstr("model.path: ~/sd35: ~ is not expanded here; write "));
+}
+
+TEST(LoadRunConfig, TakesARunsConfigurationForTheFolderThatItLiesIn) {
+  const TempFolder folder;
+  const auto config = ParseRunConfig("run_dir: runs/a\nmodel: {path: m}\nprompts: {train: p}\n"
+                                     "evaluation: {every_updates: 0}\nrewards: {terms: [{scorer: ocr}]}\n", "x.yaml");
+  ASSERT_TRUE(config.ok()) << config.status();
+  const std::string file = folder.Write("config.yaml", RunConfigToYaml(*config).value());
+  EXPECT_EQ(LoadRunConfig(file)->run_dir(), "runs/a") << "no run lies there";
+  folder.Write("lock", "");
+  EXPECT_EQ(LoadRunConfig(file)->run_dir(), folder.path());
+  EXPECT_EQ(LoadRunConfig(folder.path())->run_dir(), folder.path());
+  EXPECT_EQ(LoadRunConfig(file, {"run_dir=elsewhere"})->run_dir(), "elsewhere");
+}
+
+TEST(MakePathsAbsolute, LeavesNoRelativePathAndKeepsWhatIsEmpty) {
+  v1::RunConfig config;
+  config.mutable_model()->set_path("models/../m");
+  config.mutable_prompts()->set_train("/p");
+  MakePathsAbsolute(&config);
+  EXPECT_EQ(config.model().path(), std::filesystem::current_path().string() + "/m");
+  EXPECT_EQ(config.prompts().train(), "/p");
+  EXPECT_EQ(config.lora().init_from(), "");
+  v1::RunConfig again = config;
+  MakePathsAbsolute(&again);
+  EXPECT_EQ(again.SerializeAsString(), config.SerializeAsString());
 }
 
 }  // namespace

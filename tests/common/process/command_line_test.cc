@@ -67,6 +67,18 @@ TEST(ParseCommandLine, LeavesWithUsageAfterAMistake) {
   EXPECT_EQ(program.Parse({"--threads", "many"}), kUsageExitCode);
 }
 
+TEST(ParseCommandLine, GuessesWhatAMisspeltOptionMeans) {
+  Program program;
+  EXPECT_EQ(program.Parse({"--thraeds", "2"}), kUsageExitCode);
+  EXPECT_THAT(program.output, HasSubstr("--thraeds is not known here; did you mean \"--threads\"?"));
+}
+
+TEST(ParseCommandLine, NamesATildeThatNoShellExpands) {
+  Program program;
+  EXPECT_EQ(program.Parse({"--threads=~/x"}), kUsageExitCode);
+  EXPECT_THAT(program.output, HasSubstr("write --threads ~/x"));
+}
+
 TEST(ParseCommandLine, LeavesWithTheCodeOfWhatCouldNotBeRead) {
   Program program;
   program.finish = absl::NotFoundError("n.yaml is not there");

@@ -4,12 +4,15 @@
 #include <thread>
 
 #include "common/rpc/channel.h"
+#include "common/rpc/peer.h"
 #include "common/rpc/status.h"
 #include "gmock/gmock.h"
+#include "grpcpp/create_channel.h"
 #include "grpcpp/generic/generic_stub.h"
 #include "gtest/gtest.h"
 #include "tests/common/rpc/test_service.h"
 #include "tests/testing/certificate.h"
+#include "tests/testing/peak_memory.h"
 #include "tests/testing/temp_folder.h"
 
 namespace flowawr {
@@ -142,6 +145,31 @@ TEST(RpcServer, RefusesEveryMethodWithoutTheToken) {
   EXPECT_EQ(service.calls, 1);
 }
 
+TEST(RpcServer, RefusesCallsThatAreMeantForAnother) {
+  const TempFolder folder;
+  v1::NetworkConfig with_token = Network();
+  with_token.set_token_file(folder.Write("token", "0123456789abcdef\n"));
+  for (const v1::NetworkConfig& network : {Network(), with_token}) {
+    TestService service;
+    ServerOptions options = Loopback(network);
+    options.identities = {RunIdentity("a"), InstanceIdentity("b")};
+    const auto server = RpcServer::Start(options, {&service});
+    ASSERT_TRUE(server.ok()) << server.status();
+    const auto stub = v1::RewardService::NewStub(MakeChannel((*server)->endpoint(), network).value());
+    const auto call = [&](const std::string& identity) {
+      v1::ListScorersResponse response;
+      const auto context = MakeContext(kPatience, network);
+      MeantFor(identity, context.get());
+      return FromGrpc(stub->ListScorers(context.get(), {}, &response));
+    };
+    for (const std::string& identity : {RunIdentity("a"), InstanceIdentity("b"), std::string()})
+      EXPECT_EQ(call(identity), absl::OkStatus()) << identity;
+    for (const std::string& identity : {RunIdentity("b"), InstanceIdentity("a"), RunIdentity("")})
+      EXPECT_TRUE(IsAnotherPeer(call(identity))) << identity;
+    EXPECT_EQ(service.calls, 3) << "a refused call reaches no handler";
+  }
+}
+
 TEST(RpcServer, RefusesATokenThatIsEasyToGuess) {
   const TempFolder folder;
   v1::NetworkConfig network = Network();
@@ -195,6 +223,32 @@ TEST(RpcServer, RefusesAMessageAboveTheLimit) {
   const auto channel = MakeChannel((*server)->endpoint(), Network()).value();
   const grpc::Status status = v1::RewardService::NewStub(channel)->Score(context.get(), request, &response);
   EXPECT_EQ(status.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED) << status.error_message();
+  EXPECT_EQ(service.calls, 0);
+}
+
+// Zeros that a client sends in a thousandth of their size; the limit of a message would be asked when they are there.
+TEST(RpcServer, RefusesACompressedMessageBeforeItGrows) {
+  TestService service;
+  const auto server = RpcServer::Start(Loopback(Network()), {&service});
+  ASSERT_TRUE(server.ok()) << server.status();
+  v1::ScoreRequest request;
+  request.add_items()->set_image_rgb(std::string(128 << 20, '\0'));
+  grpc::ChannelArguments arguments;
+  arguments.SetMaxSendMessageSize(-1);
+  const auto channel =
+      grpc::CreateCustomChannel((*server)->endpoint(), grpc::InsecureChannelCredentials(), arguments);
+  const auto stub = v1::RewardService::NewStub(channel);
+  const auto call = [&](grpc_compression_algorithm algorithm) {
+    const auto context = MakeContext(kPatience, Network());
+    context->set_compression_algorithm(algorithm);
+    v1::ScoreResponse response;
+    return stub->Score(context.get(), request, &response).error_code();
+  };
+  // What the client itself takes for it is serialised twice: as it is, and for the wire.
+  const PeakMemory peak;
+  EXPECT_EQ(call(GRPC_COMPRESS_GZIP), grpc::StatusCode::UNIMPLEMENTED);
+  EXPECT_LT(peak.Bytes(), 200 << 20);
+  EXPECT_EQ(call(GRPC_COMPRESS_DEFLATE), grpc::StatusCode::UNIMPLEMENTED);
   EXPECT_EQ(service.calls, 0);
 }
 

@@ -1,0 +1,67 @@
+#include "cli/time_plan.h"
+
+#include <algorithm>
+
+namespace flowawr {
+namespace {
+
+constexpr double kScoringSeconds = 2e-3, kScoringSecondsPerPixel = 4e-7;
+
+int64_t CeilOfRatio(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+// How much longer `pieces` equal pieces of work take on `workers` than if they could be cut at will.
+double Unevenness(int64_t pieces, int64_t workers) {
+  workers = std::max<int64_t>(workers, 1);
+  return pieces == 0 ? 1 : static_cast<double>(CeilOfRatio(pieces, workers) * workers) / static_cast<double>(pieces);
+}
+
+}  // namespace
+
+double AssumedScoringSeconds(int64_t pixels) {
+  return kScoringSeconds + kScoringSecondsPerPixel * static_cast<double>(pixels);
+}
+
+TrainingWork TrainingWorkOf(const v1::RunConfig& config) {
+  const auto sigmas = static_cast<int64_t>(config.sampler().steps() * config.train().timestep_fraction());
+  const int64_t draws = std::min<int64_t>(config.train().timesteps_per_sample(), std::max<int64_t>(1, sigmas));
+  const int64_t of_group = config.rollout().samples_per_group() * draws, groups = config.rollout().groups_per_batch();
+  return {.rows = groups * of_group,
+          .micro_batches = groups * CeilOfRatio(of_group, std::max(1, config.train().micro_batch())),
+          .computes_old = config.algorithm().behaviour() != v1::CURRENT || config.rollout().max_staleness() > 0,
+          .computes_reference = config.algorithm().kl_beta() > 0};
+}
+
+TimePlan PlanTime(const v1::RunConfig& config, const ThreadBudget& budget, int64_t heldout_prompts, int cores,
+                  const PassTimes& times) {
+  const int64_t pixels = int64_t{config.model().height()} * config.model().width();
+  const double scoring = config.rewards().terms_size() * AssumedScoringSeconds(pixels) / std::max(1, cores);
+  const int64_t groups = config.rollout().groups_per_batch();
+  const auto images = static_cast<double>(groups * config.rollout().samples_per_group());
+  const double uneven = Unevenness(groups, budget.actors);
+
+  TimePlan plan;
+  plan.updates = config.train().updates();
+  plan.sampling = images * config.sampler().steps() * times.sample_row * uneven;
+  plan.decoding = images * times.decode_row * uneven;
+  plan.scoring = images * scoring;
+  const TrainingWork work = TrainingWorkOf(config);
+  const double row =
+      times.train_row + (work.computes_old ? times.forward_row : 0) + (work.computes_reference ? times.forward_row : 0);
+  plan.training = static_cast<double>(work.rows) * row * Unevenness(work.micro_batches, budget.learner_threads);
+
+  if (heldout_prompts == 0) return plan;
+  const v1::EvaluationConfig& evaluation = config.evaluation();
+  const double image = evaluation.steps() * times.sample_row + times.decode_row + scoring;
+  const auto seconds = [&](int64_t prompts) {
+    return static_cast<double>((prompts == 0 ? heldout_prompts : std::min(prompts, heldout_prompts)) *
+                               evaluation.samples_per_prompt()) *
+           image;
+  };
+  plan.evaluation = seconds(evaluation.prompts());
+  plan.first_evaluation = seconds(evaluation.final_prompts());
+  plan.first_evaluations = 2;
+  if (evaluation.every_updates() > 0) plan.evaluations = (plan.updates - 1) / evaluation.every_updates();
+  return plan;
+}
+
+}  // namespace flowawr

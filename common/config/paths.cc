@@ -1,0 +1,41 @@
+#include "common/config/paths.h"
+
+#include <filesystem>
+#include <system_error>
+
+namespace flowawr {
+namespace fs = std::filesystem;
+
+void ForEachPath(v1::RunConfig& config, absl::FunctionRef<void(const std::string&, std::string&)> visit) {
+  visit("run_dir", *config.mutable_run_dir());
+  visit("model.path", *config.mutable_model()->mutable_path());
+  visit("model.embeds_cache", *config.mutable_model()->mutable_embeds_cache());
+  visit("lora.init_from", *config.mutable_lora()->mutable_init_from());
+  visit("prompts.train", *config.mutable_prompts()->mutable_train());
+  visit("prompts.heldout", *config.mutable_prompts()->mutable_heldout());
+  v1::NetworkConfig& network = *config.mutable_network();
+  visit("network.tls_cert", *network.mutable_tls_cert());
+  visit("network.tls_key", *network.mutable_tls_key());
+  visit("network.tls_ca", *network.mutable_tls_ca());
+  visit("network.token_file", *network.mutable_token_file());
+}
+
+void MakePathsAbsolute(v1::RunConfig* config) {
+  ForEachPath(*config, [](const std::string&, std::string& path) {
+    std::error_code error;
+    if (path.empty()) return;
+    const fs::path whole = fs::absolute(path, error);
+    if (!error) path = whole.lexically_normal().string();
+  });
+}
+
+std::string RunFolderOf(const std::string& path) {
+  const fs::path file(path);
+  if (file.filename() != kRunConfigFile && file.filename() != kStartingConfigFile) return "";
+  const fs::path folder = file.has_parent_path() ? file.parent_path() : fs::path(".");
+  std::error_code ignored;
+  const bool is_run = fs::exists(folder / "lock", ignored) || fs::exists(folder / "checkpoints", ignored);
+  return is_run ? folder.string() : "";
+}
+
+}  // namespace flowawr

@@ -1,0 +1,99 @@
+#include "learner/request_limits.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+
+#include "absl/strings/str_cat.h"
+#include "common/base/status.h"
+#include "common/base/utf8.h"
+
+namespace flowawr {
+namespace {
+
+constexpr std::array<absl::string_view, 10> kCauses = {
+    "actor_gone",       "actor_stopping",   "decode_failed", "encode_failed", "policy_failed", "reward_bad_input",
+    "reward_failed",    "sample_failed", "submit_failed", "submit_refused"};
+
+absl::Status CheckLength(absl::string_view field, size_t bytes, size_t most) {
+  if (bytes <= most) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(field, " has ", bytes, " bytes, at most ", most, " are taken"));
+}
+
+absl::Status CheckCount(absl::string_view field, int count, int most) {
+  if (count <= most) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(field, " has ", count, " entries, at most ", most, " are taken"));
+}
+
+template <typename Map>
+absl::Status CheckStages(const Map& stages) {
+  FLOWAWR_RETURN_IF_ERROR(CheckCount("stage_seconds", static_cast<int>(stages.size()), kMaxStages));
+  for (const auto& [stage, seconds] : stages) {
+    FLOWAWR_RETURN_IF_ERROR(CheckLength("a name in stage_seconds", stage.size(), kMaxStageNameBytes));
+    if (!std::isfinite(seconds) || seconds < 0)
+      return absl::InvalidArgumentError(absl::StrCat("stage_seconds of ", stage, " is no time: ", seconds));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckScore(const v1::TermScore& score) {
+  FLOWAWR_RETURN_IF_ERROR(CheckCount("a score's details", static_cast<int>(score.details_size()), kMaxScoreDetails));
+  for (const auto& [key, value] : score.details())
+    FLOWAWR_RETURN_IF_ERROR(CheckLength("a score's detail", key.size() + value.size(), kMaxScoreTextBytes));
+  return CheckLength("a score's error", score.error().message().size(), kMaxScoreTextBytes);
+}
+
+}  // namespace
+
+absl::Status CheckActor(absl::string_view actor_id, absl::string_view session) {
+  if (actor_id.empty()) return absl::InvalidArgumentError("actor_id is empty");
+  FLOWAWR_RETURN_IF_ERROR(CheckLength("actor_id", actor_id.size(), kMaxActorIdBytes));
+  return CheckLength("session", session.size(), kMaxSessionBytes);
+}
+
+absl::Status CheckRequest(const v1::RegisterRequest& request) {
+  FLOWAWR_RETURN_IF_ERROR(CheckActor(request.actor_id(), request.session()));
+  FLOWAWR_RETURN_IF_ERROR(CheckLength("model_fingerprint", request.model_fingerprint().size(), 1024));
+  return CheckLength("software_version", request.software_version().size(), 128);
+}
+
+absl::Status CheckRequest(const v1::RenewLeasesRequest& request) {
+  FLOWAWR_RETURN_IF_ERROR(CheckActor(request.actor_id(), request.session()));
+  FLOWAWR_RETURN_IF_ERROR(CheckCount("leases", request.leases_size(), kMaxHeldLeases));
+  return CheckStages(request.stage_seconds());
+}
+
+absl::Status CheckRequest(const v1::GroupHeader& header) {
+  FLOWAWR_RETURN_IF_ERROR(CheckActor(header.actor_id(), header.session()));
+  FLOWAWR_RETURN_IF_ERROR(CheckLength("policy_sha256", header.policy_sha256().size(), 32));
+  for (const v1::SampleScores& sample : header.samples())
+    for (const v1::TermScore& score : sample.terms()) FLOWAWR_RETURN_IF_ERROR(CheckScore(score));
+  return CheckStages(header.stage_seconds());
+}
+
+absl::Status CheckRewardTerms(const std::vector<v1::RewardSpecTerm>& terms) {
+  if (terms.empty()) return absl::InvalidArgumentError("a reward spec needs at least one term");
+  FLOWAWR_RETURN_IF_ERROR(CheckCount("a reward spec", static_cast<int>(terms.size()), kMaxRewardTerms));
+  for (const v1::RewardSpecTerm& term : terms) {
+    FLOWAWR_RETURN_IF_ERROR(CheckLength("scorer", term.scorer().size(), kMaxScorerBytes));
+    FLOWAWR_RETURN_IF_ERROR(CheckLength("endpoint", term.endpoint().size(), kMaxEndpointBytes));
+    if (term.scorer().empty()) return absl::InvalidArgumentError("a term of the reward spec names no scorer");
+    // Written so that NaN fails.
+    if (!(std::abs(term.weight()) <= kMaxRewardWeight))
+      return absl::InvalidArgumentError(absl::StrCat("weight of ", term.scorer(), " is ", term.weight(),
+                                                     ", it must be within +-", kMaxRewardWeight));
+    if (!(term.timeout_s() >= kLeastTimeoutSeconds && term.timeout_s() <= kMostTimeoutSeconds))
+      return absl::InvalidArgumentError(absl::StrCat("time-out of ", term.scorer(), " is ", term.timeout_s(),
+                                                     " seconds, it must be between ", kLeastTimeoutSeconds, " and ",
+                                                     kMostTimeoutSeconds));
+  }
+  return absl::OkStatus();
+}
+
+std::string FailureLabel(absl::string_view cause) {
+  return std::find(kCauses.begin(), kCauses.end(), cause) == kCauses.end() ? "other" : std::string(cause);
+}
+
+std::string FailureText(absl::string_view message) { return TruncateUtf8(message, kMaxFailureBytes); }
+
+}  // namespace flowawr

@@ -1,0 +1,94 @@
+#include "learner/reward_figures.h"
+
+#include <ATen/ops/tensor.h>
+
+#include <cmath>
+
+#include "absl/strings/str_cat.h"
+#include "common/base/utf8.h"
+
+namespace flowawr {
+namespace {
+
+constexpr size_t kLongestReason = 200;
+
+// Welford's: rewards far from 0 lose no digits.
+class Mean {
+ public:
+  void Add(double value) {
+    if (!std::isfinite(value)) return;
+    const double before = value - mean_;
+    mean_ += before / static_cast<double>(++count_);
+    squares_ += before * (value - mean_);
+  }
+  std::optional<double> mean() const { return count_ == 0 ? std::nullopt : std::optional(mean_); }
+  std::optional<double> standard_error() const {
+    if (count_ < 2) return std::nullopt;
+    const double n = static_cast<double>(count_);
+    return std::sqrt(squares_ / (n - 1) / n);
+  }
+
+ private:
+  double mean_ = 0, squares_ = 0;
+  int64_t count_ = 0;
+};
+
+// Whether the first scorer said that the image is exactly what was asked for; nullopt: it did not say.
+std::optional<bool> SaidExact(const Group& group, int64_t sample) {
+  if (sample >= group.header.samples_size() || group.header.samples(sample).terms_size() == 0) return std::nullopt;
+  const auto& details = group.header.samples(sample).terms(0).details();
+  const auto said = details.find("exact");
+  if (said == details.end() || (said->second != "true" && said->second != "false")) return std::nullopt;
+  return said->second == "true";
+}
+
+}  // namespace
+
+double WeightedReward(const Group& group, int64_t sample) {
+  double sum = 0;
+  for (int term = 0; term < group.lease.reward_spec().terms_size(); ++term)
+    sum += group.lease.reward_spec().terms(term).weight() * group.rewards[term][sample].item<double>();
+  return sum;
+}
+
+RewardFigures MeasureRewards(const std::vector<Group>& groups) {
+  RewardFigures figures;
+  Mean reward, exact;
+  std::map<std::string, Mean> by_scorer;
+  for (const Group& group : groups) {
+    for (int64_t sample = 0; sample < group.rewards.size(1); ++sample) {
+      ++figures.images;
+      reward.Add(WeightedReward(group, sample));
+      if (const std::optional<bool> is_exact = SaidExact(group, sample)) exact.Add(*is_exact ? 1 : 0);
+      for (int term = 0; term < group.lease.reward_spec().terms_size(); ++term) {
+        const std::string& scorer = group.lease.reward_spec().terms(term).scorer();
+        const double score = group.rewards[term][sample].item<double>();
+        by_scorer[scorer].Add(score);
+        if (std::isfinite(score)) continue;
+        RewardFigures::Missing& missing = figures.missing[scorer];
+        ++missing.images;
+        if (sample < group.header.samples_size() && term < group.header.samples(sample).terms_size())
+          missing.why = group.header.samples(sample).terms(term).error().message();
+      }
+    }
+  }
+  figures.mean = reward.mean();
+  figures.standard_error = reward.standard_error();
+  figures.exact_share = exact.mean();
+  for (const auto& [scorer, mean] : by_scorer)
+    if (mean.mean()) figures.by_scorer[scorer] = *mean.mean();
+  return figures;
+}
+
+std::vector<std::string> MissingRewardWarnings(const RewardFigures& figures, const std::string& where) {
+  std::vector<std::string> warnings;
+  for (const auto& [scorer, missing] : figures.missing) {
+    warnings.push_back(absl::StrCat("the optional reward ", scorer, " is missing for ", missing.images, " of ",
+                                    figures.images, " images of ", where,
+                                    missing.why.empty() ? "" : absl::StrCat(" (", TruncateUtf8(missing.why, kLongestReason), ")"),
+                                    "; the run goes on without it"));
+  }
+  return warnings;
+}
+
+}  // namespace flowawr

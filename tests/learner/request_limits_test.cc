@@ -1,0 +1,98 @@
+#include "learner/request_limits.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <limits>
+
+#include "common/base/utf8.h"
+
+namespace flowawr {
+namespace {
+
+using ::testing::HasSubstr;
+
+std::string Long(size_t bytes) { return std::string(bytes, 'x'); }
+
+void ExpectRefused(const absl::Status& status, const char* field) {
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << status;
+  EXPECT_THAT(std::string(status.message()), HasSubstr(field));
+}
+
+TEST(RequestLimitsTest, BoundNamesOfActors) {
+  EXPECT_TRUE(CheckActor(Long(kMaxActorIdBytes), Long(kMaxSessionBytes)).ok());
+  ExpectRefused(CheckActor("", ""), "actor_id is empty");
+  ExpectRefused(CheckActor(Long(kMaxActorIdBytes + 1), ""), "actor_id has 129 bytes, at most 128");
+  ExpectRefused(CheckActor("a", Long(kMaxSessionBytes + 1)), "session");
+}
+
+TEST(RequestLimitsTest, BoundHeartbeats) {
+  v1::RenewLeasesRequest request;
+  request.set_actor_id("a");
+  (*request.mutable_stage_seconds())["sample"] = 3;
+  EXPECT_TRUE(CheckRequest(request).ok());
+  (*request.mutable_stage_seconds())["sample"] = std::numeric_limits<double>::infinity();
+  ExpectRefused(CheckRequest(request), "stage_seconds of sample");
+  request.clear_stage_seconds();
+  (*request.mutable_stage_seconds())[Long(kMaxStageNameBytes + 1)] = 3;
+  ExpectRefused(CheckRequest(request), "stage_seconds");
+  request.clear_stage_seconds();
+  for (int i = 0; i <= kMaxStages; ++i) (*request.mutable_stage_seconds())[std::to_string(i)] = 3;
+  ExpectRefused(CheckRequest(request), "33 entries");
+}
+
+TEST(RequestLimitsTest, BoundWhatAGroupsHeaderTells) {
+  v1::GroupHeader header;
+  header.set_actor_id("a");
+  v1::TermScore& score = *header.add_samples()->add_terms();
+  score.mutable_error()->set_message(Long(kMaxScoreTextBytes));
+  EXPECT_TRUE(CheckRequest(header).ok());
+  score.mutable_error()->set_message(Long(kMaxScoreTextBytes + 1));
+  ExpectRefused(CheckRequest(header), "a score's error");
+  score.set_reward(1);
+  (*score.mutable_details())["text"] = Long(kMaxScoreTextBytes);
+  ExpectRefused(CheckRequest(header), "a score's detail");
+  header.clear_samples();
+  header.set_policy_sha256(Long(33));
+  ExpectRefused(CheckRequest(header), "policy_sha256");
+}
+
+TEST(RequestLimitsTest, BoundRewardSpecsAndRefuseTimesThatNeverEnd) {
+  v1::RewardSpecTerm term;
+  term.set_scorer("ocr");
+  term.set_weight(1);
+  term.set_timeout_s(60);
+  EXPECT_TRUE(CheckRewardTerms({term}).ok());
+  ExpectRefused(CheckRewardTerms({}), "at least one");
+  ExpectRefused(CheckRewardTerms(std::vector<v1::RewardSpecTerm>(kMaxRewardTerms + 1, term)), "65 entries");
+  constexpr double kInfinity = std::numeric_limits<double>::infinity();
+  constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
+  for (const double timeout : {kInfinity, kNan, 0.0, -1.0, 1e9}) {
+    v1::RewardSpecTerm bad = term;
+    bad.set_timeout_s(timeout);
+    ExpectRefused(CheckRewardTerms({bad}), "time-out of ocr");
+  }
+  for (const double weight : {kInfinity, kNan, -1e4}) {
+    v1::RewardSpecTerm bad = term;
+    bad.set_weight(weight);
+    ExpectRefused(CheckRewardTerms({bad}), "weight of ocr");
+  }
+  v1::RewardSpecTerm bad = term;
+  bad.set_endpoint(Long(kMaxEndpointBytes + 1));
+  ExpectRefused(CheckRewardTerms({bad}), "endpoint");
+  bad = term;
+  bad.set_scorer("");
+  ExpectRefused(CheckRewardTerms({bad}), "names no scorer");
+}
+
+TEST(RequestLimitsTest, CountFailuresUnderAFixedSetOfLabels) {
+  EXPECT_EQ(FailureLabel("reward_failed"), "reward_failed");
+  EXPECT_EQ(FailureLabel(""), "other");
+  EXPECT_EQ(FailureLabel(Long(60'000'000)), "other");
+  const std::string text = FailureText(Long(kMaxFailureBytes - 2) + "\u00e9\u00e9\u00e9");
+  EXPECT_LE(text.size(), kMaxFailureBytes);
+  EXPECT_TRUE(IsValidUtf8(text));
+}
+
+}  // namespace
+}  // namespace flowawr

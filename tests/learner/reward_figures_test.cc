@@ -1,0 +1,58 @@
+#include "learner/reward_figures.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <torch/types.h>
+
+#include <limits>
+
+namespace flowawr {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
+
+// Scorer "ocr" gave every reward; scorer "small" gave none for the second image, and said why.
+Group GroupWithAnError(const std::string& why) {
+  Group group;
+  for (const char* scorer : {"ocr", "small"}) {
+    v1::RewardSpecTerm& term = *group.lease.mutable_reward_spec()->add_terms();
+    term.set_scorer(scorer);
+    term.set_weight(2);
+  }
+  group.rewards = at::tensor({1.0, 0.5, 0.25, kNan}, at::kDouble).view({2, 2});
+  for (int sample = 0; sample < 2; ++sample) {
+    v1::SampleScores& scores = *group.header.add_samples();
+    scores.add_terms();
+    scores.add_terms()->mutable_error()->set_message(sample == 1 ? why : "");
+  }
+  return group;
+}
+
+TEST(RewardFiguresTest, TellWhatIsMissingAndWhy) {
+  const RewardFigures figures = MeasureRewards({GroupWithAnError("the lamp is out")});
+  EXPECT_EQ(figures.images, 2u);
+  EXPECT_DOUBLE_EQ(figures.mean.value(), 2.5);
+  EXPECT_FALSE(figures.standard_error);
+  ASSERT_EQ(figures.missing.size(), 1u);
+  EXPECT_EQ(figures.missing.at("small").images, 1u);
+  EXPECT_THAT(MissingRewardWarnings(figures, "update 7"),
+              ElementsAre(AllOf(HasSubstr("small"), HasSubstr("1 of 2 images of update 7"), HasSubstr("lamp"))));
+}
+
+TEST(RewardFiguresTest, WarnInNoMoreWordsThanPeopleRead) {
+  const RewardFigures figures = MeasureRewards({GroupWithAnError(std::string(100'000, 'x'))});
+  EXPECT_LT(MissingRewardWarnings(figures, "update 7").front().size(), 400u);
+}
+
+TEST(RewardFiguresTest, WarnOfNothingWhenNothingIsMissing) {
+  Group group = GroupWithAnError("");
+  group.rewards[1][1] = 0.5;
+  EXPECT_TRUE(MissingRewardWarnings(MeasureRewards({group}), "update 7").empty());
+}
+
+}  // namespace
+}  // namespace flowawr
