@@ -18,12 +18,11 @@ endif()
 
 find_program(MOLD mold)
 if(MOLD AND NOT CMAKE_CROSSCOMPILING)  # a cross compiler does not find it
-  add_link_options(-fuse-ld=mold)
-  # Before 2.4, one binary in some hundreds does not start ("cannot apply additional memory protection"): its read-only
-  # segment begins a page too early (mold issue 1151).
+  # Before 2.4, one binary in some hundreds does not start ("cannot apply additional memory protection": its read-only
+  # segment begins a page too early, mold issue 1151), and without that segment (-z norelro) some links never end.
   execute_process(COMMAND ${MOLD} --version OUTPUT_VARIABLE mold_version)
-  if(mold_version MATCHES "mold ([0-9.]+)" AND CMAKE_MATCH_1 VERSION_LESS 2.4)
-    add_link_options(-Wl,-z,norelro)
+  if(mold_version MATCHES "mold ([0-9.]+)" AND CMAKE_MATCH_1 VERSION_GREATER_EQUAL 2.4)
+    add_link_options(-fuse-ld=mold)
   endif()
 endif()
 
