@@ -6,11 +6,12 @@
 #include <string>
 #include <vector>
 
-#include "absl/status/statusor.h"
+#include "absl/status/status.h"
 #include "cli/run_inputs.h"
 #include "common/base/status.h"
 #include "common/config/run_config.h"
 #include "common/process/exit_code.h"
+#include "common/sd3/latent_shape.h"
 
 namespace flowawr {
 namespace {
@@ -23,7 +24,8 @@ constexpr char kFooter[] = R"(Examples:
   flowawr config --reference                  every field: type, default, accepted values, meaning
 
 What is printed is itself a configuration. Mistakes are listed all at once, with file and line. Exit code 66
-when the model or a prompt file that it names is missing.)";
+when the model or a prompt file that it names is missing; what the model was made for (picture size, tokens of a prompt)
+then stays 0, as with --only-print.)";
 
 struct Arguments {
   std::string config;
@@ -32,13 +34,24 @@ struct Arguments {
   bool only_print = false;
 };
 
-// What the configuration says, and nothing of what it names.
-absl::StatusOr<std::string> Text(const Arguments& arguments) {
-  if (arguments.reference) return RunConfigReference();
+// Prints the configuration, then looks for what it names: the model's defaults are filled in only if the model is there.
+absl::Status Config(const Arguments& arguments) {
+  if (arguments.reference) {
+    std::fputs(RunConfigReference().c_str(), stdout);
+    return absl::OkStatus();
+  }
   if (arguments.config.empty())
     return absl::InvalidArgumentError("name a configuration file, e.g. `flowawr config configs/tiny-ocr.yaml`");
-  FLOWAWR_ASSIGN_OR_RETURN(const v1::RunConfig config, LoadRunConfig(arguments.config, arguments.overrides));
-  return RunConfigToYaml(config);
+  FLOWAWR_ASSIGN_OR_RETURN(v1::RunConfig config, LoadRunConfig(arguments.config, arguments.overrides));
+  absl::Status status;
+  if (!arguments.only_print) {
+    status = CheckRunInputs(config);
+    status.Update(Annotate(FillInModelDefaults(config.mutable_model()), "model.path"));
+  }
+  FLOWAWR_ASSIGN_OR_RETURN(const std::string yaml, RunConfigToYaml(config));
+  std::fputs(yaml.c_str(), stdout);
+  std::fflush(stdout);  // before an error on stderr
+  return status;
 }
 
 }  // namespace
@@ -52,17 +65,7 @@ void AddConfigCommand(CLI::App& app, int* exit_code) {
       ->allow_extra_args(false);
   command->add_flag("--only-print", arguments->only_print, "do not look whether model and prompts are there");
   command->add_flag("--reference", arguments->reference, "print the description of all fields (Markdown) instead");
-  command->callback([arguments, exit_code] {
-    const absl::StatusOr<std::string> text = Text(*arguments);
-    if (text.ok()) std::fputs(text->c_str(), stdout);
-    std::fflush(stdout);  // before an error on stderr
-    absl::Status status = text.status();
-    if (status.ok() && !arguments->reference && !arguments->only_print) {
-      const absl::StatusOr<v1::RunConfig> config = LoadRunConfig(arguments->config, arguments->overrides);
-      status = config.ok() ? CheckRunInputs(*config) : config.status();
-    }
-    *exit_code = ReportAndExitCodeOf(status);
-  });
+  command->callback([arguments, exit_code] { *exit_code = ReportAndExitCodeOf(Config(*arguments)); });
 }
 
 }  // namespace flowawr

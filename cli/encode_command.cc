@@ -1,6 +1,5 @@
 #include "cli/encode_command.h"
 
-
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdio>
@@ -22,6 +21,7 @@
 #include "common/config/prompts.h"
 #include "common/config/run_config.h"
 #include "common/process/exit_code.h"
+#include "common/sd3/latent_shape.h"
 #include "common/sd3/prompt_cache.h"
 #include "common/sd3/text_encoders.h"
 #include "common/telemetry/read_progress.h"
@@ -62,7 +62,7 @@ struct Plan {
 };
 
 absl::StatusOr<Plan> MakePlan(const Arguments& arguments) {
-  Plan plan;
+  Plan plan{.options = {.max_sequence_length = 0}};
   std::vector<std::string> files = arguments.prompts_files;
   if (arguments.config.empty() && !arguments.overrides.empty())
     return absl::InvalidArgumentError("--set changes a configuration: name one");
@@ -81,6 +81,9 @@ absl::StatusOr<Plan> MakePlan(const Arguments& arguments) {
   if (arguments.max_sequence_length > 0) plan.options.max_sequence_length = arguments.max_sequence_length;
   if (plan.model.empty())
     return absl::InvalidArgumentError("name a run's configuration, or --model FOLDER (a diffusers folder)");
+  if (plan.options.max_sequence_length == 0) {
+    FLOWAWR_ASSIGN_OR_RETURN(plan.options.max_sequence_length, ReadSequenceLength(plan.model, kUsualSequenceLength));
+  }
   if (files.empty()) return absl::InvalidArgumentError("nothing to encode: give --prompts FILE, one prompt a line");
   if (plan.cache.empty())
     return absl::InvalidArgumentError("nowhere to put the embeddings: give --cache DIR, or set model.embeds_cache");
@@ -215,7 +218,7 @@ void AddEncodeCommand(CLI::App& app, int* exit_code) {
   command->add_option("--cache", arguments->cache, "folder, made if absent; default: the run's model.embeds_cache");
   command
       ->add_option("--max-sequence-length", arguments->max_sequence_length,
-                   "T5 tokens of a prompt; default: the run's, else 128")
+                   "T5 tokens of a prompt; default: the run's or the model's, else 128")
       ->check(CLI::Range(1, 512));
   command->add_option("--dtype", arguments->dtype, "of weights and embeddings; default: the run's, else float32")
       ->check(CLI::IsMember({"float32", "bfloat16"}));

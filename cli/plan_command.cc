@@ -25,6 +25,7 @@
 #include "common/nn/bf16.h"
 #include "common/process/exit_code.h"
 #include "common/sd3/compute_dtype.h"
+#include "common/sd3/latent_shape.h"
 #include "common/process/processor.h"
 
 namespace flowawr {
@@ -111,6 +112,13 @@ absl::StatusOr<Table> MakeTable(const Answer& answer) {
   return table;
 }
 
+// Of a model that has no folder.
+PictureSizes UsualSizes(const ModelSizes& model) {
+  PictureSizes sizes{.transformer = model.transformer, .vae_downscale = model.vae.downscale()};
+  sizes.usual_height = sizes.usual_width = static_cast<int>(model.transformer.sample_size) * sizes.vae_downscale;
+  return sizes;
+}
+
 // How many prompts a run is evaluated with. The file may not be there yet: then as many as the configuration says, or
 // 0.
 int64_t CountHeldoutPrompts(const v1::RunConfig& config) {
@@ -141,12 +149,15 @@ absl::StatusOr<Answer> Plan(const Arguments& arguments) {
   const std::string folder = arguments.model.empty() ? answer.config.model().path() : arguments.model;
   if (folder == "sd35-medium") {
     answer.model = Sd35MediumSizes();
+    FillInModelDefaults(UsualSizes(answer.model), answer.config.mutable_model());
   } else {
     absl::StatusOr<ModelSizes> model = ReadModelSizes(folder, answer.config.model().embeds_cache().empty());
     if (absl::IsNotFound(model.status()))
       return Annotate(model.status(),
                       absl::StrCat("no model in ", folder, " (--model sd35-medium plans with the published sizes)"));
     FLOWAWR_ASSIGN_OR_RETURN(answer.model, std::move(model));
+    answer.config.mutable_model()->set_path(folder);
+    FLOWAWR_RETURN_IF_ERROR(FillInModelDefaults(answer.config.mutable_model()));
   }
   const int cores = UsableCoresHere().count;
   answer.budget = BudgetThreads(cores, answer.config);

@@ -11,6 +11,7 @@
 #include "common/base/status.h"
 #include "common/config/paths.h"
 #include "common/config/run_config.h"
+#include "common/sd3/latent_shape.h"
 
 namespace flowawr {
 namespace {
@@ -80,6 +81,7 @@ absl::StatusOr<RunPlan> PlanRun(const RunRequest& request) {
   if (!request.run_dir.empty()) plan.config.set_run_dir(request.run_dir);
   FLOWAWR_ASSIGN_OR_RETURN(plan.continues, CheckRunFolder(plan.run_dir(), request.resume));
   FLOWAWR_RETURN_IF_ERROR(CheckRunInputs(plan.config));
+  FLOWAWR_RETURN_IF_ERROR(Annotate(FillInModelDefaults(plan.config.mutable_model()), "model.path"));
   FLOWAWR_ASSIGN_OR_RETURN(const std::vector<std::string> checkpoints, CheckpointNames(plan.run_dir() + "/checkpoints"));
   if (checkpoints.empty()) FLOWAWR_RETURN_IF_ERROR(CheckInitialAdapter(plan.config.lora()));
   FLOWAWR_RETURN_IF_ERROR(CheckPrograms(plan.binaries));

@@ -22,7 +22,7 @@ struct RunRequest {
 };
 
 struct RunPlan {
-  v1::RunConfig config;  // with the run's folder and the thread budget filled in
+  v1::RunConfig config;  // with the run's folder, the model's defaults and the thread budget filled in
   ThreadBudget budget;
   std::string binaries;
   bool accept_changed_prompts = false;

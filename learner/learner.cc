@@ -45,6 +45,17 @@ namespace {
 
 constexpr int64_t kWideModel = 1024;  // whose activations are megabytes
 
+// As this learner reads it: with full paths and with what the model was made for.
+absl::StatusOr<v1::RunConfig> LoadWholeConfig(const std::string& path) {
+  FLOWAWR_ASSIGN_OR_RETURN(v1::RunConfig config, LoadRunConfig(path));
+  MakePathsAbsolute(&config);
+  if (const absl::Status filled = FillInModelDefaults(config.mutable_model()); !filled.ok()) {
+    FLOWAWR_RETURN_IF_ERROR(CheckModelFolder(config.model().path()));
+    return filled;
+  }
+  return config;
+}
+
 v1::RewardSpec SpecOf(const v1::RewardsConfig& rewards) {
   v1::RewardSpec spec;
   spec.set_version(1);
@@ -92,7 +103,7 @@ struct Standing {
 std::string RunIdOf(const LearnerOptions& options, const v1::RunConfig& config, const RunDirectory& directory) {
   const std::string id = directory.ReadRunId();
   if (id.empty() || !options.is_resume) return RandomId();
-  const absl::StatusOr<v1::RunConfig> before = LoadRunConfig(absl::StrCat(directory.path(), "/", kRunConfigFile));
+  const absl::StatusOr<v1::RunConfig> before = LoadWholeConfig(absl::StrCat(directory.path(), "/", kRunConfigFile));
   if (!before.ok() || !CheckResumable(*before, config).ok()) return RandomId();
   // Without a checkpoint nothing tells what the prompt files held.
   const bool same_prompts = google::protobuf::util::MessageDifferencer::Equals(before->prompts(), config.prompts());
@@ -156,10 +167,8 @@ absl::Status CheckRewardEndpoints(const LearnerOptions& options, const v1::Rewar
 // Somebody's own config.yaml stays as they wrote it as long as it says the same.
 absl::Status WriteRunConfig(const v1::RunConfig& config) {
   const std::string file = absl::StrCat(config.run_dir(), "/", kRunConfigFile);
-  if (absl::StatusOr<v1::RunConfig> there = LoadRunConfig(file); there.ok()) {
-    MakePathsAbsolute(&*there);
-    if (google::protobuf::util::MessageDifferencer::Equals(*there, config)) return absl::OkStatus();
-  }
+  const absl::StatusOr<v1::RunConfig> there = LoadWholeConfig(file);
+  if (there.ok() && google::protobuf::util::MessageDifferencer::Equals(*there, config)) return absl::OkStatus();
   FLOWAWR_ASSIGN_OR_RETURN(const std::string yaml, RunConfigToYaml(config));
   return WriteFileAtomically(file, yaml);
 }
@@ -197,8 +206,7 @@ Desk::Options DeskOptions(const LearnerOptions& options, const v1::RunConfig& co
 
 absl::Status RunLearner(const LearnerOptions& options, const std::function<bool()>& wait_for_stop) {
   at::set_num_threads(1);  // the gradient workers are the threads
-  FLOWAWR_ASSIGN_OR_RETURN(v1::RunConfig config, LoadRunConfig(options.config, {}));
-  MakePathsAbsolute(&config);
+  FLOWAWR_ASSIGN_OR_RETURN(const v1::RunConfig config, LoadWholeConfig(options.config));
   FLOWAWR_ASSIGN_OR_RETURN(auto directory, RunDirectory::Open(config.run_dir(), options.lock_descriptor));
   const std::string& model = config.model().path();
   FLOWAWR_RETURN_IF_ERROR(CheckModelFolder(model));

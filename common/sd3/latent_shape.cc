@@ -34,8 +34,10 @@ absl::StatusOr<LatentShape> LatentShapeFor(const TransformerConfig& transformer,
 
 namespace {
 
-absl::Status ReadUsualSize(const std::string& path, PictureSizes* sizes) {
-  sizes->usual_height = sizes->usual_width = static_cast<int>(sizes->transformer.sample_size) * sizes->vae_downscale;
+std::string DefaultsFile(const std::string& model_folder) { return model_folder + "/flowawr.json"; }
+
+// Into the fields of `sizes` that the file names. A folder without one says nothing.
+absl::Status ReadDefaults(const std::string& path, PictureSizes* sizes) {
   const absl::StatusOr<std::string> json = ReadFile(path, kMaxConfigBytes);
   if (absl::IsNotFound(json.status())) return absl::OkStatus();
   FLOWAWR_RETURN_IF_ERROR(json.status());
@@ -43,7 +45,14 @@ absl::Status ReadUsualSize(const std::string& path, PictureSizes* sizes) {
   sizes->usual_height = static_cast<int>(fields.Int("height", sizes->usual_height));
   sizes->usual_width = static_cast<int>(fields.Int("width", sizes->usual_width));
   sizes->usual_sequence_length = static_cast<int>(fields.Int("max_sequence_length", 0, 1, 512));
-  FLOWAWR_RETURN_IF_ERROR(fields.Finish());
+  return fields.Finish();
+}
+
+absl::Status ReadUsualSize(const std::string& path, PictureSizes* sizes) {
+  sizes->usual_height = sizes->usual_width = static_cast<int>(sizes->transformer.sample_size) * sizes->vae_downscale;
+  const int by_transformer = sizes->usual_height;
+  FLOWAWR_RETURN_IF_ERROR(ReadDefaults(path, sizes));
+  if (sizes->usual_height == by_transformer && sizes->usual_width == by_transformer) return absl::OkStatus();
   return Annotate(sizes->LatentShapeFor(sizes->usual_height, sizes->usual_width).status(), path);
 }
 
@@ -58,8 +67,29 @@ absl::StatusOr<PictureSizes> ReadPictureSizes(const std::string& model_folder) {
   FLOWAWR_ASSIGN_OR_RETURN(sizes.transformer, ParseTransformerConfig(transformer_json, transformer_path));
   FLOWAWR_ASSIGN_OR_RETURN(const VaeConfig vae, ParseVaeConfig(vae_json, vae_path));
   sizes.vae_downscale = vae.downscale();
-  FLOWAWR_RETURN_IF_ERROR(ReadUsualSize(model_folder + "/flowawr.json", &sizes));
+  FLOWAWR_RETURN_IF_ERROR(ReadUsualSize(DefaultsFile(model_folder), &sizes));
   return sizes;
+}
+
+absl::StatusOr<int> ReadSequenceLength(const std::string& model_folder, int otherwise) {
+  PictureSizes sizes;
+  FLOWAWR_RETURN_IF_ERROR(ReadDefaults(DefaultsFile(model_folder), &sizes));
+  return sizes.usual_sequence_length > 0 ? sizes.usual_sequence_length : otherwise;
+}
+
+void FillInModelDefaults(const PictureSizes& sizes, v1::ModelConfig* model) {
+  if (model->height() == 0) model->set_height(sizes.usual_height);
+  if (model->width() == 0) model->set_width(sizes.usual_width);
+  if (model->max_sequence_length() == 0)
+    model->set_max_sequence_length(sizes.usual_sequence_length > 0 ? sizes.usual_sequence_length
+                                                                   : kUsualSequenceLength);
+}
+
+absl::Status FillInModelDefaults(v1::ModelConfig* model) {
+  if (model->height() != 0 && model->width() != 0 && model->max_sequence_length() != 0) return absl::OkStatus();
+  FLOWAWR_ASSIGN_OR_RETURN(const PictureSizes sizes, ReadPictureSizes(model->path()));
+  FillInModelDefaults(sizes, model);
+  return absl::OkStatus();
 }
 
 }  // namespace flowawr

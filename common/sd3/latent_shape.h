@@ -5,8 +5,10 @@
 #include <cstdint>
 #include <string>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "common/sd3/transformer_config.h"
+#include "flowawr/v1/config.pb.h"
 
 namespace flowawr {
 
@@ -38,5 +40,16 @@ struct PictureSizes {
 // Reads transformer/config.json, vae/config.json and, if it is there, flowawr.json of `model_folder`: an object with
 // any of `height`, `width` and `max_sequence_length`. InvalidArgument when the model does not take its size.
 absl::StatusOr<PictureSizes> ReadPictureSizes(const std::string& model_folder);
+
+// The T5 tokens of a prompt by the folder's flowawr.json alone; `otherwise` where it tells none.
+absl::StatusOr<int> ReadSequenceLength(const std::string& model_folder, int otherwise);
+
+// What a run does with a model that tells no max_sequence_length.
+constexpr int kUsualSequenceLength = 128;
+
+// Writes what the model was made for into those of `height`, `width` and `max_sequence_length` that are 0. Pure.
+void FillInModelDefaults(const PictureSizes& sizes, v1::ModelConfig* model);
+// The same, by the folder model->path(), which is read only if one of them is 0. Errors as of ReadPictureSizes().
+absl::Status FillInModelDefaults(v1::ModelConfig* model);
 
 }  // namespace flowawr

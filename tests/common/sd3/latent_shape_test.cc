@@ -84,5 +84,51 @@ TEST(ReadPictureSizesTest, TakesTheUsualSizeFromFlowawrJsonAndElseFromTheTransfo
   }
 }
 
+TEST(ReadSequenceLengthTest, NeedsNoOtherFileOfTheModel) {
+  const TempFolder model;
+  EXPECT_EQ(ReadSequenceLength(model.path(), 128).value(), 128);
+  model.Write("flowawr.json", R"({"height": 48})");
+  EXPECT_EQ(ReadSequenceLength(model.path(), 128).value(), 128);
+  model.Write("flowawr.json", R"({"max_sequence_length": 7})");
+  EXPECT_EQ(ReadSequenceLength(model.path(), 128).value(), 7);
+  model.Write("flowawr.json", "{");
+  EXPECT_EQ(ReadSequenceLength(model.path(), 128).status().code(), absl::StatusCode::kInvalidArgument);
+}
+
+v1::ModelConfig Model(const std::string& path, int height, int width, int tokens) {
+  v1::ModelConfig model;
+  model.set_path(path);
+  model.set_height(height);
+  model.set_width(width);
+  model.set_max_sequence_length(tokens);
+  return model;
+}
+
+TEST(FillInModelDefaultsTest, WritesWhatTheModelWasMadeForWhereNothingIsTold) {
+  struct Case {
+    int height, width, tokens, expected_height, expected_width, expected_tokens;
+  };
+  for (const Case& c : {Case{0, 0, 0, 32, 64, 12}, Case{64, 0, 0, 64, 64, 12}, Case{0, 32, 5, 32, 32, 5}}) {
+    v1::ModelConfig model = Model("models/tiny-sd3", c.height, c.width, c.tokens);
+    ASSERT_TRUE(FillInModelDefaults(&model).ok());
+    EXPECT_EQ(model.height(), c.expected_height);
+    EXPECT_EQ(model.width(), c.expected_width);
+    EXPECT_EQ(model.max_sequence_length(), c.expected_tokens);
+  }
+  PictureSizes untold;
+  untold.usual_height = untold.usual_width = 1024;
+  v1::ModelConfig model;
+  FillInModelDefaults(untold, &model);
+  EXPECT_EQ(model.height(), 1024);
+  EXPECT_EQ(model.max_sequence_length(), 128);
+}
+
+TEST(FillInModelDefaultsTest, ReadsNoFolderWhereAllIsTold) {
+  v1::ModelConfig model = Model("nowhere", 16, 16, 1);
+  EXPECT_TRUE(FillInModelDefaults(&model).ok());
+  model.set_width(0);
+  EXPECT_EQ(FillInModelDefaults(&model).code(), absl::StatusCode::kNotFound);
+}
+
 }  // namespace
 }  // namespace flowawr
