@@ -59,7 +59,7 @@ class Waiter : public grpc::ClientReadReactor<v1::PolicyVersion> {
     told_ = told;
     leased_ = leased;
     register_request_.set_actor_id(name_);
-    register_request_.set_model_fingerprint(kFingerprint);
+    (*register_request_.mutable_model_parts())["transformer"] = kFingerprint;
     register_context_.set_deadline(absl::ToChronoTime(absl::Now() + kPatience));
     rollout_->async()->Register(&register_context_, &register_request_, &registered_, [=, this](grpc::Status status) {
       EXPECT_TRUE(status.ok()) << status.error_message();
@@ -171,7 +171,8 @@ class CrowdTest : public testing::Test {
   RunLoop::Parts Parts() {
     v1::RunConfig config;
     config.set_run_dir(folder_ / "run");
-    return {std::move(config), {v1::Prompt()}, {}, PolicyRoles::Initialise(SmallLayout(), 1), {}, nullptr, nullptr,
+    PromptSet prompts = PromptSet::Load(folder_.Write("prompts.txt", "a sign\n")).value();
+    return {std::move(config), std::move(prompts), {}, PolicyRoles::Initialise(SmallLayout(), 1), {}, nullptr, nullptr,
             directory_.get(),  &desk_};
   }
 
@@ -180,7 +181,8 @@ class CrowdTest : public testing::Test {
   IdleWatch idle_{absl::Seconds(30)};
   Desk desk_{SmallDeskOptions()};
   RunLoop loop_{Parts()};
-  RolloutService rollout_{{"run-1", v1::RunConfig(), kFingerprint, absl::Seconds(2)}, &desk_, &idle_};
+  RunModel model_{{{"transformer", kFingerprint}}};
+  RolloutService rollout_{{"run-1", v1::RunConfig(), "", absl::Seconds(2)}, &model_, &desk_, &idle_};
   PolicyService policies_{&desk_, &idle_};
   ControlService control_{&desk_, &loop_, &idle_, [] {}};
   std::unique_ptr<RpcServer> server_;

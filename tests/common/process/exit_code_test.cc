@@ -32,7 +32,9 @@ TEST(ExitCodeOf, FollowsTheTable) {
   for (const auto& c : cases) {
     EXPECT_EQ(ExitCodeOf(absl::Status(c.code, "")), c.exit_code) << absl::StatusCodeToString(c.code);
     // A child's code is handed on as it was.
-    if (c.exit_code != 130) EXPECT_EQ(ExitCodeOf(absl::Status(CodeOfExit(c.exit_code), "")), c.exit_code);
+    if (c.exit_code != 130) {
+      EXPECT_EQ(ExitCodeOf(absl::Status(CodeOfExit(c.exit_code), "")), c.exit_code);
+    }
     EXPECT_TRUE(absl::StrContains(kExitCodesHelp, absl::StrCat(c.exit_code, " "))) << c.exit_code;
   }
 }
