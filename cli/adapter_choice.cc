@@ -9,14 +9,17 @@
 
 namespace flowawr {
 
-AdapterChoice ParseAdapterChoice(absl::string_view text, double scale) {
+absl::StatusOr<AdapterChoice> ParseAdapterChoice(absl::string_view text, double scale) {
   std::error_code ignored;
   const size_t colon = text.rfind(':');
   double told = 0;
   if (colon == absl::string_view::npos || colon == 0 || std::filesystem::exists(std::string(text), ignored) ||
-      !absl::SimpleAtod(text.substr(colon + 1), &told) || !std::isfinite(told))
-    return {std::string(text), scale};
-  return {std::string(text.substr(0, colon)), told};
+      !absl::SimpleAtod(text.substr(colon + 1), &told))
+    return AdapterChoice{std::string(text), scale};
+  if (!(std::fabs(told) <= kMostScale))
+    return absl::InvalidArgumentError(absl::StrCat("--adapter ", text, ": the scale after the colon must be from ",
+                                                   -kMostScale, " to ", kMostScale));
+  return AdapterChoice{std::string(text.substr(0, colon)), told};
 }
 
 std::string DescribeAdapter(const AdapterChoice& adapter) {

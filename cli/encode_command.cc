@@ -21,6 +21,7 @@
 #include "common/config/prompts.h"
 #include "common/config/run_config.h"
 #include "common/process/exit_code.h"
+#include "common/process/option_values.h"
 #include "common/sd3/latent_shape.h"
 #include "common/sd3/prompt_cache.h"
 #include "common/sd3/text_encoders.h"
@@ -214,20 +215,21 @@ void AddEncodeCommand(CLI::App& app, int* exit_code) {
   command->add_option("CONFIG", arguments->config, "a run's configuration: its model, prompts and cache");
   command->add_option("--set", arguments->overrides, "PATH=VALUE, changes the configuration")->allow_extra_args(false);
   command->add_option("--model", arguments->model, "a diffusers folder; with CONFIG, instead of the run's");
-  command->add_option("--prompts", arguments->prompts_files, "files of prompts: one a line, or JSON lines");
+  command->add_option("--prompts", arguments->prompts_files, "a file of prompts; may be repeated")
+      ->allow_extra_args(false);
   command->add_option("--cache", arguments->cache, "folder, made if absent; default: the run's model.embeds_cache");
   command
       ->add_option("--max-sequence-length", arguments->max_sequence_length,
                    "T5 tokens of a prompt; default: the run's or the model's, else 128")
-      ->check(CLI::Range(1, 512));
+      ->transform(WholeNumber(1, 512));
   command->add_option("--dtype", arguments->dtype, "of weights and embeddings; default: the run's, else float32")
       ->check(CLI::IsMember({"float32", "bfloat16"}));
   command
       ->add_option("--batch", arguments->batch,
                    "prompts of one forward pass; 1 gives the very bits that an actor computes")
-      ->check(CLI::Range(1, 1024))
+      ->transform(WholeNumber(1, 1024))
       ->capture_default_str();
-  command->add_option("--threads", arguments->threads, "default: one a core")->check(CLI::Range(1, 1024));
+  command->add_option("--threads", arguments->threads, "default: one a core")->transform(WholeNumber(1, 1024));
   command->callback([arguments, exit_code] { *exit_code = ReportAndExitCodeOf(EncodeWithoutThrowing(*arguments)); });
 }
 

@@ -12,6 +12,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
+#include "cli/adapter_choice.h"
 #include "cli/learner_connection.h"
 #include "cli/prepare_to_compute.h"
 #include "cli/run_folder.h"
@@ -21,6 +22,7 @@
 #include "common/nn/lora_files.h"
 #include "common/nn/lora_import.h"
 #include "common/process/exit_code.h"
+#include "common/process/option_values.h"
 #include "common/sd3/merged_transformer.h"
 #include "common/tensor/safetensors.h"
 
@@ -209,7 +211,9 @@ void AddExportCommand(CLI::App& app, int* exit_code) {
       ->add_option("--adapter", arguments->adapters,
                    "a PEFT folder or diffusers file to merge instead of a run's policy; may be repeated")
       ->allow_extra_args(false);
-  command->add_option("--scale", arguments->scales, "of each --adapter; default: 1")->allow_extra_args(false);
+  command->add_option("--scale", arguments->scales, "of each --adapter; default: 1")
+      ->check(Number(-kMostScale, kMostScale))
+      ->allow_extra_args(false);
   command->callback([arguments, exit_code] { *exit_code = ReportAndExitCodeOf(ExportWithoutThrowing(*arguments)); });
 }
 

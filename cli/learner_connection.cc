@@ -6,9 +6,11 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "cli/run_folder.h"
+#include "common/base/clock.h"
 #include "common/base/status.h"
 #include "common/config/run_config.h"
 #include "common/process/command_line.h"
+#include "common/process/option_values.h"
 #include "common/rpc/channel.h"
 #include "common/rpc/peer.h"
 #include "common/rpc/status.h"
@@ -18,7 +20,8 @@ namespace flowawr {
 
 void AddLearnerOptions(CLI::App* command, LearnerAddress* address) {
   command->add_option("RUN_DIR,--run-dir", address->run_dir, "the directory of a run on this machine");
-  command->add_option("--learner", address->learner, "HOST:PORT of a learner anywhere; default: the one of RUN_DIR");
+  command->add_option("--learner", address->learner, "HOST:PORT of a learner anywhere; default: the one of RUN_DIR")
+      ->check(AddressToReach());
   AddNetworkConfigOption(*command, "the configuration of RUN_DIR", &address->network_config);
 }
 
@@ -39,9 +42,11 @@ absl::StatusOr<LearnerConnection> LearnerConnection::Open(const LearnerAddress& 
 }
 
 void LearnerConnection::WaitForAnother(absl::Duration limit) const {
-  const auto until = absl::ToChronoTime(absl::Now() + limit);
-  const bool is_gone = channel_->WaitForStateChange(GRPC_CHANNEL_READY, until);
-  if (is_gone) channel_->WaitForConnected(until);
+  // gRPC takes a time of day and waits for the interval up to it, so that each wait reckons its own.
+  const absl::Time until = MonotonicNow() + limit;
+  const auto deadline = [until] { return absl::ToChronoTime(absl::Now() + (until - MonotonicNow())); };
+  const bool is_gone = channel_->WaitForStateChange(GRPC_CHANNEL_READY, deadline());
+  if (is_gone) channel_->WaitForConnected(deadline());
 }
 
 std::unique_ptr<grpc::ClientContext> LearnerConnection::Context(absl::Duration deadline) const {

@@ -1,6 +1,11 @@
 // flowawr: the one command that people type. Each subcommand is a file pair that adds itself here.
 #include <CLI/CLI.hpp>
+#include <cstdio>
+#include <filesystem>
+#include <string>
+#include <system_error>
 
+#include "absl/status/status.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
@@ -15,6 +20,8 @@
 #include "cli/sample_command.h"
 #include "common/config/schema.h"
 #include "common/process/command_line.h"
+#include "common/process/exit_code.h"
+#include "common/process/unquoted_words.h"
 #include "common/telemetry/log.h"
 
 namespace flowawr {
@@ -53,7 +60,15 @@ int Main(int argc, char** argv) {
   AddConfigCommand(app, &exit_code);
   const std::optional<int> mistake = ParseCommandLine(  // runs the subcommand
       app, argc, argv, [] { return absl::OkStatus(); }, HintAtField);
-  return mistake.value_or(exit_code);
+  if (mistake.has_value()) return *mistake;
+  if (exit_code == ExitCodeOf(absl::NotFoundError(""))) {
+    const auto is_there = [](const std::string& path) {
+      std::error_code ignored;
+      return std::filesystem::exists(path, ignored);
+    };
+    std::fputs(DescribeUnquotedWords(app, {argv + 1, argv + argc}, /*may_be_taken=*/true, is_there).c_str(), stderr);
+  }
+  return exit_code;
 }
 
 }  // namespace

@@ -24,6 +24,7 @@
 #include "common/config/run_config.h"
 #include "common/nn/bf16.h"
 #include "common/process/exit_code.h"
+#include "common/process/option_values.h"
 #include "common/sd3/compute_dtype.h"
 #include "common/sd3/latent_shape.h"
 #include "common/process/processor.h"
@@ -351,7 +352,7 @@ void AddPlanCommand(CLI::App& app, int* exit_code) {
                       "a diffusers folder (its config.json files suffice), or sd35-medium; default: the run's");
   command->add_option("--memory", arguments->memory, "to plan for, like 24GiB; default: this machine's");
   command->add_option("--actors", arguments->actors, "on this machine; default: those that `flowawr run` starts")
-      ->check(CLI::Range(0, 1024));
+      ->transform(WholeNumber(0, 1024));
   command->add_flag("--json", arguments->json, "for programs");
   command->add_flag("--no-time", arguments->no_time, "memory alone: nothing is measured");
   command->callback([arguments, exit_code] {

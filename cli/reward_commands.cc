@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <map>
 #include <memory>
 #include <utility>
 
@@ -17,11 +18,13 @@
 #include "cli/run_folder.h"
 #include "common/base/host_port.h"
 #include "common/base/nearest_word.h"
+#include "common/base/shell_quote.h"
 #include "common/base/status.h"
 #include "common/base/utf8.h"
 #include "common/config/run_config.h"
 #include "common/process/command_line.h"
 #include "common/process/exit_code.h"
+#include "common/process/option_values.h"
 #include "common/rpc/channel.h"
 #include "common/rpc/peer.h"
 #include "common/rpc/status.h"
@@ -170,8 +173,9 @@ absl::Status CheckIsLoaded(const LearnerAddress& address, const v1::RewardSpecTe
   const std::string meant = DidYouMean(term.scorer(), names);
   return absl::NotFoundError(absl::StrCat("the reward server ", server.endpoint, " has no scorer \"", term.scorer(),
                                           "\"; there ", names.empty() ? "is none" : "are: ", absl::StrJoin(names, ", "),
-                                          meant.empty() ? "." : meant, " Load it first: flowawr reward load ", term.scorer(), "=KIND --server ",
-                                          server.endpoint));
+                                          meant.empty() ? "." : meant, " Load it first: flowawr reward load ",
+                                          ShellQuote(absl::StrCat(term.scorer(), "=KIND")), " --server ",
+                                          ShellQuote(server.endpoint)));
 }
 
 absl::Status Swap(const LearnerAddress& address, const std::vector<std::string>& terms) {
@@ -198,7 +202,8 @@ void AddServerCommand(CLI::App* reward, int* exit_code, const char* name, const 
   if (scorer != nullptr) command->add_option("SCORER", arguments->scorer, scorer)->required();
   command->add_option("RUN_DIR,--run-dir", arguments->run_dir,
                       "a run on this machine: the reward server that it started");
-  command->add_option("--server", arguments->server, "HOST:PORT of the reward server; default: that of the run");
+  command->add_option("--server", arguments->server, "HOST:PORT of the reward server; default: that of the run")
+      ->check(AddressToReach());
   if (call == &Unload) command->add_flag("--force", arguments->force, "though a run uses it, which will then pause");
   AddNetworkConfigOption(*command, "the configuration of the run, else neither TLS nor token",
                          &arguments->network_config);
@@ -224,20 +229,24 @@ absl::StatusOr<v1::RewardSpecTerm> ParseTerm(const std::string& text) {
     const std::pair<std::string, std::string> pair = absl::StrSplit(parts[i], absl::MaxSplits('=', 1));
     double number = 0;
     bool flag = false;
-    if (pair.first == "weight" && absl::SimpleAtod(pair.second, &number) && std::isfinite(number)) {
+    if (pair.first == "weight" && absl::SimpleAtod(pair.second, &number) && std::fabs(number) <= 1000) {
       term.set_weight(number);
-    } else if (pair.first == "timeout" && absl::SimpleAtod(pair.second, &number) && number > 0 && number <= 3600) {
+    } else if (pair.first == "timeout" && absl::SimpleAtod(pair.second, &number) && number >= 0.1 && number <= 3600) {
       term.set_timeout_s(number);
     } else if (pair.first == "required" && absl::SimpleAtob(pair.second, &flag)) {
       term.set_is_required(flag);
     } else if (pair.first == "endpoint" && ParseHostPort(pair.second).ok()) {
       term.set_endpoint(pair.second);
     } else {
-      const std::vector<std::string> fields = {"weight", "endpoint", "required", "timeout"};
-      const bool is_known = std::find(fields.begin(), fields.end(), pair.first) != fields.end();
-      return refuse(is_known ? absl::StrCat("\"", TruncateUtf8(pair.second, 64), "\" is no ", pair.first, "; ")
-                             : absl::StrCat("there is no \"", TruncateUtf8(pair.first, 64), "\"",
-                                            DidYouMean(pair.first, fields), "; "));
+      const std::map<std::string, std::string> accepted = {{"weight", "a number from -1000 to 1000"},
+                                                           {"endpoint", "HOST:PORT"},
+                                                           {"required", "true or false"},
+                                                           {"timeout", "seconds, from 0.1 to 3600"}};
+      if (const auto known = accepted.find(pair.first); known != accepted.end())
+        return refuse(absl::StrCat("\"", TruncateUtf8(pair.second, 64), "\" is no ", pair.first, " (", known->second,
+                                   "); "));
+      return refuse(absl::StrCat("there is no \"", TruncateUtf8(pair.first, 64), "\"",
+                                 DidYouMean(pair.first, {"weight", "endpoint", "required", "timeout"}), "; "));
     }
   }
   return term;

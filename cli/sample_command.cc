@@ -1,13 +1,12 @@
 #include "cli/sample_command.h"
 
 #include <CLI/CLI.hpp>
-#include <cmath>
 #include <cstdio>
 #include <exception>
 #include <filesystem>
+#include <limits>
 #include <map>
 #include <memory>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <system_error>
@@ -24,8 +23,10 @@
 #include "cli/sample_progress.h"
 #include "common/base/file.h"
 #include "common/base/status.h"
+#include "common/base/utf8.h"
 #include "common/config/prompts.h"
 #include "common/process/exit_code.h"
+#include "common/process/option_values.h"
 #include "common/sd3/latent_shape.h"
 #include "common/sd3/model_folder.h"
 #include "common/sd3/pipeline_check.h"
@@ -47,7 +48,7 @@ constexpr char kFooter[] = R"(Examples:
 
 A run gives its model, picture size, evaluation solver and steps, and the average policy of its newest checkpoint (or,
 without checkpoints, the adapter in its export folder). The same command gives the same bytes, and an image does not depend on --batch; every PNG carries
-what made it as text. OUT/grid.png shows them together. Ctrl-C keeps what is done.
+what made it as text. OUT/grid.png shows them together, each over its prompt. Ctrl-C keeps what is done.
 
 To compare with another program, give both the same noise: --latents takes a safetensors file with one tensor
 [images, channels, height / 8, width / 8] (8 is the VAE's factor), --save-latents writes what the solver ends with.)";
@@ -82,6 +83,11 @@ absl::Status AddPrompts(const Arguments& arguments, SampleRequest* request) {
     FLOWAWR_ASSIGN_OR_RETURN(const PromptSet prompts, PromptSet::Load(arguments.prompts_file));
     for (size_t i = 0; i < prompts.size(); ++i) request->prompts.push_back(prompts.At(i).text());
   }
+  for (const std::string& text : arguments.prompts)
+    if (!IsValidUtf8(text))
+      return absl::InvalidArgumentError(absl::StrCat("--prompt \"", SanitizeUtf8(text), "\" is not UTF-8"));
+  if (!IsValidUtf8(arguments.negative_prompt.value_or("")))
+    return absl::InvalidArgumentError("--negative-prompt is not UTF-8");
   if (request->prompts.empty())
     return absl::InvalidArgumentError("nothing to draw: give --prompt TEXT, or --prompts FILE with one prompt a line");
   if (arguments.negative_prompt.has_value() && arguments.guidance == 1)
@@ -117,10 +123,7 @@ absl::Status AddRun(const Arguments& arguments, Plan* plan) {
   return absl::OkStatus();
 }
 
-// What options' own checks let pass.
-absl::Status CheckNumbersAndPlaces(const Arguments& arguments) {
-  if (!std::isfinite(arguments.guidance) || !std::isfinite(arguments.scale))
-    return absl::InvalidArgumentError("--guidance and --scale must be finite numbers");
+absl::Status CheckPlaces(const Arguments& arguments) {
   if (arguments.save_latents.empty()) return absl::OkStatus();
   std::error_code ignored;
   const std::filesystem::path file = arguments.save_latents;
@@ -149,15 +152,16 @@ absl::Status AddNoise(const Arguments& arguments, const PictureSizes& sizes, Sam
 absl::StatusOr<Plan> MakePlan(const Arguments& arguments) {
   Plan plan;
   SampleRequest& request = plan.request;
-  FLOWAWR_RETURN_IF_ERROR(CheckNumbersAndPlaces(arguments));
+  FLOWAWR_RETURN_IF_ERROR(CheckPlaces(arguments));
   FLOWAWR_RETURN_IF_ERROR(AddPrompts(arguments, &request));
   if (arguments.run_dir.empty() && arguments.model.empty())
     return absl::InvalidArgumentError("name a run directory, or --model FOLDER (a diffusers folder)");
   if (!arguments.run_dir.empty()) FLOWAWR_RETURN_IF_ERROR(AddRun(arguments, &plan));
   if (!arguments.model.empty()) plan.model = arguments.model;
-  for (const std::string& adapter : arguments.adapters)
-    plan.adapters.push_back(ParseAdapterChoice(adapter, arguments.scale));
-  if (arguments.run_dir.empty()) plan.options.max_sequence_length = kSequenceLengthOfDiffusers;
+  for (const std::string& adapter : arguments.adapters) {
+    FLOWAWR_ASSIGN_OR_RETURN(plan.adapters.emplace_back(), ParseAdapterChoice(adapter, arguments.scale));
+  }
+  if (arguments.run_dir.empty()) plan.options.max_sequence_length = 0;
   if (arguments.max_sequence_length > 0) plan.options.max_sequence_length = arguments.max_sequence_length;
   if (!arguments.dtype.empty()) plan.options.dtype = arguments.dtype == "bfloat16" ? at::kBFloat16 : at::kFloat;
   if (const auto solver = SolverFromName(arguments.solver)) request.solver = *solver;
@@ -179,8 +183,9 @@ absl::StatusOr<Plan> MakePlan(const Arguments& arguments) {
   FLOWAWR_RETURN_IF_ERROR(AddNoise(arguments, *sizes, &request));
   if (request.height == 0) request.height = sizes->usual_height;
   if (request.width == 0) request.width = sizes->usual_width;
-  if (arguments.run_dir.empty() && arguments.max_sequence_length == 0 && sizes->usual_sequence_length > 0)
-    plan.options.max_sequence_length = sizes->usual_sequence_length;
+  int& tokens = plan.options.max_sequence_length;
+  if (tokens == 0) tokens = sizes->usual_sequence_length;
+  if (tokens == 0) tokens = arguments.run_dir.empty() ? kSequenceLengthOfDiffusers : kUsualSequenceLength;
   FLOWAWR_ASSIGN_OR_RETURN(const LatentShape shape, sizes->LatentShapeFor(request.height, request.width));
   FLOWAWR_RETURN_IF_ERROR(CheckNoise(request, shape));
   const auto alpha = plan.config.has_lora() ? std::optional<double>(plan.config.lora().alpha()) : std::nullopt;
@@ -254,7 +259,8 @@ class Output {
     FLOWAWR_RETURN_IF_ERROR(
         WriteFileAtomically(absl::StrCat(arguments_.out, "/", SampleFileName(sampled.prompt, sampled.sample)), png));
     ++images_;
-    if (grid_.size() < FitTogether(request_.images()).images) grid_.push_back(std::move(sampled.image));
+    if (grid_.size() < FitTogether(request_.images()).images)
+      grid_.push_back({std::move(sampled.image), ImageCaption(request_, sampled.prompt, sampled.sample)});
     if (!arguments_.save_latents.empty()) latents_.push_back(std::move(sampled.latents));
     return absl::OkStatus();
   }
@@ -262,10 +268,8 @@ class Output {
   // Of the images that were taken, be they all or not.
   absl::Status Finish() const {
     if (!latents_.empty()) {
-      std::map<std::string, std::string> metadata = RequestMetadata(request_, source_);
-      metadata["prompts"] = nlohmann::json(request_.prompts).dump();
-      metadata["count"] = absl::StrCat(request_.count);
-      FLOWAWR_RETURN_IF_ERROR(WriteLatentsFile(arguments_.save_latents, latents_, metadata));
+      FLOWAWR_RETURN_IF_ERROR(WriteLatentsFile(arguments_.save_latents, latents_,
+                                               ImagesMetadata(request_, source_, latents_.size())));
     }
     return grid_.empty() ? absl::OkStatus() : WriteGrid();
   }
@@ -279,18 +283,19 @@ class Output {
 
  private:
   GridShape FitTogether(size_t images) const {
-    return FitGrid(images, request_.count > 1 ? request_.count : 0, request_.height, request_.width);
+    return FitGrid(images, request_.count > 1 ? request_.count : 0,
+                   GridCellFor(request_.height, request_.width, /*has_note=*/request_.count > 1));
   }
   absl::Status WriteGrid() const {
-    FLOWAWR_ASSIGN_OR_RETURN(const std::string png,
-                             EncodePng(Grid(grid_, FitTogether(grid_.size()).columns, kGridGap)));
+    FLOWAWR_ASSIGN_OR_RETURN(const Image grid, DrawGrid(grid_, FitTogether(grid_.size()).columns));
+    FLOWAWR_ASSIGN_OR_RETURN(const std::string png, EncodePng(grid, ImagesMetadata(request_, source_, grid_.size())));
     return WriteFileAtomically(arguments_.out + "/grid.png", png);
   }
 
   const Arguments& arguments_;
   const SampleRequest& request_;
   const SampleSource source_;
-  std::vector<Image> grid_;
+  std::vector<CaptionedImage> grid_;
   std::vector<at::Tensor> latents_;
   size_t images_ = 0;
 };
@@ -344,42 +349,44 @@ void AddWhat(CLI::App* command, Arguments* arguments) {
                              ->type_name("PATH[:SCALE]")
                              ->allow_extra_args(false);
   command->add_option("--scale", arguments->scale, "of every adapter that names none of its own")
-      ->check(CLI::Range(-100.0, 100.0))
+      ->check(Number(-kMostScale, kMostScale))
       ->capture_default_str();
   command->add_flag("--base", arguments->base, "without any adapter")->excludes(adapter);
   command->add_option("--prompt", arguments->prompts, "a prompt; may be repeated")->allow_extra_args(false);
   command->add_option("--prompts", arguments->prompts_file, "a file of prompts: one a line, or JSON lines");
   command->add_option("--negative-prompt", arguments->negative_prompt, "what guidance leads away from; default: empty");
   command->add_option("--count", arguments->count, "images of each prompt; default: 1, or what --latents has")
-      ->check(CLI::Range(1, 1000));
+      ->transform(WholeNumber(1, 1000));
 }
 
 void AddHow(CLI::App* command, Arguments* arguments) {
   CLI::Option* seed =
-      command->add_option("--seed", arguments->seed, "fixes the noise, whatever the batch")->check(CLI::NonNegativeNumber)->capture_default_str();
+      command->add_option("--seed", arguments->seed, "fixes the noise, whatever the batch")
+          ->transform(WholeNumber(0, std::numeric_limits<uint64_t>::max()))
+          ->capture_default_str();
   command->add_option("--latents", arguments->latents, "safetensors file of initial noise, instead of a seed's")
       ->excludes(seed);
   command->add_option("--solver", arguments->solver, "default: the run's evaluation solver, else euler")
       ->check(CLI::IsMember({SolverName(v1::EULER), SolverName(v1::DPM_SOLVER_PP_2M)}));
   command->add_option("--steps", arguments->steps, "default: the run's evaluation steps, else 40")
-      ->check(CLI::Range(1, 1000));
+      ->transform(WholeNumber(1, 1000));
   command
       ->add_option("--guidance", arguments->guidance, "scale of classifier-free guidance; 1: none, and twice as fast")
-      ->check(CLI::Range(1.0, 100.0))
+      ->check(Number(1, 100))
       ->capture_default_str();
   command->add_option("--height", arguments->height, "pixels; default: the run's, else the model's")
-      ->check(CLI::Range(1, 1 << 16));
+      ->transform(WholeNumber(1, 1 << 16));
   command->add_option("--width", arguments->width, "pixels; default: the run's, else the model's")
-      ->check(CLI::Range(1, 1 << 16));
+      ->transform(WholeNumber(1, 1 << 16));
   command->add_option("--batch", arguments->batch, "images of one forward pass; default: 1024x1024 pixels' worth")
-      ->check(CLI::Range(1, 1024));
+      ->transform(WholeNumber(1, 1024));
   command
       ->add_option("--max-sequence-length", arguments->max_sequence_length,
                    "T5 tokens of a prompt; default: the run's or the model's, else 256 as in diffusers")
-      ->check(CLI::Range(1, 512));
+      ->transform(WholeNumber(1, 512));
   command->add_option("--dtype", arguments->dtype, "of the weights; default: the run's, else float32")
       ->check(CLI::IsMember({"float32", "bfloat16"}));
-  command->add_option("--threads", arguments->threads, "default: one a core")->check(CLI::Range(1, 1024));
+  command->add_option("--threads", arguments->threads, "default: one a core")->transform(WholeNumber(1, 1024));
 }
 
 }  // namespace

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <utility>
 
 #include "absl/container/flat_hash_map.h"
@@ -15,6 +16,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "common/base/status.h"
+#include "common/base/utf8.h"
 #include "common/base/version.h"
 #include "common/diffusion/noise.h"
 #include "common/diffusion/sigmas.h"
@@ -72,6 +74,32 @@ class Batches {
 };
 
 absl::Status Stopped() { return absl::CancelledError("stopped"); }
+
+// What all images of a request have in common.
+std::map<std::string, std::string> RequestMetadata(const SampleRequest& request, const SampleSource& source) {
+  std::map<std::string, std::string> metadata = {
+      {"solver", SolverName(request.solver)},
+      {"steps", absl::StrCat(request.steps)},
+      {"guidance", absl::StrCat(request.guidance)},
+      {"height", absl::StrCat(request.height)},
+      {"width", absl::StrCat(request.width)},
+      {"dtype", source.dtype},
+      {"max sequence length", absl::StrCat(source.max_sequence_length)},
+      {"model", source.model},
+      {"adapter", source.adapters.empty() ? "none"
+                                          : absl::StrJoin(source.adapters, "\n",
+                                                          [](std::string* out, const AdapterChoice& adapter) {
+                                                            out->append(DescribeAdapter(adapter));
+                                                          })},
+      {"Software", absl::StrCat("flowawr ", Version())}};
+  if (request.guidance != 1) metadata["negative prompt"] = request.negative_prompt;
+  if (request.noise.defined()) {
+    metadata["initial latents"] = source.noise_file;
+  } else {
+    metadata["seed"] = absl::StrCat(request.seed);
+  }
+  return metadata;
+}
 
 }  // namespace
 
@@ -176,28 +204,14 @@ std::string SampleFileName(size_t prompt, int sample) {
   return absl::StrFormat("prompt-%03d-image-%02d.png", prompt, sample);
 }
 
-std::map<std::string, std::string> RequestMetadata(const SampleRequest& request, const SampleSource& source) {
-  std::map<std::string, std::string> metadata = {
-      {"solver", SolverName(request.solver)},
-      {"steps", absl::StrCat(request.steps)},
-      {"guidance", absl::StrCat(request.guidance)},
-      {"height", absl::StrCat(request.height)},
-      {"width", absl::StrCat(request.width)},
-      {"dtype", source.dtype},
-      {"max sequence length", absl::StrCat(source.max_sequence_length)},
-      {"model", source.model},
-      {"adapter", source.adapters.empty() ? "none"
-                                          : absl::StrJoin(source.adapters, "\n",
-                                                          [](std::string* out, const AdapterChoice& adapter) {
-                                                            out->append(DescribeAdapter(adapter));
-                                                          })},
-      {"Software", absl::StrCat("flowawr ", Version())}};
-  if (request.guidance != 1) metadata["negative prompt"] = request.negative_prompt;
-  if (request.noise.defined()) {
-    metadata["initial latents"] = source.noise_file;
-  } else {
-    metadata["seed"] = absl::StrCat(request.seed);
-  }
+std::map<std::string, std::string> ImagesMetadata(const SampleRequest& request, const SampleSource& source,
+                                                  size_t images) {
+  const auto count = static_cast<size_t>(request.count);
+  nlohmann::json prompts = nlohmann::json::array();
+  for (size_t image = 0; image < images; image += count) prompts.push_back(SanitizeUtf8(request.prompts[image / count]));
+  std::map<std::string, std::string> metadata = RequestMetadata(request, source);
+  metadata["prompts"] = prompts.dump();
+  metadata["count"] = absl::StrCat(request.count);
   return metadata;
 }
 
@@ -208,6 +222,14 @@ std::map<std::string, std::string> ImageMetadata(const SampleRequest& request, c
   metadata["prompt index"] = absl::StrCat(prompt);
   metadata["sample"] = absl::StrCat(sample);
   return metadata;
+}
+
+Caption ImageCaption(const SampleRequest& request, size_t prompt, int sample) {
+  Caption caption{.text = request.prompts[prompt], .note = ""};
+  if (request.count == 1) return caption;
+  caption.note = absl::StrCat("image ", sample);
+  if (!request.noise.defined()) absl::StrAppend(&caption.note, ", seed ", request.seed);
+  return caption;
 }
 
 std::string SolverName(v1::Solver solver) { return absl::AsciiStrToLower(v1::Solver_Name(solver)); }

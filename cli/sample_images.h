@@ -13,6 +13,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "cli/adapter_choice.h"
+#include "cli/caption.h"
 #include "cli/sample_progress.h"
 #include "common/nn/lora_import.h"
 #include "common/sd3/latent_shape.h"
@@ -97,10 +98,14 @@ struct SampleSource {
   int max_sequence_length = 0;
   std::string noise_file;  // empty: the seed's noise
 };
-// Of all images of a request; and of one of them. Pure.
-std::map<std::string, std::string> RequestMetadata(const SampleRequest& request, const SampleSource& source);
+// Of the request's first `images` together, with `prompts` as a JSON list of text; and of one of them. Pure.
+std::map<std::string, std::string> ImagesMetadata(const SampleRequest& request, const SampleSource& source,
+                                                  size_t images);
 std::map<std::string, std::string> ImageMetadata(const SampleRequest& request, const SampleSource& source,
                                                  size_t prompt, int sample);
+
+// The image's prompt; where a prompt has several images, also which one it is and the seed. Pure.
+Caption ImageCaption(const SampleRequest& request, size_t prompt, int sample);
 
 // "euler", "dpm_solver_pp_2m" and back; nullopt for any other name.
 std::string SolverName(v1::Solver solver);

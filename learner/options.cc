@@ -2,6 +2,8 @@
 
 #include <CLI/CLI.hpp>
 
+#include "common/process/option_values.h"
+
 namespace flowawr {
 namespace {
 
@@ -31,10 +33,11 @@ Parsed<LearnerOptions> ParseLearnerOptions(int argc, const char* const* argv) {
   app.add_flag("--accept-changed-prompts", options.accepts_changed_prompts,
                "with --resume: go on though the prompt files are not what they were");
   app.add_option("--reward-endpoint", options.reward_endpoint, "reward server of the terms that name no endpoint")
-      ->type_name("HOST:PORT");
+      ->type_name("HOST:PORT")
+      ->check(AddressToReach());
   app.add_option("--lock-fd", options.lock_descriptor, "for `flowawr run`, which has locked the run directory already")
       ->type_name("N")
-      ->check(CLI::Range(3, 1 << 20));
+      ->transform(WholeNumber(3, 1 << 20));
   AddServingOptions(app, "where to serve; default: network.learner_listen of the configuration", &options.serving);
   AddTelemetryOptions(app, &options.telemetry);
   parsed.exit_code = ParseCommandLine(app, argc, argv);

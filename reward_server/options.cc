@@ -6,6 +6,7 @@
 #include "common/base/status.h"
 #include "common/base/usable_cores.h"
 #include "common/config/run_config.h"
+#include "common/process/option_values.h"
 #include "common/scoring/scorer_text.h"
 
 namespace flowawr {
@@ -54,19 +55,19 @@ Parsed<RewardServerOptions> ParseRewardServerOptions(int argc, const char* const
   AddServingOptions(app, "where to serve; port 0: any free one", &options.serving);
   app.add_option("--threads", options.threads, "threads of each scorer; default: one a core")
       ->type_name("N")
-      ->check(CLI::Range(1, 256))
+      ->transform(WholeNumber(1, 256))
       ->capture_default_str();
   app.add_option("--max-queued", options.max_queued, "images that may wait for a scorer; more are told OVERLOADED")
       ->type_name("N")
-      ->check(CLI::Range(1, 1'000'000))
+      ->transform(WholeNumber(1, 1'000'000))
       ->capture_default_str();
   app.add_option("--max-image-side", options.max_image_side, "pixels; larger images are told BAD_INPUT")
       ->type_name("N")
-      ->check(CLI::Range(16, 65536))
+      ->transform(WholeNumber(16, 65536))
       ->capture_default_str();
   app.add_option("--max-image-seconds", options.max_image_seconds, "scoring an image longer is given up: BROKEN")
       ->type_name("S")
-      ->check(CLI::Range(0.1, 3600.0))
+      ->check(Number(0.1, 3600))
       ->capture_default_str();
   AddNetworkConfigOption(app, "neither TLS nor token", &network_config);
   AddTelemetryOptions(app, &options.telemetry);

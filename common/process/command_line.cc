@@ -2,15 +2,20 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
+#include <filesystem>
 #include <string>
+#include <system_error>
 #include <vector>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "common/base/nearest_word.h"
 #include "common/base/version.h"
 #include "common/process/exit_code.h"
+#include "common/process/option_values.h"
 #include "common/process/processor.h"
+#include "common/process/unquoted_words.h"
 
 namespace flowawr {
 namespace {
@@ -23,6 +28,7 @@ constexpr char kEnvironmentHelp[] =
 void AddTelemetryOptions(CLI::App& app, TelemetryOptions* options) {
   app.add_option("--metrics", options->metrics, "where /metrics listens; port 0: any free one")
       ->type_name("HOST:PORT")
+      ->check(AddressToListenOn())
       ->capture_default_str();
   app.add_option("--metrics-endpoint-file", options->metrics_endpoint_file, "file to write that address to")
       ->type_name("FILE");
@@ -32,7 +38,10 @@ void AddTelemetryOptions(CLI::App& app, TelemetryOptions* options) {
 }
 
 void AddServingOptions(CLI::App& app, const std::string& listen_help, ServingOptions* options) {
-  app.add_option("--listen", options->listen, listen_help)->type_name("HOST:PORT")->capture_default_str();
+  app.add_option("--listen", options->listen, listen_help)
+      ->type_name("HOST:PORT")
+      ->check(AddressToListenOn())
+      ->capture_default_str();
   app.add_option("--endpoint-file", options->endpoint_file, "file to write that address to, once serving")
       ->type_name("FILE");
 }
@@ -45,10 +54,29 @@ void AddNetworkConfigOption(CLI::App& app, const std::string& default_help, std:
 
 namespace {
 
-// What may have been meant by the words that nobody took; a line each, or nothing.
-std::string DescribeUnknownWords(const CLI::App& app, absl::FunctionRef<std::string(const std::string&)> hint) {
+// The one of `app`'s commands that was called.
+const CLI::App& CommandOf(const CLI::App& app) {
   const CLI::App* command = &app;
   while (!command->get_subcommands().empty()) command = command->get_subcommands().front();
+  return *command;
+}
+
+// "flowawr reward load".
+std::string CommandName(const CLI::App& app) {
+  std::string name;
+  for (const CLI::App* command = &CommandOf(app); command != nullptr; command = command->get_parent())
+    name = absl::StrCat(command->get_name(), name.empty() ? "" : " ", name);
+  return name;
+}
+
+bool IsThere(const std::string& path) {
+  std::error_code ignored;
+  return std::filesystem::exists(path, ignored);
+}
+
+// What may have been meant by the words that nobody took; a line each, or nothing.
+std::string DescribeUnknownWords(const CLI::App& app, absl::FunctionRef<std::string(const std::string&)> hint) {
+  const CLI::App* command = &CommandOf(app);
   std::vector<std::string> options, commands;
   for (const CLI::Option* option : command->get_options())
     for (const std::string& name : option->get_lnames()) options.push_back("--" + name);
@@ -97,8 +125,16 @@ std::optional<int> ParseCommandLine(CLI::App& app, int argc, const char* const* 
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    if (app.exit(error) == 0) return 0;
-    std::fputs(DescribeUnknownWords(app, hint).c_str(), stderr);
+    if (error.get_exit_code() != static_cast<int>(CLI::ExitCodes::ExtrasError)) {
+      if (app.exit(error) == 0) return 0;
+      std::fputs(DescribeUnknownWords(app, hint).c_str(), stderr);
+      return kUsageExitCode;
+    }
+    // CLI11 would list them backwards.
+    std::fprintf(stderr, "%s: not expected here: %s\n%s%sRun with --help for more information.\n",
+                 CommandName(app).c_str(), absl::StrJoin(app.remaining(true), " ").c_str(),
+                 DescribeUnknownWords(app, hint).c_str(),
+                 DescribeUnquotedWords(app, {argv + 1, argv + argc}, /*may_be_taken=*/false, IsThere).c_str());
     return kUsageExitCode;
   }
   const absl::Status finished = finish();

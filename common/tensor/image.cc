@@ -11,12 +11,15 @@
 #include "absl/cleanup/cleanup.h"
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
 #include "common/base/status.h"
+#include "common/base/utf8.h"
 
 namespace flowawr {
 namespace {
 
 constexpr int64_t kMaxPixels = int64_t{1} << 26;
+constexpr absl::string_view kReplacement = "\uFFFD";
 
 // libpng and libjpeg report errors by longjmp, which runs no destructors: in the functions that call setjmp every
 // object with a destructor belongs to the caller.
@@ -100,15 +103,18 @@ absl::Status ValidateImage(const Image& image) {
 absl::StatusOr<std::string> EncodePng(const Image& image, const std::map<std::string, std::string>& text) {
   FLOWAWR_RETURN_IF_ERROR(ValidateImage(image));
   std::vector<png_text> chunks;
+  std::map<std::string, std::string> values;
   for (const auto& [key, value] : text) {
     if (key.empty() || key.size() > 79 || !std::all_of(key.begin(), key.end(), absl::ascii_isprint))
       return absl::InvalidArgumentError(
           absl::StrCat("PNG text key \"", key, "\": expected 1 to 79 printable ASCII characters"));
     png_text chunk = {};
     chunk.compression = PNG_ITXT_COMPRESSION_NONE;
+    std::string& whole = values[key];
+    whole = absl::StrReplaceAll(SanitizeUtf8(value), {{absl::string_view("\0", 1), kReplacement}});
     chunk.key = const_cast<char*>(key.c_str());
-    chunk.text = const_cast<char*>(value.c_str());
-    chunk.itxt_length = value.size();
+    chunk.text = whole.data();
+    chunk.itxt_length = whole.size();
     chunks.push_back(chunk);
   }
   PngSink sink;
@@ -158,6 +164,20 @@ absl::StatusOr<std::string> EncodeJpeg(const Image& image, int quality) {
   if (!WriteJpeg(jpeg, errors, image, quality, &buffer, &size))
     return absl::InvalidArgumentError(absl::StrCat("libjpeg: ", errors.message));
   return std::string(reinterpret_cast<const char*>(buffer), size);
+}
+
+Image Enlarge(const Image& image, int factor) {
+  factor = std::max(factor, 1);
+  if (factor == 1) return image;
+  Image large{image.height * factor, image.width * factor, ""};
+  large.rgb.reserve(size_t{3} * large.height * large.width);
+  for (int y = 0; y < image.height; ++y) {
+    std::string row;
+    for (int x = 0; x < image.width; ++x)
+      for (int i = 0; i < factor; ++i) row.append(image.rgb, size_t{3} * (size_t(y) * image.width + x), 3);
+    for (int i = 0; i < factor; ++i) large.rgb += row;
+  }
+  return large;
 }
 
 Image Grid(const std::vector<Image>& images, int columns, int gap) {

@@ -21,7 +21,8 @@ struct Image {
 // OK, or InvalidArgument that says how the fields disagree.
 absl::Status ValidateImage(const Image& image);
 
-// `text` becomes PNG text chunks (UTF-8): keys of 1 to 79 printable ASCII characters. Same input, same bytes.
+// `text` becomes PNG text chunks: keys of 1 to 79 printable ASCII characters, values in UTF-8, with U+FFFD for what a
+// chunk cannot hold (malformed UTF-8, NUL). Same input, same bytes.
 absl::StatusOr<std::string> EncodePng(const Image& image, const std::map<std::string, std::string>& text = {});
 
 // Any PNG, brought to 8-bit RGB; transparency is laid over white. At most 2^26 pixels.
@@ -29,6 +30,9 @@ absl::StatusOr<Image> DecodePng(absl::string_view bytes);
 
 // Baseline JPEG, 4:2:0; `quality` in [1, 100].
 absl::StatusOr<std::string> EncodeJpeg(const Image& image, int quality);
+
+// Every pixel a square of `factor` by `factor`, at least 1.
+Image Enlarge(const Image& image, int factor);
 
 // The images in reading order, `columns` a row, `gap` white pixels between and around them. Cells have the size of the
 // largest image. An empty list gives an empty image.

@@ -5,6 +5,7 @@
 
 #include <filesystem>
 #include <map>
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <set>
 #include <string>
@@ -81,6 +82,30 @@ TEST(SampleCommand, WritesEveryImageAndAGridAndTheSameBytesForTheSameSeed) {
   EXPECT_EQ(pixels.size(), 8u) << "prompts, samples and seeds must all tell in the picture";
   EXPECT_THAT(a.at("prompt-001-image-01.png"), HasSubstr("a sign that says \"DOG\""));
   EXPECT_EQ(a.count("grid.png"), 1u);
+}
+
+TEST(SampleCommand, TellsPillowWhatMadeEveryPictureInAnyScript) {
+  const TempFolder folder;
+  const std::vector<std::string> prompts = {"a sign that says \"CAT\"", "gr\u00f6\u00dfe \u043a\u043e\u0442 \u732b",
+                                            "\U0001F600\ttab"};
+  std::string draw = absl::StrCat("sample --model ", Model(), " --steps 1 --seed 7 --count 2 --guidance 2 --out ",
+                                  folder / "out", " --negative-prompt \u60aa\u3044");
+  for (const std::string& prompt : prompts) absl::StrAppend(&draw, " --prompt '", prompt, "'");
+  const Outcome outcome = RunFlowawr(folder, draw);
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.output;
+  nlohmann::json expected;
+  for (size_t prompt = 0; prompt < prompts.size(); ++prompt)
+    for (int sample = 0; sample < 2; ++sample)
+      expected[SampleFileName(prompt, sample)] = {{"prompt", prompts[prompt]},
+                                                  {"prompt index", absl::StrCat(prompt)},
+                                                  {"sample", absl::StrCat(sample)},
+                                                  {"seed", "7"},
+                                                  {"negative prompt", "\u60aa\u3044"},
+                                                  {"model", Model()}};
+  expected["grid.png"] = {{"prompts", nlohmann::json(prompts).dump()}, {"count", "2"},  {"seed", "7"},
+                          {"steps", "1"},                              {"height", "32"}, {"width", "64"}};
+  const std::string file = folder.Write("expected.json", expected.dump());
+  EXPECT_TRUE(RunPython("tests/cli/read_png_text.py", {folder / "out", file}));
 }
 
 TEST(SampleCommand, AnAdapterOfZerosChangesNothingAndAnyOtherDoes) {
@@ -190,9 +215,11 @@ TEST(SampleCommand, SaysInOneLineWhatIsMissingAndExitsAsSysexitsDoes) {
        "it has no model_index.json; a relative path"},
       {absl::StrCat("sample --model ", Model(), " --prompt x --negative-prompt y"), 78, "--guidance SCALE above 1"},
       {"sample --prompt x --model m --seed 1 --latents f", 64, "--seed"},
-      {absl::StrCat("sample --model ", Model(), " --prompt x --guidance nan"), 78, "must be finite"},
-      {absl::StrCat("sample --model ", Model(), " --prompt x --scale nan"), 78, "must be finite"},
+      {absl::StrCat("sample --model ", Model(), " --prompt x --guidance nan"), 64, "not a number from 1 to 100"},
+      {absl::StrCat("sample --model ", Model(), " --prompt x --scale nan"), 64, "not a number from -100 to 100"},
+      {absl::StrCat("sample --model ", Model(), " --prompt x --adapter a:nan"), 78, "from -100 to 100"},
       {absl::StrCat("sample --model ", Model(), " --prompt x --save-latents ", folder.path()), 78, "name a file"},
+      {absl::StrCat("sample --model ", Model(), " --prompt \"$(printf 'a\\377')\""), 78, "--prompt \"a\ufffd\" is not UTF-8"},
       {"sample --guidance 0.5", 64, "--guidance"},
       {"sample --solver heun", 64, "dpm_solver_pp_2m"},
       {"sample --steps 0", 64, "--steps"},
@@ -388,6 +415,29 @@ TEST(ImageMetadata, TellsAllThatMadeThePicture) {
   EXPECT_THAT(ImageMetadata(request, {.adapters = {{"folder", 1}, {"file", 0.5}}}, 0, 0),
               ::testing::IsSupersetOf(
                   {Pair("adapter", "folder\nfile:0.5"), Pair("guidance", "4.5"), Pair("negative prompt", "blurry")}));
+}
+
+TEST(ImagesMetadata, ListsThePromptsOfTheImagesThatAreThere) {
+  SampleRequest request;
+  request.prompts = {"a", "\"b\"", "c"};
+  request.count = 2;
+  for (const auto& [images, prompts] :
+       {std::pair<size_t, const char*>{6, R"(["a","\"b\"","c"])"}, {3, R"(["a","\"b\""])"}, {0, "[]"}}) {
+    EXPECT_THAT(ImagesMetadata(request, {}, images),
+                ::testing::IsSupersetOf({Pair("prompts", prompts), Pair("count", "2"), Pair("seed", "1")}));
+  }
+}
+
+TEST(ImageCaption, TellsImagesOfOnePromptApart) {
+  SampleRequest request;
+  request.prompts = {"a", "b"};
+  request.seed = 5;
+  EXPECT_EQ(ImageCaption(request, 1, 0).text, "b");
+  EXPECT_EQ(ImageCaption(request, 1, 0).note, "");
+  request.count = 3;
+  EXPECT_EQ(ImageCaption(request, 0, 2).note, "image 2, seed 5");
+  request.noise = at::ones({3, 8, 8, 16});
+  EXPECT_EQ(ImageCaption(request, 0, 2).note, "image 2");
 }
 
 TEST(SolverName, IsReadBack) {

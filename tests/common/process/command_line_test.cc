@@ -73,6 +73,22 @@ TEST(ParseCommandLine, GuessesWhatAMisspeltOptionMeans) {
   EXPECT_THAT(program.output, HasSubstr("--thraeds is not known here; did you mean \"--threads\"?"));
 }
 
+TEST(ParseCommandLine, ListsWordsTooManyInTheirOrderAndShowsTheQuotes) {
+  Program program;
+  EXPECT_EQ(program.Parse({"--network-config", "my", "own", "file"}), kUsageExitCode);
+  EXPECT_THAT(program.output, HasSubstr("program: not expected here: own file\n"));
+  EXPECT_THAT(program.output, HasSubstr("program --network-config 'my own file'\n"));
+}
+
+TEST(ParseCommandLine, ChecksSharedAddresses) {
+  for (const char* option : {"--listen", "--metrics"}) {
+    Program program;
+    EXPECT_EQ(program.Parse({option, "127.0.0.1:-1"}), kUsageExitCode) << option;
+    EXPECT_THAT(program.output, HasSubstr("the port is not a number from 0 to 65535"));
+    EXPECT_FALSE(program.Parse({option, "127.0.0.1:0"})) << option;
+  }
+}
+
 TEST(ParseCommandLine, NamesATildeThatNoShellExpands) {
   Program program;
   EXPECT_EQ(program.Parse({"--threads=~/x"}), kUsageExitCode);

@@ -10,6 +10,8 @@ expected = open(f"{folder}/a.rgb", "rb").read()
 assert png.mode == "RGB" and png.size == (40, 24), (png.mode, png.size)
 assert png.tobytes() == expected
 assert png.text == {"prompt": 'caf\u00e9 "CAT"', "reward": "0.5"}, png.text
+odd = Image.open(f"{folder}/odd.png")
+assert odd.text == {"prompt": "a\ufffdb\ufffdc"}, odd.text
 
 jpeg = Image.open(f"{folder}/a.jpg")
 assert jpeg.format == "JPEG" and jpeg.mode == "RGB" and jpeg.size == (40, 24), (jpeg.format, jpeg.mode, jpeg.size)

@@ -35,6 +35,7 @@ TEST(ImageTest, PngAndJpegAreReadByPillow) {
   const TempFolder folder;
   const Image image = Pattern(24, 40);
   folder.Write("a.png", *EncodePng(image, {{"prompt", "caf\u00e9 \"CAT\""}, {"reward", "0.5"}}));
+  folder.Write("odd.png", *EncodePng(image, {{"prompt", std::string("a\xff" "b\0c", 5)}}));
   folder.Write("a.jpg", *EncodeJpeg(image, 95));
   folder.Write("a.rgb", image.rgb);
   EXPECT_TRUE(RunPython("tests/common/tensor/check_images.py", {folder.path()}));
@@ -74,6 +75,15 @@ TEST(ImageTest, RefusesAnImageWhoseFieldsDisagree) {
 TEST(ImageTest, JpegShrinksWithQuality) {
   const Image image = Pattern(64, 64);
   EXPECT_LT(EncodeJpeg(image, 10)->size(), EncodeJpeg(image, 95)->size());
+}
+
+TEST(ImageTest, EnlargesEveryPixelToASquare) {
+  const Image image{1, 2, "aaabbb"};
+  const Image large = Enlarge(image, 2);
+  EXPECT_EQ(large.height, 2);
+  EXPECT_EQ(large.width, 4);
+  EXPECT_EQ(large.rgb, "aaaaaabbbbbbaaaaaabbbbbb");
+  EXPECT_EQ(Enlarge(image, 1).rgb, image.rgb);
 }
 
 TEST(ImageTest, GridPutsImagesInReadingOrderOnWhite) {
