@@ -5,6 +5,7 @@
 #include "common/base/ids.h"
 #include "common/base/status.h"
 #include "common/config/run_config.h"
+#include "common/process/option_values.h"
 
 namespace flowawr {
 namespace {
@@ -33,24 +34,27 @@ Parsed<ActorOptions> ParseActorOptions(int argc, const char* const* argv) {
   std::string network_config;
   CLI::App app(kDescription, "flowawr-actor");
   app.footer(kFooter);
-  app.add_option("--learner", options.learner, "the learner's address")->type_name("HOST:PORT")->required();
+  app.add_option("--learner", options.learner, "the learner's address")
+      ->type_name("HOST:PORT")
+      ->check(AddressToReach())
+      ->required();
   app.add_option("--id", options.id, "name in status and logs, unique in the run; default: a random one")
       ->type_name("NAME");
   app.add_option("--threads", options.threads, "cores for sampling; strict runs need the same number each time")
       ->type_name("N")
-      ->check(CLI::Range(1, 1024))
+      ->transform(WholeNumber(1, 1024))
       ->capture_default_str();
   app.add_option("--score-workers", options.score_workers, "groups that wait for rewards at the same time")
       ->type_name("N")
-      ->check(CLI::Range(1, 64))
+      ->transform(WholeNumber(1, 64))
       ->capture_default_str();
   app.add_option("--evaluation-rows", options.evaluation_rows, "evaluation images sampled as one batch, at most")
       ->type_name("N")
-      ->check(CLI::Range(1, 1024))
+      ->transform(WholeNumber(1, 1024))
       ->capture_default_str();
   app.add_option("--give-up-after", give_up_after_s, "exit when the learner has been away for so long")
       ->type_name("SECONDS")
-      ->check(CLI::Range(0.0, 1e9))
+      ->check(Number(0, 1e9))
       ->capture_default_str();
   AddNetworkConfigOption(app, "neither TLS nor token", &network_config);
   AddTelemetryOptions(app, &options.telemetry);
