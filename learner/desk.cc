@@ -39,7 +39,8 @@ Desk::Desk(Options options)
     : options_(std::move(options)),
       leases_(options_.leases),
       batches_(options_.batches, options_.next_group, options_.consumed_groups),
-      policies_(options_.next_version, static_cast<size_t>(options_.batches.max_staleness) + 2) {
+      policies_(options_.next_version, static_cast<size_t>(options_.batches.max_staleness) + 2),
+      made_at_(Now()) {
   leases_.ForgetTrainingBelow(options_.next_group);
   dispatcher_ = std::thread([this] { Dispatch(); });
 }
@@ -661,7 +662,16 @@ bool Desk::is_paused() const {
 
 void Desk::WaitWhilePaused() {
   absl::MutexLock lock(&mutex_);
+  if (!paused_because_) return;
+  held_since_ = Now();
   while (paused_because_ && !is_stopped_ && !std::exchange(is_interrupted_, false)) changed_.Wait(&mutex_);
+  held_ += Now() - *held_since_;
+  held_since_.reset();
+}
+
+absl::Duration Desk::running_time() const {
+  absl::MutexLock lock(&mutex_);
+  return held_since_.value_or(Now()) - made_at_ - held_;
 }
 
 std::optional<std::string> Desk::exhausted() const {

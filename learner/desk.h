@@ -139,8 +139,11 @@ class Desk {
   void Pause(const std::string& why);
   void Resume();
   bool is_paused() const;
-  // Returns when the run is not paused, on Interrupt() and Stop().
+  // Returns when the run is not paused, on Interrupt() and Stop(). For the run loop's thread.
   void WaitWhilePaused();
+  // Since the desk was made, less what WaitWhilePaused() waited: the time that a run needs, as it would have needed it
+  // without pauses.
+  absl::Duration running_time() const;
   // Why leases ran out of attempts, if they did; Resume() tries again.
   std::optional<std::string> exhausted() const;
   // Wakes the run loop's waits once, so that it looks at requests (pause, checkpoint).
@@ -226,6 +229,9 @@ class Desk {
   v1::Status status_ ABSL_GUARDED_BY(mutex_);
   uint64_t generation_ ABSL_GUARDED_BY(mutex_) = 1;                    // grows with every change
   std::optional<std::string> paused_because_ ABSL_GUARDED_BY(mutex_);  // nullopt: not paused
+  const absl::Time made_at_;
+  absl::Duration held_ ABSL_GUARDED_BY(mutex_);                     // in pauses that are over
+  std::optional<absl::Time> held_since_ ABSL_GUARDED_BY(mutex_);    // while the run loop waits in one
   bool is_stopped_ ABSL_GUARDED_BY(mutex_) = false;
   bool is_run_finished_ ABSL_GUARDED_BY(mutex_) = false;
   bool is_interrupted_ ABSL_GUARDED_BY(mutex_) = false;

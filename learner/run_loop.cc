@@ -98,7 +98,6 @@ RunLoop::RunLoop(Parts parts)
       offered_end_(parts.manifest.next_group()),
       elapsed_before_(parts.manifest.elapsed_s()),
       actor_seconds_(elapsed_before_ > 0),
-      started_(MonotonicNow()),
       roles_(std::move(parts.roles)),
       manifest_(std::move(parts.manifest)),
       saved_update_(manifest_.update()) {
@@ -120,7 +119,7 @@ RunLoop::RunLoop(Parts parts)
   });
 }
 
-double RunLoop::Elapsed() const { return elapsed_before_ + absl::ToDoubleSeconds(MonotonicNow() - started_); }
+double RunLoop::Elapsed() const { return elapsed_before_ + absl::ToDoubleSeconds(desk_.running_time()); }
 
 uint64_t RunLoop::updates() const {
   absl::MutexLock lock(&mutex_);

@@ -85,7 +85,7 @@ class RunLoop {
   void WaitWhilePaused();
   void SetPhase(v1::RunPhase phase, const std::string& message = "");
   bool is_stopping() const { return is_stopping_; }
-  double Elapsed() const;
+  double Elapsed() const;  // seconds over all resumes, without pauses
   uint64_t updates() const;
 
   const v1::RunConfig config_;
@@ -102,7 +102,6 @@ class RunLoop {
   std::map<std::string, double> seconds_written_;  // by stage, up to the last line of metrics.jsonl
   const double elapsed_before_;
   ActorSeconds actor_seconds_;
-  const absl::Time started_;
   std::atomic<bool> is_stopping_ = false;
 
   mutable absl::Mutex mutex_;  // held while an update is applied, a checkpoint written, an adapter exported

@@ -367,6 +367,33 @@ TEST_F(DeskTest, GrantsNothingWhilePausedAndGoesOnWhenResumed) {
   EXPECT_TRUE(waiting.get()->has_lease());
 }
 
+TEST_F(DeskTest, LeavesPausesOutOfItsRunningTime) {
+  clock_.Advance(absl::Seconds(100));
+  EXPECT_EQ(desk_.running_time(), absl::Seconds(100));
+  for (int pause = 0; pause < 2; ++pause) {
+    const absl::Duration before = desk_.running_time();
+    desk_.Pause("for a test");
+    desk_.WaitWhilePaused();  // which Pause() has interrupted
+    auto waiting = std::async(std::launch::async, [this] { desk_.WaitWhilePaused(); });
+    // An update under way goes on after the request: its time counts until the run loop waits.
+    absl::Duration worked = absl::ZeroDuration();
+    while (true) {
+      clock_.Advance(absl::Seconds(1));
+      const absl::Duration now = desk_.running_time() - before;
+      if (now == worked) break;
+      worked = now;
+    }
+    clock_.Advance(absl::Hours(10));
+    EXPECT_EQ(desk_.running_time(), before + worked);
+    desk_.Resume();
+    waiting.get();
+    EXPECT_EQ(desk_.running_time(), before + worked);
+    desk_.WaitWhilePaused();
+    clock_.Advance(absl::Seconds(7));
+    EXPECT_EQ(desk_.running_time(), before + worked + absl::Seconds(7));
+  }
+}
+
 TEST_F(DeskTest, ShowsPausedWhateverTheRunLoopDoesMeanwhile) {
   const auto set_phase = [this](v1::RunPhase phase, const std::string& message) {
     desk_.UpdateStatus([&](v1::Status& status) {
