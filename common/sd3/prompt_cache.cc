@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <map>
 #include <nlohmann/json.hpp>
 #include <set>
 #include <system_error>
@@ -12,7 +11,6 @@
 #include <vector>
 
 #include "absl/strings/escaping.h"
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "common/base/file.h"
@@ -29,77 +27,11 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr int64_t kSampleBytes = 4096;
 constexpr int kFormat = 1;  // to be raised when the encoders' arithmetic changes what they give
 constexpr char kDescriptionFile[] = "encoders.json";
 constexpr char kSuffix[] = ".safetensors";
 
-// By the part's name, a hex SHA-256; empty where the files are not there.
-using Parts = std::map<std::string, std::string>;
-
-// Hidden files are not the tokenizer's.
-absl::StatusOr<std::string> HashTokenizer(const std::string& folder) {
-  std::error_code error;
-  std::set<std::string> names;
-  for (fs::directory_iterator entry(folder, error), end; !error && entry != end; entry.increment(error)) {
-    const std::string name = entry->path().filename().string();
-    if (entry->is_regular_file(error) && !absl::StartsWith(name, ".")) names.insert(name);
-  }
-  if (names.empty()) return std::string();
-  std::string canonical;
-  for (const std::string& name : names) {
-    FLOWAWR_ASSIGN_OR_RETURN(const std::string bytes, ReadFile(absl::StrCat(folder, "/", name)));
-    absl::StrAppend(&canonical, name, " ", HexSha256(bytes), "\n");
-  }
-  return HexSha256(canonical);
-}
-
-absl::StatusOr<std::string> HashConfig(const std::string& folder) {
-  const absl::StatusOr<std::string> bytes = ReadFile(folder + "/config.json");
-  if (absl::IsNotFound(bytes.status())) return std::string();
-  FLOWAWR_RETURN_IF_ERROR(bytes.status());
-  return HexSha256(*bytes);
-}
-
-absl::StatusOr<std::string> HashWeights(const std::string& folder) {
-  const absl::StatusOr<CheckpointTensors> weights = OpenCheckpoint(folder, "model");
-  if (absl::IsNotFound(weights.status())) return std::string();
-  FLOWAWR_RETURN_IF_ERROR(weights.status());
-  Sha256Hasher hasher;
-  for (const auto& [name, tensor] : weights->tensors) {
-    const auto size = static_cast<int64_t>(tensor.nbytes());
-    hasher.Update(
-        absl::StrCat(name, " ", c10::toString(tensor.scalar_type()), " [", absl::StrJoin(tensor.sizes(), ","), "]\n"));
-    if (size == 0) continue;
-    const char* bytes = static_cast<const char*>(tensor.const_data_ptr());
-    const int64_t last = std::max<int64_t>(size - kSampleBytes, 0);
-    for (const int64_t at : {int64_t{0}, last / 2, last})
-      hasher.Update({bytes + at, static_cast<size_t>(std::min(kSampleBytes, size))});
-    DropPages(tensor);
-  }
-  return absl::BytesToHexString(hasher.Finish());
-}
-
-absl::StatusOr<Parts> PartsOf(const ComponentLoader& index) {
-  Parts parts;
-  const auto add = [&](const std::string& name, absl::StatusOr<std::string> hash) -> absl::Status {
-    if (!hash.ok()) return Annotate(hash.status(), name);
-    parts[name] = *std::move(hash);
-    return absl::OkStatus();
-  };
-  for (const char* suffix : {"", "_2", "_3"}) {
-    const std::string tokenizer = absl::StrCat("tokenizer", suffix), encoder = absl::StrCat("text_encoder", suffix);
-    if (!index.Has(encoder)) {
-      parts[encoder] = "none";
-      continue;
-    }
-    const std::string path = absl::StrCat(index.folder(), "/", encoder);
-    FLOWAWR_RETURN_IF_ERROR(add(tokenizer, HashTokenizer(absl::StrCat(index.folder(), "/", tokenizer))));
-    FLOWAWR_RETURN_IF_ERROR(add(encoder + " configuration", HashConfig(path)));
-    FLOWAWR_RETURN_IF_ERROR(add(encoder + " weights", HashWeights(path)));
-  }
-  return parts;
-}
+using Parts = ComponentFingerprints;
 
 std::vector<std::string> MissingOf(const Parts& parts) {
   std::vector<std::string> missing;
@@ -149,10 +81,10 @@ absl::StatusOr<std::unique_ptr<PromptCache>> PromptCache::Open(const std::string
   const std::string config_path = absl::StrCat(model_folder, "/transformer/config.json");
   FLOWAWR_ASSIGN_OR_RETURN(const std::string json, ReadFile(config_path));
   FLOWAWR_ASSIGN_OR_RETURN(const TransformerConfig transformer, ParseTransformerConfig(json, config_path));
-  FLOWAWR_ASSIGN_OR_RETURN(const Parts some, PartsOf(index));
-  FLOWAWR_ASSIGN_OR_RETURN(const Parts parts, Complete(some, dir, model_folder));
+  FLOWAWR_ASSIGN_OR_RETURN(const Parts some, FingerprintTextSide(index));
   std::unique_ptr<PromptCache> cache(new PromptCache());
-  cache->description_ = Describe(parts);
+  FLOWAWR_ASSIGN_OR_RETURN(cache->parts_, Complete(some, dir, model_folder));
+  cache->description_ = Describe(cache->parts_);
   cache->identity_ = HexSha256(cache->description_);
   cache->folder_ = absl::StrCat(dir, "/", cache->identity_.substr(0, 16));
   cache->dtype_ = dtype;

@@ -2,15 +2,12 @@
 //
 //   DIR/ENCODERS/encoders.json     what the text encoders and tokenizers were that made the entries, part by part
 //   DIR/ENCODERS/KEY.safetensors   prompt_embeds [T, joint_attention_dim] and pooled [pooled_projection_dim]; as
-//   metadata
-//                                  the prompt, and the SHA-256 of both tensors' bytes
+//                                  metadata the prompt, and the SHA-256 of both tensors' bytes
 //
 // KEY is the SHA-256 of everything that fixes an entry: the encoders, dtype, max_sequence_length and the prompt's
-// bytes. ENCODERS is that of the parts: all files of each tokenizer; each encoder's configuration; and of its weights,
-// however they are sharded, names, types and shapes of all tensors with three samples of 4 KiB from each (first,
-// middle, last). Other training, rounding or merging changes every tensor that it touches nearly everywhere, so the
-// samples see it, at the cost of megabytes read instead of ten gigabytes. They do not see a hand that changes single
-// rows of an embedding: whoever does that takes another DIR.
+// bytes. ENCODERS is that of the parts: all files of each tokenizer; each encoder's configuration; and samples of its
+// weights, however they are sharded (component_fingerprints.h). Whoever changes single rows of an embedding by hand,
+// which the samples need not see, takes another DIR.
 //
 // Parts whose files are not there (an actor needs no text encoder) are taken from the one ENCODERS that agrees with the
 // rest.
@@ -27,6 +24,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "common/sd3/component_fingerprints.h"
 #include "common/sd3/prompt_embeds.h"
 
 namespace flowawr {
@@ -57,6 +55,9 @@ class PromptCache {
   };
   Usage usage() const;
 
+  // Of every tokenizer and text encoder, also of those whose files are not there.
+  const ComponentFingerprints& parts() const { return parts_; }
+
   // DIR/ENCODERS.
   const std::string& folder() const { return folder_; }
   std::string PathOf(const std::string& prompt) const;
@@ -64,6 +65,7 @@ class PromptCache {
  private:
   PromptCache() = default;
 
+  ComponentFingerprints parts_;
   std::string folder_, identity_;
   std::string description_;  // what encoders.json holds
   at::ScalarType dtype_ = at::kFloat;

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "common/sd3/component_fingerprints.h"
 #include "common/sd3/prompt_cache.h"
 #include "common/sd3/prompt_embeds.h"
 #include "common/sd3/text_encoders.h"
@@ -23,6 +24,9 @@ class PromptEmbedder {
   // loaded, which the log tells; they stay. What they give goes into the cache; if it takes nothing (the disk is full),
   // the log says so once and no more is written. An error of loading names the prompt and what to do.
   absl::StatusOr<PromptEmbeds> Embed(const std::string& prompt);
+
+  // Of every tokenizer and text encoder that made what the cache holds.
+  const ComponentFingerprints& parts() const { return cache_->parts(); }
 
   bool has_text_encoders() const { return encoders_ != nullptr; }
 

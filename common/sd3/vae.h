@@ -31,6 +31,9 @@ struct VaeConfig {
 
   // Pixels to one latent, on each side.
   int downscale() const { return 1 << (block_out_channels.size() - 1); }
+
+  // The fields that change the result, in a canonical text: what a fingerprint covers.
+  std::string Canonical() const;
 };
 
 // As ParseTransformerConfig: unknown fields are refused.
