@@ -1,6 +1,7 @@
 #include "cli/learner_watch.h"
 
 #include "absl/time/time.h"
+#include "common/base/clock.h"
 #include "common/base/status.h"
 #include "common/rpc/channel.h"
 #include "common/rpc/peer.h"
@@ -37,6 +38,7 @@ LearnerWatch::~LearnerWatch() {
   {
     absl::MutexLock lock(&mutex_);
     is_closed_ = true;
+    closing_.SignalAll();
     if (stream_ != nullptr) stream_->TryCancel();
     if (shutdown_ != nullptr) shutdown_->TryCancel();
   }
@@ -85,7 +87,8 @@ void LearnerWatch::Read() {
     stream->Finish();  // a learner that ended or is not there yet; the supervisor judges that
     absl::MutexLock lock(&mutex_);
     stream_ = nullptr;
-    mutex_.AwaitWithTimeout(absl::Condition(&is_closed_), kPause);
+    const absl::Time until = MonotonicNow() + kPause;
+    while (!is_closed_ && MonotonicNow() < until) closing_.WaitWithTimeout(&mutex_, until - MonotonicNow());
   }
 }
 

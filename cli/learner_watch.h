@@ -10,6 +10,7 @@
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
+#include "common/base/steady_cond_var.h"
 #include "common/rpc/endpoint_file.h"
 #include "flowawr/v1/control.grpc.pb.h"
 
@@ -45,6 +46,7 @@ class LearnerWatch {
   const v1::NetworkConfig network_;
   const std::string identity_;  // of the learner: never another one at its address
   mutable absl::Mutex mutex_;
+  SteadyCondVar closing_;
   v1::Status latest_ ABSL_GUARDED_BY(mutex_);
   bool is_new_ ABSL_GUARDED_BY(mutex_) = false;
   bool is_closed_ ABSL_GUARDED_BY(mutex_) = false;

@@ -5,7 +5,9 @@
 
 #include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "common/base/clock.h"
 #include "common/base/status.h"
 #include "common/base/utf8.h"
 #include "common/rpc/status.h"
@@ -27,8 +29,9 @@ absl::Status ScoreWith(ScorerHost& host, grpc::ServerContext& context, const v1:
         absl::StrCat("a request holds 1 to ", kMaxItems, " images, not ", request.items_size()));
   std::vector<const v1::ScoreItem*> items;
   for (const v1::ScoreItem& item : request.items()) items.push_back(&item);
-  auto results =
-      runner->Score(items, absl::FromChrono(context.deadline()), [&context] { return context.IsCancelled(); });
+  // gRPC tells it as a time of day, reckoned from an interval just now.
+  const absl::Time deadline = MonotonicNow() + (absl::FromChrono(context.deadline()) - absl::Now());
+  auto results = runner->Score(items, deadline, [&context] { return context.IsCancelled(); });
   // Unloaded between Find() and Score(): for the caller it is simply not there.
   if (absl::IsFailedPrecondition(results.status()))
     return absl::NotFoundError(absl::StrCat("scorer \"", TruncateUtf8(request.scorer(), 64), "\" has been unloaded"));

@@ -6,7 +6,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
+#include "common/base/clock.h"
 #include "common/scoring/score_bounds.h"
 
 namespace flowawr {
@@ -53,8 +53,10 @@ void ScorerRunner::Stop() {
   {
     absl::MutexLock lock(&mutex_);
     is_stopped_ = true;
-    if (!mutex_.AwaitWithTimeout(absl::Condition(this, &ScorerRunner::IsIdle), options_.stop_grace))
-      for (Request* request : requests_) GiveUp(*request, absl::FailedPreconditionError("the scorer was unloaded"));
+    has_work_.SignalAll();
+    const absl::Time until = MonotonicNow() + options_.stop_grace;
+    while (!requests_.empty() && MonotonicNow() < until) has_settled_.WaitWithTimeout(&mutex_, until - MonotonicNow());
+    for (Request* request : requests_) GiveUp(*request, absl::FailedPreconditionError("the scorer was unloaded"));
   }
   absl::MutexLock lock(&join_mutex_);
   for (std::thread& thread : threads_) thread.join();
@@ -69,21 +71,25 @@ absl::StatusOr<std::vector<v1::ScoreResult>> ScorerRunner::Score(absl::Span<cons
   request.deadline = deadline;
   request.results.resize(items.size());
   request.unsettled = items.size();
-  const auto is_done = [&request] { return request.unsettled == 0; };
   absl::MutexLock lock(&mutex_);
   if (is_stopped_) return absl::FailedPreconditionError("the scorer is being unloaded");
   last_used_ = std::chrono::steady_clock::now();
   requests_.insert(&request);
   Enqueue(request);
-  while (!mutex_.AwaitWithTimeout(absl::Condition(&is_done), kPoll)) {
+  while (request.unsettled > 0) {
+    const absl::Time poll = MonotonicNow() + kPoll;
+    while (request.unsettled > 0 && MonotonicNow() < poll)
+      has_settled_.WaitWithTimeout(&mutex_, poll - MonotonicNow());
+    if (request.unsettled == 0) break;
     // What a thread is at ends soon, too: the scorer sees that it is not wanted any more.
-    if (absl::Now() >= deadline) {
+    if (MonotonicNow() >= deadline) {
       GiveUp(request, TooLate());
     } else if (is_gone()) {
       GiveUp(request, absl::CancelledError("the caller has gone"));
     }
   }
   requests_.erase(&request);
+  has_settled_.SignalAll();
   if (request.is_given_up) return request.end;
   return std::move(request.results);
 }
@@ -110,6 +116,7 @@ void ScorerRunner::Enqueue(Request& request) {
     }
   }
   if (!request.queued.empty()) turns_.push_back(&request);
+  has_work_.SignalAll();
   series_.queued_images->Set(static_cast<double>(queued_images_));
 }
 
@@ -121,6 +128,7 @@ void ScorerRunner::GiveUp(Request& request, absl::Status end) {
   request.unsettled -= request.queued.size();
   queued_images_ -= request.queued.size();
   request.queued.clear();
+  has_settled_.SignalAll();
   series_.queued_images->Set(static_cast<double>(queued_images_));
 }
 
@@ -156,7 +164,15 @@ void ScorerRunner::Work() {
     series_.batch_images->Observe(static_cast<double>(batch.size()));
     absl::MutexLock lock(&mutex_);
     for (size_t i = 0; i < batch.size(); ++i) Settle(*batch[i].request, batch[i].index, std::move(results[i]));
+    has_settled_.SignalAll();
   }
+}
+
+void ScorerRunner::WaitForBatch() {
+  while (queued_images_ == 0 && !is_stopped_) has_work_.Wait(&mutex_);
+  const absl::Time until = MonotonicNow() + options_.max_wait;
+  while (batch_size_ > 1 && queued_images_ < batch_size_ && !is_stopped_ && MonotonicNow() < until)
+    has_work_.WaitWithTimeout(&mutex_, until - MonotonicNow());
 }
 
 // Empty only when stopped and nothing is left.
@@ -164,11 +180,9 @@ std::vector<ScorerRunner::Entry> ScorerRunner::TakeBatch() {
   std::vector<Entry> batch;
   absl::MutexLock lock(&mutex_);
   while (batch.empty()) {
-    mutex_.Await(absl::Condition(this, &ScorerRunner::HasWorkOrStopped));
-    if (batch_size_ > 1)
-      mutex_.AwaitWithTimeout(absl::Condition(this, &ScorerRunner::HasBatchOrStopped), options_.max_wait);
+    WaitForBatch();
     if (turns_.empty() && is_stopped_) break;
-    const absl::Time now = absl::Now();
+    const absl::Time now = MonotonicNow();
     while (!turns_.empty() && batch.size() < batch_size_) {
       Request* const request = turns_.front();
       if (now >= request->deadline) {

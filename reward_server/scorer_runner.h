@@ -24,6 +24,7 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
+#include "common/base/steady_cond_var.h"
 #include "reward_server/score_metrics.h"
 #include "reward_server/scorer.h"
 
@@ -44,7 +45,8 @@ class ScorerRunner {
   ScorerRunner(std::shared_ptr<Scorer> scorer, const ScorerSeries& series, const RunnerOptions& options);
   ~ScorerRunner();  // Stop()
 
-  // One result an item, in order, each within the bounds of score_bounds.h, when all are there. Images that find no
+  // One result an item, in order, each within the bounds of score_bounds.h, when all are there. `deadline` is on the scale
+  // of MonotonicNow(). Images that find no
   // room in the queue are OVERLOADED at once, whatever is malformed or too large is BAD_INPUT without bothering the
   // scorer. When the deadline passes or the caller `is_gone`, what has not been begun is never computed, the scorer is
   // told that the rest is not wanted, and the call ends as DeadlineExceeded or Cancelled. FailedPrecondition after
@@ -85,11 +87,8 @@ class ScorerRunner {
   void Enqueue(Request& request) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void GiveUp(Request& request, absl::Status end) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Settle(Request& request, size_t index, v1::ScoreResult result) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  bool IsIdle() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return requests_.empty(); }
-  bool HasWorkOrStopped() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return is_stopped_ || queued_images_ > 0; }
-  bool HasBatchOrStopped() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    return is_stopped_ || queued_images_ >= batch_size_;
-  }
+  // Until something is queued, and then a little for a batch to fill; or until the runner is stopped.
+  void WaitForBatch() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Work();
   std::vector<Entry> TakeBatch();
   std::vector<v1::ScoreResult> ScoreBatch(absl::Span<const Entry> batch);
@@ -99,6 +98,8 @@ class ScorerRunner {
   const RunnerOptions options_;
   const size_t batch_size_;
   mutable absl::Mutex mutex_;
+  SteadyCondVar has_work_;     // something is queued, or the runner is stopped
+  SteadyCondVar has_settled_;  // a request is settled, or has left Score()
   std::set<Request*> requests_ ABSL_GUARDED_BY(mutex_);  // in Score()
   std::deque<Request*> turns_ ABSL_GUARDED_BY(mutex_);   // those with queued images; the front one is served next
   size_t queued_images_ ABSL_GUARDED_BY(mutex_) = 0;     // of all of them

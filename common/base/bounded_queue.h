@@ -11,6 +11,8 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
+#include "common/base/clock.h"
+#include "common/base/steady_cond_var.h"
 
 namespace flowawr {
 
@@ -22,9 +24,9 @@ class BoundedQueue {
   // Waits for room. False, and `item` untouched, once closed.
   bool Push(T&& item) {
     absl::MutexLock lock(&mutex_);
-    mutex_.Await(absl::Condition(this, &BoundedQueue::HasRoomOrClosed));
+    while (!is_closed_ && items_.size() >= capacity_) has_room_.Wait(&mutex_);
     if (is_closed_) return false;
-    items_.push_back(std::move(item));
+    Add(std::move(item));
     return true;
   }
 
@@ -32,7 +34,7 @@ class BoundedQueue {
   bool TryPush(T&& item) {
     absl::MutexLock lock(&mutex_);
     if (is_closed_ || items_.size() >= capacity_) return false;
-    items_.push_back(std::move(item));
+    Add(std::move(item));
     return true;
   }
 
@@ -41,17 +43,22 @@ class BoundedQueue {
 
   // As Pop(), but nullopt also when `timeout` passes first.
   std::optional<T> PopWithTimeout(absl::Duration timeout) {
+    const absl::Time until = MonotonicNow() + timeout;
     absl::MutexLock lock(&mutex_);
-    mutex_.AwaitWithTimeout(absl::Condition(this, &BoundedQueue::HasItemOrClosed), timeout);
+    while (!is_closed_ && items_.empty() && MonotonicNow() < until)
+      has_item_.WaitWithTimeout(&mutex_, until - MonotonicNow());
     if (items_.empty()) return std::nullopt;
     std::optional<T> item = std::move(items_.front());
     items_.pop_front();
+    has_room_.Signal();
     return item;
   }
 
   void Close() {
     absl::MutexLock lock(&mutex_);
     is_closed_ = true;
+    has_room_.SignalAll();
+    has_item_.SignalAll();
   }
 
   size_t size() const {
@@ -60,11 +67,14 @@ class BoundedQueue {
   }
 
  private:
-  bool HasRoomOrClosed() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return is_closed_ || items_.size() < capacity_; }
-  bool HasItemOrClosed() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return is_closed_ || !items_.empty(); }
+  void Add(T&& item) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    items_.push_back(std::move(item));
+    has_item_.Signal();
+  }
 
   const size_t capacity_;
   mutable absl::Mutex mutex_;
+  SteadyCondVar has_room_, has_item_;
   std::deque<T> items_ ABSL_GUARDED_BY(mutex_);
   bool is_closed_ ABSL_GUARDED_BY(mutex_) = false;
 };

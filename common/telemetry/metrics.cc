@@ -12,9 +12,9 @@
 
 #include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
-#include "absl/synchronization/notification.h"
 #include "common/base/host_port.h"
 #include "common/base/status.h"
+#include "common/base/steady_cond_var.h"
 #include "common/base/version.h"
 #include "prometheus/exposer.h"
 #include "prometheus/gauge.h"
@@ -84,7 +84,7 @@ void MetricsServer::Show(const std::shared_ptr<prometheus::Collectable>& collect
 MetricsServer::~MetricsServer() {
   if (exposer_ == nullptr) return;
   // CivetWeb notices that it shall stop when somebody connects, else only every two seconds: be that somebody.
-  absl::Notification has_stopped;
+  SteadyNotification has_stopped;
   std::thread waker([this, &has_stopped] {
     while (!has_stopped.WaitForNotificationWithTimeout(absl::Milliseconds(2))) TouchPort(endpoint_);
   });

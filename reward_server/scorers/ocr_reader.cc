@@ -17,7 +17,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
+#include "common/base/clock.h"
 #include "common/base/status.h"
 #include "common/base/utf8.h"
 
@@ -92,9 +92,9 @@ absl::StatusOr<std::unique_ptr<OcrReader>> OcrReader::Start(const TesseractOptio
     return pid.status();
   }
   std::unique_ptr<OcrReader> reader(new OcrReader(*pid, sockets[0]));
-  const absl::Time limit = absl::Now() + kMaxStart;
+  const absl::Time limit = MonotonicNow() + kMaxStart;
   const auto in_time = [limit] {
-    return absl::Now() < limit ? absl::OkStatus() : absl::DeadlineExceededError("the OCR reader does not start");
+    return MonotonicNow() < limit ? absl::OkStatus() : absl::DeadlineExceededError("the OCR reader does not start");
   };
   FLOWAWR_RETURN_IF_ERROR(
       SendFrame(reader->socket_,

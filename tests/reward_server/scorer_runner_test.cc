@@ -8,7 +8,7 @@
 #include <utility>
 
 #include "absl/synchronization/notification.h"
-#include "absl/time/clock.h"
+#include "common/base/clock.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "prometheus/registry.h"
@@ -190,7 +190,7 @@ TEST_F(ScorerRunnerTest, NeverComputesWhatIsTooLateOrNoLongerWanted) {
   const auto items = Items(1), late = Items(3);
   std::thread first([&] { EXPECT_TRUE(runner->Score(Pointers(items), absl::InfiniteFuture(), kStays).ok()); });
   entered.WaitForNotification();
-  EXPECT_TRUE(absl::IsDeadlineExceeded(runner->Score(Pointers(late), absl::Now(), kStays).status()));
+  EXPECT_TRUE(absl::IsDeadlineExceeded(runner->Score(Pointers(late), MonotonicNow(), kStays).status()));
   EXPECT_TRUE(absl::IsCancelled(runner->Score(Pointers(late), absl::InfiniteFuture(), [] { return true; }).status()));
   EXPECT_EQ(runner->queued_images(), 0);
   release.Notify();
@@ -235,7 +235,7 @@ TEST_F(ScorerRunnerTest, EndsWhatIsUnderWayWhenTheCallerWaitsNoLonger) {
   const auto runner = Run(Endless(&entered));
   const auto items = Items(1);
   EXPECT_TRUE(absl::IsDeadlineExceeded(
-      runner->Score(Pointers(items), absl::Now() + absl::Milliseconds(50), kStays).status()));
+      runner->Score(Pointers(items), MonotonicNow() + absl::Milliseconds(50), kStays).status()));
   EXPECT_TRUE(absl::IsCancelled(
       runner->Score(Pointers(items), absl::InfiniteFuture(), [&] { return entered.HasBeenNotified(); }).status()));
 }
