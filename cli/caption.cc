@@ -19,6 +19,7 @@ namespace {
 // The largest font there is. Drawn large in black and white and made smaller, its letters get smooth edges.
 constexpr int kFontPoints = 20;
 constexpr size_t kMostBytes = 4096;  // of a text; a line holds some hundred letters
+constexpr char kEllipsis[] = " . . .";  // apart, or small dots run into one line
 constexpr int kTextShade = 32, kNoteShade = 120;
 
 // Pixels from one line to the next.
@@ -78,9 +79,9 @@ double CaptionFont::WidthOf(const std::string& text) const {
 
 std::string CaptionFont::Fit(std::string text) const {
   if (WidthOf(text) <= width_) return text;
-  while (!text.empty() && WidthOf(text + "...") > width_) text.pop_back();
+  while (!text.empty() && WidthOf(text + kEllipsis) > width_) text.pop_back();
   absl::StripTrailingAsciiWhitespace(&text);
-  return text + "...";
+  return text + kEllipsis;
 }
 
 void CaptionFont::DrawLine(const std::string& text, int top, int shade, Image* strip) const {

@@ -44,7 +44,7 @@ class CaptionFont {
   CaptionFont(std::unique_ptr<L_Bmf, Destroy> font, int width) : font_(std::move(font)), width_(width) {}
   // Of ASCII text, in pixels of the strip.
   double WidthOf(const std::string& text) const;
-  // The longest beginning of `text` that is no wider than the strip, with "..." where some was cut.
+  // The longest beginning of `text` that is no wider than the strip, with an ellipsis where some was cut.
   std::string Fit(std::string text) const;
   // Grey level `shade` where the text is darkest.
   void DrawLine(const std::string& text, int top, int shade, Image* strip) const;

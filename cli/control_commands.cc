@@ -22,6 +22,7 @@
 #include "cli/status_json.h"
 #include "cli/text_lines.h"
 #include "common/base/clock.h"
+#include "common/base/shell_quote.h"
 #include "common/base/status.h"
 #include "common/process/exit_code.h"
 
@@ -120,8 +121,10 @@ absl::Status Pause(const LearnerAddress& address) {
   FLOWAWR_ASSIGN_OR_RETURN(LearnerConnection learner, LearnerConnection::Open(address));
   FLOWAWR_ASSIGN_OR_RETURN(const v1::Status status,
                            learner.Call(&v1::Control::Stub::Pause, v1::PauseRequest(), kAnswerTime));
-  std::printf("paused after update %lu; what is under way is finished and kept. `flowawr resume` goes on\n",
-              static_cast<unsigned long>(status.update()));
+  const std::string run = address.learner.empty() ? ShellQuote(address.run_dir)
+                                                   : absl::StrCat("--learner ", ShellQuote(address.learner));
+  std::printf("paused after update %lu; what is under way is finished and kept. `flowawr resume %s` goes on\n",
+              static_cast<unsigned long>(status.update()), run.c_str());
   return absl::OkStatus();
 }
 

@@ -8,6 +8,8 @@
 #include "cli/run_inputs.h"
 #include "common/base/checkpoint_names.h"
 #include "common/base/file.h"
+#include "common/base/host_port.h"
+#include "common/base/shell_quote.h"
 #include "common/base/status.h"
 #include "common/config/paths.h"
 #include "common/config/run_config.h"
@@ -40,12 +42,14 @@ absl::StatusOr<bool> CheckRunFolder(const std::string& folder, bool resume) {
   // Without a lock no run of ours wrote it: it is somebody's own.
   const bool is_others = Exists(folder + "/config.yaml") && !Exists(folder + "/lock");
   if (!resume && (has_checkpoint || has_history || is_others)) {
-    return absl::AlreadyExistsError(absl::StrCat(
-        folder, " already holds a run. Continue it with --resume, or choose another folder with --run-dir"));
+    return absl::AlreadyExistsError(absl::StrCat(folder, " already holds a run. Continue it by `flowawr run ",
+                                                 ShellQuote(folder),
+                                                 " --resume`, or choose another folder with --run-dir"));
   }
   if (resume && !has_checkpoint && !Exists(folder + "/config.yaml"))
     return absl::NotFoundError(absl::StrCat(
-        folder, " holds no run to resume; start one without --resume (a run that is only paused: `flowawr resume`)"));
+        folder, " holds no run to resume; start one without --resume (a run that is only paused: `flowawr resume ",
+        ShellQuote(folder), "`)"));
   return has_checkpoint;
 }
 
@@ -66,7 +70,7 @@ absl::Status CheckInitialAdapter(const v1::LoraConfig& lora) {
 }
 
 void AddMetricsOptions(const RunPlan& plan, const std::string& process, std::vector<std::string>& command) {
-  command.insert(command.end(), {"--metrics", absl::StrCat(plan.config.network().metrics_host(), ":0"),
+  command.insert(command.end(), {"--metrics", HostPort{plan.config.network().metrics_host(), 0}.ToString(),
                                  "--metrics-endpoint-file", plan.EndpointFile(process + ".metrics")});
 }
 

@@ -12,8 +12,8 @@ namespace flowawr {
 
 constexpr int kGridGap = 4;  // pixels, between pictures and around them
 
-// The place of a picture in a grid, in pixels, caption included. Pictures narrower than 160 pixels are enlarged by a
-// whole factor, so that a caption of some words has room. Pure.
+// The place of a picture in a grid, in pixels, with its frame (a grey line, as pictures may be white) and its caption.
+// Pictures narrower than 160 pixels are enlarged by a whole factor, so that a caption of some words has room. Pure.
 struct GridCell {
   int zoom = 1;
   int height = 0;

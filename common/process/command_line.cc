@@ -11,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "common/base/nearest_word.h"
+#include "common/base/shell_quote.h"
 #include "common/base/version.h"
 #include "common/process/exit_code.h"
 #include "common/process/option_values.h"
@@ -100,8 +101,8 @@ std::string FindTilde(int argc, const char* const* argv) {
     const size_t at = absl::StartsWith(word, "--") ? word.find('=') : absl::string_view::npos;
     if (at == absl::string_view::npos || word.substr(0, at) == "--prompt") continue;
     if (absl::StartsWith(word.substr(at + 1), "~/"))
-      return absl::StrCat(word, ": the shell does not expand ~ there; write ", word.substr(0, at), " ",
-                          word.substr(at + 1));
+      return absl::StrCat(word, ": the shell does not expand ~ there; write ", word.substr(0, at), " ~/",
+                          at + 3 < word.size() ? ShellQuote(word.substr(at + 3)) : "");
   }
   return "";
 }

@@ -65,6 +65,25 @@ TEST(EncodeCommand, WritesWhatAnActorWouldComputeAndSkipsWhatIsThere) {
   EXPECT_TRUE(cache->Get("a cat").ok());
 }
 
+TEST(EncodeCommand, TakesAsManyTokensAsTheModelWasMadeFor) {
+  const TempFolder folder;
+  const std::string prompts = folder.Write("prompts", "a cat\n"), more = folder.Write("more", "a dog\n");
+  const std::string config =
+      folder.Write("run.yaml", absl::StrCat("run_dir: run\nmodel: {path: ", Model(), "}\nprompts: {train: ", prompts,
+                                            "}\nrewards: {terms: [{scorer: ocr}]}\nevaluation: {every_updates: 0}\n"));
+  // A configuration after a file of prompts is not one more such file.
+  for (const std::string& what : {absl::StrCat("--model ", Model(), " --prompts ", prompts, " --prompts ", more),
+                                  absl::StrCat("--prompts ", more, " ", config)}) {
+    const std::string place = folder / absl::StrCat("cache-", what.size());
+    const Outcome outcome = Encode(folder, absl::StrCat(what, " --cache ", place));
+    ASSERT_EQ(outcome.exit_code, 0) << outcome.output;
+    EXPECT_THAT(outcome.output, HasSubstr("3 of 3 prompts encoded"));
+    const auto cache = PromptCache::Open(place, Model(), at::kFloat, 12).value();
+    EXPECT_TRUE(cache->Get("a cat").ok());
+    EXPECT_TRUE(cache->Get("a dog").ok());
+  }
+}
+
 TEST(EncodeCommand, TakesAllPromptsOfAConfiguration) {
   const TempFolder folder;
   const std::string train = folder.Write("train", "a cat\n"), heldout = folder.Write("heldout", "a dog\n");

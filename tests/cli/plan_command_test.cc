@@ -36,6 +36,17 @@ TEST(PlanCommand, PlansARunWhoseModelIsThere) {
     EXPECT_THAT(outcome.output, HasSubstr(text));
 }
 
+TEST(PlanCommand, PlansWithThePictureSizeThatTheModelWasMadeFor) {
+  const TempFolder folder;
+  const std::string file =
+      folder.Write("run.yaml",
+                   "run_dir: run\nmodel: {path: models/tiny-sd3}\nprompts: {train: none.txt}\n"
+                   "rewards: {terms: [{scorer: ocr}]}\nevaluation: {every_updates: 0}\n");
+  EXPECT_THAT(Plan({file, "--no-time"}).output, HasSubstr("32 x 64 pixels"));
+  EXPECT_THAT(Plan({file, "--no-time", "--set", "model.height=64"}).output, HasSubstr("64 x 64 pixels"));
+  EXPECT_THAT(Plan({file, "--no-time", "--model", "sd35-medium"}).output, HasSubstr("1024 x 1024 pixels"));
+}
+
 TEST(PlanCommand, TellsProgramsTheTimeUnlessToldNotTo) {
   const std::vector<std::string> arguments = {
       "configs/tiny-ocr.yaml",     "--json", "--actors", "1", "--set", "train.updates=10", "--set",

@@ -48,8 +48,8 @@ TEST(GridCellFor, EnlargesSmallPicturesAndAddsTheCaption) {
                         Case{16, 1, 160}}) {
     const GridCell cell = GridCellFor(c.height, c.width, false);
     EXPECT_EQ(cell.zoom, c.expected_zoom) << c.width;
-    EXPECT_EQ(cell.width, c.expected_zoom * c.width);
-    EXPECT_EQ(cell.height, c.expected_zoom * c.height + CaptionFont::HeightFor(cell.width, false));
+    EXPECT_EQ(cell.width, c.expected_zoom * c.width + 2);
+    EXPECT_EQ(cell.height, c.expected_zoom * c.height + 2 + CaptionFont::HeightFor(cell.width, false));
     EXPECT_GT(GridCellFor(c.height, c.width, true).height, cell.height);
   }
 }
@@ -67,12 +67,14 @@ TEST(DrawGrid, PutsEachPictureOverItsCaption) {
     return grid->rgb.substr(size_t{3} * (size_t(y) * grid->width + left), size_t{3} * cell.width);
   };
   const int second = 2 * kGridGap + cell.width;
-  for (int y = kGridGap; y < kGridGap + 4; ++y) {
-    EXPECT_EQ(row(y, kGridGap), std::string(600, '\0'));
-    EXPECT_EQ(row(y, second), std::string(600, '\x80'));
+  const std::string grey_line(3, '\xc8');
+  for (int y = kGridGap + 1; y < kGridGap + 5; ++y) {
+    EXPECT_EQ(row(y, kGridGap), grey_line + std::string(600, '\0') + grey_line);
+    EXPECT_EQ(row(y, second), grey_line + std::string(600, '\x80') + grey_line);
   }
+  for (const int y : {kGridGap, kGridGap + 5}) EXPECT_EQ(row(y, second), std::string(606, '\xc8'));
   bool differs = false;
-  for (int y = kGridGap + 4; y < kGridGap + cell.height; ++y) differs |= row(y, kGridGap) != row(y, second);
+  for (int y = kGridGap + 6; y < kGridGap + cell.height; ++y) differs |= row(y, kGridGap) != row(y, second);
   EXPECT_TRUE(differs) << "captions tell pictures apart";
   EXPECT_EQ(grid->rgb, DrawGrid({{black, {"first", ""}}, {grey, {"second", ""}}}, 2)->rgb);
 }

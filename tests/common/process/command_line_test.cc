@@ -92,7 +92,9 @@ TEST(ParseCommandLine, ChecksSharedAddresses) {
 TEST(ParseCommandLine, NamesATildeThatNoShellExpands) {
   Program program;
   EXPECT_EQ(program.Parse({"--threads=~/x"}), kUsageExitCode);
-  EXPECT_THAT(program.output, HasSubstr("write --threads ~/x"));
+  EXPECT_THAT(program.output, HasSubstr("write --threads ~/x\n"));
+  EXPECT_EQ(program.Parse({"--network-config=~/my file"}), kUsageExitCode);
+  EXPECT_THAT(program.output, HasSubstr("write --network-config ~/'my file'\n"));  // quoted, ~ would stay as it is
 }
 
 TEST(ParseCommandLine, LeavesWithTheCodeOfWhatCouldNotBeRead) {

@@ -1,0 +1,82 @@
+#include "cli/run_plan.h"
+
+#include <filesystem>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "cli/run_folder.h"
+#include "common/base/file.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/testing/python.h"
+#include "tests/testing/temp_folder.h"
+
+namespace flowawr {
+namespace {
+
+using ::testing::HasSubstr;
+
+class PlanRunTest : public ::testing::Test {
+ protected:
+  PlanRunTest() {
+    for (const char* program : {"flowawr-learner", "flowawr-actor", "flowawr-reward-server"})
+      folder_.Write(absl::StrCat("bin/", program), "");
+    folder_.Write("prompts.txt", "a sign that says \"CAT\"\n");
+  }
+
+  // Of a configuration that names what it must and `more` of the model.
+  RunRequest Request(const std::string& run_dir, const std::string& more = "") const {
+    RunRequest request;
+    request.config = folder_.Write("run.yaml", absl::StrCat("run_dir: unused\nmodel: {path: ", SourceFolder(),
+                                                            "/models/tiny-sd3", more, "}\nprompts: {train: ",
+                                                            folder_ / "prompts.txt",
+                                                            "}\nrewards: {terms: [{scorer: ocr}]}\n"
+                                                            "evaluation: {every_updates: 0}\n"));
+    request.run_dir = run_dir;
+    request.binaries = folder_ / "bin";
+    return request;
+  }
+
+  const TempFolder folder_;
+};
+
+TEST_F(PlanRunTest, TakesTheModelsOwnSizesWhereTheConfigurationNamesNone) {
+  const auto plan = PlanRun(Request(folder_ / "run"));
+  ASSERT_TRUE(plan.ok()) << plan.status();
+  EXPECT_EQ(plan->config.model().height(), 32);
+  EXPECT_EQ(plan->config.model().width(), 64);
+  EXPECT_EQ(plan->config.model().max_sequence_length(), 12);
+  const auto lock = PrepareRunFolder(*plan);
+  ASSERT_TRUE(lock.ok()) << lock.status();
+  const std::string yaml = ReadFile(plan->StartingConfigFile()).value();
+  for (const char* line : {"  height: 32\n", "  width: 64\n", "  max_sequence_length: 12\n"})
+    EXPECT_THAT(yaml, HasSubstr(line));
+
+  const auto told = PlanRun(Request(folder_ / "other", ", width: 128, max_sequence_length: 5"));
+  ASSERT_TRUE(told.ok()) << told.status();
+  EXPECT_EQ(told->config.model().height(), 32);
+  EXPECT_EQ(told->config.model().width(), 128);
+  EXPECT_EQ(told->config.model().max_sequence_length(), 5);
+}
+
+TEST_F(PlanRunTest, ShowsCommandsThatAShellReadsBack) {
+  const std::string run_dir = folder_ / "my runs/it's";
+  const std::string quoted = absl::StrCat("'", folder_ / "my runs/it", "'\\''s'");
+  RunRequest request = Request(run_dir);
+  request.resume = true;
+  EXPECT_THAT(std::string(PlanRun(request).status().message()),
+              HasSubstr(absl::StrCat("`flowawr resume ", quoted, "`")));
+  folder_.Write("my runs/it's/checkpoints/update-000001/x", "");
+  request.resume = false;
+  EXPECT_THAT(std::string(PlanRun(request).status().message()),
+              HasSubstr(absl::StrCat("`flowawr run ", quoted, " --resume`")));
+  EXPECT_THAT(std::string(LearnerEndpointOf(run_dir).status().message()),
+              HasSubstr(absl::StrCat("`flowawr run ", quoted, " --resume`")));
+  CheckpointFolder checkpoint;
+  checkpoint.manifest.mutable_config()->mutable_train()->set_updates(5);
+  EXPECT_THAT(StatusOfCheckpoint(checkpoint, run_dir).message(),
+              HasSubstr(absl::StrCat("`flowawr run ", quoted, " --resume`")));
+}
+
+}  // namespace
+}  // namespace flowawr
