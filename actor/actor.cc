@@ -23,6 +23,7 @@
 #include "common/rpc/retry.h"
 #include "common/rpc/tls_check.h"
 #include "common/scoring/scoring_client.h"
+#include "common/sd3/component_fingerprints.h"
 #include "common/sd3/compute_dtype.h"
 #include "common/sd3/pipeline.h"
 #include "common/sd3/prompt_embedder.h"
@@ -77,6 +78,16 @@ absl::StatusOr<Model> LoadModel(const v1::ModelConfig& config) {
   }
 }
 
+// What the samples of this actor are made with. Prompts are embedded by the encoders that made the cache, where there is
+// one, whether or not their weights lie here.
+absl::StatusOr<ComponentFingerprints> FingerprintsOf(const Model& model, const v1::ModelConfig& config) {
+  FLOWAWR_ASSIGN_OR_RETURN(
+      ComponentFingerprints parts,
+      FingerprintModel(config.path(), model.pipeline->transformer(), ScalarTypeOf(config.dtype())));
+  if (model.embedder != nullptr) parts.insert(model.embedder->parts().begin(), model.embedder->parts().end());
+  return parts;
+}
+
 // What was set up for one configuration serves another if these agree.
 absl::Status CheckSameSetup(const v1::RunConfig& loaded, const v1::RunConfig& now) {
   using google::protobuf::util::MessageDifferencer;
@@ -105,7 +116,7 @@ void Actor::Stop() {
 
 absl::Status Actor::Run() {
   at::set_num_threads(options_.threads);
-  const auto registered = Register("");
+  const auto registered = Register(ComponentFingerprints());
   if (IsStopping()) return absl::OkStatus();
   FLOWAWR_RETURN_IF_ERROR(registered.status());
   session_.Begin();
@@ -113,6 +124,9 @@ absl::Status Actor::Run() {
   const absl::Status ended = Work(*registered);
   Stop();
   heartbeat.join();
+  if (session_.is_live()) {
+    if (const absl::Status told = learner_->Leave(); !told.ok()) spdlog::debug("leaving: {}", told.ToString());
+  }
   return ended;
 }
 
@@ -131,8 +145,8 @@ absl::Status Actor::Work(const v1::RegisterResponse& registered) {
                            model->transformer().MakeLoraLayout(
                                {config.lora().target_modules().begin(), config.lora().target_modules().end()},
                                config.lora().rank(), config.lora().alpha()));
-  const std::string fingerprint = model->transformer().fingerprint();
-  const auto registered_with_model = Register(fingerprint);
+  FLOWAWR_ASSIGN_OR_RETURN(const ComponentFingerprints parts, FingerprintsOf(loaded, config.model()));
+  const auto registered_with_model = Register(parts);
   if (IsStopping()) return absl::OkStatus();
   FLOWAWR_RETURN_IF_ERROR(registered_with_model.status());
   // The learner may have been started anew while the model was loaded.
@@ -159,18 +173,18 @@ absl::Status Actor::Work(const v1::RegisterResponse& registered) {
        .encode = [&loaded](const std::string& prompt) { return loaded.Encode(prompt); }},
       {.threads = options_.threads, .score_workers = options_.score_workers, .prefetch = prefetch_});
   std::thread watch([this, &policies] { Watch(policies); });
-  const absl::Status ended = Lease(pipeline, policies, fingerprint, config);
+  const absl::Status ended = Lease(pipeline, policies, parts, config);
   Stop();
   pipeline.Stop();
   watch.join();
   return ended;
 }
 
-absl::StatusOr<v1::RegisterResponse> Actor::Register(const std::string& model_fingerprint) {
+absl::StatusOr<v1::RegisterResponse> Actor::Register(const ComponentFingerprints& model) {
   const absl::Time give_up_at = MonotonicNow() + options_.give_up_after;
   Backoff backoff(kReconnect);
   for (int attempt = 1;; ++attempt) {
-    absl::StatusOr<v1::RegisterResponse> response = learner_->Register(model_fingerprint);
+    absl::StatusOr<v1::RegisterResponse> response = learner_->Register(model);
     if (!response.ok()) response = ExplainFailure(response.status(), options_.learner, options_.network);
     switch (AfterRegister(response.status())) {
       case RegisterAction::kProceed:
@@ -195,11 +209,11 @@ absl::StatusOr<v1::RegisterResponse> Actor::Register(const std::string& model_fi
   }
 }
 
-absl::Status Actor::RegisterAgain(PolicyBuffer& policies, const std::string& model_fingerprint,
+absl::Status Actor::RegisterAgain(PolicyBuffer& policies, const ComponentFingerprints& model,
                                   const v1::RunConfig& config) {
   leases_.Clear();
   policies.Clear();
-  FLOWAWR_ASSIGN_OR_RETURN(const v1::RegisterResponse response, Register(model_fingerprint));
+  FLOWAWR_ASSIGN_OR_RETURN(const v1::RegisterResponse response, Register(model));
   FLOWAWR_RETURN_IF_ERROR(CheckSameSetup(config, response.config()));
   session_.Begin();
   metrics_.CountSession();
@@ -207,11 +221,11 @@ absl::Status Actor::RegisterAgain(PolicyBuffer& policies, const std::string& mod
   return absl::OkStatus();
 }
 
-absl::Status Actor::Lease(RolloutPipeline& pipeline, PolicyBuffer& policies, const std::string& model_fingerprint,
+absl::Status Actor::Lease(RolloutPipeline& pipeline, PolicyBuffer& policies, const ComponentFingerprints& model,
                           const v1::RunConfig& config) {
   while (!IsStopping()) {
     if (!session_.is_live()) {
-      const absl::Status again = RegisterAgain(policies, model_fingerprint, config);
+      const absl::Status again = RegisterAgain(policies, model, config);
       if (IsStopping()) break;
       FLOWAWR_RETURN_IF_ERROR(again);
     }

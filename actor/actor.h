@@ -39,14 +39,14 @@ class Actor {
   void Stop();
 
  private:
-  // Registers, again and again with growing pauses. Cancelled when stopped.
-  absl::StatusOr<v1::RegisterResponse> Register(const std::string& model_fingerprint);
+  // Registers, with the model that is loaded or without one, again and again with growing pauses. Cancelled when stopped.
+  absl::StatusOr<v1::RegisterResponse> Register(const ComponentFingerprints& model);
   // Loads the model, registers with it and works, as answered to the registration without it.
   absl::Status Work(const v1::RegisterResponse& registered);
   // After the connection was lost. Stops when the run has finished meanwhile.
-  absl::Status RegisterAgain(PolicyBuffer& policies, const std::string& model_fingerprint, const v1::RunConfig& config);
+  absl::Status RegisterAgain(PolicyBuffer& policies, const ComponentFingerprints& model, const v1::RunConfig& config);
   // Asks for leases until the run has finished.
-  absl::Status Lease(RolloutPipeline& pipeline, PolicyBuffer& policies, const std::string& model_fingerprint,
+  absl::Status Lease(RolloutPipeline& pipeline, PolicyBuffer& policies, const ComponentFingerprints& model,
                      const v1::RunConfig& config);
   // A lease whose reward servers cannot be reached from here goes back, as no failed attempt; then pauses.
   void AcceptOrHandBack(RolloutPipeline& pipeline, v1::Lease lease);

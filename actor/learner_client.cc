@@ -5,7 +5,9 @@
 
 #include "common/base/ids.h"
 #include "common/base/status.h"
+#include "common/base/utf8.h"
 #include "common/base/version.h"
+#include "common/nn/instruction_set.h"
 #include "common/rpc/blob_stream.h"
 #include "common/rpc/channel.h"
 #include "common/rpc/peer.h"
@@ -15,6 +17,7 @@ namespace flowawr {
 namespace {
 
 constexpr absl::Duration kShortCall = absl::Seconds(10);
+constexpr absl::Duration kGoodbye = absl::Seconds(2);
 constexpr absl::Duration kTransfer = absl::Minutes(5);
 constexpr absl::Duration kWatch = absl::Hours(1);  // then the stream is opened anew
 
@@ -63,12 +66,13 @@ std::unique_ptr<grpc::ClientContext> LearnerClient::Context(absl::Duration deadl
   return context;
 }
 
-absl::StatusOr<v1::RegisterResponse> LearnerClient::Register(const std::string& model_fingerprint) {
+absl::StatusOr<v1::RegisterResponse> LearnerClient::Register(const ComponentFingerprints& model) {
   v1::RegisterRequest request;
   request.set_actor_id(actor_id_);
   request.set_session(session_);
-  request.set_model_fingerprint(model_fingerprint);
+  request.mutable_model_parts()->insert(model.begin(), model.end());
   request.set_software_version(Version());
+  request.set_instruction_set(std::string(kernels::NameOf(kernels::ActiveInstructionSet())));
   v1::RegisterResponse response;
   CancellableContext context(*this, kShortCall);
   FLOWAWR_RETURN_IF_ERROR(FromGrpc(rollout_->Register(context.get(), request, &response)));
@@ -108,11 +112,20 @@ absl::Status LearnerClient::FailLease(const v1::LeaseRef& lease, const std::stri
   request.set_session(session_);
   *request.mutable_lease() = lease;
   request.set_cause(cause);
-  request.set_message(message);
+  request.set_message(SanitizeUtf8(message));  // it may name a file, by any bytes
   request.set_is_handed_back(is_handed_back);
   v1::FailLeaseResponse response;
   const auto context = Context(kShortCall);
   return FromGrpc(rollout_->FailLease(context.get(), request, &response));
+}
+
+absl::Status LearnerClient::Leave() {
+  v1::LeaveRequest request;
+  request.set_actor_id(actor_id_);
+  request.set_session(session_);
+  v1::LeaveResponse response;
+  const auto context = Context(kGoodbye);
+  return FromGrpc(rollout_->Leave(context.get(), request, &response));
 }
 
 absl::Status LearnerClient::SubmitGroup(const v1::GroupHeader& header, absl::string_view blob) {

@@ -16,6 +16,7 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "actor/policy_buffer.h"
+#include "common/sd3/component_fingerprints.h"
 #include "flowawr/v1/policy.grpc.pb.h"
 #include "flowawr/v1/rollout.grpc.pb.h"
 
@@ -30,14 +31,17 @@ class LearnerClient {
   const std::string& actor_id() const { return actor_id_; }
   const std::string& session() const { return session_; }
 
-  // An empty fingerprint asks for the configuration only.
-  absl::StatusOr<v1::RegisterResponse> Register(const std::string& model_fingerprint);
+  // Without parts it asks for the configuration only.
+  absl::StatusOr<v1::RegisterResponse> Register(const ComponentFingerprints& model);
   absl::StatusOr<v1::AcquireLeaseResponse> AcquireLease(absl::Duration wait);
   absl::StatusOr<v1::RenewLeasesResponse> RenewLeases(const std::vector<v1::LeaseRef>& leases,
                                                       const std::map<std::string, double>& stage_seconds);
   // `is_handed_back`: nothing failed, so that this is no failed attempt of the lease.
   absl::Status FailLease(const v1::LeaseRef& lease, const std::string& cause, const std::string& message,
                          bool is_handed_back = false);
+
+  // This process ends. A learner of an older release does not know the call.
+  absl::Status Leave();
 
   // ALREADY_EXISTS when the group was accepted before.
   absl::Status SubmitGroup(const v1::GroupHeader& header, absl::string_view blob);
@@ -49,7 +53,7 @@ class LearnerClient {
   absl::Status WatchPolicy(absl::FunctionRef<void(const v1::PolicyVersion&)> on_version);
 
   // Ends, now and from now on, the RPCs that wait or fetch: Register, AcquireLease, FetchPolicy, WatchPolicy.
-  // They return Cancelled. Submitting, renewing and failing still work, so that leases can be handed back.
+  // They return Cancelled. Submitting, renewing, failing and leaving still work, so that leases can be handed back.
   void CancelWaits();
 
  private:

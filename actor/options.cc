@@ -4,6 +4,7 @@
 
 #include "common/base/ids.h"
 #include "common/base/status.h"
+#include "common/base/utf8.h"
 #include "common/config/run_config.h"
 #include "common/process/option_values.h"
 
@@ -61,6 +62,7 @@ Parsed<ActorOptions> ParseActorOptions(int argc, const char* const* argv) {
   parsed.exit_code = ParseCommandLine(app, argc, argv, [&]() -> absl::Status {
     options.give_up_after = absl::Seconds(give_up_after_s);
     if (options.id.empty()) options.id = "actor-" + RandomId(3);
+    if (!IsValidUtf8(options.id)) return absl::InvalidArgumentError("--id is not UTF-8");
     FLOWAWR_ASSIGN_OR_RETURN(options.network, LoadNetworkConfig(network_config));
     return absl::OkStatus();
   });

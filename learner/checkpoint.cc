@@ -21,6 +21,7 @@
 #include "common/base/sha256_sums.h"
 #include "common/base/status.h"
 #include "common/tensor/safetensors.h"
+#include "learner/clean_text.h"
 
 namespace flowawr {
 namespace {
@@ -50,7 +51,7 @@ absl::StatusOr<std::string> SerializeManifest(const v1::CheckpointManifest& mani
   options.add_whitespace = true;
   options.preserve_proto_field_names = true;
   std::string json;
-  if (!google::protobuf::util::MessageToJsonString(manifest, &json, options).ok())
+  if (!google::protobuf::util::MessageToJsonString(CleanText(manifest), &json, options).ok())
     return absl::InternalError("the checkpoint's manifest has no JSON form");
   return json;
 }

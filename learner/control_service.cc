@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/base/clock.h"
+#include "common/base/utf8.h"
 #include "common/rpc/status.h"
 #include "learner/cancellable_wait.h"
 
@@ -70,7 +71,7 @@ class Waiting {
   absl::Status status() const {
     if (!is_one_too_many_) return absl::OkStatus();
     return absl::ResourceExhaustedError(
-        absl::StrCat(kMaxWaiting, " calls wait for a checkpoint or an export already; try again when they are done"));
+        absl::StrCat(kMaxWaiting, " calls wait for a checkpoint, an export or a swap already; try again when they are done"));
   }
 
  private:
@@ -109,7 +110,7 @@ grpc::Status ControlService::Checkpoint(grpc::ServerContext*, const v1::Checkpoi
   if (!waiting.status().ok()) return ToGrpc(waiting.status());
   absl::StatusOr<std::string> path = loop_.Checkpoint();
   if (!path.ok()) return ToGrpc(path.status());
-  response->set_path(*std::move(path));
+  response->set_path(SanitizeUtf8(*path));
   return grpc::Status::OK;
 }
 
@@ -119,14 +120,17 @@ grpc::Status ControlService::Export(grpc::ServerContext*, const v1::ExportReques
   if (!waiting.status().ok()) return ToGrpc(waiting.status());
   absl::StatusOr<ExportedLora> exported = loop_.Export(request->role(), request->path());
   if (!exported.ok()) return ToGrpc(exported.status());
-  response->set_peft_folder(exported->peft_folder);
-  response->set_diffusers_file(exported->diffusers_file);
+  response->set_peft_folder(SanitizeUtf8(exported->peft_folder));
+  response->set_diffusers_file(SanitizeUtf8(exported->diffusers_file));
   return grpc::Status::OK;
 }
 
-grpc::Status ControlService::SetRewardSpec(grpc::ServerContext*, const v1::SetRewardSpecRequest* request,
+grpc::Status ControlService::SetRewardSpec(grpc::ServerContext* context, const v1::SetRewardSpecRequest* request,
                                            v1::RewardSpec* response) {
-  absl::StatusOr<v1::RewardSpec> spec = loop_.SetRewardSpec({request->terms().begin(), request->terms().end()});
+  const Waiting waiting(waiting_);
+  if (!waiting.status().ok()) return ToGrpc(waiting.status());
+  absl::StatusOr<v1::RewardSpec> spec = loop_.SetRewardSpec({request->terms().begin(), request->terms().end()},
+                                                            [context] { return context->IsCancelled(); });
   if (!spec.ok()) return ToGrpc(spec.status());
   *response = *std::move(spec);
   return grpc::Status::OK;

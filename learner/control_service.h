@@ -38,7 +38,7 @@ class ControlService final
   Desk& desk_;
   RunLoop& loop_;
   IdleWatch& idle_;
-  std::atomic<int> waiting_ = 0;  // calls that wait for a checkpoint or an export
+  std::atomic<int> waiting_ = 0;  // calls that wait for a checkpoint, an export or a swap
   const std::function<void()> shut_down_;
 };
 

@@ -1,10 +1,13 @@
 #include "learner/desk.h"
 
+#include <spdlog/spdlog.h>
+
 #include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "common/base/status.h"
+#include "common/base/utf8.h"
 #include "learner/request_limits.h"
 
 namespace flowawr {
@@ -15,6 +18,12 @@ constexpr absl::Duration kForgotten = absl::Hours(1);
 constexpr size_t kMostActors = 4096;
 // A session that was silent for longer does not keep others from its actor's name.
 constexpr int kHeartbeatsOfSilence = 2;
+// Lines that wait to be told; beyond them it is only said how many there were.
+constexpr size_t kMostNews = 256;
+
+void Log(bool is_trouble, const std::string& line) {
+  spdlog::log(is_trouble ? spdlog::level::warn : spdlog::level::info, "{}", line);
+}
 
 absl::Status NotRegistered(const std::string& actor_id) {
   return absl::FailedPreconditionError(absl::StrCat(
@@ -82,15 +91,71 @@ Desk::Actor* Desk::FindActor(const std::string& actor_id) {
   return found == actors_.end() ? nullptr : &found->second;
 }
 
+void Desk::Heard(const std::string& actor_id, Actor& actor) {
+  actor.seen = Now();
+  next_loss_ = std::min(next_loss_, actor.seen + kGone);
+  if (std::exchange(actor.is_lost, false)) Tell(false, absl::StrCat("actor ", actor_id, " is back"));
+}
+
+std::string Desk::Workforce() const {
+  const auto working = std::count_if(actors_.begin(), actors_.end(), [this](const auto& item)
+                                         ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+                                           return item.second.may_lease && !IsGone(item.second);
+                                         });
+  return absl::StrCat(working, working == 1 ? " actor works" : " actors work");
+}
+
+void Desk::Tell(bool is_trouble, std::string line) {
+  if (is_stopped_) return;  // who goes now was sent
+  if (news_.size() < kMostNews)
+    news_.emplace_back(is_trouble, std::move(line));
+  else
+    ++news_left_out_;
+  changed_.SignalAll();
+}
+
+void Desk::TakeNews(Answers& answers) {
+  if (news_.empty()) return;
+  if (const size_t more = std::exchange(news_left_out_, 0); more > 0)
+    news_.emplace_back(true, absl::StrCat("and ", more, " lines like these"));
+  answers.push_back([tell = options_.tell ? options_.tell : Log, news = std::exchange(news_, {})] {
+    for (const auto& [is_trouble, line] : news) tell(is_trouble, line);
+  });
+}
+
+void Desk::TellOfLostActors() {
+  if (Now() < next_loss_) return;
+  next_loss_ = absl::InfiniteFuture();
+  for (auto& [id, actor] : actors_) {
+    if (actor.is_lost) continue;
+    if (!IsGone(actor)) {
+      next_loss_ = std::min(next_loss_, actor.seen + kGone);
+      continue;
+    }
+    actor.is_lost = true;
+    Tell(true, absl::StrCat("actor ", id, " is lost: not heard of for ", absl::FormatDuration(kGone), ", after ",
+                            actor.groups, " groups; ", Workforce()));
+  }
+}
+
 bool Desk::Register(const std::string& actor_id, bool has_model) {
   absl::MutexLock lock(&mutex_);
   std::erase_if(actors_, [this](const auto& item)
                              ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return Now() - item.second.seen >= kForgotten; });
   Actor& actor = actors_[actor_id];
-  actor.seen = Now();
+  actor.is_lost = false;
+  Heard(actor_id, actor);
   actor.may_lease = has_model;
   actor.was_told_finished = is_run_finished_;
-  leases_.ReleaseActor(actor_id);
+  const int released = leases_.ReleaseActor(actor_id);
+  if (has_model || !actor.has_joined) {
+    Tell(false, absl::StrCat("actor ", actor_id,
+                             !has_model         ? " is here and loads its model"
+                             : actor.has_joined ? " registered again"
+                                                : absl::StrCat(" joined: ", Workforce()),
+                             released > 0 ? absl::StrCat("; ", released, " groups that it had begun are begun anew") : ""));
+  }
+  actor.has_joined |= has_model;
   Changed();
   return is_run_finished_;
 }
@@ -103,7 +168,9 @@ absl::Status Desk::Claim(const std::string& actor_id, const std::string& session
       return absl::AlreadyExistsError(absl::StrCat("actor \"", actor_id, "\" is alive, heard of ",
                                                    absl::FormatDuration(absl::Trunc(silence, absl::Milliseconds(1))),
                                                    " ago: give this one another --id, or stop that one"));
+    if (actor->session != session) actor->has_joined = false;
     actor->session = session;
+    actor->watch = 0;
     actor->has_lost_watch = false;
     return absl::OkStatus();
   }
@@ -112,8 +179,9 @@ absl::Status Desk::Claim(const std::string& actor_id, const std::string& session
   });
   if (actors_.size() >= kMostActors)
     return absl::ResourceExhaustedError(absl::StrCat("this learner knows ", kMostActors, " live actors already"));
-  actors_[actor_id].session = session;
-  actors_[actor_id].seen = Now();
+  Actor& actor = actors_[actor_id];
+  actor.session = session;
+  Heard(actor_id, actor);
   return absl::OkStatus();
 }
 
@@ -125,10 +193,31 @@ absl::Status Desk::CheckSession(const std::string& actor_id, const std::string& 
   return NotRegistered(actor_id);
 }
 
-void Desk::SetWatching(const std::string& actor_id, const std::string& session, bool is_watching) {
+Desk::WatchId Desk::BeginWatch(const std::string& actor_id, const std::string& session) {
   absl::MutexLock lock(&mutex_);
   Actor* actor = FindActor(actor_id);
-  if (actor != nullptr && actor->session == session) actor->has_lost_watch = !is_watching;
+  if (actor == nullptr || actor->session != session) return 0;
+  actor->has_lost_watch = false;
+  return actor->watch = next_watch_++;
+}
+
+void Desk::EndWatch(const std::string& actor_id, WatchId watch) {
+  absl::MutexLock lock(&mutex_);
+  Actor* actor = FindActor(actor_id);
+  if (actor == nullptr || watch == 0 || actor->watch != watch) return;
+  actor->watch = 0;
+  actor->has_lost_watch = true;
+}
+
+void Desk::Leave(const std::string& actor_id) {
+  absl::MutexLock lock(&mutex_);
+  const auto found = actors_.find(actor_id);
+  if (found == actors_.end()) return;
+  const uint64_t groups = found->second.groups;
+  actors_.erase(found);
+  leases_.ReleaseActor(actor_id);
+  Tell(false, absl::StrCat("actor ", actor_id, " left after ", groups, " groups; ", Workforce()));
+  Changed();
 }
 
 std::vector<std::string> Desk::OthersThan(const std::string& actor_id) const {
@@ -163,7 +252,7 @@ Desk::Ticket Desk::Acquire(const std::string& actor_id, absl::Duration wait, OnL
   std::optional<absl::StatusOr<v1::AcquireLeaseResponse>> answer;
   {
     absl::MutexLock lock(&mutex_);
-    if (Actor* actor = FindActor(actor_id)) actor->seen = Now();
+    if (Actor* actor = FindActor(actor_id)) Heard(actor_id, *actor);
     if (leases_.Expire(Now()) > 0) Changed();
     // Those who wait already come first.
     if (lease_waits_.empty() || is_stopped_) answer = TryAcquire(actor_id);
@@ -297,8 +386,8 @@ void Desk::AnswerStatuses(Answers& answers) {
 }
 
 absl::Time Desk::NextDue() const {
-  absl::Time due = absl::InfiniteFuture();
-  if (!lease_deadlines_.empty()) due = lease_deadlines_.begin()->first;
+  absl::Time due = MonotonicNow() + (next_loss_ - Now());
+  if (!lease_deadlines_.empty()) due = std::min(due, lease_deadlines_.begin()->first);
   for (const auto& [ticket, wait] : status_waits_)
     due = std::min(due, wait.seen != generation_ ? wait.not_before : wait.until);
   return due;
@@ -308,7 +397,9 @@ void Desk::Dispatch() {
   absl::MutexLock lock(&mutex_);
   while (true) {
     if (leases_.Expire(Now()) > 0) Changed();
+    TellOfLostActors();
     Answers answers;
+    TakeNews(answers);
     AnswerLeases(answers);
     AnswerBehaviours(answers);
     AnswerStatuses(answers);
@@ -329,7 +420,7 @@ absl::StatusOr<v1::RenewLeasesResponse> Desk::Renew(const v1::RenewLeasesRequest
   absl::MutexLock lock(&mutex_);
   Actor* actor = FindActor(request.actor_id());
   if (actor == nullptr) return NotRegistered(request.actor_id());
-  actor->seen = Now();
+  Heard(request.actor_id(), *actor);
   actor->stage_seconds = {request.stage_seconds().begin(), request.stage_seconds().end()};
   v1::RenewLeasesResponse response;
   for (const v1::LeaseRef& ref :
@@ -342,14 +433,21 @@ absl::StatusOr<v1::RenewLeasesResponse> Desk::Renew(const v1::RenewLeasesRequest
 }
 
 absl::Status Desk::Fail(const v1::FailLeaseRequest& request) {
-  const std::string label = FailureLabel(request.cause());
+  const std::string label = FailureLabel(request.cause()), actor = request.actor_id();
   absl::MutexLock lock(&mutex_);
+  if (request.is_handed_back()) {
+    FLOWAWR_RETURN_IF_ERROR(leases_.HandBack(actor, request.lease()));
+    Drop(label);
+    return absl::OkStatus();
+  }
+  const bool was_aside = leases_.WhyAside(actor, Now()).has_value();
+  const std::string why = absl::StrCat(label, " (actor ", actor, "): ", FailureText(request.message()));
   FLOWAWR_RETURN_IF_ERROR(
-      request.is_handed_back()
-          ? leases_.HandBack(request.actor_id(), request.lease())
-          : leases_.Fail(request.actor_id(), request.lease(),
-                         absl::StrCat(label, " (actor ", request.actor_id(), "): ", FailureText(request.message())),
-                         Now(), /*is_actors_fault=*/label != "reward_bad_input"));
+      leases_.Fail(actor, request.lease(), why, Now(), /*is_actors_fault=*/label != "reward_bad_input"));
+  Tell(true, absl::StrCat(NameOf(*leases_.Find(request.lease().group_id())), ", attempt ", request.lease().attempt(),
+                          ", failed: ", why));
+  if (const auto why_aside = leases_.WhyAside(actor, Now()); why_aside && !was_aside)
+    Tell(true, absl::StrCat("set aside: ", *why_aside));
   Drop(label);
   return absl::OkStatus();
 }
@@ -413,7 +511,7 @@ absl::Status Desk::Accept(const v1::GroupHeader& header, std::string blob) {
     return Duplicate(id);
   leases_.Complete(id, header.actor_id());
   if (Actor* actor = FindActor(header.actor_id())) {
-    actor->seen = Now();
+    Heard(header.actor_id(), *actor);
     ++actor->groups;
   }
   if (IsEvaluationGroup(id)) {
@@ -476,6 +574,11 @@ v1::Status Desk::Snapshot() const {
     status.set_phase(v1::PAUSED);
     status.set_message(*paused_because_);
   }
+  // Folders' names and what libraries say may be any bytes; a message with one that is not UTF-8 is read by nobody.
+  for (std::string* text : {status.mutable_name(), status.mutable_run_dir(), status.mutable_message(),
+                            status.mutable_last_checkpoint()})
+    *text = SanitizeUtf8(*text);
+  for (std::string& warning : *status.mutable_warnings()) warning = SanitizeUtf8(warning);
   return status;
 }
 

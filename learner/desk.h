@@ -55,6 +55,8 @@ class Desk {
     std::string default_reward_endpoint;  // for reward-spec terms that name none
     absl::Duration heartbeat = kGone / 2;  // what live actors were told
     const Clock* clock = &Clock::Real();
+    // Hears, in the dispatcher's thread and without a lock, of actors that come, go and fail; null: the log does.
+    std::function<void(bool is_trouble, const std::string& line)> tell;
   };
   explicit Desk(Options options);
   // Ends what still waits, as Stop() does.
@@ -70,8 +72,14 @@ class Desk {
   absl::Status Claim(const std::string& actor_id, const std::string& session);
   // FailedPrecondition for an actor that did not register with that session.
   absl::Status CheckSession(const std::string& actor_id, const std::string& session) const;
-  // The actor's stream of policy versions began, or broke off.
-  void SetWatching(const std::string& actor_id, const std::string& session, bool is_watching);
+  // The actor's stream of policy versions began; 0 when that session is not the actor's.
+  using WatchId = uint64_t;
+  WatchId BeginWatch(const std::string& actor_id, const std::string& session);
+  // It broke off: nobody is kept from the actor's name any longer. Of no effect unless the actor began it last, and since
+  // it registered last: the server may hear of the end of an older one when the actor is back long since.
+  void EndWatch(const std::string& actor_id, WatchId watch);
+  // The actor ends in good order: it is forgotten, and what it should still hold waits again.
+  void Leave(const std::string& actor_id);
 
   // A wait that was begun. Its callback is called once, from any thread, without a lock: perhaps before the function
   // that began it has returned, and at the latest when it is cancelled or the desk stops. It must not block.
@@ -162,7 +170,10 @@ class Desk {
     bool was_told_finished = false;
     std::map<std::string, double> stage_seconds;
     std::string session;
+    bool has_joined = false;  // this session, with the run's model
+    WatchId watch = 0;        // that its end would tell that the actor has gone; 0: none
     bool has_lost_watch = false;
+    bool is_lost = false;  // it was told that the actor is not heard of any more
   };
   // Other actors that are alive, those that load their model included: they soon lease.
   std::vector<std::string> OthersThan(const std::string& actor_id) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -171,6 +182,11 @@ class Desk {
   // Whether leases ran out of attempts. If that was under a reward spec that was swapped since, all move to the new one
   // and there are attempts again.
   bool IsExhausted() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Heard(const std::string& actor_id, Actor& actor) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // "3 actors work", of those that may lease and are not gone.
+  std::string Workforce() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Tell(bool is_trouble, std::string line) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void TellOfLostActors() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Null for one that never registered.
   Actor* FindActor(const std::string& actor_id) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool IsGone(const Actor& actor) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return Now() - actor.seen >= kGone; }
@@ -198,6 +214,7 @@ class Desk {
   using Answers = std::vector<absl::AnyInvocable<void()>>;
 
   void Dispatch();
+  void TakeNews(Answers& answers) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void AnswerLeases(Answers& answers) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void AnswerBehaviours(Answers& answers) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void AnswerStatuses(Answers& answers) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -225,6 +242,10 @@ class Desk {
   size_t evaluation_wanted_ ABSL_GUARDED_BY(mutex_) = 0;  // groups that WaitForEvaluation was last asked for
   PolicyStore policies_ ABSL_GUARDED_BY(mutex_);
   std::map<std::string, Actor> actors_ ABSL_GUARDED_BY(mutex_);
+  WatchId next_watch_ ABSL_GUARDED_BY(mutex_) = 1;
+  absl::Time next_loss_ ABSL_GUARDED_BY(mutex_) = absl::InfiniteFuture();  // no actor can be found lost before it
+  std::vector<std::pair<bool, std::string>> news_ ABSL_GUARDED_BY(mutex_);  // as for Options::tell, not yet told
+  size_t news_left_out_ ABSL_GUARDED_BY(mutex_) = 0;
   std::optional<v1::RewardSpec> newest_spec_ ABSL_GUARDED_BY(mutex_);  // nullopt: never swapped
   v1::Status status_ ABSL_GUARDED_BY(mutex_);
   uint64_t generation_ ABSL_GUARDED_BY(mutex_) = 1;                    // grows with every change

@@ -5,9 +5,11 @@
 #include <torch/types.h>
 
 #include <algorithm>
+#include <cmath>
 #include <exception>
 #include <map>
 #include <optional>
+#include <set>
 #include <thread>
 #include <utility>
 
@@ -30,7 +32,13 @@ struct Chunk {
 struct ChunkResult {
   at::Tensor gradient;  // of the sum of the rows' losses
   double loss = 0, policy_loss = 0, kl = 0;
+  bool is_finite = true;
 };
+
+// One pass: a sum is finite unless a term is not, or finite ones overflow.
+bool IsFinite(const at::Tensor& values) {
+  return std::isfinite(values.sum().item<double>()) || at::isfinite(values).all().item<bool>();
+}
 
 std::vector<float> TrainingSigmas(const v1::RunConfig& config, std::vector<float> sigmas) {
   const int steps = static_cast<int>(sigmas.size()) - 1;
@@ -121,6 +129,7 @@ struct GradientWorkers::Job {
   size_t next_claim ABSL_GUARDED_BY(mutex) = 0;
   size_t next_sum ABSL_GUARDED_BY(mutex) = 0;
   std::map<size_t, ChunkResult> finished ABSL_GUARDED_BY(mutex) = {};  // at or after next_sum
+  std::set<size_t> not_finite ABSL_GUARDED_BY(mutex) = {};              // groups
   ChunkResult sum ABSL_GUARDED_BY(mutex) = {};
   absl::Status status ABSL_GUARDED_BY(mutex) = absl::OkStatus();
 
@@ -160,6 +169,7 @@ struct GradientWorkers::Job {
       status.Update(result.status());
       return;
     }
+    if (!result->is_finite) not_finite.insert(static_cast<size_t>(chunks[index].group));
     finished.emplace(index, *std::move(result));
     for (auto next = finished.find(next_sum); next != finished.end(); next = finished.find(next_sum)) {
       const ChunkResult& chunk = next->second;
@@ -222,6 +232,7 @@ struct GradientWorkers::Job {
     result.loss = output.loss.detach().sum(at::kDouble).item<double>();
     result.policy_loss = output.policy.sum(at::kDouble).item<double>();
     result.kl = output.kl.sum(at::kDouble).item<double>();
+    result.is_finite = std::isfinite(result.loss) && IsFinite(result.gradient);
     return result;
   }
 };
@@ -289,6 +300,7 @@ absl::StatusOr<BatchGradient> GradientWorkers::Compute(
   total.loss = job.sum.loss / static_cast<double>(total.rows);
   total.policy_loss = job.sum.policy_loss / static_cast<double>(total.rows);
   total.kl = job.sum.kl / static_cast<double>(total.rows);
+  total.not_finite.assign(job.not_finite.begin(), job.not_finite.end());
   return total;
 }
 

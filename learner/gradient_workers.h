@@ -29,6 +29,8 @@ struct BatchGradient {
   double policy_loss = 0;  // the regression alone
   double kl = 0;           // mean |v_theta - v_ref|^2; 0 when kl_beta is 0, as it is not computed then
   int64_t rows = 0;        // samples x sigmas, those of skipped groups included
+  // Positions in the batch, ascending, of the groups whose own loss or gradient is not finite.
+  std::vector<size_t> not_finite = {};
 };
 
 class GradientWorkers {

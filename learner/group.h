@@ -14,6 +14,9 @@ namespace flowawr {
 inline constexpr uint64_t kEvaluationGroupBit = uint64_t{1} << 63;
 inline bool IsEvaluationGroup(uint64_t group_id) { return (group_id & kEvaluationGroupBit) != 0; }
 
+// For people: `group 12 (prompt "a sign that says...")`.
+std::string NameOf(const v1::Lease& lease);
+
 struct Group {
   v1::Lease lease;  // as it was given out
   v1::GroupHeader header;

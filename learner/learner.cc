@@ -18,6 +18,7 @@
 #include "common/base/ids.h"
 #include "common/base/allocator.h"
 #include "common/base/status.h"
+#include "common/base/utf8.h"
 #include "common/config/paths.h"
 #include "common/config/run_config.h"
 #include "common/diffusion/sigmas.h"
@@ -26,11 +27,13 @@
 #include "common/rpc/endpoint_file.h"
 #include "common/rpc/peer.h"
 #include "common/rpc/server.h"
+#include "common/sd3/component_fingerprints.h"
 #include "common/sd3/compute_dtype.h"
 #include "common/sd3/latent_shape.h"
 #include "common/sd3/model_folder.h"
 #include "common/sd3/scheduler.h"
 #include "common/telemetry/read_progress.h"
+#include "learner/clean_text.h"
 #include "learner/control_service.h"
 #include "learner/initial_adapter.h"
 #include "learner/learner_metrics.h"
@@ -39,6 +42,7 @@
 #include "learner/resume_check.h"
 #include "learner/rollout_service.h"
 #include "learner/run_loop.h"
+#include "learner/run_model.h"
 
 namespace flowawr {
 namespace {
@@ -120,8 +124,8 @@ absl::StatusOr<PolicyRoles> FirstRoles(const v1::RunConfig& config, const Transf
 }
 
 absl::StatusOr<Standing> FindStanding(const LearnerOptions& options, const v1::RunConfig& config,
-                                      const Transformer& transformer, const std::shared_ptr<const LoraLayout>& layout,
-                                      RunDirectory& directory) {
+                                      const Transformer& transformer, const ComponentFingerprints& parts,
+                                      const std::shared_ptr<const LoraLayout>& layout, RunDirectory& directory) {
   const std::string instructions(kernels::NameOf(kernels::ActiveInstructionSet()));
   FLOWAWR_ASSIGN_OR_RETURN(const std::optional<FoundCheckpoint> found, FindCheckpoint(directory.path()));
   if (found && !options.is_resume)
@@ -133,15 +137,13 @@ absl::StatusOr<Standing> FindStanding(const LearnerOptions& options, const v1::R
     Standing fresh{std::move(roles), {}};
     fresh.manifest.set_run_id(RunIdOf(options, config, directory));
     fresh.manifest.set_next_version(1);
-    fresh.manifest.set_model_fingerprint(transformer.fingerprint());
+    RecordModel(parts, &fresh.manifest);
     *fresh.manifest.mutable_reward_spec() = SpecOf(config.rewards());
     fresh.manifest.set_instruction_set(instructions);
     return fresh;
   }
   FLOWAWR_RETURN_IF_ERROR(CheckResumable(found->manifest.config(), config));
-  if (found->manifest.model_fingerprint() != transformer.fingerprint())
-    return absl::FailedPreconditionError(
-        absl::StrCat("the model in ", config.model().path(), " is not the one that this run was started with"));
+  FLOWAWR_RETURN_IF_ERROR(CheckSameModel(found->manifest, config.model().path(), parts));
   FLOWAWR_ASSIGN_OR_RETURN(PolicyRoles roles, LoadCheckpoint(*found, layout));
   spdlog::info("resumed {} at update {}", found->folder, found->manifest.update());
   const std::string warning = WarningOfOtherInstructions(found->manifest.instruction_set(), instructions);
@@ -182,6 +184,16 @@ absl::Status TakeOver(RunDirectory& directory, const v1::RunConfig& config, cons
   return MakeDirectories(directory.path() + "/endpoints");
 }
 
+// Actors hear of these folders in a message, whose text is UTF-8.
+absl::Status CheckActorsCanBeTold(const v1::ModelConfig& model) {
+  for (const auto& [field, path] : {std::pair("model.path", model.path()), std::pair("model.embeds_cache", model.embeds_cache())})
+    if (!IsValidUtf8(path))
+      return absl::InvalidArgumentError(absl::StrCat(field, ": ", SanitizeUtf8(path),
+                                                     " has a byte in its name that is not UTF-8, so that actors cannot be ",
+                                                     "told of it: rename it, or name it by a link"));
+  return absl::OkStatus();
+}
+
 absl::Duration HeartbeatOf(const v1::RunConfig& config) {
   return std::min(absl::Seconds(config.rollout().lease_timeout_s() / 4), Desk::kGone / 2);
 }
@@ -207,6 +219,7 @@ Desk::Options DeskOptions(const LearnerOptions& options, const v1::RunConfig& co
 absl::Status RunLearner(const LearnerOptions& options, const std::function<bool()>& wait_for_stop) {
   at::set_num_threads(1);  // the gradient workers are the threads
   FLOWAWR_ASSIGN_OR_RETURN(const v1::RunConfig config, LoadWholeConfig(options.config));
+  FLOWAWR_RETURN_IF_ERROR(CheckActorsCanBeTold(config.model()));
   FLOWAWR_ASSIGN_OR_RETURN(auto directory, RunDirectory::Open(config.run_dir(), options.lock_descriptor));
   const std::string& model = config.model().path();
   FLOWAWR_RETURN_IF_ERROR(CheckModelFolder(model));
@@ -223,7 +236,11 @@ absl::Status RunLearner(const LearnerOptions& options, const std::function<bool(
   FLOWAWR_ASSIGN_OR_RETURN(const auto layout,
                            transformer->MakeLoraLayout({lora.target_modules().begin(), lora.target_modules().end()},
                                                        lora.rank(), lora.alpha()));
-  FLOWAWR_ASSIGN_OR_RETURN(Standing standing, FindStanding(options, config, *transformer, layout, *directory));
+  FLOWAWR_ASSIGN_OR_RETURN(ComponentFingerprints parts, FingerprintModel(model, *transformer, dtype));
+  FLOWAWR_ASSIGN_OR_RETURN(Standing standing, FindStanding(options, config, *transformer, parts, layout, *directory));
+  // What an actor told of the model when the run began holds as long as the run.
+  parts.insert(standing.manifest.model_parts().begin(), standing.manifest.model_parts().end());
+  RunModel run_model(std::move(parts));
   FLOWAWR_RETURN_IF_ERROR(CheckRewardEndpoints(options, standing.manifest.reward_spec()));
   FLOWAWR_ASSIGN_OR_RETURN(
       PromptSets prompts,
@@ -232,20 +249,19 @@ absl::Status RunLearner(const LearnerOptions& options, const std::function<bool(
                       .accepts_changes = options.accepts_changed_prompts},
                      &standing.manifest));
   const std::string run_id = standing.manifest.run_id(), instance = RandomId();
-  FLOWAWR_ASSIGN_OR_RETURN(auto events, EventWriter::Create(config.run_dir() + "/events"));
   FLOWAWR_ASSIGN_OR_RETURN(auto metrics_server,
                            StartMetrics(options.telemetry, "learner", config.network().insecure()));
 
   Desk desk(DeskOptions(options, config, shape, standing.manifest));
   const LearnerMetrics metrics(*metrics_server, desk);
   IdleWatch idle(kLongestSilence);
-  RolloutService rollout({standing.manifest.run_id(), config, transformer->fingerprint(), HeartbeatOf(config)}, &desk,
-                         &idle);
+  RolloutService rollout(
+      {run_id, CleanText(config), standing.manifest.instruction_set(), HeartbeatOf(config)}, &run_model, &desk, &idle);
   const std::vector<float> sigmas =
       FlowMatchSigmas(config.sampler().steps(), scheduler.shift, scheduler.num_train_timesteps);
   RunLoop loop({config, std::move(prompts.train), std::move(prompts.heldout), std::move(standing.roles),
                 std::move(standing.manifest), std::make_unique<GradientWorkers>(transformer, config, sigmas),
-                std::move(events), directory.get(), &desk});
+                directory.get(), &desk, &run_model, options.reward_endpoint});
   PolicyService policies(&desk, &idle);
   ControlService control(&desk, &loop, &idle, [&loop] { loop.RequestStop(); });
   ServerOptions server_options;

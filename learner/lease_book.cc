@@ -11,10 +11,6 @@ namespace {
 
 constexpr size_t kGrantsRemembered = 64;
 
-std::string NameOf(const v1::Lease& lease) {
-  return absl::StrCat("group ", lease.group_id(), " (prompt \"", lease.prompt().text(), "\")");
-}
-
 absl::Status NotHeld(const std::string& actor_id, const v1::LeaseRef& ref) {
   return absl::NotFoundError(
       absl::StrCat("group ", ref.group_id(), " attempt ", ref.attempt(), " is not leased to ", actor_id));
@@ -157,14 +153,18 @@ int LeaseBook::Expire(absl::Time now) {
   return expired;
 }
 
+std::optional<std::string> LeaseBook::WhyAside(const std::string& actor_id, absl::Time now) const {
+  if (!IsAside(actor_id, now)) return std::nullopt;
+  const Failures& failures = failures_.at(actor_id);
+  return absl::StrCat("actor ", actor_id, " failed ", failures.in_a_row, " groups in a row, last: ", failures.why,
+                      "; while others do better it is asked again in ",
+                      absl::FormatDuration(absl::Ceil(failures.aside_until - now, absl::Seconds(1))));
+}
+
 std::vector<std::string> LeaseBook::ActorsSetAside(absl::Time now) const {
   std::vector<std::string> sentences;
-  for (const auto& [actor_id, failures] : failures_) {
-    if (failures.aside_until <= now) continue;
-    sentences.push_back(absl::StrCat("actor ", actor_id, " failed ", failures.in_a_row, " groups in a row, last: ",
-                                     failures.why, "; while others do better it is asked again in ",
-                                     absl::FormatDuration(absl::Ceil(failures.aside_until - now, absl::Seconds(1)))));
-  }
+  for (const auto& [actor_id, failures] : failures_)
+    if (std::optional<std::string> why = WhyAside(actor_id, now)) sentences.push_back(*std::move(why));
   return sentences;
 }
 

@@ -90,7 +90,8 @@ class LeaseBook {
   uint64_t exhausted_group() const { return exhausted_group_; }  // while there is such a lease
   void ResetAttempts();
 
-  // One sentence for each actor that is set aside.
+  // A sentence on an actor that is set aside, nullopt for any other; one for each of them.
+  std::optional<std::string> WhyAside(const std::string& actor_id, absl::Time now) const;
   std::vector<std::string> ActorsSetAside(absl::Time now) const;
 
   bool HasWaiting() const { return !waiting_.empty() && !exhausted_; }

@@ -18,10 +18,9 @@ class Watch final : public grpc::ServerWriteReactor<v1::PolicyVersion> {
   Watch(Desk& desk, IdleWatch& idle, grpc::CallbackServerContext& context, const v1::WatchPolicyRequest& request)
       : desk_(desk),
         actor_id_(request.actor_id()),
-        session_(request.session()),
+        watch_(desk.BeginWatch(request.actor_id(), request.session())),
         idle_(idle, context),
         wait_(std::make_shared<CancellableWait>(desk)) {
-    desk_.SetWatching(actor_id_, session_, true);
     Await();
   }
 
@@ -32,7 +31,7 @@ class Watch final : public grpc::ServerWriteReactor<v1::PolicyVersion> {
   }
   void OnCancel() override { wait_->Cancel(); }
   void OnDone() override {
-    desk_.SetWatching(actor_id_, session_, false);
+    desk_.EndWatch(actor_id_, watch_);
     delete this;
   }
 
@@ -51,7 +50,8 @@ class Watch final : public grpc::ServerWriteReactor<v1::PolicyVersion> {
   }
 
   Desk& desk_;
-  const std::string actor_id_, session_;
+  const std::string actor_id_;
+  const Desk::WatchId watch_;
   IdleWatch::Call idle_;
   const std::shared_ptr<CancellableWait> wait_;
   v1::PolicyVersion written_;

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "common/base/status.h"
 #include "common/scoring/prompt_check.h"
 
@@ -17,7 +18,7 @@ constexpr size_t kMostListed = 20;
 constexpr size_t kMostLeftOut = 100'000;  // they are in every checkpoint
 
 std::string List(const PromptCheck& check, const PromptSet& prompts) {
-  std::string text;
+  std::string text = absl::StrCat(check.faults.size(), " of ", prompts.size(), " prompts can never be scored:");
   size_t listed = 0;
   for (const auto& [i, why] : check.faults) {
     if (listed++ == kMostListed) break;
@@ -33,8 +34,7 @@ absl::Status CheckRewards(const v1::RunConfig& config, const v1::RewardSpec& spe
   const PromptCheck check = CheckPrompts(spec, config.network(), prompts);
   for (const std::string& note : check.notes) spdlog::warn("{}", note);
   if (check.faults.empty()) return absl::OkStatus();
-  const std::string faults = absl::StrCat(check.faults.size(), " of ", prompts.size(),
-                                          " prompts can never be scored:", List(check, prompts));
+  const std::string faults = List(check, prompts);
   if (!config.prompts().skip_bad() || check.faults.size() == prompts.size() || check.faults.size() > kMostLeftOut)
     return absl::InvalidArgumentError(
         absl::StrCat(faults, check.faults.size() == prompts.size()
@@ -64,6 +64,18 @@ absl::StatusOr<PromptSet> ReadPromptSet(const std::string& path, const char* fie
 }
 
 }  // namespace
+
+absl::Status CheckScorable(const v1::RewardSpec& spec, const v1::NetworkConfig& network, const PromptSet& train,
+                           const PromptSet& heldout) {
+  std::vector<std::string> complaints;
+  for (const auto& [field, prompts] : {std::pair("prompts.train", &train), std::pair("prompts.heldout", &heldout)}) {
+    const PromptCheck check = CheckPrompts(spec, network, *prompts);
+    for (const std::string& note : check.notes) spdlog::warn("{}: {}", field, note);
+    if (!check.faults.empty()) complaints.push_back(absl::StrCat(field, ": ", List(check, *prompts)));
+  }
+  if (complaints.empty()) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrJoin(complaints, "\n"));
+}
 
 absl::StatusOr<PromptSets> ReadPromptSets(const v1::RunConfig& config, const PromptSetOptions& options,
                                           v1::CheckpointManifest* manifest) {

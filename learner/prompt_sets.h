@@ -25,4 +25,9 @@ struct PromptSetOptions {
 absl::StatusOr<PromptSets> ReadPromptSets(const v1::RunConfig& config, const PromptSetOptions& options,
                                           v1::CheckpointManifest* manifest);
 
+// For rewards that a run is to go on with: InvalidArgument that lists, with file and line, the prompts that a required
+// term of `spec` can never score. Its terms name their servers; one that does not answer is logged and checks nothing.
+absl::Status CheckScorable(const v1::RewardSpec& spec, const v1::NetworkConfig& network, const PromptSet& train,
+                           const PromptSet& heldout);
+
 }  // namespace flowawr

@@ -11,9 +11,9 @@
 namespace flowawr {
 namespace {
 
-constexpr std::array<absl::string_view, 10> kCauses = {
-    "actor_gone",       "actor_stopping",   "decode_failed", "encode_failed", "policy_failed", "reward_bad_input",
-    "reward_failed",    "sample_failed", "submit_failed", "submit_refused"};
+constexpr std::array<absl::string_view, 11> kCauses = {
+    "actor_gone",    "actor_stopping",     "decode_failed", "encode_failed", "policy_failed", "reward_bad_input",
+    "reward_failed", "reward_unreachable", "sample_failed", "submit_failed", "submit_refused"};
 
 absl::Status CheckLength(absl::string_view field, size_t bytes, size_t most) {
   if (bytes <= most) return absl::OkStatus();
@@ -54,6 +54,12 @@ absl::Status CheckActor(absl::string_view actor_id, absl::string_view session) {
 absl::Status CheckRequest(const v1::RegisterRequest& request) {
   FLOWAWR_RETURN_IF_ERROR(CheckActor(request.actor_id(), request.session()));
   FLOWAWR_RETURN_IF_ERROR(CheckLength("model_fingerprint", request.model_fingerprint().size(), 1024));
+  FLOWAWR_RETURN_IF_ERROR(CheckCount("model_parts", static_cast<int>(request.model_parts().size()), kMaxModelParts));
+  for (const auto& [part, value] : request.model_parts()) {
+    FLOWAWR_RETURN_IF_ERROR(CheckLength("a name in model_parts", part.size(), kMaxPartNameBytes));
+    FLOWAWR_RETURN_IF_ERROR(CheckLength("a value in model_parts", value.size(), kMaxPartBytes));
+  }
+  FLOWAWR_RETURN_IF_ERROR(CheckLength("instruction_set", request.instruction_set().size(), 64));
   return CheckLength("software_version", request.software_version().size(), 128);
 }
 

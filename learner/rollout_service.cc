@@ -1,5 +1,7 @@
 #include "learner/rollout_service.h"
 
+#include <spdlog/spdlog.h>
+
 #include <algorithm>
 #include <memory>
 #include <optional>
@@ -7,7 +9,6 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/base/status.h"
-#include "common/base/utf8.h"
 #include "common/rpc/blob_stream.h"
 #include "common/rpc/status.h"
 #include "learner/cancellable_wait.h"
@@ -170,23 +171,45 @@ class Submission final : public grpc::ServerReadReactor<v1::SubmitGroupRequest> 
 
 }  // namespace
 
+RolloutService::RolloutService(Options options, RunModel* model, Desk* desk, IdleWatch* idle)
+    : options_(std::move(options)), model_(*model), desk_(*desk), idle_(*idle), budget_(options_.submissions) {}
+
+// An actor without a model's parts asks for the configuration.
+absl::Status RolloutService::CheckModel(const v1::RegisterRequest& request) {
+  if (!request.model_fingerprint().empty())
+    return absl::FailedPreconditionError(absl::StrCat("actor ", request.actor_id(), " is of an older release (",
+                                                      request.software_version(),
+                                                      "), which does not tell all of its model: run the learner's"));
+  if (request.model_parts().empty()) return absl::OkStatus();
+  return model_.Check(request.actor_id(), {request.model_parts().begin(), request.model_parts().end()});
+}
+
 grpc::ServerUnaryReactor* RolloutService::Register(grpc::CallbackServerContext* context,
                                                    const v1::RegisterRequest* request, v1::RegisterResponse* response) {
   if (const absl::Status limits = CheckRequest(*request); !limits.ok()) return FinishedCall(context, limits);
-  if (!request->model_fingerprint().empty() && request->model_fingerprint() != options_.model_fingerprint)
-    return FinishedCall(
-        context,
-        absl::FailedPreconditionError(absl::StrCat(
-            "actor ", request->actor_id(), " has another model than the learner (fingerprint ",
-            TruncateUtf8(request->model_fingerprint(), 15), ", expected ", TruncateUtf8(options_.model_fingerprint, 15),
-            "): point both to the same checkpoint folder")));
+  const bool has_model = !request->model_parts().empty();
+  if (const absl::Status same = CheckModel(*request); !same.ok()) {
+    spdlog::warn("refused: {}", std::string(same.message()));
+    return FinishedCall(context, same);
+  }
   if (const absl::Status claimed = desk_.Claim(request->actor_id(), request->session()); !claimed.ok())
     return FinishedCall(context, claimed);
-  response->set_run_finished(desk_.Register(request->actor_id(), !request->model_fingerprint().empty()));
+  if (has_model && request->instruction_set() != options_.instruction_set)
+    spdlog::warn("actor {} uses the instruction set {}, the learner {}: its last bits differ from another's; FLOWAWR_CPU "
+                 "keeps all to one",
+                 request->actor_id(), request->instruction_set(), options_.instruction_set);
+  response->set_run_finished(desk_.Register(request->actor_id(), has_model));
   response->set_run_id(options_.run_id);
   *response->mutable_config() = options_.config;
   response->set_heartbeat_s(absl::ToDoubleSeconds(options_.heartbeat));
   return FinishedCall(context, absl::OkStatus());
+}
+
+grpc::ServerUnaryReactor* RolloutService::Leave(grpc::CallbackServerContext* context, const v1::LeaveRequest* request,
+                                                v1::LeaveResponse*) {
+  const absl::Status known = CheckCaller(desk_, request->actor_id(), request->session());
+  if (known.ok()) desk_.Leave(request->actor_id());
+  return FinishedCall(context, known);
 }
 
 grpc::ServerUnaryReactor* RolloutService::AcquireLease(grpc::CallbackServerContext* context,

@@ -9,6 +9,7 @@
 #include "common/rpc/idle_watch.h"
 #include "flowawr/v1/rollout.grpc.pb.h"
 #include "learner/desk.h"
+#include "learner/run_model.h"
 #include "learner/submission_budget.h"
 
 namespace flowawr {
@@ -18,13 +19,12 @@ class RolloutService final : public v1::Rollout::CallbackService {
   struct Options {
     std::string run_id;
     v1::RunConfig config;
-    std::string model_fingerprint;
+    std::string instruction_set;  // of the learner's processor
     absl::Duration heartbeat;  // how often actors send one; less than Desk::kGone
     SubmissionBudget::Limits submissions = {};
   };
-  // Both must outlive the service; `idle` ends streams on which nothing comes.
-  RolloutService(Options options, Desk* desk, IdleWatch* idle)
-      : options_(std::move(options)), desk_(*desk), idle_(*idle), budget_(options_.submissions) {}
+  // All must outlive the service; `idle` ends streams on which nothing comes.
+  RolloutService(Options options, RunModel* model, Desk* desk, IdleWatch* idle);
 
   grpc::ServerUnaryReactor* Register(grpc::CallbackServerContext*, const v1::RegisterRequest*,
                                      v1::RegisterResponse*) override;
@@ -36,9 +36,13 @@ class RolloutService final : public v1::Rollout::CallbackService {
                                       v1::FailLeaseResponse*) override;
   grpc::ServerReadReactor<v1::SubmitGroupRequest>* SubmitGroup(grpc::CallbackServerContext*,
                                                                v1::SubmitGroupResponse*) override;
+  grpc::ServerUnaryReactor* Leave(grpc::CallbackServerContext*, const v1::LeaveRequest*, v1::LeaveResponse*) override;
 
  private:
+  absl::Status CheckModel(const v1::RegisterRequest& request);
+
   const Options options_;
+  RunModel& model_;
   Desk& desk_;
   IdleWatch& idle_;
   SubmissionBudget budget_;

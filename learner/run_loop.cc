@@ -17,6 +17,8 @@
 #include "common/tensor/image.h"
 #include "learner/evaluation.h"
 #include "learner/flowawr.h"
+#include "learner/not_finite.h"
+#include "learner/prompt_sets.h"
 #include "learner/request_limits.h"
 #include "learner/schedules.h"
 
@@ -91,9 +93,10 @@ RunLoop::RunLoop(Parts parts)
       train_prompts_(std::move(parts.train_prompts)),
       heldout_prompts_(std::move(parts.heldout_prompts)),
       workers_(std::move(parts.workers)),
-      events_(std::move(parts.events)),
       directory_(*parts.directory),
       desk_(*parts.desk),
+      model_(parts.model),
+      default_reward_endpoint_(std::move(parts.default_reward_endpoint)),
       order_(config_.seed(), train_prompts_.size()),
       offered_end_(parts.manifest.next_group()),
       elapsed_before_(parts.manifest.elapsed_s()),
@@ -134,7 +137,11 @@ void RunLoop::SetPhase(v1::RunPhase phase, const std::string& message) {
 }
 
 absl::Status RunLoop::Run() {
-  absl::Status status = RunUpdates();
+  absl::Status status = Persist("the TensorBoard events", [this]() -> absl::Status {
+    FLOWAWR_ASSIGN_OR_RETURN(events_, EventWriter::Create(directory_.path() + "/events"));
+    return absl::OkStatus();
+  });
+  if (status.ok()) status = RunUpdates();
   absl::MutexLock lock(&mutex_);
   const bool is_as_wanted = status.ok() || absl::IsCancelled(status);
   if (is_as_wanted) status = absl::OkStatus();
@@ -149,6 +156,9 @@ absl::Status RunLoop::RunUpdates() {
   {
     absl::MutexLock lock(&mutex_);
     has_base = manifest_.has_base();
+    spdlog::info("{} of {} updates are done, of {} groups of {} images each; {} training prompts, {} held out",
+                 manifest_.update(), config_.train().updates(), config_.rollout().groups_per_batch(),
+                 config_.rollout().samples_per_group(), train_prompts_.size(), heldout_prompts_.size());
   }
   if (!heldout_prompts_.empty() && !has_base) FLOWAWR_RETURN_IF_ERROR(Evaluate("base", v1::EVALUATING_BASE));
   FLOWAWR_RETURN_IF_ERROR(PublishBehaviour());
@@ -188,6 +198,8 @@ absl::Status RunLoop::RunUpdates() {
       Persist("the exported adapter", [this] { return Export(v1::AVERAGE_POLICY, "").status(); }));
   FLOWAWR_RETURN_IF_ERROR(Persist("the checkpoint", [this] { return Checkpoint().status(); }));
   SetPhase(v1::FINISHED);
+  spdlog::info("finished after {} updates and {}", updates(),
+               absl::FormatDuration(absl::Trunc(absl::Seconds(Elapsed()), absl::Seconds(1))));
   return absl::OkStatus();
 }
 
@@ -259,6 +271,7 @@ absl::Status RunLoop::Update(std::vector<Group> batch) {
     };
     FLOWAWR_ASSIGN_OR_RETURN(gradient,
                              workers_->Compute(updates() + 1, batch, energies, current, old_adapter, is_stopping_));
+    if (!gradient.not_finite.empty() || !std::isfinite(gradient.loss)) return NotFinite(batch, gradient);
   }
   double norm = 0, learning_rate = 0;
   {
@@ -267,8 +280,8 @@ absl::Status RunLoop::Update(std::vector<Group> batch) {
     learning_rate = LearningRate(config_.optimizer(), manifest_.update(), config_.train().updates());
     if (!is_skipped) norm = roles_.Apply(gradient.gradient, config_.optimizer(), learning_rate, config_.algorithm());
     if (!std::isfinite(norm))
-      return absl::InternalError(absl::StrCat("the gradient of update ", manifest_.update() + 1,
-                                              " is not finite; lower optimizer.learning_rate and resume"));
+      return absl::InternalError(absl::StrCat("the gradients of update ", manifest_.update() + 1,
+                                              " are finite, their sum is not: every group is as far off"));
     manifest_.set_update(manifest_.update() + 1);
     manifest_.set_next_group(desk_.next_group());
     const std::set<uint64_t> consumed = desk_.consumed_groups();
@@ -284,6 +297,14 @@ absl::Status RunLoop::Update(std::vector<Group> batch) {
   const RewardFigures figures = MeasureRewards(batch);
   Warn(MissingRewardWarnings(figures, absl::StrCat("update ", updates())));
   return WriteUpdate(is_skipped ? nullptr : &gradient, norm, learning_rate, figures, spec.version());
+}
+
+absl::Status RunLoop::NotFinite(const std::vector<Group>& batch, const BatchGradient& gradient) {
+  for (const size_t i : gradient.not_finite) {
+    desk_.CountDrop("not_finite_gradient");
+    spdlog::error("loss or gradient not finite: {}", DescribeMadeGroup(batch[i]));
+  }
+  return NotFiniteError(updates() + 1, batch, gradient.not_finite);
 }
 
 void RunLoop::Warn(std::vector<std::string> warnings) {
@@ -385,6 +406,8 @@ absl::Status RunLoop::Evaluate(const std::string& set, v1::RunPhase phase) {
         is_periodic ? evaluation.latest_pictures() : evaluation.pictures(), stored->header.policy().version(),
         manifest_.reward_spec());
     count = leases.size();
+    spdlog::info("evaluating after update {}: {} held-out prompts, {} images ({})", manifest_.update(), count,
+                 count * evaluation.samples_per_prompt(), set);
     desk_.Offer(std::move(leases));
   }
   std::optional<std::vector<Group>> groups;
@@ -452,6 +475,7 @@ absl::Status RunLoop::WriteEvaluation(const std::string& set, const v1::Evaluati
 absl::StatusOr<std::string> RunLoop::CheckpointLocked() {
   manifest_.set_elapsed_s(Elapsed());
   *manifest_.mutable_config() = config_;
+  if (model_ != nullptr) RecordModel(model_->parts(), &manifest_);
   const std::map<std::string, uint64_t> dropped = desk_.dropped();
   *manifest_.mutable_dropped() = {dropped.begin(), dropped.end()};
   FLOWAWR_ASSIGN_OR_RETURN(std::string folder,
@@ -472,8 +496,11 @@ absl::StatusOr<ExportedLora> RunLoop::Export(v1::PolicyRole role, const std::str
   const auto write = [&](const LoraAdapter& adapter, const char* name) {
     v1::CheckpointManifest run = manifest_;
     *run.mutable_config() = config_;
-    return directory_.Export(adapter, config_.model().path(), folder,
-                             {.readme = ModelCard(run, name), .metadata = AdapterMetadata(run, name)});
+    absl::StatusOr<ExportedLora> exported =
+        directory_.Export(adapter, config_.model().path(), folder,
+                          {.readme = ModelCard(run, name), .metadata = AdapterMetadata(run, name)});
+    if (exported.ok()) spdlog::info("exported the {} policy to {}", name, exported->peft_folder);
+    return exported;
   };
   switch (role) {
     case v1::REFERENCE_POLICY:
@@ -487,8 +514,17 @@ absl::StatusOr<ExportedLora> RunLoop::Export(v1::PolicyRole role, const std::str
   }
 }
 
-absl::StatusOr<v1::RewardSpec> RunLoop::SetRewardSpec(std::vector<v1::RewardSpecTerm> terms) {
+absl::StatusOr<v1::RewardSpec> RunLoop::SetRewardSpec(std::vector<v1::RewardSpecTerm> terms,
+                                                      absl::FunctionRef<bool()> is_gone) {
   FLOWAWR_RETURN_IF_ERROR(CheckRewardTerms(terms));
+  v1::RewardSpec wanted;
+  *wanted.mutable_terms() = {terms.begin(), terms.end()};
+  for (v1::RewardSpecTerm& term : *wanted.mutable_terms())
+    if (term.endpoint().empty()) term.set_endpoint(default_reward_endpoint_);
+  // Outside the lock: a large set takes a while.
+  FLOWAWR_RETURN_IF_ERROR(Annotate(CheckScorable(wanted, config_.network(), train_prompts_, heldout_prompts_),
+                                   "the rewards stay as they are, for the new ones are not for all prompts"));
+  if (is_gone()) return absl::CancelledError("the rewards were not swapped: nobody waits for it any more");
   absl::MutexLock lock(&mutex_);
   const v1::RewardSpec before = manifest_.reward_spec();
   v1::RewardSpec& spec = *manifest_.mutable_reward_spec();
@@ -507,6 +543,7 @@ absl::StatusOr<v1::RewardSpec> RunLoop::SetRewardSpec(std::vector<v1::RewardSpec
 }
 
 void RunLoop::SetPaused(bool is_paused) {
+  spdlog::info("{} on request", is_paused ? "paused" : "resumed");
   if (is_paused) {
     desk_.Pause("paused; groups under way are finished and kept");
   } else {

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
+#include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
 #include "common/config/prompts.h"
@@ -31,6 +32,7 @@
 #include "learner/prompt_order.h"
 #include "learner/reward_figures.h"
 #include "learner/run_directory.h"
+#include "learner/run_model.h"
 
 namespace flowawr {
 
@@ -42,10 +44,12 @@ class RunLoop {
     PolicyRoles roles;
     v1::CheckpointManifest manifest;  // where the run stands: of a checkpoint, or fresh with run_id and reward_spec
     std::unique_ptr<GradientWorkers> workers;
-    std::unique_ptr<EventWriter> events;
-    RunDirectory* directory;  // outlives the loop, as does `desk`
+    RunDirectory* directory;  // outlives the loop, as do `desk` and `model`
     Desk* desk;
+    const RunModel* model = nullptr;      // for checkpoints; null: `manifest` says it
+    std::string default_reward_endpoint;  // of reward terms that name none
   };
+  // Writes nothing into the run's folder: Run() does.
   explicit RunLoop(Parts parts);
 
   // Returns OK when the run is finished or was stopped with everything saved. What it cannot go on with (full disk, a
@@ -56,8 +60,11 @@ class RunLoop {
 
   absl::StatusOr<std::string> Checkpoint();
   absl::StatusOr<ExportedLora> Export(v1::PolicyRole role, const std::string& folder);
-  // For batches that nothing was scored for yet. InvalidArgument for terms that make no spec.
-  absl::StatusOr<v1::RewardSpec> SetRewardSpec(std::vector<v1::RewardSpecTerm> terms);
+  // For batches that nothing was scored for yet. InvalidArgument for terms that make no spec, and with a list when there
+  // are prompts that a required one can never score; Cancelled when the caller `is_gone` once that is known. Then
+  // nothing has changed.
+  absl::StatusOr<v1::RewardSpec> SetRewardSpec(
+      std::vector<v1::RewardSpecTerm> terms, absl::FunctionRef<bool()> is_gone = [] { return false; });
   void SetPaused(bool is_paused);
 
  private:
@@ -74,6 +81,8 @@ class RunLoop {
   // `set`: base, latest or final.
   absl::Status WriteEvaluation(const std::string& set, const v1::EvaluationSummary& summary, uint64_t spec_version);
   absl::Status WriteScalars(int64_t step, const std::vector<std::pair<const char*, double>>& scalars);
+  // Of a loss or a gradient that is not finite: an error that names the groups behind it, which are counted.
+  absl::Status NotFinite(const std::vector<Group>& batch, const BatchGradient& gradient);
   // What the status warns of from now on; logs what is new.
   void Warn(std::vector<std::string> warnings);
   // Writes something of the run. While that fails the run is held, with `what` in the message, and it is tried again
@@ -91,9 +100,11 @@ class RunLoop {
   const v1::RunConfig config_;
   const PromptSet train_prompts_, heldout_prompts_;
   const std::unique_ptr<GradientWorkers> workers_;
-  const std::unique_ptr<EventWriter> events_;
+  std::unique_ptr<EventWriter> events_;  // of the thread that runs; null before
   RunDirectory& directory_;
   Desk& desk_;
+  const RunModel* const model_;
+  const std::string default_reward_endpoint_;
   PromptOrder order_;
   uint64_t offered_end_;                           // training groups below it were offered
   uint64_t offered_ = 0;                           // training groups, by this process

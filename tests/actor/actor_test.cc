@@ -14,6 +14,7 @@
 
 #include "common/base/sha256.h"
 #include "common/rpc/blob_stream.h"
+#include "common/sd3/component_fingerprints.h"
 #include "common/sd3/prompt_embedder.h"
 #include "common/tensor/safetensors.h"
 #include "tests/actor/scripted_learner.h"
@@ -173,7 +174,11 @@ TEST_F(ActorTest, DeliversEveryGroupAndEndsWithTheRun) {
       EXPECT_TRUE(group.header.stage_seconds().contains(stage)) << stage;
   }
   EXPECT_EQ(ids, (std::set<uint64_t>{0, 1, 2}));
-  EXPECT_THAT(log.fingerprints, ::testing::ElementsAre("", ::testing::SizeIs(64)));
+  ASSERT_THAT(log.registrations, ::testing::ElementsAre(::testing::IsEmpty(), ::testing::SizeIs(14)));
+  for (const char* part : {"transformer", "vae", "tokenizer_3", "text_encoder_2 weights"})
+    EXPECT_THAT(log.registrations[1].at(part), ::testing::SizeIs(64)) << part;
+  EXPECT_EQ(log.registrations[1].at("dtype"), "float32");
+  EXPECT_EQ(log.goodbyes, 1);
 }
 
 TEST_F(ActorTest, MakesTheSameBitsOfTheSameLease) {
@@ -226,6 +231,17 @@ TEST_F(ActorWithCacheTest, NeedsNoTextEncoderForPromptsThatTheCacheHolds) {
   const LearnerLog log = RunToTheEnd();
   EXPECT_THAT(log.failures, ::testing::IsEmpty());
   EXPECT_EQ(log.groups.size(), 2);
+}
+
+// Not what lies in its folder, but what made the embeddings, is what it tells.
+TEST_F(ActorWithCacheTest, TellsTheTextEncodersThatMadeTheCache) {
+  learner_->AddLease(MakeLease(1));
+  const LearnerLog log = RunToTheEnd();
+  ASSERT_EQ(log.registrations.size(), 2);
+  const auto transformer = Transformer::Load("models/tiny-sd3/transformer", at::kFloat);
+  const auto whole = FingerprintModel("models/tiny-sd3", **transformer, at::kFloat);
+  ASSERT_TRUE(whole.ok()) << whole.status();
+  EXPECT_EQ(log.registrations[1], *whole);
 }
 
 TEST_F(ActorWithCacheTest, HandsBackAPromptThatItCannotEncodeAndSaysWhatIsMissing) {
@@ -313,7 +329,7 @@ TEST_F(ActorTest, LeavesWithTheReasonWhenItsModelDiffers) {
   StartActor();
   const absl::Status status = Join();
   EXPECT_TRUE(absl::IsFailedPrecondition(status)) << status;
-  EXPECT_THAT(std::string(status.message()), HasSubstr("another fingerprint"));
+  EXPECT_THAT(std::string(status.message()), HasSubstr("vae differs"));
 }
 
 TEST_F(ActorTest, GivesUpWithoutALearner) {
@@ -434,7 +450,7 @@ TEST_F(ActorTest, LeavesAtOnceWhenTheRunFinishedBeforeItCame) {
   StartActor();
   const absl::Status status = Join();
   EXPECT_TRUE(status.ok()) << status;
-  EXPECT_THAT(learner_->log().fingerprints, ::testing::ElementsAre(""));  // without loading its model
+  EXPECT_THAT(learner_->log().registrations, ::testing::ElementsAre(::testing::IsEmpty()));  // without loading its model
 }
 
 TEST_F(ActorTest, LearnsThatTheRunFinishedWhileItWasSettingUp) {
@@ -445,14 +461,14 @@ TEST_F(ActorTest, LearnsThatTheRunFinishedWhileItWasSettingUp) {
   learner_->FinishOnceSettled();
   const absl::Status status = Join();
   EXPECT_TRUE(status.ok()) << status;
-  EXPECT_THAT(learner_->log().fingerprints, ::testing::ElementsAre(""));
+  EXPECT_THAT(learner_->log().registrations, ::testing::ElementsAre(::testing::IsEmpty()));
 }
 
 TEST_F(ActorTest, LeavesWhenTheRunFinishedWhileItWasReconnecting) {
   learner_->Start();
   const std::string endpoint = learner_->endpoint();
   StartActor();
-  ASSERT_TRUE(learner_->WaitFor([](const LearnerLog& log) { return log.fingerprints.size() == 2; }));
+  ASSERT_TRUE(learner_->WaitFor([](const LearnerLog& log) { return log.registrations.size() == 2; }));
   learner_->Shutdown();
   learner_ = std::make_unique<ScriptedLearner>(TinyConfig());
   learner_->FinishOnceSettled();
@@ -460,26 +476,26 @@ TEST_F(ActorTest, LeavesWhenTheRunFinishedWhileItWasReconnecting) {
   const absl::Status status = Join();
   EXPECT_TRUE(status.ok()) << status;
   // Whichever answer comes first tells it: that to a heartbeat, or that to its registration.
-  EXPECT_THAT(learner_->log().fingerprints,
-              ::testing::AnyOf(::testing::IsEmpty(), ::testing::ElementsAre(::testing::SizeIs(64))));
+  EXPECT_THAT(learner_->log().registrations,
+              ::testing::AnyOf(::testing::IsEmpty(), ::testing::ElementsAre(::testing::SizeIs(14))));
 }
 
 TEST_F(ActorTest, RegistersAgainWhenAHeartbeatTellsThatItIsNotKnown) {
   Publish(*learner_, 1);
   learner_->Start();
   StartActor();
-  ASSERT_TRUE(learner_->WaitFor([](const LearnerLog& log) { return log.fingerprints.size() == 2; }));
+  ASSERT_TRUE(learner_->WaitFor([](const LearnerLog& log) { return log.registrations.size() == 2; }));
   learner_->Forget();
-  ASSERT_TRUE(learner_->WaitFor([](const LearnerLog& log) { return log.fingerprints.size() == 3; }));
+  ASSERT_TRUE(learner_->WaitFor([](const LearnerLog& log) { return log.registrations.size() == 3; }));
   EXPECT_TRUE(StopActor().ok());
-  EXPECT_EQ(learner_->log().fingerprints[2], learner_->log().fingerprints[1]);
+  EXPECT_EQ(learner_->log().registrations[2], learner_->log().registrations[1]);
 }
 
 TEST_F(ActorTest, LeavesWhenTheLearnerComesBackWithAnotherModel) {
   learner_->Start();
   const std::string endpoint = learner_->endpoint();
   StartActor();
-  ASSERT_TRUE(learner_->WaitFor([](const LearnerLog& log) { return log.fingerprints.size() == 2; }));
+  ASSERT_TRUE(learner_->WaitFor([](const LearnerLog& log) { return log.registrations.size() == 2; }));
   learner_->Shutdown();
   v1::RunConfig other = TinyConfig();
   other.mutable_lora()->set_rank(8);

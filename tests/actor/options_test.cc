@@ -28,6 +28,8 @@ TEST(ActorOptions, EndsWithUsageForMistakesAndWithZeroForHelp) {
   EXPECT_EQ(Parse({}).exit_code, 64);
   EXPECT_EQ(Parse({"--learner", "127.0.0.1:5", "--threads", "0"}).exit_code, 64);
   EXPECT_EQ(Parse({"--learner", "127.0.0.1:5", "--colour"}).exit_code, 64);
+  EXPECT_FALSE(Parse({"--learner", "127.0.0.1:5", "--id", "caf\xc3\xa9"}).exit_code.has_value());
+  EXPECT_EQ(Parse({"--learner", "127.0.0.1:5", "--id", "caf\xe9"}).exit_code, 78);  // no message could carry it
   EXPECT_EQ(Parse({"--help"}).exit_code, 0);
   EXPECT_EQ(Parse({"--version"}).exit_code, 0);
 }

@@ -104,10 +104,10 @@ bool ScriptedLearner::IsFinished() const {
 grpc::Status ScriptedLearner::Register(grpc::ServerContext*, const v1::RegisterRequest* request,
                                        v1::RegisterResponse* response) {
   absl::MutexLock lock(&mutex_);
-  if (!request->model_fingerprint().empty() && refuses_model_)
-    return ToGrpc(absl::FailedPreconditionError("the run's model has another fingerprint"));
-  if (!request->model_fingerprint().empty() && keeps_model_waiting_) return ToGrpc(absl::UnavailableError("scripted"));
-  log_.fingerprints.push_back(request->model_fingerprint());
+  if (!request->model_parts().empty() && refuses_model_)
+    return ToGrpc(absl::FailedPreconditionError("another model: vae differs"));
+  if (!request->model_parts().empty() && keeps_model_waiting_) return ToGrpc(absl::UnavailableError("scripted"));
+  log_.registrations.emplace_back(request->model_parts().begin(), request->model_parts().end());
   forgot_ = false;
   response->set_run_finished(IsFinished());
   *response->mutable_config() = config_;
@@ -118,7 +118,7 @@ grpc::Status ScriptedLearner::Register(grpc::ServerContext*, const v1::RegisterR
 grpc::Status ScriptedLearner::AcquireLease(grpc::ServerContext* context, const v1::AcquireLeaseRequest* request,
                                            v1::AcquireLeaseResponse* response) {
   absl::MutexLock lock(&mutex_);
-  if (log_.fingerprints.empty()) return ToGrpc(absl::NotFoundError("register first"));
+  if (log_.registrations.empty()) return ToGrpc(absl::NotFoundError("register first"));
   for (absl::Duration left = absl::Seconds(request->wait_s()); left > absl::ZeroDuration(); left -= kHangUpCheck) {
     if (mutex_.AwaitWithTimeout(absl::Condition(this, &ScriptedLearner::HasAnswer), kHangUpCheck)) break;
     if (context->IsCancelled()) return grpc::Status::CANCELLED;
@@ -145,6 +145,12 @@ grpc::Status ScriptedLearner::FailLease(grpc::ServerContext*, const v1::FailLeas
                                         v1::FailLeaseResponse*) {
   absl::MutexLock lock(&mutex_);
   log_.failures.push_back(*request);
+  return grpc::Status::OK;
+}
+
+grpc::Status ScriptedLearner::Leave(grpc::ServerContext*, const v1::LeaveRequest*, v1::LeaveResponse*) {
+  absl::MutexLock lock(&mutex_);
+  ++log_.goodbyes;
   return grpc::Status::OK;
 }
 

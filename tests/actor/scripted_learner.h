@@ -26,7 +26,8 @@ struct LearnerLog {
     v1::GroupHeader header;
     std::string blob;
   };
-  std::vector<std::string> fingerprints;
+  std::vector<std::map<std::string, std::string>> registrations;  // the model's parts of each
+  int goodbyes = 0;
   int heartbeats = 0;
   std::vector<v1::ReportAdoptionRequest> adoptions;
   std::vector<Group> groups;  // accepted
@@ -62,6 +63,7 @@ class ScriptedLearner final : public v1::Rollout::Service, public v1::PolicyStor
   grpc::Status AcquireLease(grpc::ServerContext*, const v1::AcquireLeaseRequest*, v1::AcquireLeaseResponse*) override;
   grpc::Status RenewLeases(grpc::ServerContext*, const v1::RenewLeasesRequest*, v1::RenewLeasesResponse*) override;
   grpc::Status FailLease(grpc::ServerContext*, const v1::FailLeaseRequest*, v1::FailLeaseResponse*) override;
+  grpc::Status Leave(grpc::ServerContext*, const v1::LeaveRequest*, v1::LeaveResponse*) override;
   grpc::Status SubmitGroup(grpc::ServerContext*, grpc::ServerReader<v1::SubmitGroupRequest>*,
                            v1::SubmitGroupResponse*) override;
   grpc::Status WatchPolicy(grpc::ServerContext*, const v1::WatchPolicyRequest*,

@@ -50,7 +50,7 @@ class ControlServiceTest : public testing::Test {
     roles.average = SmallAdapter(2);
     PromptSet prompts = PromptSet::Load(folder_.Write("prompts.txt", "a sign\n")).value();
     return {std::move(config), std::move(prompts), {},    std::move(roles), std::move(manifest), nullptr,
-            nullptr,           directory_.get(), &desk_};
+            directory_.get(), &desk_};
   }
 
   template <typename Method, typename Request, typename Response>

@@ -172,8 +172,8 @@ class CrowdTest : public testing::Test {
     v1::RunConfig config;
     config.set_run_dir(folder_ / "run");
     PromptSet prompts = PromptSet::Load(folder_.Write("prompts.txt", "a sign\n")).value();
-    return {std::move(config), std::move(prompts), {}, PolicyRoles::Initialise(SmallLayout(), 1), {}, nullptr, nullptr,
-            directory_.get(),  &desk_};
+    return {std::move(config), std::move(prompts), {}, PolicyRoles::Initialise(SmallLayout(), 1), {}, nullptr,
+            directory_.get(), &desk_};
   }
 
   TempFolder folder_;

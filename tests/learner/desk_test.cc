@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "tests/learner/small_run.h"
 
@@ -179,11 +180,159 @@ TEST_F(DeskTest, AnotherSessionFollowsAnActorThatIsSilentOrWhoseWatchBroke) {
   clock_.Advance(absl::Seconds(1));
   EXPECT_TRUE(desk_.Claim("c", "second").ok());
   desk_.Register("c", true);
-  desk_.SetWatching("c", "second", true);
-  desk_.SetWatching("c", "first", false);  // a stream that ended late
+  EXPECT_EQ(desk_.BeginWatch("c", "first"), 0u);
+  const Desk::WatchId watch = desk_.BeginWatch("c", "second");
   EXPECT_FALSE(desk_.Claim("c", "third").ok());
-  desk_.SetWatching("c", "second", false);
+  desk_.EndWatch("c", watch);
   EXPECT_TRUE(desk_.Claim("c", "third").ok());
+}
+
+// A server hears late of the end of a stream whose connection broke; the actor is back by then.
+TEST_F(DeskTest, TheLateEndOfAnOldWatchSaysNothingOfAnActorThatIsBack) {
+  ASSERT_TRUE(desk_.Claim("c", "mine").ok());
+  desk_.Register("c", true);
+  const Desk::WatchId first = desk_.BeginWatch("c", "mine");
+  ASSERT_TRUE(desk_.Claim("c", "mine").ok());
+  desk_.Register("c", true);
+  desk_.EndWatch("c", first);  // before it watches again
+  EXPECT_FALSE(desk_.Claim("c", "another's").ok());
+  const Desk::WatchId second = desk_.BeginWatch("c", "mine");
+  EXPECT_NE(second, first);
+  desk_.EndWatch("c", first);  // and after
+  EXPECT_FALSE(desk_.Claim("c", "another's").ok());
+  desk_.EndWatch("c", second);
+  EXPECT_TRUE(desk_.Claim("c", "another's").ok());
+}
+
+TEST_F(DeskTest, ForgetsAnActorThatLeavesAndGivesWhatItHeldToOthers) {
+  Offer({0});
+  ASSERT_TRUE(Acquire("a"));
+  desk_.Leave("a");
+  desk_.Leave("a");
+  EXPECT_EQ(desk_.status().actors_size(), 1);
+  EXPECT_EQ(Acquire("b")->attempt(), 2u);
+  EXPECT_EQ(AcquireLease(desk_, "a", kForEver).status().code(), absl::StatusCode::kFailedPrecondition);
+}
+
+// ---- what the log tells of actors
+
+class DeskNewsTest : public testing::Test {
+ protected:
+  DeskNewsTest() : desk_(Options()) {}
+
+  Desk::Options Options() {
+    Desk::Options options = SmallDeskOptions();
+    options.leases.max_attempts = 100;
+    options.clock = &clock_;
+    options.tell = [this](bool is_trouble, const std::string& line) {
+      absl::MutexLock lock(&mutex_);
+      lines_.push_back((is_trouble ? "! " : "") + line);
+    };
+    return options;
+  }
+
+  void Join(const std::string& actor) {
+    ASSERT_TRUE(desk_.Claim(actor, actor).ok());
+    desk_.Register(actor, /*has_model=*/true);
+  }
+  // What was told since the last call, once there are that many lines.
+  std::vector<std::string> Lines(size_t count) {
+    const auto has = [this, count]() ABSL_NO_THREAD_SAFETY_ANALYSIS { return lines_.size() >= count; };
+    absl::MutexLock lock(&mutex_);
+    EXPECT_TRUE(mutex_.AwaitWithTimeout(absl::Condition(&has), absl::Minutes(1)));
+    return std::exchange(lines_, {});
+  }
+  static v1::RenewLeasesRequest Heartbeat(const std::string& actor) {
+    v1::RenewLeasesRequest request;
+    request.set_actor_id(actor);
+    return request;
+  }
+
+  ManualClock clock_;
+  absl::Mutex mutex_;
+  std::vector<std::string> lines_ ABSL_GUARDED_BY(mutex_);
+  Desk desk_;
+};
+
+TEST_F(DeskNewsTest, ActorsComeLoadJoinAndLeave) {
+  ASSERT_TRUE(desk_.Claim("a", "1").ok());
+  desk_.Register("a", /*has_model=*/false);
+  ASSERT_TRUE(desk_.Claim("a", "1").ok());
+  desk_.Register("a", /*has_model=*/true);
+  Join("b");
+  desk_.Leave("a");
+  EXPECT_THAT(Lines(4), ElementsAre("actor a is here and loads its model", "actor a joined: 1 actor works",
+                                    "actor b joined: 2 actors work", "actor a left after 0 groups; 1 actor works"));
+}
+
+TEST_F(DeskNewsTest, AnActorThatComesAgainLosesWhatItHad) {
+  Join("a");
+  desk_.Offer({SmallLease(0), SmallLease(1)});
+  for (int i = 0; i < 2; ++i) ASSERT_TRUE(AcquireLease(desk_, "a", kForEver)->has_lease());
+  Join("a");
+  EXPECT_THAT(Lines(2), ElementsAre("actor a joined: 1 actor works",
+                                    "actor a registered again; 2 groups that it had begun are begun anew"));
+}
+
+TEST_F(DeskNewsTest, ASilentActorIsLostOnceAndComesBack) {
+  Join("a");
+  Join("b");
+  clock_.Advance(Desk::kGone - absl::Seconds(1));
+  ASSERT_TRUE(desk_.Renew(Heartbeat("b")).ok());
+  clock_.Advance(absl::Seconds(1));
+  ASSERT_TRUE(desk_.Renew(Heartbeat("b")).ok());
+  EXPECT_THAT(Lines(3), ElementsAre(testing::_, testing::_,
+                                    "! actor a is lost: not heard of for 10s, after 0 groups; 1 actor works"));
+  clock_.Advance(absl::Seconds(5));
+  ASSERT_TRUE(desk_.Renew(Heartbeat("b")).ok());
+  ASSERT_TRUE(desk_.Renew(Heartbeat("a")).ok());
+  EXPECT_THAT(Lines(1), ElementsAre("actor a is back"));
+}
+
+TEST_F(DeskNewsTest, NamesFailuresAndWhoIsSetAside) {
+  Join("a");
+  Lines(1);
+  desk_.Offer({SmallLease(7)});
+  for (uint32_t attempt = 1; attempt <= 3; ++attempt) {
+    ASSERT_TRUE(AcquireLease(desk_, "a", kForEver)->has_lease());
+    v1::FailLeaseRequest request;
+    request.set_actor_id("a");
+    request.mutable_lease()->set_group_id(7);
+    request.mutable_lease()->set_attempt(attempt);
+    request.set_cause("reward_failed");
+    request.set_message("no server");
+    ASSERT_TRUE(desk_.Fail(request).ok());
+  }
+  EXPECT_THAT(Lines(4),
+              ElementsAre("! group 7 (prompt \"a sign\"), attempt 1, failed: reward_failed (actor a): no server",
+                          HasSubstr("attempt 2"), HasSubstr("attempt 3"),
+                          HasSubstr("! set aside: actor a failed 3 groups in a row, last: reward_failed")));
+}
+
+TEST_F(DeskNewsTest, TellsNothingOfActorsThatAreSentHome) {
+  Join("a");
+  Lines(1);
+  desk_.Stop(/*is_run_finished=*/true);
+  desk_.Leave("a");
+  desk_.Register("b", true);
+  absl::MutexLock lock(&mutex_);
+  EXPECT_THAT(lines_, IsEmpty());
+}
+
+// Folders may be named by any bytes; a status with such a name is read by nobody.
+TEST_F(DeskTest, EveryTextOfTheStatusIsUtf8) {
+  desk_.UpdateStatus([](v1::Status& status) {
+    status.set_run_dir("runs/caf\xe9");
+    status.set_message("no room in runs/caf\xe9");
+    status.set_last_checkpoint("runs/caf\xe9/checkpoints/update-000001");
+    status.add_warnings("\xff");
+  });
+  v1::Status read;
+  ASSERT_TRUE(read.ParseFromString(desk_.status().SerializeAsString()));
+  EXPECT_EQ(read.run_dir(), "runs/caf\uFFFD");
+  desk_.Pause("runs/caf\xe9 is full");
+  ASSERT_TRUE(read.ParseFromString(desk_.status().SerializeAsString()));
+  EXPECT_EQ(read.message(), "runs/caf\uFFFD is full");
 }
 
 TEST_F(DeskTest, TakesNoGroupFromAnActorThatNeverHeldItsLease) {

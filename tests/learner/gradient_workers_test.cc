@@ -8,6 +8,7 @@
 #include <atomic>
 #include <cstring>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <string>
 #include <vector>
@@ -215,6 +216,15 @@ TEST_F(GradientWorkersTest, AnAllEqualGroupOfAnOtherPolicyIsStillPulledTowardsIt
   energies_.energies = at::zeros({3, 4});
   energies_.is_all_equal = {true, true, true};
   EXPECT_GT(Compute().gradient.norm().item<double>(), 1e-6);
+}
+
+TEST_F(GradientWorkersTest, TellsWhichGroupsAreBehindAGradientThatIsNotFinite) {
+  EXPECT_TRUE(Compute().not_finite.empty());
+  batch_[0].prompt_embeds[2] = 3e38;
+  batch_[2].x0[3] = std::numeric_limits<float>::infinity();
+  const BatchGradient gradient = Compute();
+  EXPECT_EQ(gradient.not_finite, (std::vector<size_t>{0, 2}));
+  EXPECT_FALSE(at::isfinite(gradient.gradient).all().item<bool>());
 }
 
 TEST_F(GradientWorkersTest, StopsWhenCancelledAndWorksAgainAfterwards) {

@@ -21,11 +21,11 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::Pair;
 
-constexpr char kFingerprint[] = "0123456789abcdef";
+const ComponentFingerprints kModel = {{"transformer", "0123456789abcdef"}, {"vae", "1a2b"}};
 
 class RolloutServiceTest : public testing::Test {
  protected:
-  RolloutServiceTest() : desk_(SmallDeskOptions()), service_(Options(), &desk_, &idle_) {
+  RolloutServiceTest() : desk_(SmallDeskOptions()), service_(Options(), &model_, &desk_, &idle_) {
     auto server = RpcServer::Start({.listen = "127.0.0.1:0"}, {&service_});
     EXPECT_TRUE(server.ok()) << server.status();
     server_ = std::move(server).value();
@@ -40,7 +40,7 @@ class RolloutServiceTest : public testing::Test {
   static RolloutService::Options Options() {
     v1::RunConfig config;
     config.set_name("small");
-    return {"run-1", config, kFingerprint, absl::Seconds(2)};
+    return {"run-1", config, "avx2", absl::Seconds(2)};
   }
 
   template <typename Method, typename Request, typename Response>
@@ -49,10 +49,10 @@ class RolloutServiceTest : public testing::Test {
     return FromGrpc((stub_.get()->*method)(context.get(), request, response));
   }
 
-  absl::StatusOr<v1::RegisterResponse> Register(const std::string& actor, const std::string& fingerprint) {
+  absl::StatusOr<v1::RegisterResponse> Register(const std::string& actor, const ComponentFingerprints& model) {
     v1::RegisterRequest request;
     request.set_actor_id(actor);
-    request.set_model_fingerprint(fingerprint);
+    request.mutable_model_parts()->insert(model.begin(), model.end());
     v1::RegisterResponse response;
     const absl::Status status = Call(&v1::Rollout::Stub::Register, request, &response);
     if (!status.ok()) return status;
@@ -72,7 +72,7 @@ class RolloutServiceTest : public testing::Test {
   // A lease of group 0 and the group that a faithful actor makes of it.
   SmallGroup LeaseAndMake() {
     desk_.Offer({SmallLease(0), SmallLease(1)});
-    EXPECT_TRUE(Register("a", kFingerprint).ok());
+    EXPECT_TRUE(Register("a", kModel).ok());
     const auto answer = Acquire("a", 20);
     EXPECT_TRUE(answer.ok()) << answer.status();
     return MakeSmallGroup(answer->lease(), desk_.FindPolicy(1)->header.policy(), "a");
@@ -100,6 +100,7 @@ class RolloutServiceTest : public testing::Test {
     return parts;
   }
 
+  RunModel model_{kModel};
   Desk desk_;
   IdleWatch idle_{absl::Milliseconds(500)};
   RolloutService service_;
@@ -108,7 +109,7 @@ class RolloutServiceTest : public testing::Test {
 };
 
 TEST_F(RolloutServiceTest, TellsAnActorWhatItNeedsToSetItselfUp) {
-  const auto answer = Register("a", "");
+  const auto answer = Register("a", {});
   ASSERT_TRUE(answer.ok()) << answer.status();
   EXPECT_EQ(answer->run_id(), "run-1");
   EXPECT_EQ(answer->config().name(), "small");
@@ -117,11 +118,42 @@ TEST_F(RolloutServiceTest, TellsAnActorWhatItNeedsToSetItselfUp) {
 }
 
 TEST_F(RolloutServiceTest, RefusesAnActorWithoutNameOrWithAnotherModel) {
-  EXPECT_EQ(Register("", kFingerprint).status().code(), absl::StatusCode::kInvalidArgument);
-  const absl::Status other = Register("a", "fedcba9876543210").status();
+  EXPECT_EQ(Register("", kModel).status().code(), absl::StatusCode::kInvalidArgument);
+  ComponentFingerprints another = kModel;
+  another["vae"] = "3c4d";
+  const absl::Status other = Register("a", another).status();
   EXPECT_EQ(other.code(), absl::StatusCode::kFailedPrecondition);
-  EXPECT_THAT(std::string(other.message()), HasSubstr("another model"));
+  EXPECT_THAT(std::string(other.message()),
+              HasSubstr("actor a has another model than the run: vae differs (actor \"3c4d\", learner \"1a2b\")"));
   EXPECT_EQ(Acquire("a", 20).status().code(), absl::StatusCode::kFailedPrecondition);
+}
+
+// Which compared the transformer alone, and would sample with whatever else it has.
+TEST_F(RolloutServiceTest, RefusesAnActorOfAnOlderReleaseAndSaysSo) {
+  v1::RegisterRequest request;
+  request.set_actor_id("a");
+  request.set_model_fingerprint(kModel.at("transformer"));
+  request.set_software_version("0.0.9");
+  v1::RegisterResponse response;
+  const absl::Status refused = Call(&v1::Rollout::Stub::Register, request, &response);
+  EXPECT_EQ(refused.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_THAT(std::string(refused.message()), HasSubstr("older release (0.0.9)"));
+}
+
+TEST_F(RolloutServiceTest, AnActorThatLeavesIsGoneAtOnce) {
+  const SmallGroup group = LeaseAndMake();
+  v1::LeaveRequest request;
+  request.set_actor_id("a");
+  request.set_session("another's");
+  v1::LeaveResponse response;
+  EXPECT_EQ(Call(&v1::Rollout::Stub::Leave, request, &response).code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(desk_.status().actors_size(), 1);
+  request.clear_session();
+  EXPECT_TRUE(Call(&v1::Rollout::Stub::Leave, request, &response).ok());
+  EXPECT_EQ(desk_.status().actors_size(), 0);
+  EXPECT_EQ(desk_.status().open_leases(), 0u);
+  ASSERT_TRUE(Register("b", kModel).ok());
+  EXPECT_EQ(Acquire("b", 20)->lease().attempt(), 2u);
 }
 
 TEST_F(RolloutServiceTest, LeasesOnlyToActorsThatRegisteredWithTheRunsModel) {
@@ -131,14 +163,14 @@ TEST_F(RolloutServiceTest, LeasesOnlyToActorsThatRegisteredWithTheRunsModel) {
   renew.set_actor_id("a");
   v1::RenewLeasesResponse renewed;
   EXPECT_EQ(Call(&v1::Rollout::Stub::RenewLeases, renew, &renewed).code(), absl::StatusCode::kFailedPrecondition);
-  ASSERT_TRUE(Register("a", "").ok());
+  ASSERT_TRUE(Register("a", {}).ok());
   EXPECT_EQ(Acquire("a", 20).status().code(), absl::StatusCode::kFailedPrecondition);
-  ASSERT_TRUE(Register("a", kFingerprint).ok());
+  ASSERT_TRUE(Register("a", kModel).ok());
   EXPECT_TRUE(Acquire("a", 20)->has_lease());
 }
 
 TEST_F(RolloutServiceTest, AnswersEmptyWhenThereIsNothingToDo) {
-  ASSERT_TRUE(Register("a", kFingerprint).ok());
+  ASSERT_TRUE(Register("a", kModel).ok());
   for (const double wait_s : {0.0, -5.0}) {
     const auto answer = Acquire("a", wait_s);
     ASSERT_TRUE(answer.ok()) << answer.status();
@@ -155,7 +187,7 @@ TEST_F(RolloutServiceTest, HeartbeatsTellWhichLeasesAreLost) {
   v1::RenewLeasesResponse response;
   ASSERT_TRUE(Call(&v1::Rollout::Stub::RenewLeases, request, &response).ok());
   EXPECT_EQ(response.dropped_size(), 0);
-  ASSERT_TRUE(Register("a", kFingerprint).ok());  // holds nothing any more
+  ASSERT_TRUE(Register("a", kModel).ok());  // holds nothing any more
   ASSERT_TRUE(Call(&v1::Rollout::Stub::RenewLeases, request, &response).ok());
   EXPECT_EQ(response.dropped_size(), 1);
 }
@@ -240,8 +272,8 @@ TEST_F(RolloutServiceTest, TakesOnlyAFewGroupsOfAnActorAtOnce) {
 }
 
 TEST_F(RolloutServiceTest, AWaitThatIsGivenUpTakesNoLease) {
-  ASSERT_TRUE(Register("a", kFingerprint).ok());
-  ASSERT_TRUE(Register("b", kFingerprint).ok());
+  ASSERT_TRUE(Register("a", kModel).ok());
+  ASSERT_TRUE(Register("b", kModel).ok());
   v1::AcquireLeaseRequest request;
   request.set_actor_id("a");
   request.set_wait_s(30);
@@ -258,11 +290,11 @@ TEST_F(RolloutServiceTest, AWaitThatIsGivenUpTakesNoLease) {
 }
 
 TEST_F(RolloutServiceTest, TellsThatTheRunHasFinished) {
-  ASSERT_TRUE(Register("a", kFingerprint).ok());
+  ASSERT_TRUE(Register("a", kModel).ok());
   desk_.Stop(/*is_run_finished=*/true);
   EXPECT_TRUE(Acquire("a", 20)->run_finished());
-  EXPECT_TRUE(Register("a", "")->run_finished());
-  EXPECT_TRUE(Register("b", kFingerprint)->run_finished());
+  EXPECT_TRUE(Register("a", {})->run_finished());
+  EXPECT_TRUE(Register("b", kModel)->run_finished());
 }
 
 }  // namespace

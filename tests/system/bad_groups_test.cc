@@ -16,6 +16,7 @@
 #include "common/rpc/blob_stream.h"
 #include "common/rpc/channel.h"
 #include "common/rpc/status.h"
+#include "common/sd3/component_fingerprints.h"
 #include "common/sd3/transformer.h"
 #include "common/sd3/transformer_config.h"
 #include "common/tensor/safetensors.h"
@@ -69,6 +70,15 @@ Submission Plausible(const v1::Lease& lease, const v1::PolicyVersion& policy, co
   return submission;
 }
 
+// As an honest actor tells it.
+ComponentFingerprints TinyModel() {
+  const auto transformer = Transformer::Load("models/tiny-sd3/transformer", at::kFloat);
+  EXPECT_TRUE(transformer.ok()) << transformer.status();
+  const auto model = FingerprintModel("models/tiny-sd3", **transformer, at::kFloat);
+  EXPECT_TRUE(model.ok()) << model.status();
+  return model.value_or(ComponentFingerprints());
+}
+
 absl::Status Submit(const std::string& endpoint, const Submission& submission) {
   const auto stub = v1::Rollout::NewStub(MakeChannel(endpoint, v1::NetworkConfig()).value());
   const auto context = MakeContext(kPatience, v1::NetworkConfig());
@@ -97,9 +107,7 @@ class BadGroupsTest : public ::testing::Test {
     auto client = LearnerClient::Create(cluster_.learner_endpoint(), v1::NetworkConfig(), "intruder");
     ASSERT_TRUE(client.ok()) << client.status();
     client_ = *std::move(client);
-    const auto model = Transformer::Load("models/tiny-sd3/transformer", at::kFloat);
-    ASSERT_TRUE(model.ok()) << model.status();
-    ASSERT_TRUE(client_->Register((*model)->fingerprint()).ok());
+    ASSERT_TRUE(client_->Register(TinyModel()).ok());
     while (lease_.purpose() != v1::TRAINING) {
       const auto answer = client_->AcquireLease(absl::Seconds(10));
       ASSERT_TRUE(answer.ok()) << answer.status();
@@ -224,9 +232,7 @@ TEST(BadActorTest, DoesNotUseUpTheAttemptsThatOthersWouldMake) {
   cluster.StartLearner();
   auto bad = LearnerClient::Create(cluster.learner_endpoint(), v1::NetworkConfig(), "bad");
   ASSERT_TRUE(bad.ok()) << bad.status();
-  const auto model = Transformer::Load("models/tiny-sd3/transformer", at::kFloat);
-  ASSERT_TRUE(model.ok()) << model.status();
-  ASSERT_TRUE((*bad)->Register((*model)->fingerprint()).ok());
+  ASSERT_TRUE((*bad)->Register(TinyModel()).ok());
   cluster.StartActor("good");
   cluster.WaitForStatus([](const v1::Status& status) { return status.actors_size() == 2; });
   int failed = 0;
@@ -259,7 +265,7 @@ TEST(BadActorTest, CannotTakeTheNameOfALiveOne) {
   auto thief = LearnerClient::Create(cluster.learner_endpoint(), v1::NetworkConfig(), "actor-0");
   ASSERT_TRUE(thief.ok()) << thief.status();
   cluster.WaitForStatus([](const v1::Status& status) { return status.phase() == v1::RUNNING; });
-  EXPECT_EQ((*thief)->Register("").status().code(), absl::StatusCode::kAlreadyExists);
+  EXPECT_EQ((*thief)->Register({}).status().code(), absl::StatusCode::kAlreadyExists);
   EXPECT_EQ((*thief)->AcquireLease(absl::Seconds(1)).status().code(), absl::StatusCode::kFailedPrecondition);
   cluster.ExpectToFinish();
   EXPECT_TRUE(cluster.ExportedAdapter() == BaselineAdapter());

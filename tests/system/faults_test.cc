@@ -13,6 +13,7 @@
 #include "common/rpc/status.h"
 #include "tests/system/baseline.h"
 #include "tests/system/cluster.h"
+#include "tests/testing/temp_folder.h"
 
 namespace flowawr {
 namespace {
@@ -112,11 +113,69 @@ TEST(SystemFaults, NamesAPortThatIsTaken) {
                   cluster.NewLog("learner"));
   EXPECT_EQ(learner.Wait(), 73);
   EXPECT_THAT(learner.log(), HasSubstr(cluster.reward_endpoint()));
+  EXPECT_FALSE(std::filesystem::exists(cluster.run_dir() + "/events"));  // a start that was refused leaves nothing
   Process rewards({SystemProgram("flowawr-reward-server"), "--scorer", "small=jpeg_compressibility", "--listen",
                    cluster.reward_endpoint()},
                   cluster.NewLog("second-rewards"));
   EXPECT_EQ(rewards.Wait(), 73);
   EXPECT_THAT(rewards.log(), HasSubstr(cluster.reward_endpoint()));
+}
+
+// The folder that the run names is on every machine, and on one of them it holds another VAE: the same latents would be
+// other images there.
+TEST(SystemFaults, RefusesAnActorWithAnotherVaeAndNamesIt) {
+  ASSERT_FALSE(BaselineAdapter().empty());
+  const TempFolder folder;
+  const std::string model = folder / "model", vae = model + "/vae/diffusion_pytorch_model.safetensors";
+  std::filesystem::copy("models/tiny-sd3", model, std::filesystem::copy_options::recursive);
+  const std::string mine = ReadFile(vae).value();
+  std::string other = mine;
+  other.back() ^= 1;
+  Cluster cluster({"model.path=" + model});
+  cluster.StartRewards();
+  cluster.StartLearner();
+  ASSERT_TRUE(WriteFileAtomically(vae, other).ok());
+  cluster.StartActor("actor-0");
+  EXPECT_EQ(cluster.actor("actor-0").Wait(), 78);
+  EXPECT_THAT(cluster.actor("actor-0").log(),
+              AllOf(HasSubstr("actor actor-0 has another model than the run: vae differs (actor "),
+                    HasSubstr("give both the same model folder")));
+  ASSERT_TRUE(WriteFileAtomically(vae, mine).ok());
+  cluster.StartActor("actor-0");
+  cluster.ExpectToFinish();
+  EXPECT_TRUE(cluster.ExportedAdapter() == BaselineAdapter());
+  EXPECT_THAT(cluster.learner().log(), HasSubstr("refused: actor actor-0 has another model than the run: vae differs"));
+
+  ASSERT_TRUE(WriteFileAtomically(vae, other).ok());
+  const Process resumed({SystemProgram("flowawr-learner"), "--config", cluster.config_path(), "--reward-endpoint",
+                         cluster.reward_endpoint(), "--resume"},
+                        cluster.NewLog("resumed"));
+  EXPECT_EQ(resumed.Wait(), 78);
+  EXPECT_THAT(resumed.log(), AllOf(HasSubstr("is not the one that this run was started with: vae differs (folder ")));
+}
+
+TEST(SystemFaults, TheLearnersLogTellsTheStoryOfARun) {
+  Cluster cluster;
+  cluster.StartRewards();
+  cluster.StartLearner();
+  cluster.StartActor("first");
+  cluster.WaitForUpdate(1);
+  cluster.StartActor("second");
+  cluster.WaitForStatus([](const v1::Status& status) { return status.actors_size() == 2; });
+  cluster.actor("first").Signal(SIGTERM);
+  EXPECT_EQ(cluster.actor("first").Wait(), 0);
+  cluster.ExpectToFinish();
+  const std::string log = cluster.learner().log();
+  size_t at = 0;
+  for (const char* line : {"0 of 6 updates are done, of 2 groups of 4 images each", "evaluating after update 0",
+                           "actor first is here and loads its model", "actor first joined: 1 actor works",
+                           "held-out after update 0: reward ", "update 1 of 6: reward ", "actor first left after ",
+                           "update 6 of 6: reward ", "exported the average policy to ", "finished after 6 updates and "}) {
+    const size_t found = log.find(line, at);
+    EXPECT_NE(found, std::string::npos) << line;
+    if (found != std::string::npos) at = found;
+  }
+  EXPECT_THAT(log, HasSubstr("actor second is here"));
 }
 
 // A file-size limit stands for the full disk: both make write() fail half way through a checkpoint, and this one needs

@@ -6,10 +6,12 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/file.h"
 #include "tests/system/cluster.h"
+#include "tests/system/live_run.h"
 
 namespace flowawr {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::Not;
 
@@ -72,6 +74,33 @@ TEST_F(PromptsTest, HeldOutOnesToo) {
   EXPECT_EQ(learner.exit_code, 78) << learner.log;
   EXPECT_THAT(learner.log, HasSubstr("prompts.heldout: 1 of 2 prompts can never be scored"));
   EXPECT_THAT(learner.log, HasSubstr("heldout.txt:2: ocr"));
+}
+
+TEST_F(PromptsTest, ASwapToRewardsThatCannotScoreThemIsRefusedWithAListAndChangesNothing) {
+  Cluster cluster({"train.updates=1000", absl::StrCat("prompts.train=", train_),
+                   absl::StrCat("prompts.heldout=", heldout_)});
+  cluster.StartRewards();
+  cluster.StartLearner();
+  const auto swap = [&cluster](const std::string& term) {
+    return Flowawr({"reward", "swap", "--learner", cluster.learner_endpoint(), "--term", term});
+  };
+  const auto version = [&cluster] {
+    return cluster.WaitForStatus([](const v1::Status&) { return true; }).reward_spec().version();
+  };
+  const CommandResult refused = swap("ocr");
+  EXPECT_EQ(refused.exit_code, 78);
+  EXPECT_THAT(refused.output, AllOf(HasSubstr("the rewards stay as they are"),
+                                    HasSubstr("prompts.train: 2 of 5 prompts can never be scored"),
+                                    HasSubstr("train.txt:2: ocr: the prompt has no double-quoted text"),
+                                    HasSubstr("train.txt:5: ocr: "),
+                                    HasSubstr("prompts.heldout: 1 of 2 prompts can never be scored"),
+                                    HasSubstr("heldout.txt:2: ocr: ")));
+  EXPECT_EQ(version(), 1);
+  EXPECT_THAT(ReadFile(cluster.run_dir() + "/metrics.jsonl").value_or(""), Not(HasSubstr("reward_spec\",")));
+  EXPECT_EQ(swap("ocr,required=false").exit_code, 0);  // a reward that may be missing
+  EXPECT_EQ(version(), 2);
+  EXPECT_EQ(swap("twin").exit_code, 0);
+  EXPECT_EQ(version(), 3);
 }
 
 TEST_F(PromptsTest, ARunGoesOnWithoutTheBadOnesAndOnlyWithTheSamePrompts) {

@@ -5,6 +5,7 @@
 #include <signal.h>
 
 #include <filesystem>
+#include <iterator>
 
 #include "absl/strings/str_cat.h"
 #include "common/base/file.h"
@@ -91,16 +92,39 @@ TEST(SystemRunFolder, ARefusedResumeChangesNothingAndTheNextOneGoesOn) {
   LiveRun run({"train.updates=1"});
   ASSERT_EQ(run.Start().Wait(), 0);
   const std::string before = ConfigOf(run.run_dir());
+  const auto event_files = [&run] {
+    const fs::directory_iterator files(run.run_dir() + "/events");
+    return std::distance(begin(files), end(files));
+  };
+  EXPECT_EQ(event_files(), 1);
   for (const char* setting :
        {"lora.rank=2", "rollout.samples_per_group=3", "rewards.terms.0.options.colour=red",
         "network.learner_listen=192.0.2.1:1"}) {
     EXPECT_EQ(run.Start({"--resume", "--set", setting, "--set", "network.insecure=true"}).Wait(), 78) << setting;
     EXPECT_EQ(ConfigOf(run.run_dir()), before) << setting;
     EXPECT_FALSE(fs::exists(run.run_dir() + "/config.yaml.new"));
+    EXPECT_EQ(event_files(), 1);
   }
   const CommandResult again = Flowawr({"run", run.run_dir(), "--resume", "--set", "train.updates=2"});
   EXPECT_EQ(again.exit_code, 0) << again.output;
   EXPECT_THAT(again.output, HasSubstr("2 of 2 updates"));
+}
+
+// Folders are named by bytes; what cannot be sent as text must not keep actors and commands from the run.
+TEST(SystemRunFolder, MayBeCalledByAnyBytes) {
+  LiveRun run({"train.updates=2"});
+  const std::string odd = run.folder() / "caf\xe9";
+  run.Start({"--run-dir", odd});
+  const v1::Status status = AwaitStatus(AwaitEndpoint(odd + "/endpoints/learner", run.process()),
+                                        [](const v1::Status& status) { return status.update() >= 1; });
+  EXPECT_THAT(status.run_dir(), testing::EndsWith("/caf\uFFFD"));
+  EXPECT_EQ(run.process().Wait(), 0);
+  EXPECT_TRUE(fs::exists(odd + "/export/peft/adapter_model.safetensors"));
+  const CommandResult stopped = Flowawr({"status", odd});
+  EXPECT_EQ(stopped.exit_code, 0) << stopped.output;
+  const CommandResult again = Flowawr({"run", odd, "--resume", "--set", "train.updates=3"});
+  EXPECT_EQ(again.exit_code, 0) << again.output;
+  EXPECT_TRUE(fs::exists(odd + "/checkpoints/update-000003"));
 }
 
 TEST(SystemRunFolder, AResumeOfALiveRunIsRefusedAndLeavesItAlone) {
