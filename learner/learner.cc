@@ -138,7 +138,7 @@ absl::StatusOr<Standing> FindStanding(const LearnerOptions& options, const v1::R
     fresh.manifest.set_run_id(RunIdOf(options, config, directory));
     fresh.manifest.set_next_version(1);
     RecordModel(parts, &fresh.manifest);
-    *fresh.manifest.mutable_reward_spec() = SpecOf(config.rewards());
+    *fresh.manifest.mutable_reward_spec() = CleanText(SpecOf(config.rewards()));
     fresh.manifest.set_instruction_set(instructions);
     return fresh;
   }

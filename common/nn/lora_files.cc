@@ -21,6 +21,7 @@ namespace {
 constexpr char kConfigFile[] = "adapter_config.json";
 constexpr char kWeightsFile[] = "adapter_model.safetensors";
 constexpr char kDiffusersFile[] = "pytorch_lora_weights.safetensors";
+constexpr char kCardFile[] = "peft/README.md";
 
 // Full names, sorted: peft and diffusers match them as they stand.
 std::set<std::string> ModuleNames(const LoraLayout& layout) {
@@ -62,15 +63,35 @@ absl::StatusOr<std::string> SerializeDiffusers(const LoraAdapter& adapter,
   return SerializeSafetensors(tensors, metadata);
 }
 
-// AlreadyExists when one of the files is there and an earlier export did not write it, which its list of digests tells.
+// Every model card of ours says so, of whatever release.
+constexpr absl::string_view kCardMark = "trained by reinforcement learning with FlowAWR (arXiv 2606.30376, flowawr ";
+
+// Releases before SHA256SUMS wrote the same configuration as PeftConfig() does; peft itself has many more fields.
+bool IsOurPeftConfig(const std::string& text) {
+  const nlohmann::json config = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
+  if (!config.is_object() || config.dump(2) + "\n" != text) return false;
+  std::set<std::string> fields;
+  for (const auto& [field, value] : config.items()) fields.insert(field);
+  return fields == std::set<std::string>{"base_model_name_or_path", "bias",         "inference_mode", "lora_alpha",
+                                         "lora_dropout",            "peft_type",    "r",              "target_modules",
+                                         "task_type"};
+}
+
+// AlreadyExists when one of the files is there and no export wrote it. Its list of digests names what one wrote; of older
+// releases, which kept no list, or named no README.md in it, the files themselves tell.
 absl::Status CheckMayReplace(const std::string& folder, const std::map<std::string, std::string>& files) {
-  const std::string listed = ReadFile(absl::StrCat(folder, "/", kSha256SumsFile)).value_or("");
+  const auto read = [&folder](const std::string& name) {
+    return ReadFile(absl::StrCat(folder, "/", name)).value_or("");
+  };
+  const std::string listed = read(kSha256SumsFile);
+  const bool is_of_older_release = listed.empty() && IsOurPeftConfig(read(absl::StrCat("peft/", kConfigFile)));
   for (const auto& [name, bytes] : files) {
     std::error_code error;
     const std::string path = absl::StrCat(folder, "/", name);
-    if (std::filesystem::exists(path, error) && !absl::StrContains(listed, absl::StrCat("  ", name, "\n")))
-      return absl::AlreadyExistsError(
-          absl::StrCat(path, " is there and no export wrote it: it is left alone. Move it away, or export elsewhere"));
+    if (!std::filesystem::exists(path, error) || absl::StrContains(listed, absl::StrCat("  ", name, "\n"))) continue;
+    if (name == kCardFile ? absl::StrContains(read(name), kCardMark) : is_of_older_release) continue;
+    return absl::AlreadyExistsError(
+        absl::StrCat(path, " is there and no export wrote it: it is left alone. Move it away, or export elsewhere"));
   }
   return absl::OkStatus();
 }
@@ -97,7 +118,7 @@ absl::StatusOr<ExportedLora> ExportLora(const LoraAdapter& adapter, const std::s
   FLOWAWR_ASSIGN_OR_RETURN(files[absl::StrCat("peft/", kWeightsFile)], adapter.SerializePeft());
   files[absl::StrCat("peft/", kConfigFile)] = PeftConfig(adapter, base_model);
   FLOWAWR_ASSIGN_OR_RETURN(files[kDiffusersFile], SerializeDiffusers(adapter, notes.metadata));
-  if (!notes.readme.empty()) files["peft/README.md"] = notes.readme;
+  if (!notes.readme.empty()) files[kCardFile] = notes.readme;
   FLOWAWR_RETURN_IF_ERROR(CheckMayReplace(folder, files));
   FLOWAWR_RETURN_IF_ERROR(MakeDirectories(exported.peft_folder));
   // The list first: after a crash in between, the next export still knows the files as its own.

@@ -29,7 +29,8 @@ struct AdapterNotes {
 struct ExportedLora {
   std::string peft_folder, diffusers_file;
 };
-// Both, as `folder`/peft and `folder`/pytorch_lora_weights.safetensors; makes `folder`.
+// Both, as `folder`/peft and `folder`/pytorch_lora_weights.safetensors; makes `folder`. AlreadyExists, naming the file,
+// when one of them is there that no export wrote, of this release or an older one.
 absl::StatusOr<ExportedLora> ExportLora(const LoraAdapter& adapter, const std::string& base_model,
                                         const std::string& folder, const AdapterNotes& notes = {});
 

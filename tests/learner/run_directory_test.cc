@@ -5,9 +5,11 @@
 #include <unistd.h>
 
 #include <filesystem>
+#include <nlohmann/json.hpp>
 
 #include "absl/strings/str_cat.h"
 #include "common/base/file.h"
+#include "common/config/model_card.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/testing/temp_folder.h"
@@ -112,8 +114,8 @@ TEST_F(MetricsTest, TakesBackALineOfWhichOnlyAPartCouldBeWritten) {
 
 class RunExportTest : public MetricsTest {
  protected:
-  absl::StatusOr<ExportedLora> Export(const std::string& name) {
-    return directory_->Export(LoraAdapter::Initialise(layout_, 1), "models/tiny-sd3", name);
+  absl::StatusOr<ExportedLora> Export(const std::string& name, const std::string& readme = "") {
+    return directory_->Export(LoraAdapter::Initialise(layout_, 1), "models/tiny-sd3", name, {.readme = readme});
   }
   const std::shared_ptr<const LoraLayout> layout_ =
       std::make_shared<LoraLayout>(LoraLayout{2, 4, {{"transformer_blocks.0.attn.to_q", 3, 5}}});
@@ -137,6 +139,34 @@ TEST_F(RunExportTest, ReplacesItsOwnFilesAndNoOthers) {
   EXPECT_THAT(std::string(refused.message()), HasSubstr(mine));
   EXPECT_EQ(ReadFile(mine).value(), "another's adapter");
   EXPECT_FALSE(std::filesystem::exists(folder_ / "export/other/peft"));
+}
+
+// Which kept no list of what they wrote: a finished run of theirs must be able to go on and end here.
+TEST_F(RunExportTest, ReplacesAnExportOfAnOlderRelease) {
+  const std::string card = ModelCard(v1::CheckpointManifest(), "average");
+  ASSERT_TRUE(Export("", card).ok());
+  std::filesystem::remove(folder_ / "export/SHA256SUMS");
+  const auto replaced = Export("", card + "\nnew");
+  EXPECT_TRUE(replaced.ok()) << replaced.status();
+  EXPECT_EQ(ReadFile(folder_ / "export/peft/README.md").value(), card + "\nnew");
+  ASSERT_TRUE(Export("listed").ok());  // by a list without a card
+  folder_.Write("export/listed/peft/README.md", card);
+  EXPECT_TRUE(Export("listed", card).ok());
+}
+
+TEST_F(RunExportTest, ReplacesNothingThatOnlyLooksLikeAnExport) {
+  ASSERT_TRUE(Export("theirs").ok());
+  std::filesystem::remove(folder_ / "export/theirs/SHA256SUMS");
+  nlohmann::json config = nlohmann::json::parse(ReadFile(folder_ / "export/theirs/peft/adapter_config.json").value());
+  config["use_rslora"] = false;  // as peft writes it
+  folder_.Write("export/theirs/peft/adapter_config.json", config.dump(2) + "\n");
+  EXPECT_EQ(Export("theirs").status().code(), absl::StatusCode::kAlreadyExists);
+
+  ASSERT_TRUE(Export("noted").ok());
+  const std::string mine = folder_.Write("export/noted/peft/README.md", "What I found out with FlowAWR");
+  const absl::Status refused = Export("noted", "---\n").status();
+  EXPECT_EQ(refused.code(), absl::StatusCode::kAlreadyExists);
+  EXPECT_THAT(std::string(refused.message()), HasSubstr(mine));
 }
 
 }  // namespace
