@@ -82,10 +82,40 @@ HWY_INLINE void NormaliseRowBackward(const float* x, const float* weight, int64_
       dx, x, weight, dout);
 }
 
-HWY_INLINE void Transpose(const float* rows, int64_t count, int64_t dim, float* columns,
-                                     int64_t column_row) {
-  for (int64_t t = 0; t < count; ++t) {
-    for (int64_t i = 0; i < dim; ++i) columns[i * column_row + t] = rows[t * dim + i];
+#if HWY_TARGET == HWY_SCALAR
+inline constexpr int64_t kBlock = 1;
+HWY_INLINE void TransposeBlock(const float* from, int64_t, float* to, int64_t) { *to = *from; }
+#else
+inline constexpr int64_t kBlock = 4;
+HWY_INLINE void TransposeBlock(const float* from, int64_t from_row, float* to, int64_t to_row) {
+  const hn::FixedTag<float, 4> four;
+  const hn::FixedTag<uint64_t, 2> pairs;
+  const auto row0 = hn::LoadU(four, from), row1 = hn::LoadU(four, from + from_row);
+  const auto row2 = hn::LoadU(four, from + 2 * from_row), row3 = hn::LoadU(four, from + 3 * from_row);
+  const auto lower01 = hn::BitCast(pairs, hn::InterleaveLower(four, row0, row1));
+  const auto lower23 = hn::BitCast(pairs, hn::InterleaveLower(four, row2, row3));
+  const auto upper01 = hn::BitCast(pairs, hn::InterleaveUpper(four, row0, row1));
+  const auto upper23 = hn::BitCast(pairs, hn::InterleaveUpper(four, row2, row3));
+  hn::StoreU(hn::BitCast(four, hn::InterleaveLower(pairs, lower01, lower23)), four, to);
+  hn::StoreU(hn::BitCast(four, hn::InterleaveUpper(pairs, lower01, lower23)), four, to + to_row);
+  hn::StoreU(hn::BitCast(four, hn::InterleaveLower(pairs, upper01, upper23)), four, to + 2 * to_row);
+  hn::StoreU(hn::BitCast(four, hn::InterleaveUpper(pairs, upper01, upper23)), four, to + 3 * to_row);
+}
+#endif
+
+// columns [dim, column_row] = rows [count, dim], transposed.
+HWY_INLINE void Transpose(const float* rows, int64_t count, int64_t dim, float* columns, int64_t column_row) {
+  const auto copy = [&](int64_t t, int64_t i) { columns[i * column_row + t] = rows[t * dim + i]; };
+  int64_t t = 0;
+  for (; t + kBlock <= count; t += kBlock) {
+    int64_t i = 0;
+    for (; i + kBlock <= dim; i += kBlock) TransposeBlock(rows + t * dim + i, dim, columns + i * column_row + t, column_row);
+    for (; i < dim; ++i) {
+      for (int64_t u = t; u < t + kBlock; ++u) copy(u, i);
+    }
+  }
+  for (; t < count; ++t) {
+    for (int64_t i = 0; i < dim; ++i) copy(t, i);
   }
 }
 
@@ -132,7 +162,7 @@ HWY_INLINE void Attend(const AttentionSize& size, const AttentionStream& first,
   Gather(size, second, b * second.batch_stride + h * head.dim, head, key, query);
   Transpose(head.k, head.keys, head.dim, head.k_transposed, head.padded_keys);
   SmallGemm(head.queries, head.padded_keys, head.dim, {head.q, head.dim, 1}, head.k_transposed, head.padded_keys,
-            head.probabilities, head.padded_keys);
+            {head.probabilities, head.padded_keys});
   Softmax(head);
 }
 
@@ -166,11 +196,11 @@ void Attention(const AttentionSize& size, const AttentionStream& first,
     for (int64_t h = 0; h < size.heads; ++h) {
       Attend(size, first, second, b, h, head);
       SmallGemm(first_queries, head.dim, head.keys, {head.probabilities, head.padded_keys, 1}, head.v, head.dim,
-                first_out + b * first_queries * width + h * head.dim, width);
+                {first_out + b * first_queries * width + h * head.dim, width});
       if (second_queries == 0) continue;
       SmallGemm(second_queries, head.dim, head.keys,
                 {head.probabilities + first_queries * head.padded_keys, head.padded_keys, 1}, head.v, head.dim,
-                second_out + b * second_queries * width + h * head.dim, width);
+                {second_out + b * second_queries * width + h * head.dim, width});
     }
   }
 }
@@ -204,8 +234,8 @@ void AttentionBackward(const AttentionSize& size, const AttentionStream& first,
                     dim * sizeof(float));
       }
 
-      SmallGemm(head.keys, dim, head.queries, {head.probabilities, 1, padded}, dout, dim, dv, dim);
-      SmallGemm(head.queries, padded, dim, {dout, dim, 1}, head.v_transposed, padded, dscores, padded);
+      SmallGemm(head.keys, dim, head.queries, {head.probabilities, 1, padded}, dout, dim, {dv, dim});
+      SmallGemm(head.queries, padded, dim, {dout, dim, 1}, head.v_transposed, padded, {dscores, padded});
       for (int64_t i = 0; i < head.queries; ++i) {
         const float* p = head.probabilities + i * padded;
         float* d = dscores + i * padded;
@@ -215,8 +245,8 @@ void AttentionBackward(const AttentionSize& size, const AttentionStream& first,
             [expected](V weight, V slope) HWY_ATTR { return hn::Mul(weight, hn::Sub(slope, Set(expected))); }, d, p,
             d);
       }
-      SmallGemm(head.queries, dim, head.keys, {dscores, padded, 1}, head.k, dim, dq, dim);
-      SmallGemm(head.keys, dim, head.queries, {dscores, 1, padded}, head.q, dim, dk, dim);
+      SmallGemm(head.queries, dim, head.keys, {dscores, padded, 1}, head.k, dim, {dq, dim});
+      SmallGemm(head.keys, dim, head.queries, {dscores, 1, padded}, head.q, dim, {dk, dim});
 
       Scatter(size, first, first_gradient, b * first.batch_stride + h * dim, head, dq, dk, dv);
       Scatter(size, second, second_gradient, b * second.batch_stride + h * dim, head, dq + first_queries * dim,

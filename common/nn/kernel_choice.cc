@@ -48,4 +48,17 @@ bool LibTorchMultipliesRowsAlike(bool is_bfloat16) {
   return !is_bfloat16 || !HasMatrixTiles();
 }
 
+// Measured with LibTorch 2.13 on AVX2, one thread, times that f32 takes: 6.8 for x W^T of 1024 rows, 110 for x W, 90 for a
+// convolution of 3 x 3; widened 1.4. On AVX-512 oneDNN has products of its own, with the bfloat16 instructions or without.
+bool WidensBf16Products() {
+  switch (ActiveInstructionSet()) {
+    case InstructionSet::kBaseline:
+    case InstructionSet::kSse4:
+    case InstructionSet::kAvx2:
+      return true;
+    default:
+      return false;
+  }
+}
+
 }  // namespace flowawr::kernels

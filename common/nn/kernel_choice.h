@@ -19,4 +19,7 @@ bool IsChosen(Kernel kernel);
 // not, samples are multiplied one by one, so that the bits of one do not depend on its batch.
 bool LibTorchMultipliesRowsAlike(bool is_bfloat16);
 
+// Whether bfloat16 products are computed in f32 (products.h), because LibTorch's are slower.
+bool WidensBf16Products();
+
 }  // namespace flowawr::kernels

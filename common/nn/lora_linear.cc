@@ -11,6 +11,7 @@
 #include "common/nn/kernel_choice.h"
 #include "common/nn/linear_kernels.h"
 #include "common/nn/parallel.h"
+#include "common/nn/products.h"
 
 namespace flowawr {
 namespace {
@@ -55,9 +56,10 @@ at::Tensor KernelMatMul(const at::Tensor& a, const at::Tensor& b, const at::Tens
   shape.back() = b.size(1);
   const at::Tensor contiguous = a.contiguous();
   at::Tensor c = at::empty(shape, a.options());
-  kernels::MatMul(c.numel() / b.size(1), b.size(1), b.size(0), contiguous.const_data_ptr<float>(),
-                  b.const_data_ptr<float>(), bias.defined() ? bias.const_data_ptr<float>() : nullptr,
-                  c.mutable_data_ptr<float>());
+  const int64_t inner = b.size(0), columns = b.size(1);
+  kernels::MatMul(c.numel() / columns, columns, inner, {contiguous.const_data_ptr<float>(), inner},
+                  b.const_data_ptr<float>(), columns, bias.defined() ? bias.const_data_ptr<float>() : nullptr,
+                  c.mutable_data_ptr<float>(), columns);
   return c;
 }
 
@@ -89,8 +91,15 @@ void MultiplyInto(const at::Tensor& y, const at::Tensor& x, const StackedWeight&
   }
 }
 
+UsedWeight Wide(const UsedWeight& used) {
+  std::vector<at::Tensor> parts;
+  for (const at::Tensor& part : used.weight.parts()) parts.push_back(part.to(at::kFloat));
+  return {StackedWeight(std::move(parts)), {}};
+}
+
 at::Tensor BaseForward(const at::Tensor& x, const UsedWeight& used, const at::Tensor& bias) {
   if (used.transposed.defined() && UseMatMulKernel()) return KernelMatMul(x, used.transposed, bias);
+  if (IsWidened(x)) return BaseForward(x.to(at::kFloat), Wide(used), bias.to(at::kFloat)).to(x.scalar_type());
   at::Tensor y = EmptyOutput(x, used);
   const int64_t rows_of_sample = x.dim() > 2 ? x.size(-2) : 1;
   if (x.size(0) == 1 || IsMultipliedAlikeInAnyBatch(x, rows_of_sample)) {
@@ -106,7 +115,7 @@ at::Tensor BaseForward(const at::Tensor& x, const UsedWeight& used, const at::Te
 at::Tensor BaseBackward(const at::Tensor& dy, const StackedWeight& weight) {
   const at::Tensor joined = weight.Joined();
   if (IsForKernel(joined) && UseMatMulKernel()) return KernelMatMul(dy, joined, {});
-  return dy.mm(joined);
+  return MatrixProduct(dy, joined);
 }
 
 // Calls `visit(part, PartView)` for every part.
@@ -219,6 +228,55 @@ LoraGradients FloatLoraBackward(const at::Tensor& x, const at::Tensor& A, const 
   return {dh.t().mm(x_rows), dB};
 }
 
+bool IsForLoraKernel(const at::Tensor& x, const at::Tensor& A, const at::Tensor& B, const at::Tensor& dy,
+                     const std::vector<LoraPart>& parts) {
+  const auto fits = [](int64_t size) { return size % kernels::kColumnMultiple == 0; };
+  if (!UseMatMulKernel() || x.scalar_type() != at::kFloat || dy.scalar_type() != at::kFloat) return false;
+  if (!IsForKernel(A.detach()) || !IsForKernel(B.detach()) || A.size(1) * dy.size(1) > kMaxKernelElements) return false;
+  return std::all_of(parts.begin(), parts.end(), [&](const LoraPart& part) { return fits(part.width); });
+}
+
+// Rows of samples whose products with a gradient's rows are summed before they are added up: as many as the caches hold.
+constexpr int64_t kRowsAtATime = 512;
+
+// FloatLoraBackward by the kernels of linear_kernels.h: LibTorch's products of such thin matrices stay far below the
+// processor's peak.
+LoraGradients KernelLoraBackward(const at::Tensor& x, const at::Tensor& A, const at::Tensor& B, const at::Tensor& dy,
+                                 const std::vector<LoraPart>& parts, double scale, bool is_folded, at::Tensor& dx) {
+  const int64_t rows = dy.size(0), columns = dy.size(1), rank = B.size(1), stacked = A.size(0), in = A.size(1);
+  const int64_t widths = B.size(0);
+  const at::Tensor x_rows = Rows(x).contiguous();
+  const at::Tensor h = KernelMatMul(x_rows, A.t().contiguous(), {});
+  const at::Tensor dh = at::empty_like(h);
+  const float* const x_data = x_rows.const_data_ptr<float>();
+  const float* const dy_data = dy.const_data_ptr<float>();
+  const float* const h_data = h.const_data_ptr<float>();
+  float* const dh_data = dh.mutable_data_ptr<float>();
+  ForEachPart(parts, rank, [&](const LoraPart& part, PartView at) {
+    kernels::MatMul(rows, rank, part.width, {dy_data + part.column, columns}, B.const_data_ptr<float>() + at.b_row * rank,
+                    rank, nullptr, dh_data + at.a_row, stacked);
+  });
+  if (dx.defined() && !is_folded) {
+    kernels::AddMatMul(rows, in, stacked, {dh_data, stacked}, A.const_data_ptr<float>(), in, static_cast<float>(scale),
+                       dx.mutable_data_ptr<float>(), in);
+  }
+
+  const at::Tensor dA = at::zeros_like(A), dB_transposed = at::zeros({rank, widths}, B.options());
+  float* const dA_data = dA.mutable_data_ptr<float>();
+  float* const dB_data = dB_transposed.mutable_data_ptr<float>();
+  for (int64_t row = 0; row < rows; row += kRowsAtATime) {
+    const int64_t count = std::min(kRowsAtATime, rows - row);
+    kernels::AddMatMul(stacked, in, count, {dh_data + row * stacked, 1, stacked}, x_data + row * in, in,
+                       static_cast<float>(scale), dA_data, in);
+    ForEachPart(parts, rank, [&](const LoraPart& part, PartView at) {
+      kernels::AddMatMul(rank, part.width, count, {h_data + row * stacked + at.a_row, 1, stacked},
+                         dy_data + row * columns + part.column, columns, static_cast<float>(scale), dB_data + at.b_row,
+                         widths);
+    });
+  }
+  return {dA, dB_transposed.t().contiguous()};
+}
+
 // Keeps what a forward pass computed with for its backward pass.
 struct UsedLora : torch::CustomClassHolder {
   explicit UsedLora(const LinearLora& lora)
@@ -262,9 +320,13 @@ class LoraLinearFunction : public torch::autograd::Function<LoraLinearFunction> 
     if (A.defined()) {
       const auto capsule = context->saved_data["lora"].toCapsule();
       const UsedLora& lora = static_cast<const UsedLora&>(*capsule);
-      lora_gradients = lora.packed != nullptr
-                           ? Bf16LoraBackward(x, saved[3], dy, *lora.packed, dx)
-                           : FloatLoraBackward(x, A, B, dy, lora.parts, lora.scale, lora.is_folded, dx);
+      if (lora.packed != nullptr) {
+        lora_gradients = Bf16LoraBackward(x, saved[3], dy, *lora.packed, dx);
+      } else if (IsForLoraKernel(x, A, B, dy, lora.parts)) {
+        lora_gradients = KernelLoraBackward(x, A, B, dy, lora.parts, lora.scale, lora.is_folded, dx);
+      } else {
+        lora_gradients = FloatLoraBackward(x, A, B, dy, lora.parts, lora.scale, lora.is_folded, dx);
+      }
     }
     return {dx.defined() ? dx.view(shape) : dx, lora_gradients.A, lora_gradients.B, {}, {}, {}};
   }

@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/file.h"
 #include "common/base/status.h"
+#include "common/nn/products.h"
 #include "common/nn/weight_binder.h"
 #include "common/sd3/config_fields.h"
 #include "common/sd3/text_activation.h"
@@ -80,7 +81,7 @@ at::Tensor ClipTextEncoder::Normed(const Linear& norm, const at::Tensor& hidden)
 at::Tensor ClipTextEncoder::ForwardLayer(const Layer& layer, const at::Tensor& hidden) const {
   const int64_t batch = hidden.size(0), length = hidden.size(1);
   auto heads = [&](const Linear& projection, const at::Tensor& x) {
-    return at::linear(x, projection.weight, projection.bias)
+    return AffineProduct(x, projection.weight, projection.bias)
         .view({batch, length, config_.num_attention_heads, -1})
         .transpose(1, 2);
   };
@@ -88,9 +89,9 @@ at::Tensor ClipTextEncoder::ForwardLayer(const Layer& layer, const at::Tensor& h
   const at::Tensor attended = at::scaled_dot_product_attention(heads(layer.q, x), heads(layer.k, x), heads(layer.v, x),
                                                                std::nullopt, 0.0, /*is_causal=*/true);
   const at::Tensor joined = attended.transpose(1, 2).reshape({batch, length, config_.hidden_size});
-  const at::Tensor middle = hidden + at::linear(joined, layer.out.weight, layer.out.bias);
-  const at::Tensor inner = activation_(at::linear(Normed(layer.norm2, middle), layer.fc1.weight, layer.fc1.bias));
-  return middle + at::linear(inner, layer.fc2.weight, layer.fc2.bias);
+  const at::Tensor middle = hidden + AffineProduct(joined, layer.out.weight, layer.out.bias);
+  const at::Tensor inner = activation_(AffineProduct(Normed(layer.norm2, middle), layer.fc1.weight, layer.fc1.bias));
+  return middle + AffineProduct(inner, layer.fc2.weight, layer.fc2.bias);
 }
 
 ClipTextEncoder::Output ClipTextEncoder::Forward(const at::Tensor& ids) const {
@@ -107,7 +108,7 @@ ClipTextEncoder::Output ClipTextEncoder::Forward(const at::Tensor& ids) const {
   // argmax takes the first of equal values.
   const at::Tensor score = config_.eos_token_id == 2 ? ids.to(at::kInt) : (ids == config_.eos_token_id).to(at::kInt);
   const at::Tensor state = Normed(final_norm_, hidden).index({at::arange(batch), score.argmax(-1)});
-  output.pooled = at::linear(state, text_projection_);
+  output.pooled = AffineProduct(state, text_projection_);
   return output;
 }
 

@@ -10,6 +10,7 @@
 #include "absl/strings/strip.h"
 #include "common/base/file.h"
 #include "common/base/status.h"
+#include "common/nn/products.h"
 #include "common/nn/weight_binder.h"
 #include "common/sd3/config_fields.h"
 #include "common/sd3/text_activation.h"
@@ -111,16 +112,16 @@ at::Tensor T5Encoder::Normed(const at::Tensor& weight, const at::Tensor& hidden)
 at::Tensor T5Encoder::ForwardLayer(const Layer& layer, const at::Tensor& hidden, const at::Tensor& bias) const {
   const int64_t batch = hidden.size(0), length = hidden.size(1);
   auto heads = [&](const at::Tensor& weight, const at::Tensor& x) {
-    return at::linear(x, weight).view({batch, length, config_.num_heads, config_.d_kv}).transpose(1, 2);
+    return AffineProduct(x, weight).view({batch, length, config_.num_heads, config_.d_kv}).transpose(1, 2);
   };
   const at::Tensor x = Normed(layer.norm1, hidden);
   const at::Tensor attended = at::scaled_dot_product_attention(heads(layer.q, x), heads(layer.k, x), heads(layer.v, x),
                                                                bias, 0.0, /*is_causal=*/false, /*scale=*/1.0);
-  const at::Tensor middle = hidden + at::linear(attended.transpose(1, 2).reshape({batch, length, -1}), layer.o);
+  const at::Tensor middle = hidden + AffineProduct(attended.transpose(1, 2).reshape({batch, length, -1}), layer.o);
   const at::Tensor y = Normed(layer.norm2, middle);
-  at::Tensor inner = activation_(at::linear(y, layer.wi_0));
-  if (config_.is_gated) inner = inner * at::linear(y, layer.wi_1);
-  return middle + at::linear(inner, layer.wo);
+  at::Tensor inner = activation_(AffineProduct(y, layer.wi_0));
+  if (config_.is_gated) inner = inner * AffineProduct(y, layer.wi_1);
+  return middle + AffineProduct(inner, layer.wo);
 }
 
 at::Tensor T5Encoder::Forward(const at::Tensor& ids) const {

@@ -9,12 +9,11 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
-#include "absl/strings/str_join.h"
 #include "common/base/file.h"
 #include "common/base/status.h"
 #include "common/nn/group_norm.h"
 #include "common/nn/parallel.h"
+#include "common/nn/products.h"
 #include "common/nn/weight_binder.h"
 #include "common/sd3/config_fields.h"
 
@@ -32,7 +31,7 @@ struct Conv {
 
   at::Tensor operator()(const at::Tensor& x, int64_t stride = 1) const {
     const int64_t padding = stride == 1 ? weight.size(2) / 2 : 0;
-    return at::conv2d(x, weight, bias, {stride, stride}, {padding, padding});
+    return Convolution(x, weight, bias, stride, padding);
   }
 };
 
@@ -69,9 +68,10 @@ struct AttentionBlock {
   at::Tensor operator()(const at::Tensor& x) const {
     const at::Tensor pixels = norm(x).flatten(2).transpose(1, 2).unsqueeze(1);
     const at::Tensor attended =
-        at::scaled_dot_product_attention(at::linear(pixels, q_weight, q_bias), at::linear(pixels, k_weight, k_bias),
-                                         at::linear(pixels, v_weight, v_bias));
-    return x + at::linear(attended, out_weight, out_bias).squeeze(1).transpose(1, 2).view(x.sizes());
+        at::scaled_dot_product_attention(AffineProduct(pixels, q_weight, q_bias),
+                                         AffineProduct(pixels, k_weight, k_bias),
+                                         AffineProduct(pixels, v_weight, v_bias));
+    return x + AffineProduct(attended, out_weight, out_bias).squeeze(1).transpose(1, 2).view(x.sizes());
   }
 };
 
@@ -111,7 +111,7 @@ struct Upsampler {
     for (int place = 0; place < 4; ++place) {
       const Conv& conv = places[place];
       // One row and one column too many; which ones they are depends on the place.
-      Scatter(at::conv2d(x, conv.weight, conv.bias, /*stride=*/1, /*padding=*/1), place / 2, place % 2, out);
+      Scatter(Convolution(x, conv.weight, conv.bias, /*stride=*/1, /*padding=*/1), place / 2, place % 2, out);
     }
     return out;
   }
@@ -298,16 +298,6 @@ struct Vae::Weights {
   std::optional<Conv> post_quant_conv;
   Decoder decoder;
 };
-
-std::string VaeConfig::Canonical() const {
-  return absl::StrCat("AutoencoderKL in_channels=", in_channels, " out_channels=", out_channels,
-                      " latent_channels=", latent_channels, " block_out_channels=",
-                      absl::StrJoin(block_out_channels, ","), " layers_per_block=", layers_per_block,
-                      " norm_num_groups=", norm_num_groups, absl::StrFormat(" scaling_factor=%.17g", scaling_factor),
-                      absl::StrFormat(" shift_factor=%.17g", shift_factor), " use_quant_conv=", use_quant_conv,
-                      " use_post_quant_conv=", use_post_quant_conv,
-                      " mid_block_add_attention=", mid_block_add_attention);
-}
 
 absl::StatusOr<VaeConfig> ParseVaeConfig(absl::string_view json, const std::string& name_for_errors) {
   FLOWAWR_ASSIGN_OR_RETURN(ConfigFields fields, ConfigFields::Parse(json, name_for_errors));

@@ -63,7 +63,7 @@ INSTANTIATE_TEST_SUITE_P(On, KernelsTest, testing::ValuesIn(AvailableInstruction
                          [](const auto& info) { return std::string(NameOf(info.param)); });
 
 TEST_P(KernelsTest, MatMulEqualsTheSums) {
-  for (const int64_t rows : {1, 2, 3, 5, 11, 25}) {
+  for (const int64_t rows : {1, 2, 3, 5, 11, 25, 53}) {
     for (const int64_t columns : {16, 32, 48, 112}) {
       for (const int64_t inner : {1, 24, 131}) {
         const auto a = Random(rows * inner, 1), b = Random(inner * columns, 2), bias = Random(columns, 3);
@@ -75,7 +75,8 @@ TEST_P(KernelsTest, MatMulEqualsTheSums) {
             for (int64_t k = 0; k < inner; ++k) expected[i] += double{a[row * inner + k]} * b[k * columns + column];
           }
           std::vector<float> c(rows * columns, NAN);
-          MatMul(rows, columns, inner, a.data(), b.data(), has_bias ? bias.data() : nullptr, c.data());
+          MatMul(rows, columns, inner, {a.data(), inner}, b.data(), columns, has_bias ? bias.data() : nullptr, c.data(),
+                 columns);
           ExpectNear(c, expected, std::to_string(rows) + " x " + std::to_string(columns));
         }
       }
@@ -84,13 +85,32 @@ TEST_P(KernelsTest, MatMulEqualsTheSums) {
 }
 
 TEST_P(KernelsTest, ARowOfAMatMulHasTheSameBitsWhereverItStands) {
-  constexpr int64_t kRows = 23, kColumns = 80, kInner = 57;
+  constexpr int64_t kRows = 61, kColumns = 80, kInner = 57;
   const auto a = Random(kRows * kInner, 1), b = Random(kInner * kColumns, 2);
   std::vector<float> all(kRows * kColumns), alone(kColumns);
-  MatMul(kRows, kColumns, kInner, a.data(), b.data(), nullptr, all.data());
+  MatMul(kRows, kColumns, kInner, {a.data(), kInner}, b.data(), kColumns, nullptr, all.data(), kColumns);
   for (int64_t row = 0; row < kRows; ++row) {
-    MatMul(1, kColumns, kInner, a.data() + row * kInner, b.data(), nullptr, alone.data());
+    MatMul(1, kColumns, kInner, {a.data() + row * kInner, kInner}, b.data(), kColumns, nullptr, alone.data(), kColumns);
     EXPECT_TRUE(std::equal(alone.begin(), alone.end(), all.begin() + row * kColumns)) << row;
+  }
+}
+
+// a transposed, all three matrices within larger ones.
+TEST_P(KernelsTest, AddMatMulAddsScaledSums) {
+  constexpr int64_t kColumns = 80, kInner = 29, kARow = 70, kBRow = 96, kCRow = 83;
+  constexpr float kScale = -1.5f;
+  const auto a = Random(kInner * kARow, 1), b = Random(kInner * kBRow, 2);
+  for (const int64_t rows : {1, 7, 64}) {
+    auto c = Random(rows * kCRow, 3);
+    Doubles expected(c.begin(), c.end());
+    for (int64_t i = 0; i < rows; ++i) {
+      for (int64_t j = 0; j < kColumns; ++j) {
+        for (int64_t k = 0; k < kInner; ++k)
+          expected[i * kCRow + j] += double{kScale} * a[k * kARow + i] * b[k * kBRow + j];
+      }
+    }
+    AddMatMul(rows, kColumns, kInner, {a.data(), 1, kARow}, b.data(), kBRow, kScale, c.data(), kCRow);
+    ExpectNear(c, expected, std::to_string(rows) + " rows");
   }
 }
 
@@ -107,7 +127,7 @@ TEST(KernelDispatchTest, RunsTheCodeOfTheActiveInstructionSet) {
     const ScopedInstructionSet restricted(set);
     std::vector<float>& out = c[set == InstructionSet::kAvx2];
     out.resize(64 * 64);
-    MatMul(64, 64, 64, a.data(), b.data(), nullptr, out.data());
+    MatMul(64, 64, 64, {a.data(), 64}, b.data(), 64, nullptr, out.data(), 64);
   }
   EXPECT_NE(c[0], c[1]);
 }

@@ -7,6 +7,7 @@ PART: transformer-f32 | transformer-bf16 | vae | clip | t5. One process a part: 
 import pathlib
 import sys
 
+import bf16_products  # noqa: F401
 import diffusers
 import torch
 import transformers

@@ -11,6 +11,7 @@ import pathlib
 import re
 import sys
 
+import bf16_products  # noqa: F401
 import peft
 import torch
 from diffusers import SD3Transformer2DModel, StableDiffusion3Pipeline

@@ -9,6 +9,7 @@ usage: merged_transformer_reference.py make FOLDER
 import pathlib
 import sys
 
+import bf16_products  # noqa: F401
 import peft
 import torch
 from diffusers import SD3Transformer2DModel

@@ -9,6 +9,7 @@ import os
 import pathlib
 import sys
 
+import bf16_products  # noqa: F401
 import diffusers
 import torch
 import transformers

@@ -8,6 +8,7 @@ import json
 import pathlib
 import sys
 
+import bf16_products  # noqa: F401
 import torch
 from diffusers import SD3Transformer2DModel
 from safetensors.torch import load_file, save_file

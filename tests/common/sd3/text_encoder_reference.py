@@ -4,6 +4,7 @@ Each OUT_FOLDER/NAME is a model folder with expected.safetensors beside it: the 
 f32 and (..._bf16) in bf16."""
 import sys
 
+import bf16_products  # noqa: F401
 import torch
 import transformers
 from safetensors.torch import save_file

@@ -9,6 +9,7 @@ import json
 import pathlib
 import sys
 
+import bf16_products  # noqa: F401
 import diffusers
 import peft
 import torch

@@ -6,6 +6,7 @@ usage: vae_reference.py FOLDER     one folder a case: a model, its inputs and th
 import pathlib
 import sys
 
+import bf16_products  # noqa: F401
 import diffusers
 import torch
 from diffusers import AutoencoderKL
