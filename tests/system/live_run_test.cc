@@ -106,7 +106,7 @@ TEST(SystemLiveRun, DrawsOnePanelOnATerminalAndLeavesItAsItWas) {
 
 TEST(SystemLiveRun, NamesAScorerThatThereIsNotAtOnce) {
   LiveRun run({"rewards.terms.0={scorer: telepathy, options: {}}"});
-  EXPECT_EQ(run.Start().Wait(), 78);
+  EXPECT_EQ(run.Start().Wait(), 66);
   EXPECT_THAT(run.process().log(), HasSubstr("unknown scorer kind \"telepathy\"; this server has "
                                              "jpeg_compressibility, ocr"));
   EXPECT_THAT(run.process().log(), Not(HasSubstr("started again")));

@@ -41,7 +41,7 @@ class PythonRewardTest : public ::testing::Test {
 };
 
 TEST_F(PythonRewardTest, ARunTrainsOnIt) {
-  Cluster cluster({"rewards.terms.0.scorer=warmth", "prompts.heldout="});
+  Cluster cluster({"rewards.terms.0.scorer=warmth", "prompts.heldout=", "evaluation.every_updates=0"});
   cluster.UseRewards(endpoint_);
   cluster.StartLearner();
   cluster.StartActor("actor-0");

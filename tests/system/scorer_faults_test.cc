@@ -118,7 +118,7 @@ TEST(SystemScorerFaults, HoldsWhenNoPromptTellsTheOcrItsTarget) {
 // An OCR whose language is not installed does not serve: nobody waits for rewards that will never come.
 TEST(SystemScorerFaults, DoesNotStartWithAnOcrThatCannotRead) {
   LiveRun run({"rewards.terms.0={scorer: ocr, options: {scale: 1}}", "rewards.terms.0.options={language: xyz}"});
-  EXPECT_EQ(run.Start().Wait(), 78);
+  EXPECT_EQ(run.Start().Wait(), 66);
   EXPECT_THAT(run.process().log(), HasSubstr("Tesseract cannot load the language \"xyz\""));
 }
 
