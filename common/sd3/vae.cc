@@ -9,6 +9,8 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
 #include "common/base/file.h"
 #include "common/base/status.h"
 #include "common/nn/group_norm.h"
@@ -298,6 +300,16 @@ struct Vae::Weights {
   std::optional<Conv> post_quant_conv;
   Decoder decoder;
 };
+
+std::string VaeConfig::Canonical() const {
+  return absl::StrCat("AutoencoderKL in_channels=", in_channels, " out_channels=", out_channels,
+                      " latent_channels=", latent_channels, " block_out_channels=",
+                      absl::StrJoin(block_out_channels, ","), " layers_per_block=", layers_per_block,
+                      " norm_num_groups=", norm_num_groups, absl::StrFormat(" scaling_factor=%.17g", scaling_factor),
+                      absl::StrFormat(" shift_factor=%.17g", shift_factor), " use_quant_conv=", use_quant_conv,
+                      " use_post_quant_conv=", use_post_quant_conv,
+                      " mid_block_add_attention=", mid_block_add_attention);
+}
 
 absl::StatusOr<VaeConfig> ParseVaeConfig(absl::string_view json, const std::string& name_for_errors) {
   FLOWAWR_ASSIGN_OR_RETURN(ConfigFields fields, ConfigFields::Parse(json, name_for_errors));
