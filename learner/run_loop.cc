@@ -198,8 +198,7 @@ absl::Status RunLoop::RunUpdates() {
       Persist("the exported adapter", [this] { return Export(v1::AVERAGE_POLICY, "").status(); }));
   FLOWAWR_RETURN_IF_ERROR(Persist("the checkpoint", [this] { return Checkpoint().status(); }));
   SetPhase(v1::FINISHED);
-  spdlog::info("finished after {} updates and {}", updates(),
-               absl::FormatDuration(absl::Trunc(absl::Seconds(Elapsed()), absl::Seconds(1))));
+  spdlog::info("finished after {} updates and {:.0f} s", updates(), Elapsed());
   return absl::OkStatus();
 }
 
