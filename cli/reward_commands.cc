@@ -294,6 +294,7 @@ void AddRewardCommands(CLI::App& app, int* exit_code) {
       "its scorer has now, else it is the run's own reward server's. Scorers that are not loaded are refused.");
   AddLearnerOptions(swap, address.get());
   swap->add_option("--term", *terms, "SCORER[,weight=W][,endpoint=HOST:PORT][,required=false][,timeout=S]; repeatable")
+      ->check([](const std::string& text) { return std::string(ParseTerm(text).status().message()); })
       ->required()
       ->allow_extra_args(false);
   swap->callback([address, terms, exit_code] { *exit_code = ReportAndExitCodeOf(Swap(*address, *terms)); });

@@ -220,6 +220,11 @@ TEST(SampleCommand, SaysInOneLineWhatIsMissingAndExitsAsSysexitsDoes) {
       {absl::StrCat("sample --model ", Model(), " --prompt x --adapter a:nan"), 78, "from -100 to 100"},
       {absl::StrCat("sample --model ", Model(), " --prompt x --save-latents ", folder.path()), 78, "name a file"},
       {absl::StrCat("sample --model ", Model(), " --prompt \"$(printf 'a\\377')\""), 78, "--prompt \"a\ufffd\" is not UTF-8"},
+      // Without quotes.
+      {"sample --prompt a sign that says", 64,
+       "not expected here: that says\na value with spaces or quotes in it needs quotes around it; probably meant:\n  "
+       "flowawr sample --prompt 'a sign that says'\n"},
+      {"sample --model m --prompt a sign", 66, "probably meant:\n  flowawr sample --model m --prompt 'a sign'\n"},
       {"sample --guidance 0.5", 64, "--guidance"},
       {"sample --solver heun", 64, "dpm_solver_pp_2m"},
       {"sample --steps 0", 64, "--steps"},
