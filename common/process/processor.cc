@@ -49,7 +49,8 @@ absl::Status RestrictProcessor() {
 
 std::string SlowBfloat16() {
   if (kernels::HasBf16Instructions()) return "";
-  return absl::StrCat("bfloat16 is slow here: instruction set ", kernels::NameOf(kernels::ActiveInstructionSet()),
+  return absl::StrCat("bfloat16 saves memory but no time here: instruction set ",
+                      kernels::NameOf(kernels::ActiveInstructionSet()),
                       " has no instructions for it. float32 gives the result sooner, where there is memory for it");
 }
 

@@ -58,6 +58,10 @@ class Walk {
     return shape_.bytes == 2 && shape_.has_bf16_kernels && lora_.rank % kLoraMultiple == 0 &&
            size.in % kLoraMultiple == 0 && config_.inner_dim() % kLoraMultiple == 0;
   }
+  // Products and LibTorch's attention in f32: common/nn/products.h.
+  bool IsWidened() const {
+    return shape_.bytes == 2 && !shape_.has_bf16_kernels && kernels::WidensBf16Products();
+  }
   Attention Kernel(int64_t tokens) const;
 
   Value Linear(const LinearSize& size, const Value& x) const;
@@ -78,6 +82,8 @@ class Walk {
 
 Value Walk::Linear(const LinearSize& size, const Value& x) const {
   Value y = Take(x.rows, x.tokens, size.out);
+  const int64_t widened = IsWidened() ? kFloat * (x.positions() * (size.in + size.out) + size.in * size.out) : 0;
+  if (widened != 0) ledger_.Touch(widened);
   const bool trains = tape_ != nullptr && size.is_adapted();
   if (tape_ == nullptr || (!trains && !x.edge.is_wanted())) return y;  // an adapter is merged, or there is none
   const int64_t positions = x.positions();
@@ -92,6 +98,7 @@ Value Walk::Linear(const LinearSize& size, const Value& x) const {
                        [=, this, wants_dx = x.edge.is_wanted()](const Blocks& gradients) -> Blocks {
                          (void)gradients;
                          Block dx = wants_dx ? Bytes(positions * size.in * shape_.bytes) : nullptr;
+                         if (wants_dx && widened != 0) ledger_.Touch(widened);
                          if (!trains) return {dx};
                          lora_gradients_->push_back(Bytes(size.LoraValues(lora_.rank) * kFloat));
                          if (is_packed) {
@@ -166,16 +173,17 @@ std::pair<Value, Value> Walk::Attend(const Value& first, const Value* second, bo
   const int64_t queries = first.tokens + (second_has_queries && second != nullptr ? second->tokens : 0);
   const bool needs_gradient = Records(first) || (second != nullptr && Records(*second));
   const bool is_kernel = Kernel(keys) != Attention::kLibTorch;
+  const int64_t bytes = IsWidened() ? kFloat : shape_.bytes;  // of an element of what LibTorch attends to
   Block gathered;
   if (!is_kernel) {
     // Norms, then queries, keys and values of both streams behind one another.
-    gathered = Bytes(rows * keys * 3 * dim * shape_.bytes);
+    gathered = Bytes(rows * keys * 3 * dim * bytes);
     ledger_.Touch(rows * first.tokens * dim * 3 * kFloat);
   }
   std::pair<Value, Value> out = {Take(rows, first.tokens, dim), {}};
   if (second != nullptr && second_has_queries) out.second = Take(rows, second->tokens, dim);
   if (is_kernel) AttentionScratch(keys, queries, /*is_backward=*/false);
-  if (!is_kernel && out.second.data != nullptr) ledger_.Touch(rows * queries * dim * shape_.bytes);
+  if (!is_kernel && out.second.data != nullptr) ledger_.Touch(rows * queries * dim * bytes);
   if (!needs_gradient) return out;
 
   Blocks saved = {first.data, second == nullptr ? nullptr : second->data, gathered};
@@ -184,7 +192,7 @@ std::pair<Value, Value> Walk::Attend(const Value& first, const Value* second, bo
     saved.insert(saved.end(),
                  {out.first.data, out.second.data, Bytes(rows * config_.num_attention_heads * queries * kFloat)});
   } else if (!is_kernel) {
-    saved.push_back(second == nullptr ? out.first.data : Bytes(rows * queries * dim * shape_.bytes));
+    saved.push_back(second == nullptr && !IsWidened() ? out.first.data : Bytes(rows * queries * dim * bytes));
     // Normalised queries and keys in f32, where that is not what they are in anyway.
     if (config_.has_qk_norm && shape_.bytes != kFloat) saved.push_back(Bytes(rows * (keys + queries) * dim * kFloat));
   }
@@ -194,7 +202,7 @@ std::pair<Value, Value> Walk::Attend(const Value& first, const Value* second, bo
       std::move(saved), {first.edge, second == nullptr ? Edge{} : second->edge}, 2, [=, this](const Blocks&) -> Blocks {
         Block qkv;
         if (!is_kernel) {  // of what was gathered, and the norms' way back
-          qkv = Bytes(rows * keys * 3 * dim * shape_.bytes);
+          qkv = Bytes(rows * keys * 3 * dim * bytes);
           if (config_.has_qk_norm) ledger_.Touch(first_bytes + rows * first.tokens * dim * 3 * kFloat);
         }
         Blocks gradients = {Bytes(first_bytes), second_bytes == 0 ? nullptr : Bytes(second_bytes)};

@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "common/nn/kernel_choice.h"
 #include "common/sd3/memory_ledger.h"
 
 namespace flowawr {
@@ -10,6 +11,7 @@ namespace {
 using Block = MemoryLedger::Block;
 
 constexpr int64_t kFloat = 4;
+constexpr int64_t kKernelSize = 9;
 
 struct Map {
   Block data;
@@ -19,12 +21,18 @@ struct Map {
 
 class DecoderWalk {
  public:
-  DecoderWalk(MemoryLedger& ledger, int64_t bytes) : ledger_(ledger), bytes_(bytes) {}
+  DecoderWalk(MemoryLedger& ledger, int64_t bytes)
+      : ledger_(ledger), bytes_(bytes), is_widened_(bytes == 2 && kernels::WidensBf16Products()) {}
 
   Map Take(int64_t channels, int64_t pixels) const {
     return {ledger_.Take(channels * pixels * bytes_), channels, pixels};
   }
-  Map Conv(const Map& x, int64_t channels) const { return Take(channels, x.pixels); }
+  Map Conv(const Map& x, int64_t channels) const {
+    Map out = Take(channels, x.pixels);
+    if (is_widened_)
+      ledger_.Touch(kFloat * (x.channels * x.pixels + channels * x.pixels + kKernelSize * x.channels * channels));
+    return out;
+  }
   Map NormSilu(const Map& x) const { return Take(x.channels, x.pixels); }
 
   Map Resnet(const Map& x, int64_t channels) const {
@@ -52,6 +60,7 @@ class DecoderWalk {
  private:
   MemoryLedger& ledger_;
   const int64_t bytes_;
+  const bool is_widened_;  // convolutions in f32: common/nn/products.h
 };
 
 }  // namespace

@@ -16,7 +16,8 @@ constexpr int64_t kGb = 1'000'000'000;
 
 v1::RunConfig Config(const std::vector<std::string>& overrides = {}) {
   auto config = ParseRunConfig(
-      "run_dir: run\nmodel: {path: model, dtype: bfloat16, height: 512, width: 512, max_sequence_length: 128}\nprompts: {train: prompts.txt}\n"
+      "run_dir: run\nmodel: {path: model, dtype: bfloat16, height: 512, width: 512, max_sequence_length: 128}\n"
+      "prompts: {train: prompts.txt}\n"
       "rewards: {terms: [{scorer: ocr}]}\nevaluation: {every_updates: 0}\ntrain: {micro_batch: 4, threads: 2}\n",
       "test", overrides);
   EXPECT_TRUE(config.ok()) << config.status();
