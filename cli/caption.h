@@ -14,8 +14,8 @@ struct L_Bmf;
 namespace flowawr {
 
 // `text` for readers of Latin letters, in one line of printable ASCII: letters of any script in a transcription by
-// sound ("größe" -> "grosse", "кот" -> "kot", "猫" -> "mao"), typographic signs as the nearest plain ones, ends of
-// lines as spaces, anything else (emoji, malformed UTF-8) as "?". Of a very long text its beginning. Pure.
+// sound ("größe" -> "grosse", "кот" -> "kot", "猫" -> "mao"), typographic signs as the nearest plain ones, ends of lines
+// as spaces, anything else (emoji, malformed UTF-8) as "?". Of a very long text its beginning. Pure.
 std::string PrintableAscii(absl::string_view text);
 
 struct Caption {
@@ -32,8 +32,8 @@ class CaptionFont {
   // Pixels, of a caption with and without a note.
   static int HeightFor(int width, bool has_note);
 
-  // HeightFor(width, has_note) high and as wide as the font was loaded for, dark on white. A note is drawn only if there
-  // is room for it, `has_note`.
+  // HeightFor(width, has_note) high and as wide as the font was loaded for, dark on white. A note is drawn only if
+  // there is room for it, `has_note`.
   Image Draw(const Caption& caption, bool has_note) const;
 
  private:

@@ -47,8 +47,9 @@ constexpr char kFooter[] = R"(Examples:
       --prompt 'a cat' --guidance 4.5 --negative-prompt blurry --height 768 --width 1024
 
 A run gives its model, picture size, evaluation solver and steps, and the average policy of its newest checkpoint (or,
-without checkpoints, the adapter in its export folder). The same command gives the same bytes, and an image does not depend on --batch; every PNG carries
-what made it as text. OUT/grid.png shows them together, each over its prompt. Ctrl-C keeps what is done.
+without checkpoints, the adapter in its export folder). The same command gives the same bytes, and an image does not
+depend on --batch; every PNG carries what made it as text. OUT/grid.png shows them together, each over its prompt.
+Ctrl-C keeps what is done.
 
 To compare with another program, give both the same noise: --latents takes a safetensors file with one tensor
 [images, channels, height / 8, width / 8] (8 is the VAE's factor), --save-latents writes what the solver ends with.)";

@@ -208,7 +208,8 @@ std::map<std::string, std::string> ImagesMetadata(const SampleRequest& request, 
                                                   size_t images) {
   const auto count = static_cast<size_t>(request.count);
   nlohmann::json prompts = nlohmann::json::array();
-  for (size_t image = 0; image < images; image += count) prompts.push_back(SanitizeUtf8(request.prompts[image / count]));
+  for (size_t image = 0; image < images; image += count)
+    prompts.push_back(SanitizeUtf8(request.prompts[image / count]));
   std::map<std::string, std::string> metadata = RequestMetadata(request, source);
   metadata["prompts"] = prompts.dump();
   metadata["count"] = absl::StrCat(request.count);

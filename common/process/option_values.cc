@@ -55,7 +55,8 @@ CLI::Validator AddressToListenOn() {
 CLI::Validator AddressToReach() {
   return Named("", [](const std::string& text) {
     const absl::StatusOr<HostPort> address = ParseHostPort(text);
-    if (address.ok() && address->port == 0) return Refuse(text, "an address to reach: its port must be from 1 to 65535");
+    if (address.ok() && address->port == 0)
+      return Refuse(text, "an address to reach: its port must be from 1 to 65535");
     return std::string(address.status().message());
   });
 }

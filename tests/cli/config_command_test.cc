@@ -17,8 +17,9 @@ using ::testing::HasSubstr;
 
 std::string WriteConfig(const TempFolder& folder, const std::string& model) {
   const std::string prompts = folder.Write("prompts.txt", "a sign that says \"CAT\"\n");
-  return folder.Write("run.yaml", absl::StrCat("run_dir: run\nmodel: {path: ", model, "}\nprompts: {train: ", prompts,
-                                               "}\nrewards: {terms: [{scorer: ocr}]}\nevaluation: {every_updates: 0}\n"));
+  return folder.Write(
+      "run.yaml", absl::StrCat("run_dir: run\nmodel: {path: ", model, "}\nprompts: {train: ", prompts,
+                               "}\nrewards: {terms: [{scorer: ocr}]}\nevaluation: {every_updates: 0}\n"));
 }
 
 TEST(ConfigCommand, PrintsWhatTheModelWasMadeFor) {
@@ -26,7 +27,8 @@ TEST(ConfigCommand, PrintsWhatTheModelWasMadeFor) {
   const std::string file = WriteConfig(folder, SourceFolder() + "/models/tiny-sd3");
   const Outcome whole = RunFlowawr(folder, absl::StrCat("config ", file, " --set model.width=128"));
   EXPECT_EQ(whole.exit_code, 0) << whole.output;
-  for (const char* line : {"  height: 32\n", "  width: 128\n", "  max_sequence_length: 12\n", "  samples_per_group: 24\n"})
+  for (const char* line :
+       {"  height: 32\n", "  width: 128\n", "  max_sequence_length: 12\n", "  samples_per_group: 24\n"})
     EXPECT_THAT(whole.output, HasSubstr(line));
   const Outcome printed = RunFlowawr(folder, absl::StrCat("config --only-print ", file));
   EXPECT_EQ(printed.exit_code, 0) << printed.output;

@@ -31,7 +31,8 @@ TEST(ParseTerm, FillsInDefaultsAndTakesEveryField) {
 TEST(ParseTerm, SaysWhatIsWrongAndWhichWordWasMeant) {
   EXPECT_THAT(std::string(ParseTerm("ocr,wieght=1").status().message()),
               HasSubstr("there is no \"wieght\"; did you mean \"weight\"?"));
-  EXPECT_THAT(std::string(ParseTerm("ocr,weight=heavy").status().message()), HasSubstr("\"heavy\" is no weight (a number from -1000 to 1000)"));
+  EXPECT_THAT(std::string(ParseTerm("ocr,weight=heavy").status().message()),
+              HasSubstr("\"heavy\" is no weight (a number from -1000 to 1000)"));
   for (const char* weight : {"nan", "inf", "-1001", "1e300"})
     EXPECT_THAT(std::string(ParseTerm(absl::StrCat("ocr,weight=", weight)).status().message()),
                 HasSubstr("a number from -1000 to 1000"));

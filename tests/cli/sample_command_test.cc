@@ -219,7 +219,8 @@ TEST(SampleCommand, SaysInOneLineWhatIsMissingAndExitsAsSysexitsDoes) {
       {absl::StrCat("sample --model ", Model(), " --prompt x --scale nan"), 64, "not a number from -100 to 100"},
       {absl::StrCat("sample --model ", Model(), " --prompt x --adapter a:nan"), 78, "from -100 to 100"},
       {absl::StrCat("sample --model ", Model(), " --prompt x --save-latents ", folder.path()), 78, "name a file"},
-      {absl::StrCat("sample --model ", Model(), " --prompt \"$(printf 'a\\377')\""), 78, "--prompt \"a\ufffd\" is not UTF-8"},
+      {absl::StrCat("sample --model ", Model(), " --prompt \"$(printf 'a\\377')\""), 78,
+       "--prompt \"a\ufffd\" is not UTF-8"},
       // Without quotes.
       {"sample --prompt a sign that says", 64,
        "not expected here: that says\na value with spaces or quotes in it needs quotes around it; probably meant:\n  "
