@@ -78,8 +78,8 @@ absl::StatusOr<Model> LoadModel(const v1::ModelConfig& config) {
   }
 }
 
-// What the samples of this actor are made with. Prompts are embedded by the encoders that made the cache, where there is
-// one, whether or not their weights lie here.
+// What the samples of this actor are made with. Prompts are embedded by the encoders that made the cache, where there
+// is one, whether or not their weights lie here.
 absl::StatusOr<ComponentFingerprints> FingerprintsOf(const Model& model, const v1::ModelConfig& config) {
   FLOWAWR_ASSIGN_OR_RETURN(
       ComponentFingerprints parts,

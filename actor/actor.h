@@ -39,7 +39,8 @@ class Actor {
   void Stop();
 
  private:
-  // Registers, with the model that is loaded or without one, again and again with growing pauses. Cancelled when stopped.
+  // Registers, with the model that is loaded or without one, again and again with growing pauses. Cancelled when
+  // stopped.
   absl::StatusOr<v1::RegisterResponse> Register(const ComponentFingerprints& model);
   // Loads the model, registers with it and works, as answered to the registration without it.
   absl::Status Work(const v1::RegisterResponse& registered);

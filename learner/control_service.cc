@@ -71,7 +71,7 @@ class Waiting {
   absl::Status status() const {
     if (!is_one_too_many_) return absl::OkStatus();
     return absl::ResourceExhaustedError(
-        absl::StrCat(kMaxWaiting, " calls wait for a checkpoint, an export or a swap already; try again when they are done"));
+        absl::StrCat(kMaxWaiting, " calls wait for a checkpoint, an export or a swap already; try again later"));
   }
 
  private:

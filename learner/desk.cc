@@ -149,11 +149,12 @@ bool Desk::Register(const std::string& actor_id, bool has_model) {
   actor.was_told_finished = is_run_finished_;
   const int released = leases_.ReleaseActor(actor_id);
   if (has_model || !actor.has_joined) {
-    Tell(false, absl::StrCat("actor ", actor_id,
-                             !has_model         ? " is here and loads its model"
+    const std::string what = !has_model         ? " is here and loads its model"
                              : actor.has_joined ? " registered again"
-                                                : absl::StrCat(" joined: ", Workforce()),
-                             released > 0 ? absl::StrCat("; ", released, " groups that it had begun are begun anew") : ""));
+                                                : absl::StrCat(" joined: ", Workforce());
+    Tell(false, absl::StrCat("actor ", actor_id, what,
+                             released > 0 ? absl::StrCat("; ", released, " groups that it had begun are begun anew")
+                                          : ""));
   }
   actor.has_joined |= has_model;
   Changed();

@@ -75,8 +75,8 @@ class Desk {
   // The actor's stream of policy versions began; 0 when that session is not the actor's.
   using WatchId = uint64_t;
   WatchId BeginWatch(const std::string& actor_id, const std::string& session);
-  // It broke off: nobody is kept from the actor's name any longer. Of no effect unless the actor began it last, and since
-  // it registered last: the server may hear of the end of an older one when the actor is back long since.
+  // It broke off: nobody is kept from the actor's name any longer. Of no effect unless the actor began it last, and
+  // since it registered last: the server may hear of the end of an older one when the actor is back long since.
   void EndWatch(const std::string& actor_id, WatchId watch);
   // The actor ends in good order: it is forgotten, and what it should still hold waits again.
   void Leave(const std::string& actor_id);

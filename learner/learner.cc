@@ -186,11 +186,12 @@ absl::Status TakeOver(RunDirectory& directory, const v1::RunConfig& config, cons
 
 // Actors hear of these folders in a message, whose text is UTF-8.
 absl::Status CheckActorsCanBeTold(const v1::ModelConfig& model) {
-  for (const auto& [field, path] : {std::pair("model.path", model.path()), std::pair("model.embeds_cache", model.embeds_cache())})
+  for (const auto& [field, path] :
+       {std::pair("model.path", model.path()), std::pair("model.embeds_cache", model.embeds_cache())})
     if (!IsValidUtf8(path))
-      return absl::InvalidArgumentError(absl::StrCat(field, ": ", SanitizeUtf8(path),
-                                                     " has a byte in its name that is not UTF-8, so that actors cannot be ",
-                                                     "told of it: rename it, or name it by a link"));
+      return absl::InvalidArgumentError(
+          absl::StrCat(field, ": ", SanitizeUtf8(path), " has a byte in its name that is not UTF-8, so that actors ",
+                       "cannot be told of it: rename it, or name it by a link"));
   return absl::OkStatus();
 }
 

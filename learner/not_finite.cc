@@ -25,8 +25,8 @@ absl::Status NotFiniteError(uint64_t update, const std::vector<Group>& batch, co
     absl::StrAppend(&text, i == 0 ? "" : "; ", DescribeMadeGroup(batch[not_finite[i]]));
   if (not_finite.size() > kMostNamed) absl::StrAppend(&text, "; and ", not_finite.size() - kMostNamed, " more");
   return absl::InternalError(absl::StrCat(
-      text, ". If they are one actor's, see to its machine and resume: they are made anew. If they are one prompt's, take "
-            "it out and resume with --accept-changed-prompts"));
+      text, ". If they are one actor's, see to its machine and resume: they are made anew. If they are one prompt's, ",
+      "take it out and resume with --accept-changed-prompts"));
 }
 
 }  // namespace flowawr

@@ -195,8 +195,8 @@ grpc::ServerUnaryReactor* RolloutService::Register(grpc::CallbackServerContext* 
   if (const absl::Status claimed = desk_.Claim(request->actor_id(), request->session()); !claimed.ok())
     return FinishedCall(context, claimed);
   if (has_model && request->instruction_set() != options_.instruction_set)
-    spdlog::warn("actor {} uses the instruction set {}, the learner {}: its last bits differ from another's; FLOWAWR_CPU "
-                 "keeps all to one",
+    spdlog::warn("actor {} uses the instruction set {}, the learner {}: last bits differ from another run's; "
+                 "FLOWAWR_CPU keeps all to one",
                  request->actor_id(), request->instruction_set(), options_.instruction_set);
   response->set_run_finished(desk_.Register(request->actor_id(), has_model));
   response->set_run_id(options_.run_id);

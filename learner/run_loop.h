@@ -60,9 +60,9 @@ class RunLoop {
 
   absl::StatusOr<std::string> Checkpoint();
   absl::StatusOr<ExportedLora> Export(v1::PolicyRole role, const std::string& folder);
-  // For batches that nothing was scored for yet. InvalidArgument for terms that make no spec, and with a list when there
-  // are prompts that a required one can never score; Cancelled when the caller `is_gone` once that is known. Then
-  // nothing has changed.
+  // For batches that nothing was scored for yet. InvalidArgument for terms that make no spec, and with a list when
+  // there are prompts that a required one can never score; Cancelled when the caller `is_gone` once that is known.
+  // Then nothing has changed.
   absl::StatusOr<v1::RewardSpec> SetRewardSpec(
       std::vector<v1::RewardSpecTerm> terms, absl::FunctionRef<bool()> is_gone = [] { return false; });
   void SetPaused(bool is_paused);

@@ -45,12 +45,11 @@ class ScorerRunner {
   ScorerRunner(std::shared_ptr<Scorer> scorer, const ScorerSeries& series, const RunnerOptions& options);
   ~ScorerRunner();  // Stop()
 
-  // One result an item, in order, each within the bounds of score_bounds.h, when all are there. `deadline` is on the scale
-  // of MonotonicNow(). Images that find no
+  // One result an item, in order, each within the bounds of score_bounds.h, when all are there. Images that find no
   // room in the queue are OVERLOADED at once, whatever is malformed or too large is BAD_INPUT without bothering the
-  // scorer. When the deadline passes or the caller `is_gone`, what has not been begun is never computed, the scorer is
-  // told that the rest is not wanted, and the call ends as DeadlineExceeded or Cancelled. FailedPrecondition after
-  // Stop(). `items` need only live until it returns.
+  // scorer. When the deadline, on the scale of MonotonicNow(), passes or the caller `is_gone`, what has not been begun
+  // is never computed, the scorer is told that the rest is not wanted, and the call ends as DeadlineExceeded or
+  // Cancelled. FailedPrecondition after Stop(). `items` need only live until it returns.
   absl::StatusOr<std::vector<v1::ScoreResult>> Score(absl::Span<const v1::ScoreItem* const> items, absl::Time deadline,
                                                      absl::FunctionRef<bool()> is_gone);
 

@@ -8,7 +8,8 @@
 namespace flowawr {
 
 // For every interval: leases, timeouts, backoff, elapsed time. Never set, never jumps, stands still while the machine
-// sleeps; no date, and means nothing to another process. Dates, for people and files, are absl::Now().
+// sleeps; no date, and means nothing to another process. absl::Now() is for dates, which people and files want, and for
+// deadlines of calls, which gRPC takes as dates and turns into intervals at once.
 absl::Time MonotonicNow();
 
 // Thread-safe.

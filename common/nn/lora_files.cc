@@ -77,8 +77,8 @@ bool IsOurPeftConfig(const std::string& text) {
                                          "task_type"};
 }
 
-// AlreadyExists when one of the files is there and no export wrote it. Its list of digests names what one wrote; of older
-// releases, which kept no list, or named no README.md in it, the files themselves tell.
+// AlreadyExists when one of the files is there and no export wrote it. Its list of digests names what one wrote; of
+// older releases, which kept no list, or named no README.md in it, the files themselves tell.
 absl::Status CheckMayReplace(const std::string& folder, const std::map<std::string, std::string>& files) {
   const auto read = [&folder](const std::string& name) {
     return ReadFile(absl::StrCat(folder, "/", name)).value_or("");
@@ -109,6 +109,10 @@ absl::Status WriteDiffusersLora(const LoraAdapter& adapter, const std::string& f
                                 const std::map<std::string, std::string>& metadata) {
   FLOWAWR_ASSIGN_OR_RETURN(const std::string bytes, SerializeDiffusers(adapter, metadata));
   return WriteFileAtomically(file, bytes);
+}
+
+bool IsNameInExport(absl::string_view name) {
+  return name == "peft" || name == kDiffusersFile || name == kCardFile || name == kSha256SumsFile;
 }
 
 absl::StatusOr<ExportedLora> ExportLora(const LoraAdapter& adapter, const std::string& base_model,

@@ -16,8 +16,8 @@
 //   software                     what computes: LibTorch, and a number of ours
 //
 // Of the text encoders' weights, ten gigabytes, names, types and shapes of all tensors count, with three samples of
-// 4 KiB from each (first, middle, last). Other training, rounding or merging changes every tensor that it touches nearly
-// everywhere, so that the samples see it. They do not see a hand that changes single rows of an embedding.
+// 4 KiB from each (first, middle, last). Other training, rounding or merging changes every tensor that it touches
+// nearly everywhere, so that the samples see it. They do not see a hand that changes single rows of an embedding.
 #pragma once
 
 #include <c10/core/ScalarType.h>
@@ -39,8 +39,8 @@ using ComponentFingerprints = std::map<std::string, std::string>;
 // weights are loaded. Errors name the part.
 absl::StatusOr<ComponentFingerprints> FingerprintTextSide(const ComponentLoader& index);
 
-// Of the diffusers folder `folder`, whose transformer is loaded and computes in `dtype`. Parts whose files are not there
-// are left out. Reads the VAE's weights once, on all cores, and megabytes of the text encoders'.
+// Of the diffusers folder `folder`, whose transformer is loaded and computes in `dtype`. Parts whose files are not
+// there are left out. Reads the VAE's weights once, on all cores, and megabytes of the text encoders'.
 absl::StatusOr<ComponentFingerprints> FingerprintModel(const std::string& folder, const Transformer& transformer,
                                                        at::ScalarType dtype);
 
@@ -48,6 +48,9 @@ absl::StatusOr<ComponentFingerprints> FingerprintModel(const std::string& folder
 // the names of the two sides. What only `theirs` has is no difference: whose folder lacks a part cannot judge it.
 std::vector<std::string> DescribeDifferences(const ComponentFingerprints& ours, const std::string& our_name,
                                              const ComponentFingerprints& theirs, const std::string& their_name);
+
+// Whether a part is one of those above.
+bool IsPartOfModel(absl::string_view part);
 
 // Whether a part belongs to the model's folder, not to the programs that compute with it.
 bool IsOfModelFolder(const std::string& part);

@@ -26,6 +26,21 @@ TEST(RequestLimitsTest, BoundNamesOfActors) {
   ExpectRefused(CheckActor("a", Long(kMaxSessionBytes + 1)), "session");
 }
 
+TEST(RequestLimitsTest, BoundWhatAnActorTellsOfItsModel) {
+  v1::RegisterRequest request;
+  request.set_actor_id("a");
+  (*request.mutable_model_parts())[Long(kMaxPartNameBytes)] = Long(kMaxPartBytes);
+  EXPECT_TRUE(CheckRequest(request).ok());
+  (*request.mutable_model_parts())["vae"] = Long(kMaxPartBytes + 1);
+  ExpectRefused(CheckRequest(request), "a value in model_parts has 129 bytes");
+  request.clear_model_parts();
+  (*request.mutable_model_parts())[Long(kMaxPartNameBytes + 1)] = "";
+  ExpectRefused(CheckRequest(request), "a name in model_parts");
+  request.clear_model_parts();
+  for (int i = 0; i <= kMaxModelParts; ++i) (*request.mutable_model_parts())[std::to_string(i)] = "";
+  ExpectRefused(CheckRequest(request), "65 entries");
+}
+
 TEST(RequestLimitsTest, BoundHeartbeats) {
   v1::RenewLeasesRequest request;
   request.set_actor_id("a");

@@ -170,7 +170,8 @@ TEST(SystemFaults, TheLearnersLogTellsTheStoryOfARun) {
   for (const char* line : {"0 of 6 updates are done, of 2 groups of 4 images each", "evaluating after update 0",
                            "actor first is here and loads its model", "actor first joined: 1 actor works",
                            "held-out after update 0: reward ", "update 1 of 6: reward ", "actor first left after ",
-                           "update 6 of 6: reward ", "exported the average policy to ", "finished after 6 updates and "}) {
+                           "update 6 of 6: reward ", "exported the average policy to ",
+                           "finished after 6 updates and "}) {
     const size_t found = log.find(line, at);
     EXPECT_NE(found, std::string::npos) << line;
     if (found != std::string::npos) at = found;
