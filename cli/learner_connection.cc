@@ -8,7 +8,6 @@
 #include "cli/run_folder.h"
 #include "common/base/clock.h"
 #include "common/base/status.h"
-#include "common/config/run_config.h"
 #include "common/process/command_line.h"
 #include "common/process/option_values.h"
 #include "common/rpc/channel.h"

@@ -21,7 +21,6 @@
 #include "common/base/shell_quote.h"
 #include "common/base/status.h"
 #include "common/base/utf8.h"
-#include "common/config/run_config.h"
 #include "common/process/command_line.h"
 #include "common/process/exit_code.h"
 #include "common/process/option_values.h"

@@ -69,7 +69,8 @@ void PrintResult(const RunPlan& plan, const v1::Status& last, bool has_report) {
               static_cast<unsigned long long>(last.updates_total()), FormatDuration(last.elapsed_s()).c_str());
   if (last.has_base()) std::printf("  base   held-out %s\n", DescribeEvaluation(last.base()).c_str());
   if (last.has_latest() && last.latest().update() > 0)
-    std::printf("  final  held-out %s\n", DescribeEvaluation(last.latest()).c_str());
+    std::printf("  %s held-out %s\n", last.phase() == v1::FINISHED ? "final " : "latest",
+                DescribeEvaluation(last.latest()).c_str());
   if (has_report) std::printf("  report   %s/report.html\n", folder.c_str());
   if (std::filesystem::exists(folder + "/export/peft"))
     std::printf("  adapter  %s/export/peft, for diffusers %s/export/pytorch_lora_weights.safetensors\n", folder.c_str(),

@@ -1,7 +1,6 @@
 // The Rollout service: a thin adapter from gRPC to the Desk. No call holds a thread while it waits or streams.
 #pragma once
 
-#include <functional>
 #include <string>
 #include <utility>
 

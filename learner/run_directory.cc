@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <cerrno>
 #include <nlohmann/json.hpp>
-#include <system_error>
 #include <utility>
 
 #include "absl/cleanup/cleanup.h"
@@ -14,7 +13,6 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_split.h"
-#include "absl/strings/strip.h"
 #include "common/base/file.h"
 #include "common/base/status.h"
 #include "learner/checkpoint.h"
@@ -83,7 +81,10 @@ absl::Status RunDirectory::SavePicture(const std::string& set, int index, const 
 absl::StatusOr<ExportedLora> RunDirectory::Export(const LoraAdapter& adapter, const std::string& base_model,
                                                   const std::string& name, const AdapterNotes& notes) {
   if (name.empty()) return ExportLora(adapter, base_model, path_ + "/export", notes);
-  const bool is_plain = name.size() <= kMaxExportNameBytes && name != "peft" && name.front() != '.' &&
+  if (IsNameInExport(name))
+    return absl::InvalidArgumentError(absl::StrCat("the run's own export has a file or folder named \"", name,
+                                                   "\"; give another name"));
+  const bool is_plain = name.size() <= kMaxExportNameBytes && name.front() != '.' &&
                         std::all_of(name.begin(), name.end(), [](char c) {
                           return absl::ascii_isalnum(c) || c == '.' || c == '-' || c == '_';
                         });

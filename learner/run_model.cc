@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "common/base/utf8.h"
 
 namespace flowawr {
 namespace {
@@ -28,6 +29,11 @@ std::string Remedy(const ComponentFingerprints& ours, const ComponentFingerprint
 }  // namespace
 
 absl::Status RunModel::Check(const std::string& actor_id, const ComponentFingerprints& theirs) {
+  for (const auto& [part, value] : theirs) {
+    if (!IsPartOfModel(part))
+      return absl::InvalidArgumentError(
+          absl::StrCat("actor ", actor_id, " names \"", TruncateUtf8(part, 64), "\", which is no part of a model"));
+  }
   absl::MutexLock lock(&mutex_);
   const std::vector<std::string> differences = DescribeDifferences(known_, "learner", theirs, "actor");
   if (!differences.empty())

@@ -19,7 +19,8 @@ class RunModel {
  public:
   explicit RunModel(ComponentFingerprints known) : known_(std::move(known)) {}
 
-  // FailedPrecondition that names every part in which the actor differs, and what to do. What it alone knows is noted.
+  // FailedPrecondition that names every part in which the actor differs, and what to do; InvalidArgument for
+  // a part that no model has. What it alone knows is noted.
   absl::Status Check(const std::string& actor_id, const ComponentFingerprints& theirs);
 
   ComponentFingerprints parts() const;

@@ -31,12 +31,16 @@ constexpr size_t kMaxArrayBytes = size_t{64} << 20;  // an array is parsed as a 
 constexpr size_t kMaxLineBytes = 64 << 10;
 constexpr size_t kMaxPromptBytes = 8 << 10;
 constexpr size_t kMaxRecordBlocks = 1024;
+constexpr int kMaxJsonDepth = 64;  // the library writes JSON by recursion
 
 // The value of `text`; refuses an object that names a field twice, which JSON leaves open.
 absl::StatusOr<json> ParseJson(absl::string_view text) {
   std::string twice;
+  bool is_too_deep = false;
   std::vector<std::set<std::string>> fields;  // of the objects that are open
-  const auto check = [&](int /*depth*/, json::parse_event_t event, json& value) {
+  const auto check = [&](int depth, json::parse_event_t event, json& value) {
+    is_too_deep = is_too_deep || depth > kMaxJsonDepth;
+    if (is_too_deep) return false;
     if (event == json::parse_event_t::object_start) fields.emplace_back();
     if (event == json::parse_event_t::object_end) fields.pop_back();
     if (event == json::parse_event_t::key && !fields.back().insert(value.get<std::string>()).second && twice.empty())
@@ -45,6 +49,8 @@ absl::StatusOr<json> ParseJson(absl::string_view text) {
   };
   try {
     json parsed = json::parse(text.begin(), text.end(), check);
+    if (is_too_deep)
+      return absl::InvalidArgumentError(absl::StrCat("arrays and objects within another, more than ", kMaxJsonDepth));
     if (!twice.empty())
       return absl::InvalidArgumentError(absl::StrCat("the field \"", TruncateUtf8(twice, 64), "\" is there twice"));
     return parsed;

@@ -34,6 +34,9 @@ struct ExportedLora {
 absl::StatusOr<ExportedLora> ExportLora(const LoraAdapter& adapter, const std::string& base_model,
                                         const std::string& folder, const AdapterNotes& notes = {});
 
+// Whether ExportLora writes a file or folder of that name into its folder, so that nothing else may be called so there.
+bool IsNameInExport(absl::string_view name);
+
 // Reads a PEFT folder whose rank, alpha and modules are those of `layout`; InvalidArgument says what differs.
 absl::StatusOr<LoraAdapter> ReadPeftFolder(const std::string& folder, std::shared_ptr<const LoraLayout> layout);
 

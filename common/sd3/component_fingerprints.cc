@@ -15,6 +15,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/strip.h"
 #include "common/base/file.h"
 #include "common/base/sha256.h"
 #include "common/base/status.h"
@@ -153,6 +154,15 @@ std::vector<std::string> DescribeDifferences(const ComponentFingerprints& ours, 
                                        " ", Shown(theirs, part), ", ", our_name, " ", Shown(ours, part), ")"));
   }
   return differences;
+}
+
+bool IsPartOfModel(absl::string_view part) {
+  if (part == "transformer" || part == "vae" || part == "scheduler" || part == "dtype" || part == "software") return true;
+  absl::string_view rest = part;
+  const bool is_encoder = absl::ConsumePrefix(&rest, "text_encoder");
+  if (!is_encoder && !absl::ConsumePrefix(&rest, "tokenizer")) return false;
+  if (!absl::ConsumePrefix(&rest, "_2")) absl::ConsumePrefix(&rest, "_3");
+  return rest.empty() || (is_encoder && (rest == " configuration" || rest == " weights"));
 }
 
 bool IsOfModelFolder(const std::string& part) { return part != "dtype" && part != "software"; }

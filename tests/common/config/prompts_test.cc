@@ -93,6 +93,9 @@ TEST_F(PromptSetTest, NamesTheLineThatIsNoGood) {
   ExpectError("h.txt", "# only words\n", "h.txt: holds no prompt");
   ExpectError("i.jsonl", "{\"prompt\": \"a\", \"n\": NaN}", "i.jsonl:1: NaN and Infinity are no JSON");
   ExpectError("j.jsonl", "{\"prompt\": \"a\", \"prompt\": \"b\"}", "j.jsonl:1: the field \"prompt\" is there twice");
+  const std::string deep = std::string(1000, '[') + std::string(1000, ']');
+  ExpectError("j2.jsonl", "{\"prompt\": \"a\", \"x\": " + deep + "}", "j2.jsonl:1: arrays and objects within another");
+  ExpectError("j3.json", deep, "j3.json: arrays and objects within another");
   for (const std::string value : {"true", "[\"CAT\"]", "{}"})
     ExpectError("k.jsonl", "{\"prompt\": \"a\"}\n{\"prompt\": \"a\", \"target\": " + value + "}",
                 "k.jsonl:2: the field \"target\" must be a string, a number or null");
