@@ -44,5 +44,7 @@ function(flowawr_test name)
   endif()
   add_test(NAME ${name} COMMAND ${name} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
   set_tests_properties(${name} PROPERTIES TIMEOUT ${ARG_TIMEOUT} LABELS "${ARG_LABELS}"
-    ENVIRONMENT "FLOWAWR_BUILD_DIR=${CMAKE_BINARY_DIR};FLOWAWR_SOURCE_DIR=${CMAKE_SOURCE_DIR}")
+    # Threads of tests that run side by side do not spin while they wait for one another.
+    ENVIRONMENT
+      "FLOWAWR_BUILD_DIR=${CMAKE_BINARY_DIR};FLOWAWR_SOURCE_DIR=${CMAKE_SOURCE_DIR};OMP_WAIT_POLICY=PASSIVE")
 endfunction()
