@@ -183,6 +183,7 @@ absl::StatusOr<FetchedPolicy> LearnerClient::FetchPolicy(uint64_t version, uint6
 absl::Status LearnerClient::ReportAdoption(const v1::PolicyVersion& policy, int64_t bound_modules) {
   v1::ReportAdoptionRequest request;
   request.set_actor_id(actor_id_);
+  request.set_session(session_);
   request.set_version(policy.version());
   request.set_sha256(policy.sha256());
   request.set_bound_modules(bound_modules);

@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/rpc/blob_stream.h"
 #include "common/rpc/status.h"
+#include "learner/caller.h"
 #include "learner/cancellable_wait.h"
 
 namespace flowawr {
@@ -113,7 +114,9 @@ grpc::ServerWriteReactor<v1::FetchPolicyResponse>* PolicyService::FetchPolicy(gr
 grpc::ServerUnaryReactor* PolicyService::ReportAdoption(grpc::CallbackServerContext* context,
                                                         const v1::ReportAdoptionRequest* request,
                                                         v1::ReportAdoptionResponse*) {
-  return FinishedCall(context, desk_.ReportAdoption(*request));
+  absl::Status status = CheckCaller(desk_, request->actor_id(), request->session());
+  if (status.ok()) status = desk_.ReportAdoption(*request);
+  return FinishedCall(context, status);
 }
 
 }  // namespace flowawr

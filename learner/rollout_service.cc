@@ -11,6 +11,7 @@
 #include "common/base/status.h"
 #include "common/rpc/blob_stream.h"
 #include "common/rpc/status.h"
+#include "learner/caller.h"
 #include "learner/cancellable_wait.h"
 #include "learner/request_limits.h"
 
@@ -18,12 +19,6 @@ namespace flowawr {
 namespace {
 
 constexpr double kLongestWaitSeconds = 30;
-
-// OK for the session that registered under that id.
-absl::Status CheckCaller(const Desk& desk, const std::string& actor_id, const std::string& session) {
-  FLOWAWR_RETURN_IF_ERROR(CheckActor(actor_id, session));
-  return desk.CheckSession(actor_id, session);
-}
 
 // A lease for an actor that is gone by then goes back at once: nobody else would take it before it expires.
 class LeaseCall final : public grpc::ServerUnaryReactor {
@@ -78,9 +73,8 @@ class LeaseCall final : public grpc::ServerUnaryReactor {
 // Reads header and chunks, one after the other: of each call one message at most is in memory beside its blob.
 class Submission final : public grpc::ServerReadReactor<v1::SubmitGroupRequest> {
  public:
-  Submission(Desk& desk, IdleWatch& idle, SubmissionBudget& budget, grpc::CallbackServerContext& context,
-             v1::SubmitGroupResponse& response)
-      : desk_(desk), budget_(budget), response_(response), idle_(idle, context) {
+  Submission(Desk& desk, IdleWatch& idle, SubmissionBudget& budget, grpc::CallbackServerContext& context)
+      : desk_(desk), budget_(budget), idle_(idle, context) {
     Read();
   }
 
@@ -121,7 +115,6 @@ class Submission final : public grpc::ServerReadReactor<v1::SubmitGroupRequest> 
     }
     FLOWAWR_RETURN_IF_ERROR(CheckCaller(desk_, header_->actor_id(), header_->session()));
     const absl::StatusOr<uint64_t> max_bytes = desk_.CheckSubmission(*header_);
-    if (absl::IsAlreadyExists(max_bytes.status())) response_.set_is_duplicate(true);
     FLOWAWR_RETURN_IF_ERROR(max_bytes.status());
     absl::StatusOr<BlobAssembler> blob = BlobAssembler::Create(header_->blob(), *max_bytes);
     if (!blob.ok()) return Broken(blob.status());
@@ -161,7 +154,6 @@ class Submission final : public grpc::ServerReadReactor<v1::SubmitGroupRequest> 
 
   Desk& desk_;
   SubmissionBudget& budget_;
-  v1::SubmitGroupResponse& response_;
   IdleWatch::Call idle_;
   v1::SubmitGroupRequest request_;
   std::optional<v1::GroupHeader> header_;
@@ -239,8 +231,8 @@ grpc::ServerUnaryReactor* RolloutService::FailLease(grpc::CallbackServerContext*
 }
 
 grpc::ServerReadReactor<v1::SubmitGroupRequest>* RolloutService::SubmitGroup(grpc::CallbackServerContext* context,
-                                                                             v1::SubmitGroupResponse* response) {
-  return new Submission(desk_, idle_, budget_, *context, *response);
+                                                                             v1::SubmitGroupResponse*) {
+  return new Submission(desk_, idle_, budget_, *context);
 }
 
 }  // namespace flowawr

@@ -275,8 +275,10 @@ TEST_F(ActorTest, SamplesWithTheVersionThatTheLeaseNames) {
   ASSERT_EQ(drawn.size(), 3);
   EXPECT_FALSE(drawn[1].equal(drawn[2]));
   EXPECT_FALSE(drawn[2].equal(drawn[3]));
-  for (const v1::ReportAdoptionRequest& adoption : log.adoptions)
+  for (const v1::ReportAdoptionRequest& adoption : log.adoptions) {
     EXPECT_EQ(adoption.bound_modules(), MakeAdapter(1).layout().modules.size());
+    EXPECT_FALSE(adoption.session().empty());
+  }
 }
 
 TEST_F(ActorTest, ShipsImagesOfEvaluationLeasesThatWantThem) {

@@ -12,6 +12,7 @@
 #include "common/rpc/channel.h"
 #include "common/rpc/server.h"
 #include "common/rpc/status.h"
+#include "learner/request_limits.h"
 #include "tests/learner/small_run.h"
 
 namespace flowawr {
@@ -34,6 +35,11 @@ class PolicyServiceTest : public testing::Test {
     const auto stored = desk_.Publish(SmallAdapter(seed), role, 0);
     EXPECT_TRUE(stored.ok()) << stored.status();
     return (*stored)->header.policy();
+  }
+
+  void Join() {
+    ASSERT_TRUE(desk_.Claim("a", "mine").ok());
+    desk_.Register("a", /*has_model=*/true);
   }
 
   static std::unique_ptr<grpc::ClientContext> Context() { return MakeContext(absl::Minutes(1), v1::NetworkConfig()); }
@@ -105,8 +111,10 @@ TEST_F(PolicyServiceTest, SaysThatAVersionIsNotKept) {
 
 TEST_F(PolicyServiceTest, RefusesAFalseProofOfDelivery) {
   const v1::PolicyVersion policy = Publish(1);
+  Join();
   v1::ReportAdoptionRequest request;
   request.set_actor_id("a");
+  request.set_session("mine");
   request.set_version(policy.version());
   request.set_sha256(policy.sha256());
   const auto report = [&] {
@@ -118,6 +126,28 @@ TEST_F(PolicyServiceTest, RefusesAFalseProofOfDelivery) {
   EXPECT_TRUE(report().ok());
   request.set_sha256("other");
   EXPECT_EQ(report().code(), absl::StatusCode::kFailedPrecondition);
+}
+
+TEST_F(PolicyServiceTest, TakesAProofOfDeliveryFromTheActorsSessionOnly) {
+  const v1::PolicyVersion policy = Publish(1);
+  Join();
+  v1::ReportAdoptionRequest request;
+  request.set_version(policy.version());
+  request.set_sha256(policy.sha256());
+  request.set_bound_modules(policy.modules());
+  const auto report = [&](const std::string& actor_id, const std::string& session) {
+    request.set_actor_id(actor_id);
+    request.set_session(session);
+    v1::ReportAdoptionResponse response;
+    return FromGrpc(stub_->ReportAdoption(Context().get(), request, &response)).code();
+  };
+  EXPECT_EQ(report("a", "another's"), absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(report("a", ""), absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(report("stranger", "mine"), absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(report(std::string(kMaxActorIdBytes + 1, 'a'), "mine"), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(desk_.status().actors(0).adopted_version(), 0u);
+  EXPECT_EQ(report("a", "mine"), absl::StatusCode::kOk);
+  EXPECT_EQ(desk_.status().actors(0).adopted_version(), policy.version());
 }
 
 }  // namespace
