@@ -103,7 +103,7 @@ RunLoop::RunLoop(Parts parts)
       actor_seconds_(elapsed_before_ > 0),
       roles_(std::move(parts.roles)),
       manifest_(std::move(parts.manifest)),
-      saved_update_(manifest_.update()) {
+      is_changed_(!manifest_.has_config()) {
   desk_.UpdateStatus([&](v1::Status& status) {
     status.set_run_id(manifest_.run_id());
     status.set_name(config_.name());
@@ -145,8 +145,9 @@ absl::Status RunLoop::Run() {
   absl::MutexLock lock(&mutex_);
   const bool is_as_wanted = status.ok() || absl::IsCancelled(status);
   if (is_as_wanted) status = absl::OkStatus();
-  if (manifest_.update() != saved_update_ || (is_as_wanted && !manifest_.has_base()))
-    status.Update(CheckpointLocked().status());
+  // A run that failed before anything was made begins anew in its folder.
+  const bool is_worth_saving = is_as_wanted || manifest_.update() > 0 || manifest_.has_latest();
+  if (is_changed_ && is_worth_saving) status.Update(CheckpointLocked().status());
   if (!status.ok()) SetPhase(v1::FAILED, std::string(status.message()));
   return status;
 }
@@ -281,6 +282,7 @@ absl::Status RunLoop::Update(std::vector<Group> batch) {
     if (!std::isfinite(norm))
       return absl::InternalError(absl::StrCat("the gradients of update ", manifest_.update() + 1,
                                               " are finite, their sum is not: every group is as far off"));
+    is_changed_ = true;
     manifest_.set_update(manifest_.update() + 1);
     manifest_.set_next_group(desk_.next_group());
     const std::set<uint64_t> consumed = desk_.consumed_groups();
@@ -421,6 +423,7 @@ absl::Status RunLoop::Evaluate(const std::string& set, v1::RunPhase phase) {
     absl::MutexLock lock(&mutex_);
     if (set == "base") *manifest_.mutable_base() = summary;
     *manifest_.mutable_latest() = summary;
+    is_changed_ = true;
     manifest_.set_elapsed_s(Elapsed());
   }
   desk_.UpdateStatus([&](v1::Status& status) {
@@ -479,7 +482,7 @@ absl::StatusOr<std::string> RunLoop::CheckpointLocked() {
   *manifest_.mutable_dropped() = {dropped.begin(), dropped.end()};
   FLOWAWR_ASSIGN_OR_RETURN(std::string folder,
                            SaveCheckpoint(directory_.path(), manifest_, roles_, config_.checkpoint().keep()));
-  saved_update_ = manifest_.update();
+  is_changed_ = false;
   spdlog::info("checkpoint {}", folder);
   desk_.UpdateStatus([&](v1::Status& changed) { changed.set_last_checkpoint(folder); });
   return folder;
@@ -534,7 +537,13 @@ absl::StatusOr<v1::RewardSpec> RunLoop::SetRewardSpec(std::vector<v1::RewardSpec
   if (written.ok()) written = directory_.AppendMetrics(SwapJson(spec, manifest_.update()).dump());
   if (!written.ok()) {
     spec = before;
-    return Annotate(written, "the rewards were not swapped");
+    // The refused spec may be on disk already: a run resumed from there must not train on it.
+    is_changed_ = true;
+    const absl::Status restored = CheckpointLocked().status();
+    return Annotate(written, restored.ok() ? "the rewards were not swapped"
+                                           : absl::StrCat("the rewards were not swapped, but a checkpoint with the new "
+                                                          "ones may remain until the next can be written (",
+                                                          restored.message(), ")"));
   }
   spdlog::info("rewards swapped after update {}: {}", manifest_.update(), SwapJson(spec, manifest_.update()).dump());
   desk_.SetRewardSpec(spec);

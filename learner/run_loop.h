@@ -62,7 +62,8 @@ class RunLoop {
   absl::StatusOr<ExportedLora> Export(v1::PolicyRole role, const std::string& folder);
   // For batches that nothing was scored for yet. InvalidArgument for terms that make no spec, and with a list when
   // there are prompts that a required one can never score; Cancelled when the caller `is_gone` once that is known.
-  // Then nothing has changed.
+  // Then nothing has changed; nor has it when the new spec cannot be written, unless the error says that a checkpoint
+  // with it may remain.
   absl::StatusOr<v1::RewardSpec> SetRewardSpec(
       std::vector<v1::RewardSpecTerm> terms, absl::FunctionRef<bool()> is_gone = [] { return false; });
   void SetPaused(bool is_paused);
@@ -118,7 +119,7 @@ class RunLoop {
   mutable absl::Mutex mutex_;  // held while an update is applied, a checkpoint written, an adapter exported
   PolicyRoles roles_ ABSL_GUARDED_BY(mutex_);
   v1::CheckpointManifest manifest_ ABSL_GUARDED_BY(mutex_);
-  uint64_t saved_update_ ABSL_GUARDED_BY(mutex_);
+  bool is_changed_ ABSL_GUARDED_BY(mutex_);  // what a checkpoint would save, since the last one
 };
 
 }  // namespace flowawr

@@ -11,9 +11,11 @@
 #include <string>
 #include <utility>
 
+#include "absl/functional/function_ref.h"
 #include "common/base/file.h"
 #include "common/rpc/blob_stream.h"
 #include "common/tensor/safetensors.h"
+#include "learner/checkpoint.h"
 #include "tests/learner/small_run.h"
 #include "tests/testing/temp_folder.h"
 
@@ -66,7 +68,7 @@ class RunLoopTest : public testing::Test {
     manifest.mutable_reward_spec()->mutable_terms(0)->set_weight(1);
     return {config_,
             PromptSet::Load(folder_.Write("prompts.txt", "a sign\nanother\n")).value(),
-            {},
+            heldout_,
             PolicyRoles::StartFrom(LoraAdapter(layout, at::full({layout->size()}, value))),
             std::move(manifest),
             std::make_unique<GradientWorkers>(transformer_, config_, std::vector<float>{1, .6f, .3f, 0}),
@@ -93,9 +95,29 @@ class RunLoopTest : public testing::Test {
     }
   }
 
+  // One held-out prompt, evaluated before the first update and after each.
+  void HoldOut() {
+    heldout_ = PromptSet::Load(folder_.Write("heldout.txt", "a third\n")).value();
+    config_.mutable_evaluation()->set_every_updates(1);
+    config_.mutable_evaluation()->set_samples_per_prompt(2);
+  }
+
+  void AwaitStatusThat(absl::FunctionRef<bool(const v1::Status&)> holds) {
+    uint64_t seen = 0;
+    while (!holds(AwaitStatus(*desk_, &seen, absl::Minutes(1)))) {
+    }
+  }
+
+  v1::CheckpointManifest Saved() {
+    const auto found = FindCheckpoint(folder_ / "run");
+    EXPECT_TRUE(found.ok()) << found.status();
+    return found.ok() && *found ? (*found)->manifest : v1::CheckpointManifest();
+  }
+
   const TempFolder folder_;
   const std::shared_ptr<const Transformer> transformer_;
   v1::RunConfig config_;
+  PromptSet heldout_;
   Desk::Options options_;
   std::unique_ptr<RunDirectory> directory_ = RunDirectory::Open(folder_ / "run").value();
   std::unique_ptr<Desk> desk_;
@@ -125,6 +147,56 @@ TEST_F(RunLoopTest, AnUpdateThatIsNotFiniteEndsTheRunAndItsGroupsAreCounted) {
   EXPECT_THAT(desk_->dropped(), ElementsAre(Pair("not_finite_gradient", 2)));
   EXPECT_EQ(desk_->status().update(), 0u);
   EXPECT_EQ(desk_->phase(), v1::FAILED);
+}
+
+TEST_F(RunLoopTest, AStopDuringTheFirstUpdateKeepsTheEvaluationOfTheBase) {
+  HoldOut();
+  RunLoop loop(Parts(0.01f));
+  auto run = std::async(std::launch::async, [&loop] { return loop.Run(); });
+  MakeGroups(1);
+  AwaitStatusThat([](const v1::Status& status) { return status.phase() == v1::RUNNING; });
+  loop.RequestStop();
+  const absl::Status ended = run.get();
+  EXPECT_TRUE(ended.ok()) << ended;
+  EXPECT_TRUE(Saved().has_base());
+  EXPECT_EQ(Saved().update(), 0u);
+}
+
+TEST_F(RunLoopTest, AStopAfterAnEvaluationKeepsItThoughItsUpdateWasSavedBefore) {
+  HoldOut();
+  RunLoop loop(Parts(0.01f));
+  auto run = std::async(std::launch::async, [&loop] { return loop.Run(); });
+  MakeGroups(3);
+  AwaitStatusThat([](const v1::Status& status) {
+    return status.update() == 1 && status.evaluation_groups_total() == 1;
+  });
+  MakeGroups(1);
+  AwaitStatusThat([](const v1::Status& status) { return status.latest().update() == 1; });
+  loop.RequestStop();
+  const absl::Status ended = run.get();
+  EXPECT_TRUE(ended.ok()) << ended;
+  EXPECT_EQ(Saved().update(), 1u);
+  EXPECT_EQ(Saved().latest().update(), 1u);
+}
+
+TEST_F(RunLoopTest, ARunThatIsStoppedBeforeAnythingWasMadeCanBeResumed) {
+  RunLoop loop(Parts(0.01f));
+  loop.RequestStop();
+  EXPECT_TRUE(loop.Run().ok());
+  EXPECT_EQ(Saved().run_id(), "run-1");
+}
+
+TEST_F(RunLoopTest, RewardsThatWereRefusedAreInNoCheckpoint) {
+  RunLoop loop(Parts(0.01f));
+  std::filesystem::create_directory(folder_ / "run/metrics.jsonl");  // so that no line can be added
+  v1::RewardSpecTerm term;
+  term.set_scorer("another");
+  term.set_weight(1);
+  term.set_timeout_s(1);
+  const auto swapped = loop.SetRewardSpec({term});
+  EXPECT_THAT(std::string(swapped.status().message()), HasSubstr("the rewards were not swapped"));
+  EXPECT_EQ(Saved().reward_spec().version(), 1u);
+  EXPECT_EQ(Saved().reward_spec().terms(0).scorer(), "ocr");
 }
 
 }  // namespace
