@@ -162,14 +162,28 @@ bool Desk::Register(const std::string& actor_id, bool has_model) {
 }
 
 absl::Status Desk::Claim(const std::string& actor_id, const std::string& session) {
-  absl::MutexLock lock(&mutex_);
+  std::vector<OnLease> ended;
+  absl::Status claimed;
+  {
+    absl::MutexLock lock(&mutex_);
+    claimed = ClaimLocked(actor_id, session, ended);
+  }
+  for (OnLease& done : ended) done(NotRegistered(actor_id));
+  return claimed;
+}
+
+absl::Status Desk::ClaimLocked(const std::string& actor_id, const std::string& session, std::vector<OnLease>& ended) {
   if (Actor* actor = FindActor(actor_id)) {
     const absl::Duration silence = Now() - actor->seen;
     if (actor->session != session && !actor->has_lost_watch && silence < kHeartbeatsOfSilence * options_.heartbeat)
       return absl::AlreadyExistsError(absl::StrCat("actor \"", actor_id, "\" is alive, heard of ",
                                                    absl::FormatDuration(absl::Trunc(silence, absl::Milliseconds(1))),
                                                    " ago: give this one another --id, or stop that one"));
-    if (actor->session != session) actor->has_joined = false;
+    if (actor->session != session) {
+      actor->has_joined = false;
+      actor->unreachable_because.clear();
+      ended = TakeLeaseWaitsOf(actor_id);
+    }
     actor->session = session;
     actor->watch = 0;
     actor->has_lost_watch = false;
@@ -180,6 +194,7 @@ absl::Status Desk::Claim(const std::string& actor_id, const std::string& session
   });
   if (actors_.size() >= kMostActors)
     return absl::ResourceExhaustedError(absl::StrCat("this learner knows ", kMostActors, " live actors already"));
+  ended = TakeLeaseWaitsOf(actor_id);
   Actor& actor = actors_[actor_id];
   actor.session = session;
   Heard(actor_id, actor);
@@ -278,6 +293,15 @@ Desk::Ticket Desk::Acquire(const std::string& actor_id, absl::Duration wait, OnL
   }
   done(*std::move(answer));
   return 0;
+}
+
+std::vector<Desk::OnLease> Desk::TakeLeaseWaitsOf(const std::string& actor_id) {
+  std::vector<Ticket> tickets;
+  for (const auto& [ticket, wait] : lease_waits_)
+    if (wait.actor_id == actor_id) tickets.push_back(ticket);
+  std::vector<OnLease> waits;
+  for (const Ticket ticket : tickets) waits.push_back(TakeLeaseWait(ticket).done);
+  return waits;
 }
 
 Desk::LeaseWait Desk::TakeLeaseWait(Ticket ticket) {
@@ -433,11 +457,20 @@ absl::StatusOr<v1::RenewLeasesResponse> Desk::Renew(const v1::RenewLeasesRequest
   return response;
 }
 
+void Desk::TellUnreachable(const std::string& actor_id, const std::string& why) {
+  Actor* actor = FindActor(actor_id);
+  if (actor == nullptr || actor->unreachable_because == why) return;
+  actor->unreachable_because = why;
+  Tell(true, absl::StrCat("actor ", actor_id, " hands its groups back: ", why));
+}
+
 absl::Status Desk::Fail(const v1::FailLeaseRequest& request) {
   const std::string label = FailureLabel(request.cause()), actor = request.actor_id();
   absl::MutexLock lock(&mutex_);
   if (request.is_handed_back()) {
     FLOWAWR_RETURN_IF_ERROR(leases_.HandBack(actor, request.lease()));
+    // It costs no attempt, for others may reach the server; where nobody does the run would wait without a word.
+    if (label == "reward_unreachable") TellUnreachable(actor, FailureText(request.message()));
     Drop(label);
     return absl::OkStatus();
   }
@@ -474,6 +507,11 @@ absl::StatusOr<uint64_t> Desk::CheckSubmission(const v1::GroupHeader& header) {
   if (newest_spec_ && header.reward_spec_version() < lease.reward_spec().version()) {
     Drop("swapped");
     return absl::NotFoundError(absl::StrCat("group ", id, " was leased anew when the rewards were swapped"));
+  }
+  const bool is_current_attempt = leases_.IsGranted(id) && header.lease().attempt() == lease.attempt();
+  if (!is_current_attempt && header.policy_version() < lease.policy_version()) {
+    Drop("stale");
+    return absl::NotFoundError(absl::StrCat("group ", id, " was leased anew under a newer policy version"));
   }
   const std::shared_ptr<const StoredPolicy> policy = policies_.Find(lease.policy_version());
   if (policy == nullptr)
@@ -513,6 +551,7 @@ absl::Status Desk::Accept(const v1::GroupHeader& header, std::string blob) {
   leases_.Complete(id, header.actor_id());
   if (Actor* actor = FindActor(header.actor_id())) {
     Heard(header.actor_id(), *actor);
+    actor->unreachable_because.clear();
     ++actor->groups;
   }
   if (IsEvaluationGroup(id)) {
@@ -563,6 +602,8 @@ v1::Status Desk::Snapshot() const {
     out.set_seconds_since_seen(absl::ToDoubleSeconds(Now() - actor.seen));
     out.set_adopted_version(actor.adopted_version);
     out.mutable_stage_seconds()->insert(actor.stage_seconds.begin(), actor.stage_seconds.end());
+    if (!actor.unreachable_because.empty())
+      status.add_warnings(absl::StrCat("actor ", id, " hands its groups back: ", actor.unreachable_because));
   }
   for (const std::string& sentence : leases_.ActorsSetAside(Now())) status.add_warnings(sentence);
   status.set_open_leases(static_cast<uint32_t>(leases_.granted()));
@@ -699,14 +740,26 @@ bool Desk::IsExhausted() {
   return false;
 }
 
+void Desk::MoveToNewestVersion(uint64_t oldest_version) {
+  const std::shared_ptr<const StoredPolicy> newest = policies_.newest_behaviour();
+  if (newest == nullptr) return;
+  const uint64_t version = newest->header.policy().version();
+  for (Group& stale : batches_.TakeStale(oldest_version)) {
+    Drop("stale");
+    stale.lease.set_policy_version(version);
+    leases_.OfferAgain(std::move(stale.lease));
+  }
+  for (const uint64_t id : leases_.OpenGroups()) {
+    if (IsEvaluationGroup(id) || leases_.Find(id)->policy_version() >= std::min(oldest_version, version)) continue;
+    leases_.SetPolicyVersion(id, version);
+    Changed();
+  }
+}
+
 std::optional<std::vector<Group>> Desk::WaitForBatch(uint64_t oldest_version) {
   absl::MutexLock lock(&mutex_);
+  MoveToNewestVersion(oldest_version);
   while (true) {
-    for (Group& stale : batches_.TakeStale(oldest_version)) {
-      Drop("stale");
-      stale.lease.set_policy_version(policies_.newest_behaviour()->header.policy().version());
-      leases_.OfferAgain(std::move(stale.lease));
-    }
     if (is_stopped_ || std::exchange(is_interrupted_, false)) return std::nullopt;
     if (std::optional<std::vector<Group>> batch = batches_.Take()) {
       leases_.ForgetTrainingBelow(batches_.next_group());

@@ -66,9 +66,9 @@ class Desk {
   // An actor begins (again): what one of that name held is lost. It may take leases once it `has_model`, which is to
   // say that its model is the run's. Returns whether the run has finished, so that it need not begin.
   bool Register(const std::string& actor_id, bool has_model);
-  // Before it: whoever has that session speaks for the actor from now on. AlreadyExists while another session of that
-  // actor lives, which is to say that it was heard of lately and its watch of the policy has not broken off;
-  // ResourceExhausted when too many actors are known.
+  // Before it: whoever has that session speaks for the actor from now on, and waits for leases of its earlier sessions
+  // end with FailedPrecondition. AlreadyExists while another session of that actor lives, which is to say that it was
+  // heard of lately and its watch of the policy has not broken off; ResourceExhausted when too many actors are known.
   absl::Status Claim(const std::string& actor_id, const std::string& session);
   // FailedPrecondition for an actor that did not register with that session.
   absl::Status CheckSession(const std::string& actor_id, const std::string& session) const;
@@ -136,7 +136,7 @@ class Desk {
   // Rewards were swapped: see learner/spec_change.h for which groups take the new spec.
   void SetRewardSpec(const v1::RewardSpec& spec);
   // The next batch; nullopt when the desk stops or is interrupted. Groups of versions below `oldest_version` are leased
-  // anew on the way.
+  // anew on the way, and so are those that nobody has made yet: their version is soon not kept any more.
   std::optional<std::vector<Group>> WaitForBatch(uint64_t oldest_version);
   // Evaluation groups as they come in, until `count` are there; nullopt as above; what came in stays for the next call.
   std::optional<std::vector<Group>> WaitForEvaluation(size_t count);
@@ -174,9 +174,12 @@ class Desk {
     WatchId watch = 0;        // that its end would tell that the actor has gone; 0: none
     bool has_lost_watch = false;
     bool is_lost = false;  // it was told that the actor is not heard of any more
+    std::string unreachable_because;  // why it reaches no reward server, so that it hands back what it gets; else empty
   };
   // Other actors that are alive, those that load their model included: they soon lease.
   std::vector<std::string> OthersThan(const std::string& actor_id) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Training groups of versions below the oldest that may be trained on, made or not, are leased anew.
+  void MoveToNewestVersion(uint64_t oldest_version) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Moves what GroupsToMove() says; `is_stuck` as there.
   void MoveToNewestSpec(bool is_stuck) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Whether leases ran out of attempts. If that was under a reward spec that was swapped since, all move to the new one
@@ -186,6 +189,8 @@ class Desk {
   // "3 actors work", of those that may lease and are not gone.
   std::string Workforce() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Tell(bool is_trouble, std::string line) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // That the actor reaches no reward server: told once, and a warning of the status until a group of it comes in.
+  void TellUnreachable(const std::string& actor_id, const std::string& why) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void TellOfLostActors() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Null for one that never registered.
   Actor* FindActor(const std::string& actor_id) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -223,6 +228,10 @@ class Desk {
   // What an actor is answered now; nullopt: it has to wait.
   std::optional<absl::StatusOr<v1::AcquireLeaseResponse>> TryAcquire(const std::string& actor_id)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Claim(), but for the answers to `ended`, which are due once the lock is released.
+  absl::Status ClaimLocked(const std::string& actor_id, const std::string& session, std::vector<OnLease>& ended)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  std::vector<OnLease> TakeLeaseWaitsOf(const std::string& actor_id) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   LeaseWait TakeLeaseWait(Ticket ticket) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Drop(const std::string& cause) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Counts a group that came in before, and its error.

@@ -193,6 +193,12 @@ void LeaseBook::SetRewardSpec(uint64_t group_id, const v1::RewardSpec& spec) {
   Return(entry);
 }
 
+void LeaseBook::SetPolicyVersion(uint64_t group_id, uint64_t version) {
+  Entry& entry = open_.at(group_id);
+  entry.lease.set_policy_version(version);
+  Return(entry);
+}
+
 int LeaseBook::ReleaseActor(const std::string& actor_id) {
   int released = 0;
   for (auto& [id, entry] : open_) {

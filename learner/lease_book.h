@@ -3,6 +3,7 @@
 // A lease is offered once and then moves: waiting -> granted -> (expired or failed) waiting -> ... -> completed. Every
 // grant of a lease has the same prompt, seeds, policy version and reward spec, only `attempt` grows, so whichever
 // attempt arrives first carries the same samples: an older attempt's group is accepted as long as the lease is open.
+// SetRewardSpec() and SetPolicyVersion() begin it anew under another spec or version.
 //
 // An attempt that ends without its group
 //   failed          when its holder says that it cannot make the group (sampling, scoring, a refused submission);
@@ -78,6 +79,8 @@ class LeaseBook {
   bool WasGranted(const std::string& actor_id, const v1::LeaseRef& ref) const;
   // An open lease is to be scored by another spec: whoever holds it loses it, and its attempts begin anew.
   void SetRewardSpec(uint64_t group_id, const v1::RewardSpec& spec);
+  // An open lease is to be sampled by another version: whoever holds it loses it. Its attempts go on.
+  void SetPolicyVersion(uint64_t group_id, uint64_t version);
   Standing StandingOf(uint64_t group_id) const;
   void Complete(uint64_t group_id, const std::string& actor_id = "");
   // The group came but cannot be used (e.g. too old): the same prompt and seeds again under the given version.

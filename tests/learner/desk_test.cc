@@ -204,6 +204,39 @@ TEST_F(DeskTest, TheLateEndOfAnOldWatchSaysNothingOfAnActorThatIsBack) {
   EXPECT_TRUE(desk_.Claim("c", "another's").ok());
 }
 
+// The connection of a process that was killed may look alive for long: nobody would work on what it is given.
+TEST_F(DeskTest, WaitsOfAnEarlierSessionTakeNothingFromTheNext) {
+  ASSERT_TRUE(desk_.Claim("c", "first").ok());
+  desk_.Register("c", /*has_model=*/true);
+  std::optional<absl::Status> old, others;
+  desk_.Acquire("c", kForEver, [&old](auto answer) { old = answer.status(); });
+  const Desk::Ticket other = desk_.Acquire("a", kForEver, [&others](auto answer) { others = answer.status(); });
+  ASSERT_TRUE(desk_.Claim("c", "first").ok());
+  EXPECT_EQ(old, std::nullopt);  // the same process, back
+  clock_.Advance(Desk::kGone);
+  ASSERT_TRUE(desk_.Claim("c", "second").ok());
+  ASSERT_TRUE(old);
+  EXPECT_EQ(old->code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(others, std::nullopt);
+  desk_.CancelWait(other);
+  desk_.Register("c", /*has_model=*/true);
+  Offer({0});
+  const auto answer = AcquireLease(desk_, "c", kForEver);
+  ASSERT_TRUE(answer.ok()) << answer.status();
+  EXPECT_EQ(answer->lease().attempt(), 1u);
+}
+
+TEST_F(DeskTest, WaitsOfASessionThatLeftTakeNothingFromTheNext) {
+  ASSERT_TRUE(desk_.Claim("c", "first").ok());
+  desk_.Register("c", /*has_model=*/true);
+  std::optional<absl::Status> old;
+  desk_.Acquire("c", kForEver, [&old](auto answer) { old = answer.status(); });
+  desk_.Leave("c");
+  ASSERT_TRUE(desk_.Claim("c", "second").ok());
+  ASSERT_TRUE(old);
+  EXPECT_EQ(old->code(), absl::StatusCode::kFailedPrecondition);
+}
+
 TEST_F(DeskTest, ForgetsAnActorThatLeavesAndGivesWhatItHeldToOthers) {
   Offer({0});
   ASSERT_TRUE(Acquire("a"));
@@ -307,6 +340,34 @@ TEST_F(DeskNewsTest, NamesFailuresAndWhoIsSetAside) {
               ElementsAre("! group 7 (prompt \"a sign\"), attempt 1, failed: reward_failed (actor a): no server",
                           HasSubstr("attempt 2"), HasSubstr("attempt 3"),
                           HasSubstr("! set aside: actor a failed 3 groups in a row, last: reward_failed")));
+}
+
+TEST_F(DeskNewsTest, WarnsOfAnActorThatReachesNoRewardServerUntilItMakesAGroup) {
+  ASSERT_TRUE(desk_.Publish(SmallAdapter(1), v1::BEHAVIOUR_POLICY, 0).ok());
+  Join("a");
+  Lines(1);
+  desk_.Offer({SmallLease(7)});
+  for (uint32_t attempt = 1; attempt <= 3; ++attempt) {
+    ASSERT_TRUE(AcquireLease(desk_, "a", kForEver)->has_lease());
+    v1::FailLeaseRequest request;
+    request.set_actor_id("a");
+    request.mutable_lease()->set_group_id(7);
+    request.mutable_lease()->set_attempt(attempt);
+    request.set_cause(attempt < 3 ? "reward_unreachable" : "actor_stopping");
+    request.set_message("no server at 10.0.0.1:50052");
+    request.set_is_handed_back(true);
+    ASSERT_TRUE(desk_.Fail(request).ok());
+  }
+  const std::string warning = "actor a hands its groups back: no server at 10.0.0.1:50052";
+  EXPECT_THAT(desk_.status().warnings(), ElementsAre(warning));
+  Join("b");
+  EXPECT_THAT(Lines(2), ElementsAre("! " + warning, HasSubstr("actor b joined")));  // once, however often it does so
+  EXPECT_EQ(desk_.exhausted(), std::nullopt);
+
+  const SmallGroup group = MakeSmallGroup(AcquireLease(desk_, "a", kForEver)->lease(),
+                                          desk_.FindPolicy(1)->header.policy(), "a");
+  ASSERT_TRUE(desk_.Accept(group.header, group.blob).ok());
+  EXPECT_THAT(desk_.status().warnings(), IsEmpty());
 }
 
 TEST_F(DeskNewsTest, TellsNothingOfActorsThatAreSentHome) {
@@ -715,6 +776,43 @@ TEST_F(DeskTest, LeasesAStaleGroupAnewUnderTheNewestVersion) {
   // The old group once more, checked before it was stale, its blob late.
   EXPECT_EQ(desk.Accept(old.header, old.blob).code(), absl::StatusCode::kAlreadyExists);
   EXPECT_TRUE(Submit(desk, Make(desk, *again)).ok());
+}
+
+// A silent actor's lease outlives its version, which is kept for a few updates only.
+TEST_F(DeskTest, LeasesAnewWhatNobodyMadeWhileItsVersionWasFreshEnough) {
+  Desk desk(Options(1));
+  SetUpDesk(desk);
+  v1::Lease offered = SmallLease(0);
+  offered.set_noise_seed(7);
+  desk.Offer({offered, SmallLease(1), SmallLease(kEvaluation)});
+  ASSERT_EQ(Acquire("a", &desk)->group_id(), kEvaluation);
+  const auto held = Acquire("a", &desk);
+  ASSERT_TRUE(held);
+  const SmallGroup old = Make(desk, *held);
+  ASSERT_TRUE(desk.Publish(SmallAdapter(2), v1::BEHAVIOUR_POLICY, 1).ok());
+  desk.Interrupt();
+  EXPECT_EQ(desk.WaitForBatch(/*oldest_version=*/1), std::nullopt);
+  EXPECT_THAT(Renew(desk, "a", {*held})->dropped(), IsEmpty());  // it may be trained on as it is
+  for (const uint64_t update : {2, 3}) {
+    ASSERT_TRUE(desk.Publish(SmallAdapter(update + 1), v1::BEHAVIOUR_POLICY, update).ok());
+    desk.Interrupt();
+    EXPECT_EQ(desk.WaitForBatch(/*oldest_version=*/update), std::nullopt);
+  }
+  ASSERT_EQ(desk.FindPolicy(1), nullptr);
+  EXPECT_EQ(Renew(desk, "a", {*held})->dropped_size(), 1);
+  EXPECT_EQ(Submit(desk, old).code(), absl::StatusCode::kNotFound);  // nothing that its actor did wrong
+  EXPECT_THAT(desk.dropped(), ElementsAre(Pair("stale", 1)));
+  desk.Register("a", /*has_model=*/true);
+  EXPECT_EQ(Acquire("b", &desk)->policy_version(), 1u);  // the evaluation's stays as it was
+  for (const uint64_t id : {0, 1}) {
+    const auto again = Acquire("b", &desk);
+    ASSERT_TRUE(again);
+    EXPECT_EQ(again->group_id(), id);
+    EXPECT_EQ(again->attempt(), id == 0 ? 2u : 1u);
+    EXPECT_EQ(again->noise_seed(), id == 0 ? 7u : 0u);
+    EXPECT_GE(again->policy_version(), 3u);
+    EXPECT_TRUE(Submit(desk, Make(desk, *again, "b")).ok());
+  }
 }
 
 TEST_F(DeskTest, GivesEvaluationGroupsInTheirOrderNotThatOfArrival) {

@@ -109,6 +109,18 @@ TEST_F(LeaseBookTest, RenewingDropsWhatTheActorDoesNotHoldAndDoesNotProlongIt) {
   EXPECT_EQ(book_.NextExpiry(), kStart + kTimeout);
 }
 
+TEST_F(LeaseBookTest, AnotherVersionTakesALeaseFromItsHolderAndItsAttemptsGoOn) {
+  book_.Offer(LeaseOf(1));
+  ASSERT_EQ(Grant(), 1u);
+  book_.SetPolicyVersion(1, 9);
+  EXPECT_EQ(book_.Renew("a", {Ref(1, 1)}, kStart).size(), 1u);
+  book_.SetPolicyVersion(1, 10);  // while it waits
+  const auto again = book_.Grant("b", v1::TRAINING, kStart);
+  ASSERT_TRUE(again);
+  EXPECT_EQ(again->policy_version(), 10u);
+  EXPECT_EQ(again->attempt(), 2u);
+}
+
 TEST_F(LeaseBookTest, OnlyTheHolderOfThatAttemptCanGiveUp) {
   book_.Offer(LeaseOf(1));
   ASSERT_EQ(Grant(), 1u);
