@@ -195,13 +195,8 @@ variable_list LibTorchAttention(const AttentionInput& first, const AttentionInpu
   const int64_t batch = BatchOf(first, second);
   const variable_list a = SplitHeads(first, batch, heads);
   const variable_list b = SplitHeads(second, batch, heads);
-  const bool is_widened = IsWidened(first.projection);  // for the backward pass; the forward one is as fast either way
-  const auto joined = [&](int part) {
-    const at::Tensor tokens = ConcatenateTokens(a[part], b[part]);
-    return is_widened ? tokens.to(at::kFloat) : tokens;
-  };
-  const at::Tensor out = at::scaled_dot_product_attention(joined(0), joined(1), joined(2))
-                             .to(first.projection.scalar_type())
+  const at::Tensor out = Attention(ConcatenateTokens(a[0], b[0]), ConcatenateTokens(a[1], b[1]),
+                                   ConcatenateTokens(a[2], b[2]))
                              .transpose(1, 2)
                              .flatten(2);
   if (!b[0].defined()) return {out.contiguous()};

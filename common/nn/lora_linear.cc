@@ -91,15 +91,32 @@ void MultiplyInto(const at::Tensor& y, const at::Tensor& x, const StackedWeight&
   }
 }
 
-UsedWeight Wide(const UsedWeight& used) {
-  std::vector<at::Tensor> parts;
-  for (const at::Tensor& part : used.weight.parts()) parts.push_back(part.to(at::kFloat));
-  return {StackedWeight(std::move(parts)), {}};
+// BaseForward in f32 for a bfloat16 layer, some of its outputs at a time: the copy of the weight stays small.
+at::Tensor WidenedForward(const at::Tensor& x, const UsedWeight& used, const at::Tensor& bias) {
+  const at::Tensor wide = Rows(x.to(at::kFloat)), y = EmptyOutput(x, used), y_rows = y.view({-1, y.size(-1)});
+  const int64_t rows = wide.size(0);
+  const int64_t rows_at_once = IsMultipliedAlikeInAnyBatch(wide, rows / x.size(0)) ? rows : rows / x.size(0);
+  const int64_t outputs = WidenedOutputs(wide.size(1));
+  int64_t column = 0;
+  for (const at::Tensor& part : used.weight.parts()) {
+    for (const at::Tensor& some : part.split(outputs)) {
+      const int64_t width = some.size(0);
+      const at::Tensor weight = some.to(at::kFloat).t(), offset = bias.narrow(0, column, width).to(at::kFloat);
+      at::Tensor out = at::empty({rows, width}, wide.options());
+      for (int64_t row = 0; row < rows; row += rows_at_once) {
+        at::Tensor out_rows = out.narrow(0, row, rows_at_once);
+        at::addmm_out(out_rows, offset, wide.narrow(0, row, rows_at_once), weight);
+      }
+      y_rows.narrow(1, column, width).copy_(out);
+      column += width;
+    }
+  }
+  return y;
 }
 
 at::Tensor BaseForward(const at::Tensor& x, const UsedWeight& used, const at::Tensor& bias) {
   if (used.transposed.defined() && UseMatMulKernel()) return KernelMatMul(x, used.transposed, bias);
-  if (IsWidened(x)) return BaseForward(x.to(at::kFloat), Wide(used), bias.to(at::kFloat)).to(x.scalar_type());
+  if (IsWidened(x)) return WidenedForward(x, used, bias);
   at::Tensor y = EmptyOutput(x, used);
   const int64_t rows_of_sample = x.dim() > 2 ? x.size(-2) : 1;
   if (x.size(0) == 1 || IsMultipliedAlikeInAnyBatch(x, rows_of_sample)) {

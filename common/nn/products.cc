@@ -24,6 +24,18 @@ at::Tensor AffineProduct(const at::Tensor& x, const at::Tensor& weight, const at
   return at::linear(x, weight, bias);
 }
 
+// The forward pass is as fast either way, the backward one is not.
+at::Tensor Attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const AttentionOptions& options) {
+  const auto attend = [&](const at::Tensor& queries, const at::Tensor& keys, const at::Tensor& values,
+                          const std::optional<at::Tensor>& bias) {
+    return at::scaled_dot_product_attention(queries, keys, values, bias, /*dropout_p=*/0.0, options.is_causal,
+                                            options.scale);
+  };
+  if (!IsWidened(q)) return attend(q, k, v, options.bias);
+  const std::optional<at::Tensor> bias = options.bias ? std::optional(Wide(*options.bias)) : std::nullopt;
+  return attend(Wide(q), Wide(k), Wide(v), bias).to(at::kBFloat16);
+}
+
 at::Tensor Convolution(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, int64_t stride,
                        int64_t padding) {
   const auto convolve = [&](const at::Tensor& image, const at::Tensor& filter, const at::Tensor& offset) {

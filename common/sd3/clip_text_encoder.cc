@@ -86,8 +86,8 @@ at::Tensor ClipTextEncoder::ForwardLayer(const Layer& layer, const at::Tensor& h
         .transpose(1, 2);
   };
   const at::Tensor x = Normed(layer.norm1, hidden);
-  const at::Tensor attended = at::scaled_dot_product_attention(heads(layer.q, x), heads(layer.k, x), heads(layer.v, x),
-                                                               std::nullopt, 0.0, /*is_causal=*/true);
+  const at::Tensor attended =
+      Attention(heads(layer.q, x), heads(layer.k, x), heads(layer.v, x), {.is_causal = true});
   const at::Tensor joined = attended.transpose(1, 2).reshape({batch, length, config_.hidden_size});
   const at::Tensor middle = hidden + AffineProduct(joined, layer.out.weight, layer.out.bias);
   const at::Tensor inner = activation_(AffineProduct(Normed(layer.norm2, middle), layer.fc1.weight, layer.fc1.bias));

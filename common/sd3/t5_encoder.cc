@@ -115,8 +115,8 @@ at::Tensor T5Encoder::ForwardLayer(const Layer& layer, const at::Tensor& hidden,
     return AffineProduct(x, weight).view({batch, length, config_.num_heads, config_.d_kv}).transpose(1, 2);
   };
   const at::Tensor x = Normed(layer.norm1, hidden);
-  const at::Tensor attended = at::scaled_dot_product_attention(heads(layer.q, x), heads(layer.k, x), heads(layer.v, x),
-                                                               bias, 0.0, /*is_causal=*/false, /*scale=*/1.0);
+  const at::Tensor attended =
+      Attention(heads(layer.q, x), heads(layer.k, x), heads(layer.v, x), {.bias = bias, .scale = 1.0});
   const at::Tensor middle = hidden + AffineProduct(attended.transpose(1, 2).reshape({batch, length, -1}), layer.o);
   const at::Tensor y = Normed(layer.norm2, middle);
   at::Tensor inner = activation_(AffineProduct(y, layer.wi_0));

@@ -7,6 +7,7 @@
 
 #include "common/nn/attention_kernels.h"
 #include "common/nn/kernel_choice.h"
+#include "common/nn/products.h"
 #include "common/sd3/memory_tape.h"
 
 namespace flowawr {
@@ -82,8 +83,9 @@ class Walk {
 
 Value Walk::Linear(const LinearSize& size, const Value& x) const {
   Value y = Take(x.rows, x.tokens, size.out);
-  const int64_t widened = IsWidened() ? kFloat * (x.positions() * (size.in + size.out) + size.in * size.out) : 0;
-  if (widened != 0) ledger_.Touch(widened);
+  const auto widened = [&](int64_t out) { return kFloat * (x.positions() * (size.in + out) + size.in * out); };
+  if (IsWidened()) ledger_.Touch(widened(std::min(size.out, WidenedOutputs(size.in))));
+  const int64_t widened_backward = IsWidened() ? widened(size.out) : 0;
   const bool trains = tape_ != nullptr && size.is_adapted();
   if (tape_ == nullptr || (!trains && !x.edge.is_wanted())) return y;  // an adapter is merged, or there is none
   const int64_t positions = x.positions();
@@ -98,7 +100,7 @@ Value Walk::Linear(const LinearSize& size, const Value& x) const {
                        [=, this, wants_dx = x.edge.is_wanted()](const Blocks& gradients) -> Blocks {
                          (void)gradients;
                          Block dx = wants_dx ? Bytes(positions * size.in * shape_.bytes) : nullptr;
-                         if (wants_dx && widened != 0) ledger_.Touch(widened);
+                         if (wants_dx && widened_backward != 0) ledger_.Touch(widened_backward);
                          if (!trains) return {dx};
                          lora_gradients_->push_back(Bytes(size.LoraValues(lora_.rank) * kFloat));
                          if (is_packed) {

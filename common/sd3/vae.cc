@@ -70,9 +70,8 @@ struct AttentionBlock {
   at::Tensor operator()(const at::Tensor& x) const {
     const at::Tensor pixels = norm(x).flatten(2).transpose(1, 2).unsqueeze(1);
     const at::Tensor attended =
-        at::scaled_dot_product_attention(AffineProduct(pixels, q_weight, q_bias),
-                                         AffineProduct(pixels, k_weight, k_bias),
-                                         AffineProduct(pixels, v_weight, v_bias));
+        Attention(AffineProduct(pixels, q_weight, q_bias), AffineProduct(pixels, k_weight, k_bias),
+                  AffineProduct(pixels, v_weight, v_bias));
     return x + AffineProduct(attended, out_weight, out_bias).squeeze(1).transpose(1, 2).view(x.sizes());
   }
 };
