@@ -4,7 +4,7 @@
 namespace flowawr {
 namespace {
 
-const Sizes kSmall = {3, 16, 64, 512, {64, 128, 128}};
+const Sizes kSmall = {3, 8, 64, 512, {64, 128, 128}};
 
 TEST_F(MemoryPlanMeasured, OfATrainingStepThatKeepsItsActivations) {
   Write(kSmall, "bfloat16");
