@@ -33,7 +33,7 @@ class LearnerConnection {
  public:
   // The address from --learner, else from RUN_DIR/endpoints/learner; the network settings from --network-config, else
   // from RUN_DIR/config.yaml, else the defaults. Does not connect yet.
-  // InvalidArgument when nothing was named, NotFound for a run that is stopped.
+  // InvalidArgument when nothing was named, Unavailable for a run that is stopped.
   static absl::StatusOr<LearnerConnection> Open(const LearnerAddress& address);
 
   v1::Control::Stub& control() { return *control_; }

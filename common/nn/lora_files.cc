@@ -112,7 +112,7 @@ absl::Status WriteDiffusersLora(const LoraAdapter& adapter, const std::string& f
 }
 
 bool IsNameInExport(absl::string_view name) {
-  return name == "peft" || name == kDiffusersFile || name == kCardFile || name == kSha256SumsFile;
+  return name == "peft" || name == kDiffusersFile || name == kSha256SumsFile;
 }
 
 absl::StatusOr<ExportedLora> ExportLora(const LoraAdapter& adapter, const std::string& base_model,

@@ -204,7 +204,13 @@ std::pair<Value, Value> Walk::Attend(const Value& first, const Value* second, bo
       std::move(saved), {first.edge, second == nullptr ? Edge{} : second->edge}, 2, [=, this](const Blocks&) -> Blocks {
         Block qkv;
         if (!is_kernel) {  // of what was gathered, and the norms' way back
-          qkv = Bytes(rows * keys * 3 * dim * bytes);
+          Block wide;  // the gradients and that of the output, until they are rounded
+          if (IsWidened()) {
+            wide = Bytes(rows * keys * 3 * dim * kFloat);
+            ledger_.Touch(rows * queries * dim * kFloat);
+          }
+          qkv = Bytes(rows * keys * 3 * dim * shape_.bytes);
+          wide = nullptr;
           if (config_.has_qk_norm) ledger_.Touch(first_bytes + rows * first.tokens * dim * 3 * kFloat);
         }
         Blocks gradients = {Bytes(first_bytes), second_bytes == 0 ? nullptr : Bytes(second_bytes)};

@@ -13,6 +13,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/nn/bf16.h"
+#include "common/nn/kernel_choice.h"
 #include "common/sd3/transformer.h"
 #include "common/sd3/transformer_memory.h"
 #include "common/sd3/vae_memory.h"
@@ -22,6 +23,8 @@
 namespace flowawr {
 
 inline constexpr double kTolerance = 0.15;
+// Where bfloat16 is widened to f32 (common/nn/products.h) the plan says up to a sixth too much, never too little.
+inline constexpr double kWidenedTolerance = 0.2;
 inline constexpr int64_t kFloat = 4;
 
 inline const LoraTargets& Targets() {
@@ -127,7 +130,9 @@ class MemoryPlanMeasured : public testing::Test {
         step.threads, predicted / 1e6, measured / 1e6, 100 * (predicted / measured - 1), predicted_total / 1e9,
         total / 1e9);
     std::fflush(stdout);
-    EXPECT_LE(std::abs(predicted - measured), kTolerance * measured) << json.dump();
+    const bool is_widened = step.dtype == "bfloat16" && kernels::WidensBf16Products();
+    EXPECT_LE(predicted - measured, (is_widened ? kWidenedTolerance : kTolerance) * measured) << json.dump();
+    EXPECT_LE(measured - predicted, kTolerance * measured) << json.dump();
     EXPECT_LE(std::abs(predicted_total - total), kTolerance * total) << json.dump();
   }
 
