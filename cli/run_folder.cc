@@ -65,6 +65,22 @@ absl::StatusOr<CheckpointFolder> NewestCheckpoint(const std::string& run_dir) {
   return checkpoint;
 }
 
+namespace {
+
+// A run ends with an evaluation after its last update, which is that of the configuration or the one that reached the
+// target.
+bool IsFinished(const v1::CheckpointManifest& manifest) {
+  const v1::RunConfig& config = manifest.config();
+  const v1::EvaluationSummary& latest = manifest.latest();
+  const bool is_evaluated = manifest.has_latest() && latest.update() == manifest.update();
+  const double target = config.train().target_reward();
+  if (target != 0 && is_evaluated && latest.has_reward_mean() && latest.reward_mean() >= target) return true;
+  const bool is_last = manifest.update() >= static_cast<uint64_t>(config.train().updates());
+  return is_last && (is_evaluated || config.prompts().heldout().empty());
+}
+
+}  // namespace
+
 v1::Status StatusOfCheckpoint(const CheckpointFolder& checkpoint, const std::string& run_dir) {
   const v1::CheckpointManifest& manifest = checkpoint.manifest;
   v1::Status status;
@@ -73,7 +89,7 @@ v1::Status StatusOfCheckpoint(const CheckpointFolder& checkpoint, const std::str
   status.set_run_dir(run_dir);
   status.set_update(manifest.update());
   status.set_updates_total(static_cast<uint64_t>(manifest.config().train().updates()));
-  const bool is_finished = status.update() >= status.updates_total();
+  const bool is_finished = IsFinished(manifest);
   status.set_phase(is_finished ? v1::FINISHED : v1::PAUSED);
   if (!is_finished)
     status.set_message(absl::StrCat("stopped; `flowawr run ", ShellQuote(run_dir), " --resume` goes on"));

@@ -44,7 +44,7 @@ class RunSession {
       outcome.status = absl::CancelledError("killed by a second signal; what came after the last checkpoint is lost");
     } else if (!status.ok()) {
       outcome.status = std::move(status);
-    } else if (is_stopping_ && outcome.last.update() < outcome.last.updates_total()) {
+    } else if (is_stopping_ && outcome.last.phase() != v1::FINISHED) {
       outcome.status = absl::CancelledError("stopped; the run is saved");
     }
     return outcome;

@@ -2,6 +2,7 @@
 #include "cli/panel.h"
 
 #include <filesystem>
+#include <optional>
 #include <string>
 
 #include "cli/run_folder.h"
@@ -29,6 +30,30 @@ v1::RewardSpec Spec() {
   size->set_scorer("jpeg");
   size->set_weight(-0.5);
   return spec;
+}
+
+// A run that was stopped during its last evaluation has no result yet; one that reached its target has, however early.
+TEST(StatusOfCheckpointTest, IsFinishedOnceTheLastPolicyIsEvaluated) {
+  const auto phase = [](uint64_t update, std::optional<uint64_t> evaluated, double reward, double target) {
+    CheckpointFolder checkpoint;
+    v1::CheckpointManifest& manifest = checkpoint.manifest;
+    manifest.set_update(update);
+    manifest.mutable_config()->mutable_train()->set_updates(20);
+    manifest.mutable_config()->mutable_train()->set_target_reward(target);
+    manifest.mutable_config()->mutable_prompts()->set_heldout("heldout.txt");
+    if (evaluated) {
+      manifest.mutable_latest()->set_update(*evaluated);
+      manifest.mutable_latest()->set_reward_mean(reward);
+    }
+    return StatusOfCheckpoint(checkpoint, "run").phase();
+  };
+  EXPECT_EQ(phase(20, 20, .5, 0), v1::FINISHED);
+  EXPECT_EQ(phase(20, 15, .5, 0), v1::PAUSED);
+  EXPECT_EQ(phase(20, std::nullopt, 0, 0), v1::PAUSED);
+  EXPECT_EQ(phase(15, 15, .9, 0), v1::PAUSED);
+  EXPECT_EQ(phase(15, 15, .9, .8), v1::FINISHED);
+  EXPECT_EQ(phase(15, 15, .7, .8), v1::PAUSED);
+  EXPECT_EQ(phase(16, 15, .9, .8), v1::PAUSED);
 }
 
 TEST(DescribeRewardSpec, NamesEveryTerm) {
