@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/status.h"
 #include "common/base/utf8.h"
+#include "learner/default_endpoint.h"
 #include "learner/request_limits.h"
 
 namespace flowawr {
@@ -257,8 +258,7 @@ std::optional<absl::StatusOr<v1::AcquireLeaseResponse>> Desk::TryAcquire(const s
   if (!CanGrant()) return std::nullopt;
   std::optional<v1::Lease> lease = leases_.Grant(actor_id, v1::EVALUATION, Now(), OthersThan(actor_id));
   if (!lease) return std::nullopt;
-  for (v1::RewardSpecTerm& term : *lease->mutable_reward_spec()->mutable_terms())
-    if (term.endpoint().empty()) term.set_endpoint(options_.default_reward_endpoint);
+  FillInEndpoints(options_.default_reward_endpoint, lease->mutable_reward_spec());
   *response.mutable_lease() = *std::move(lease);
   Changed();
   return response;

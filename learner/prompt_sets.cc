@@ -10,6 +10,7 @@
 #include "absl/strings/str_join.h"
 #include "common/base/status.h"
 #include "common/scoring/prompt_check.h"
+#include "learner/default_endpoint.h"
 
 namespace flowawr {
 namespace {
@@ -80,8 +81,7 @@ absl::Status CheckScorable(const v1::RewardSpec& spec, const v1::NetworkConfig& 
 absl::StatusOr<PromptSets> ReadPromptSets(const v1::RunConfig& config, const PromptSetOptions& options,
                                           v1::CheckpointManifest* manifest) {
   v1::RewardSpec spec = manifest->reward_spec();
-  for (v1::RewardSpecTerm& term : *spec.mutable_terms())
-    if (term.endpoint().empty()) term.set_endpoint(options.default_reward_endpoint);
+  FillInEndpoints(options.default_reward_endpoint, &spec);
   PromptSets sets;
   FLOWAWR_ASSIGN_OR_RETURN(sets.train,
                            ReadPromptSet(config.prompts().train(), "prompts.train", config, options, spec,

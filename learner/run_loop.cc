@@ -15,6 +15,7 @@
 #include "common/base/status.h"
 #include "common/config/model_card.h"
 #include "common/tensor/image.h"
+#include "learner/default_endpoint.h"
 #include "learner/evaluation.h"
 #include "learner/flowawr.h"
 #include "learner/not_finite.h"
@@ -521,8 +522,7 @@ absl::StatusOr<v1::RewardSpec> RunLoop::SetRewardSpec(std::vector<v1::RewardSpec
   FLOWAWR_RETURN_IF_ERROR(CheckRewardTerms(terms));
   v1::RewardSpec wanted;
   *wanted.mutable_terms() = {terms.begin(), terms.end()};
-  for (v1::RewardSpecTerm& term : *wanted.mutable_terms())
-    if (term.endpoint().empty()) term.set_endpoint(default_reward_endpoint_);
+  FillInEndpoints(default_reward_endpoint_, &wanted);
   // Outside the lock: a large set takes a while.
   FLOWAWR_RETURN_IF_ERROR(Annotate(CheckScorable(wanted, config_.network(), train_prompts_, heldout_prompts_),
                                    "the rewards stay as they are, for the new ones are not for all prompts"));

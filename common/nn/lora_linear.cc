@@ -247,10 +247,10 @@ LoraGradients FloatLoraBackward(const at::Tensor& x, const at::Tensor& A, const 
 
 bool IsForLoraKernel(const at::Tensor& x, const at::Tensor& A, const at::Tensor& B, const at::Tensor& dy,
                      const std::vector<LoraPart>& parts) {
-  const auto fits = [](int64_t size) { return size % kernels::kColumnMultiple == 0; };
   if (!UseMatMulKernel() || x.scalar_type() != at::kFloat || dy.scalar_type() != at::kFloat) return false;
-  if (!IsForKernel(A.detach()) || !IsForKernel(B.detach()) || A.size(1) * dy.size(1) > kMaxKernelElements) return false;
-  return std::all_of(parts.begin(), parts.end(), [&](const LoraPart& part) { return fits(part.width); });
+  if (!IsForKernel(A) || !IsForKernel(B) || A.size(1) * dy.size(1) > kMaxKernelElements) return false;
+  return std::all_of(parts.begin(), parts.end(),
+                     [](const LoraPart& part) { return part.width % kernels::kColumnMultiple == 0; });
 }
 
 // Rows of samples whose products with a gradient's rows are summed before they are added up: as many as the caches hold.

@@ -26,6 +26,18 @@ constexpr absl::Duration kTimeout = absl::Seconds(8);
 constexpr absl::Duration kForEver = absl::InfiniteDuration();
 constexpr uint64_t kEvaluation = kEvaluationGroupBit;
 
+v1::FailLeaseRequest Failure(const std::string& actor, uint64_t group_id, uint32_t attempt, const std::string& cause,
+                             const std::string& message = "", bool is_handed_back = false) {
+  v1::FailLeaseRequest request;
+  request.set_actor_id(actor);
+  request.mutable_lease()->set_group_id(group_id);
+  request.mutable_lease()->set_attempt(attempt);
+  request.set_cause(cause);
+  request.set_message(message);
+  request.set_is_handed_back(is_handed_back);
+  return request;
+}
+
 // On a clock that stands still unless told, with two registered actors and behaviour version 1 published.
 class DeskTest : public testing::Test {
  protected:
@@ -81,13 +93,8 @@ class DeskTest : public testing::Test {
   }
 
   absl::Status Fail(const std::string& actor, const v1::Lease& lease, bool is_handed_back) {
-    v1::FailLeaseRequest request;
-    request.set_actor_id(actor);
-    *request.mutable_lease() = Ref(lease);
-    request.set_cause(is_handed_back ? "actor_stopping" : "reward_failed");
-    request.set_message("scripted");
-    request.set_is_handed_back(is_handed_back);
-    return desk_.Fail(request);
+    return desk_.Fail(Failure(actor, lease.group_id(), lease.attempt(),
+                              is_handed_back ? "actor_stopping" : "reward_failed", "scripted", is_handed_back));
   }
 
   static SmallGroup Make(const Desk& desk, const v1::Lease& lease, const std::string& actor = "a") {
@@ -331,13 +338,7 @@ TEST_F(DeskNewsTest, NamesFailuresAndWhoIsSetAside) {
   desk_.Offer({SmallLease(7)});
   for (uint32_t attempt = 1; attempt <= 3; ++attempt) {
     ASSERT_TRUE(AcquireLease(desk_, "a", kForEver)->has_lease());
-    v1::FailLeaseRequest request;
-    request.set_actor_id("a");
-    request.mutable_lease()->set_group_id(7);
-    request.mutable_lease()->set_attempt(attempt);
-    request.set_cause("reward_failed");
-    request.set_message("no server");
-    ASSERT_TRUE(desk_.Fail(request).ok());
+    ASSERT_TRUE(desk_.Fail(Failure("a", 7, attempt, "reward_failed", "no server")).ok());
   }
   EXPECT_THAT(Lines(4),
               ElementsAre("! group 7 (prompt \"a sign\"), attempt 1, failed: reward_failed (actor a): no server",
@@ -352,14 +353,9 @@ TEST_F(DeskNewsTest, WarnsOfAnActorThatReachesNoRewardServerUntilItMakesAGroup) 
   desk_.Offer({SmallLease(7)});
   for (uint32_t attempt = 1; attempt <= 3; ++attempt) {
     ASSERT_TRUE(AcquireLease(desk_, "a", kForEver)->has_lease());
-    v1::FailLeaseRequest request;
-    request.set_actor_id("a");
-    request.mutable_lease()->set_group_id(7);
-    request.mutable_lease()->set_attempt(attempt);
-    request.set_cause(attempt < 3 ? "reward_unreachable" : "actor_stopping");
-    request.set_message("no server at 10.0.0.1:50052");
-    request.set_is_handed_back(true);
-    ASSERT_TRUE(desk_.Fail(request).ok());
+    ASSERT_TRUE(desk_.Fail(Failure("a", 7, attempt, attempt < 3 ? "reward_unreachable" : "actor_stopping",
+                                   "no server at 10.0.0.1:50052", /*is_handed_back=*/true))
+                    .ok());
   }
   const std::string warning = "actor a hands its groups back: no server at 10.0.0.1:50052";
   EXPECT_THAT(desk_.status().warnings(), ElementsAre(warning));
@@ -447,11 +443,7 @@ TEST_F(DeskTest, ARunThatIsStuckUnderAnOldSpecIsRemediedByASwapBeforeOrAfter) {
     for (const char* actor : {"a", "b"}) {
       const auto lease = Acquire(actor, &desk);
       ASSERT_TRUE(lease);
-      v1::FailLeaseRequest request;
-      request.set_actor_id(actor);
-      *request.mutable_lease() = Ref(*lease);
-      request.set_cause("reward_failed");
-      ASSERT_TRUE(desk.Fail(request).ok());
+      ASSERT_TRUE(desk.Fail(Failure(actor, lease->group_id(), lease->attempt(), "reward_failed")).ok());
     }
     ASSERT_TRUE(desk.exhausted());
     if (!is_swapped_first) {
