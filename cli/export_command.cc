@@ -59,6 +59,14 @@ v1::PolicyRole RoleOf(const std::string& name) {
   return name == "behaviour" ? v1::BEHAVIOUR_POLICY : v1::AVERAGE_POLICY;
 }
 
+absl::StatusOr<v1::ExportResponse> ExportCheckpoint(const CheckpointFolder& checkpoint, const std::string& role,
+                                                    const std::string& folder) {
+  const v1::RunConfig& config = checkpoint.manifest.config();
+  return ExportAdapterFile(
+      absl::StrCat(checkpoint.path, "/", role, ".safetensors"), config.lora().alpha(), config.model().path(), folder,
+      {.readme = ModelCard(checkpoint.manifest, role), .metadata = AdapterMetadata(checkpoint.manifest, role)});
+}
+
 // A learner writes into its own run directory only: for other places it saves a checkpoint, which is exported here.
 absl::StatusOr<v1::ExportResponse> ExportFromLearner(const Arguments& arguments) {
   FLOWAWR_ASSIGN_OR_RETURN(LearnerConnection learner, LearnerConnection::Open(arguments.address));
@@ -69,15 +77,16 @@ absl::StatusOr<v1::ExportResponse> ExportFromLearner(const Arguments& arguments)
   }
   FLOWAWR_ASSIGN_OR_RETURN(const v1::CheckpointResponse saved,
                            learner.Call(&v1::Control::Stub::Checkpoint, v1::CheckpointRequest(), kBetweenUpdates));
-  const std::string run_dir = std::filesystem::path(saved.path()).parent_path().parent_path().string();
+  // As it is called here, where that is known: the learner may live under another path, and tells its own in UTF-8.
+  const std::string run_dir = arguments.address.run_dir.empty()
+                                  ? std::filesystem::path(saved.path()).parent_path().parent_path().string()
+                                  : arguments.address.run_dir;
   const absl::StatusOr<CheckpointFolder> checkpoint = NewestCheckpoint(run_dir);
   if (!checkpoint.ok())
     return Annotate(checkpoint.status(), absl::StrCat("the learner saved ", saved.path(),
                                                       ", which must be readable here for --out; leave --out away to "
                                                       "export into the run directory"));
-  return ExportAdapterFile(absl::StrCat(checkpoint->path, "/", arguments.role, ".safetensors"),
-                           checkpoint->manifest.config().lora().alpha(), checkpoint->manifest.config().model().path(),
-                           arguments.out);
+  return ExportCheckpoint(*checkpoint, arguments.role, arguments.out);
 }
 
 absl::StatusOr<v1::ExportResponse> Export(const Arguments& arguments) {
@@ -85,12 +94,9 @@ absl::StatusOr<v1::ExportResponse> Export(const Arguments& arguments) {
   const std::string& run_dir = arguments.address.run_dir;
   if (response.ok() || !IsLearnerGone(response.status()) || run_dir.empty() || !arguments.address.learner.empty())
     return response;
-  FLOWAWR_ASSIGN_OR_RETURN(const v1::RunConfig config, ReadRunFolderConfig(run_dir));
+  FLOWAWR_RETURN_IF_ERROR(ReadRunFolderConfig(run_dir).status());  // it tells what a run directory is
   FLOWAWR_ASSIGN_OR_RETURN(const CheckpointFolder checkpoint, NewestCheckpoint(run_dir));
-  return ExportAdapterFile(absl::StrCat(checkpoint.path, "/", arguments.role, ".safetensors"), config.lora().alpha(),
-                           config.model().path(), arguments.out.empty() ? run_dir + "/export" : arguments.out,
-                           {.readme = ModelCard(checkpoint.manifest, arguments.role),
-                            .metadata = AdapterMetadata(checkpoint.manifest, arguments.role)});
+  return ExportCheckpoint(checkpoint, arguments.role, arguments.out.empty() ? run_dir + "/export" : arguments.out);
 }
 
 // By module name, as they stand in the file: "base_model.model.NAME.lora_A.weight".

@@ -79,7 +79,7 @@ void PrintResult(const RunPlan& plan, const v1::Status& last, bool has_report) {
 }
 
 absl::Status Run(const RunRequest& request, ShutdownSignal& signal) {
-  FLOWAWR_ASSIGN_OR_RETURN(const RunPlan plan, PlanRun(request));
+  FLOWAWR_ASSIGN_OR_RETURN(RunPlan plan, PlanRun(request));
   FLOWAWR_ASSIGN_OR_RETURN(const FolderLock lock, PrepareRunFolder(plan));
   PrintPlan(plan, request.resume);
   const RunOutcome outcome = RunProcesses(plan, lock, signal);

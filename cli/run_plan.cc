@@ -35,8 +35,9 @@ absl::Status CheckPrograms(const std::string& folder) {
 
 // Whether the run continues from a checkpoint.
 absl::StatusOr<bool> CheckRunFolder(const std::string& folder, bool resume) {
+  FLOWAWR_ASSIGN_OR_RETURN(const std::vector<std::string> checkpoints, CheckpointNames(folder + "/checkpoints"));
+  const bool has_checkpoint = !checkpoints.empty();
   std::error_code error;
-  const bool has_checkpoint = fs::directory_iterator(folder + "/checkpoints", error) != fs::directory_iterator();
   const auto history = fs::file_size(folder + "/metrics.jsonl", error);
   const bool has_history = !error && history > 0;
   // Without a lock no run of ours wrote it: it is somebody's own.
@@ -86,8 +87,7 @@ absl::StatusOr<RunPlan> PlanRun(const RunRequest& request) {
   FLOWAWR_ASSIGN_OR_RETURN(plan.continues, CheckRunFolder(plan.run_dir(), request.resume));
   FLOWAWR_RETURN_IF_ERROR(CheckRunInputs(plan.config));
   FLOWAWR_RETURN_IF_ERROR(Annotate(FillInModelDefaults(plan.config.mutable_model()), "model.path"));
-  FLOWAWR_ASSIGN_OR_RETURN(const std::vector<std::string> checkpoints, CheckpointNames(plan.run_dir() + "/checkpoints"));
-  if (checkpoints.empty()) FLOWAWR_RETURN_IF_ERROR(CheckInitialAdapter(plan.config.lora()));
+  if (!plan.continues) FLOWAWR_RETURN_IF_ERROR(CheckInitialAdapter(plan.config.lora()));
   FLOWAWR_RETURN_IF_ERROR(CheckPrograms(plan.binaries));
 
   const std::string run_dir = plan.run_dir();  // shown as it was typed
@@ -104,8 +104,10 @@ absl::StatusOr<RunPlan> PlanRun(const RunRequest& request) {
   return plan;
 }
 
-absl::StatusOr<FolderLock> PrepareRunFolder(const RunPlan& plan) {
+absl::StatusOr<FolderLock> PrepareRunFolder(RunPlan& plan) {
   FLOWAWR_ASSIGN_OR_RETURN(FolderLock lock, FolderLock::Take(plan.run_dir()));
+  // Another command may have begun or ended a run here since the plan was made: what the lock protects counts.
+  FLOWAWR_ASSIGN_OR_RETURN(plan.continues, CheckRunFolder(plan.run_dir(), plan.resumes));
   TidyRunFolder(plan);  // of a run that was killed
   std::error_code ignored;
   if (!plan.continues) fs::remove(plan.ScorerFile(), ignored);

@@ -43,10 +43,10 @@ struct RunPlan {
 // Changes nothing. A folder in which a run was started, but failed before it had anything to keep, holds none.
 absl::StatusOr<RunPlan> PlanRun(const RunRequest& request);
 
-// Locks the folder, then makes the folders in it, writes the starting configuration, and removes the addresses of
+// Locks the folder, looks again at what it holds (with the errors of PlanRun), then makes the folders in it, writes the starting configuration, and removes the addresses of
 // earlier processes and, of a run that ended before its first checkpoint, what was loaded for it. What the run is, config.yaml
 // above all, is the learner's to change, once it has accepted the configuration. Aborted for a folder in use.
-absl::StatusOr<FolderLock> PrepareRunFolder(const RunPlan& plan);
+absl::StatusOr<FolderLock> PrepareRunFolder(RunPlan& plan);
 
 // After the last process has ended: removes the addresses and the starting configuration.
 void TidyRunFolder(const RunPlan& plan);

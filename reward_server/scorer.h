@@ -20,8 +20,13 @@ using PromptMetadata = google::protobuf::Map<std::string, std::string>;
 using StillWanted = absl::FunctionRef<absl::Status(size_t i)>;
 inline constexpr auto kAlwaysWanted = [](size_t) { return absl::OkStatus(); };
 
-// Thread-safe: the threads of a ScorerRunner call Score() side by side. Owned by shared_ptr; a scorer that is unloaded
-// lives until its last Score() has returned.
+// What a scorer is given when it is loaded.
+struct ScorerContext {
+  int threads = 1;  // of the processor that it may keep busy, all its Score() calls together
+};
+
+// Thread-safe: parallel_calls() threads of a ScorerRunner call Score() side by side. Owned by shared_ptr; a scorer that
+// is unloaded lives until its last Score() has returned.
 class Scorer {
  public:
   virtual ~Scorer() = default;
@@ -46,8 +51,18 @@ class Scorer {
   // Engine and model, as people and records need it, e.g. "tesseract 5.3.0 eng".
   virtual const std::string& version() const = 0;
 
+  // SHA-256 in hexadecimal of the weights that score; empty for a scorer that has none.
+  virtual std::string weights_sha256() const { return ""; }
+
+  // Of its weights, those that it shares with other scorers included.
+  virtual size_t memory_bytes() const { return 0; }
+
   // How many items one Score() call is best given: 1 for what works image by image, more for what batches on a device.
   virtual int recommended_batch() const { return 1; }
+
+  // How many Score() calls may run side by side. What works on one thread says context.threads; a model whose products
+  // run on several threads themselves says 1, and sets their number, for the thread that calls it, in Score().
+  virtual int parallel_calls() const = 0;
 };
 
 v1::ScoreResult RewardResult(double reward);

@@ -13,8 +13,9 @@
 
 namespace flowawr {
 
-// Loads a scorer that will be called from `threads` threads. Must end with options.Finish().
-using ScorerFactory = std::function<absl::StatusOr<std::shared_ptr<Scorer>>(ScorerOptions& options, int threads)>;
+// Loads a scorer. Must end with options.Finish().
+using ScorerFactory =
+    std::function<absl::StatusOr<std::shared_ptr<Scorer>>(ScorerOptions& options, const ScorerContext& context)>;
 
 // Immutable once filled; then thread-safe.
 class ScorerRegistry {
@@ -26,7 +27,7 @@ class ScorerRegistry {
 
   // NotFound for an unknown kind, naming those there are; else what the factory says. Exceptions become Internal.
   absl::StatusOr<std::shared_ptr<Scorer>> Make(const std::string& kind, std::map<std::string, std::string> options,
-                                               int threads) const;
+                                               const ScorerContext& context) const;
   std::vector<std::string> kinds() const;
 
  private:

@@ -41,7 +41,7 @@ class PlanRunTest : public ::testing::Test {
 };
 
 TEST_F(PlanRunTest, TakesTheModelsOwnSizesWhereTheConfigurationNamesNone) {
-  const auto plan = PlanRun(Request(folder_ / "run"));
+  auto plan = PlanRun(Request(folder_ / "run"));
   ASSERT_TRUE(plan.ok()) << plan.status();
   EXPECT_EQ(plan->config.model().height(), 32);
   EXPECT_EQ(plan->config.model().width(), 64);
@@ -57,6 +57,28 @@ TEST_F(PlanRunTest, TakesTheModelsOwnSizesWhereTheConfigurationNamesNone) {
   EXPECT_EQ(told->config.model().height(), 32);
   EXPECT_EQ(told->config.model().width(), 128);
   EXPECT_EQ(told->config.model().max_sequence_length(), 5);
+}
+
+TEST_F(PlanRunTest, TakesAnUnfinishedCheckpointForNone) {
+  folder_.Write("run/checkpoints/update-000004.tmp/x", "");
+  const auto plan = PlanRun(Request(folder_ / "run"));
+  ASSERT_TRUE(plan.ok()) << plan.status();
+  EXPECT_FALSE(plan->continues);
+}
+
+TEST_F(PlanRunTest, LooksAtTheFolderAgainUnderItsLock) {
+  auto plan = PlanRun(Request(folder_ / "run"));
+  ASSERT_TRUE(plan.ok()) << plan.status();
+  folder_.Write("run/config.yaml", "of a run that was begun in between");
+  folder_.Write("run/checkpoints/update-000004/x", "");
+  const std::string address = folder_.Write("run/endpoints/learner", "127.0.0.1:1");
+  EXPECT_EQ(PrepareRunFolder(*plan).status().code(), absl::StatusCode::kAlreadyExists);
+  EXPECT_TRUE(std::filesystem::exists(address)) << "nothing of the other run is touched";
+
+  plan->resumes = true;
+  const auto lock = PrepareRunFolder(*plan);
+  ASSERT_TRUE(lock.ok()) << lock.status();
+  EXPECT_TRUE(plan->continues);
 }
 
 TEST_F(PlanRunTest, ShowsCommandsThatAShellReadsBack) {
