@@ -72,7 +72,7 @@ absl::StatusOr<v1::ScorerInfo> ScorerHost::Load(const v1::LoadScorerRequest& req
   };
   FLOWAWR_ASSIGN_OR_RETURN(
       std::shared_ptr<Scorer> scorer,
-      registry_.Make(request.kind(), {request.options().begin(), request.options().end()}, options_.threads));
+      registry_.Make(request.kind(), {request.options().begin(), request.options().end()}, {.threads = options_.threads}));
   Loaded loaded{request.kind(), metrics_.Add(name), nullptr};
   loaded.runner = std::make_shared<ScorerRunner>(std::move(scorer), loaded.series, options_);
   v1::ScorerInfo info;

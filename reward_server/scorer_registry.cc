@@ -24,7 +24,7 @@ const ScorerRegistry& ScorerRegistry::Default() {
 
 absl::StatusOr<std::shared_ptr<Scorer>> ScorerRegistry::Make(const std::string& kind,
                                                              std::map<std::string, std::string> options,
-                                                             int threads) const {
+                                                             const ScorerContext& context) const {
   const auto it = factories_.find(kind);
   if (it == factories_.end())
     return absl::NotFoundError(
@@ -32,7 +32,7 @@ absl::StatusOr<std::shared_ptr<Scorer>> ScorerRegistry::Make(const std::string& 
                      DidYouMean(kind, kinds())));
   ScorerOptions scorer_options(std::move(options));
   try {
-    auto scorer = it->second(scorer_options, threads);
+    auto scorer = it->second(scorer_options, context);
     if (!scorer.ok()) return Annotate(scorer.status(), absl::StrCat("scorer kind ", kind));
     return scorer;
   } catch (const std::exception& error) {

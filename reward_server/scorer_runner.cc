@@ -44,7 +44,7 @@ ScorerRunner::ScorerRunner(std::shared_ptr<Scorer> scorer, const ScorerSeries& s
       options_(options),
       batch_size_(std::max(scorer_->recommended_batch(), 1)) {
   absl::MutexLock lock(&join_mutex_);
-  for (int i = 0; i < options.threads; ++i) threads_.emplace_back([this] { Work(); });
+  for (int i = 0; i < std::max(scorer_->parallel_calls(), 1); ++i) threads_.emplace_back([this] { Work(); });
 }
 
 ScorerRunner::~ScorerRunner() { Stop(); }

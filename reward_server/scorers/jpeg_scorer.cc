@@ -6,18 +6,19 @@
 
 namespace flowawr {
 
-absl::StatusOr<std::shared_ptr<Scorer>> JpegScorer::Load(ScorerOptions& options, int /*threads*/) {
+absl::StatusOr<std::shared_ptr<Scorer>> JpegScorer::Load(ScorerOptions& options, const ScorerContext& context) {
   const int quality = options.Integer("quality", 95, 1, 100);
   const int scale = options.Integer("scale", 500, 1, 1'000'000);
   const std::string sign = options.Choice("sign", "-1", {"-1", "1"});
   FLOWAWR_RETURN_IF_ERROR(options.Finish());
-  return std::shared_ptr<Scorer>(new JpegScorer(quality, scale, sign == "1" ? 1 : -1));
+  return std::shared_ptr<Scorer>(new JpegScorer(quality, scale, sign == "1" ? 1 : -1, context.threads));
 }
 
-JpegScorer::JpegScorer(int quality, int scale, int sign)
+JpegScorer::JpegScorer(int quality, int scale, int sign, int threads)
     : quality_(quality),
       scale_(scale),
       sign_(sign),
+      threads_(threads),
       version_(absl::StrCat("libjpeg quality ", quality, " scale ", scale)) {}
 
 std::vector<v1::ScoreResult> JpegScorer::Score(absl::Span<const v1::ScoreItem* const> items,

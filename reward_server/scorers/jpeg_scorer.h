@@ -20,17 +20,19 @@ namespace flowawr {
 
 class JpegScorer : public Scorer {
  public:
-  static absl::StatusOr<std::shared_ptr<Scorer>> Load(ScorerOptions& options, int threads);
+  static absl::StatusOr<std::shared_ptr<Scorer>> Load(ScorerOptions& options, const ScorerContext& context);
 
   std::vector<v1::ScoreResult> Score(absl::Span<const v1::ScoreItem* const> items, StillWanted still_wanted) override;
   const std::string& version() const override { return version_; }
+  int parallel_calls() const override { return threads_; }
 
  private:
-  JpegScorer(int quality, int scale, int sign);
+  JpegScorer(int quality, int scale, int sign, int threads);
 
   const int quality_;
   const int scale_;
   const int sign_;
+  const int threads_;
   const std::string version_;
 };
 

@@ -15,7 +15,7 @@ constexpr char kCapitals[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ";
 
 }  // namespace
 
-absl::StatusOr<std::shared_ptr<Scorer>> OcrScorer::Load(ScorerOptions& options, int threads) {
+absl::StatusOr<std::shared_ptr<Scorer>> OcrScorer::Load(ScorerOptions& options, const ScorerContext& context) {
   TesseractOptions reader;
   reader.language = options.Text("language", reader.language);
   reader.tessdata = options.Text("tessdata", "");
@@ -26,8 +26,8 @@ absl::StatusOr<std::shared_ptr<Scorer>> OcrScorer::Load(ScorerOptions& options, 
   page.margin = options.Integer("margin", page.margin, 0, 256);
   const std::string letters = options.Text("letters", "auto");
   FLOWAWR_RETURN_IF_ERROR(options.Finish());
-  std::shared_ptr<OcrScorer> scorer(new OcrScorer(reader, page, letters));
-  for (int i = 0; i < threads; ++i) {
+  std::shared_ptr<OcrScorer> scorer(new OcrScorer(reader, page, letters, context.threads));
+  for (int i = 0; i < context.threads; ++i) {
     FLOWAWR_ASSIGN_OR_RETURN(auto started, OcrReader::Start(reader));
     scorer->version_ = absl::StrCat("tesseract ", started->tesseract_version(), " ", reader.language);
     scorer->GiveBack(std::move(started));
@@ -35,8 +35,8 @@ absl::StatusOr<std::shared_ptr<Scorer>> OcrScorer::Load(ScorerOptions& options, 
   return scorer;
 }
 
-OcrScorer::OcrScorer(TesseractOptions reader, PageOptions page, std::string letters)
-    : reader_options_(std::move(reader)), page_options_(page), letters_(std::move(letters)) {}
+OcrScorer::OcrScorer(TesseractOptions reader, PageOptions page, std::string letters, int threads)
+    : reader_options_(std::move(reader)), page_options_(page), letters_(std::move(letters)), threads_(threads) {}
 
 std::vector<v1::ScoreResult> OcrScorer::Score(absl::Span<const v1::ScoreItem* const> items, StillWanted still_wanted) {
   std::vector<v1::ScoreResult> results;

@@ -29,16 +29,17 @@ namespace flowawr {
 class OcrScorer : public Scorer {
  public:
   // Starts one reader a thread, which takes about a tenth of a second each.
-  static absl::StatusOr<std::shared_ptr<Scorer>> Load(ScorerOptions& options, int threads);
+  static absl::StatusOr<std::shared_ptr<Scorer>> Load(ScorerOptions& options, const ScorerContext& context);
 
   // No or an empty target: BAD_INPUT. A reader that fails, or that is ended because nobody waits any more: BROKEN, and
   // it is replaced.
   std::vector<v1::ScoreResult> Score(absl::Span<const v1::ScoreItem* const> items, StillWanted still_wanted) override;
   absl::Status CheckPrompt(const std::string& prompt, const PromptMetadata& metadata) const override;
   const std::string& version() const override { return version_; }
+  int parallel_calls() const override { return threads_; }
 
  private:
-  OcrScorer(TesseractOptions reader, PageOptions page, std::string letters);
+  OcrScorer(TesseractOptions reader, PageOptions page, std::string letters, int threads);
 
   v1::ScoreResult ScoreOne(const v1::ScoreItem& item, KeepWaiting keep_waiting);
   // A free reader, or a new one when all are in use or were thrown away.
@@ -49,6 +50,7 @@ class OcrScorer : public Scorer {
   const TesseractOptions reader_options_;
   const PageOptions page_options_;
   const std::string letters_;
+  const int threads_;
   std::string version_;  // set once, by Load()
   absl::Mutex mutex_;
   std::vector<std::unique_ptr<OcrReader>> free_readers_ ABSL_GUARDED_BY(mutex_);

@@ -19,6 +19,7 @@ class OneScorer : public Scorer {
     return {items.size(), RewardResult(1)};
   }
   const std::string& version() const override { return version_; }
+  int parallel_calls() const override { return 2; }
 
  private:
   const std::string version_ = "one 1.0";
@@ -27,12 +28,12 @@ class OneScorer : public Scorer {
 class ScorerHostTest : public testing::Test {
  protected:
   ScorerHostTest() {
-    registry_.Register("one", [](ScorerOptions& options, int) -> absl::StatusOr<std::shared_ptr<Scorer>> {
+    registry_.Register("one", [](ScorerOptions& options, const ScorerContext&) -> absl::StatusOr<std::shared_ptr<Scorer>> {
       const absl::Status status = options.Finish();
       if (!status.ok()) return status;
       return std::make_shared<OneScorer>();
     });
-    registry_.Register("throws", [](ScorerOptions&, int) -> absl::StatusOr<std::shared_ptr<Scorer>> {
+    registry_.Register("throws", [](ScorerOptions&, const ScorerContext&) -> absl::StatusOr<std::shared_ptr<Scorer>> {
       throw std::runtime_error("no model");
     });
     item_.set_height(1);

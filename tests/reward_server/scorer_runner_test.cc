@@ -24,9 +24,9 @@ class ScriptedScorer : public Scorer {
   using Script = std::function<std::vector<v1::ScoreResult>(absl::Span<const v1::ScoreItem* const>)>;
   using PatientScript =
       std::function<std::vector<v1::ScoreResult>(absl::Span<const v1::ScoreItem* const>, StillWanted)>;
-  explicit ScriptedScorer(int batch = 1, Script script = Heights)
-      : batch_(batch), script_([script](auto items, StillWanted) { return script(items); }) {}
-  explicit ScriptedScorer(PatientScript script) : batch_(1), script_(std::move(script)) {}
+  explicit ScriptedScorer(int batch = 1, Script script = Heights, int parallel_calls = 1)
+      : batch_(batch), parallel_calls_(parallel_calls), script_([script](auto items, StillWanted) { return script(items); }) {}
+  explicit ScriptedScorer(PatientScript script) : batch_(1), parallel_calls_(1), script_(std::move(script)) {}
 
   std::vector<v1::ScoreResult> Score(absl::Span<const v1::ScoreItem* const> items,
                                      StillWanted still_wanted) override {
@@ -43,13 +43,14 @@ class ScriptedScorer : public Scorer {
   }
   const std::string& version() const override { return version_; }
   int recommended_batch() const override { return batch_; }
+  int parallel_calls() const override { return parallel_calls_; }
   std::vector<size_t> batches() {
     absl::MutexLock lock(&mutex_);
     return batches_;
   }
 
  private:
-  const int batch_;
+  const int batch_, parallel_calls_;
   const PatientScript script_;
   const std::string version_ = "scripted";
   absl::Mutex mutex_;
@@ -85,7 +86,7 @@ class ScorerRunnerTest : public testing::Test {
 };
 
 TEST_F(ScorerRunnerTest, AnswersEveryItemInOrder) {
-  const auto runner = Run(std::make_shared<ScriptedScorer>(3), {.threads = 3});
+  const auto runner = Run(std::make_shared<ScriptedScorer>(3, ScriptedScorer::Heights, 3));
   const auto items = Items(20);
   const auto results = runner->Score(Pointers(items), absl::InfiniteFuture(), kStays);
   ASSERT_TRUE(results.ok());

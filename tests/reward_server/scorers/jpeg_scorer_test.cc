@@ -14,7 +14,7 @@ namespace flowawr {
 namespace {
 
 double RewardOf(const Image& image, std::map<std::string, std::string> options = {}) {
-  auto scorer = ScorerRegistry::Default().Make("jpeg_compressibility", std::move(options), 1);
+  auto scorer = ScorerRegistry::Default().Make("jpeg_compressibility", std::move(options), {});
   EXPECT_TRUE(scorer.ok()) << scorer.status();
   const v1::ScoreItem item = MakeItem(image, "");
   const v1::ScoreItem* pointer = &item;

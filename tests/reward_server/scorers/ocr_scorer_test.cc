@@ -15,7 +15,7 @@ namespace {
 using ::testing::HasSubstr;
 
 std::shared_ptr<Scorer> LoadOcr(std::map<std::string, std::string> options = {}, int threads = 1) {
-  auto scorer = ScorerRegistry::Default().Make("ocr", std::move(options), threads);
+  auto scorer = ScorerRegistry::Default().Make("ocr", std::move(options), {.threads = threads});
   EXPECT_TRUE(scorer.ok()) << scorer.status();
   return scorer.value_or(nullptr);
 }
@@ -128,14 +128,14 @@ TEST(OcrScorerTest, NamesEngineAndModelAsItsVersion) {
 
 TEST(OcrScorerTest, SaysWhyItCannotBeLoaded) {
   const ScorerRegistry& registry = ScorerRegistry::Default();
-  const auto language = registry.Make("ocr", {{"language", "xyz"}}, 1);
+  const auto language = registry.Make("ocr", {{"language", "xyz"}}, {});
   EXPECT_TRUE(absl::IsNotFound(language.status()));
   EXPECT_THAT(std::string(language.status().message()), HasSubstr("xyz"));
-  const auto option = registry.Make("ocr", {{"colour", "red"}}, 1);
+  const auto option = registry.Make("ocr", {{"colour", "red"}}, {});
   EXPECT_TRUE(absl::IsInvalidArgument(option.status()));
   EXPECT_THAT(std::string(option.status().message()), HasSubstr("unknown option colour"));
-  EXPECT_TRUE(absl::IsInvalidArgument(registry.Make("ocr", {{"margin", "-1"}}, 1).status()));
-  EXPECT_TRUE(absl::IsNotFound(registry.Make("telepathy", {}, 1).status()));
+  EXPECT_TRUE(absl::IsInvalidArgument(registry.Make("ocr", {{"margin", "-1"}}, {}).status()));
+  EXPECT_TRUE(absl::IsNotFound(registry.Make("telepathy", {}, {}).status()));
 }
 
 }  // namespace
