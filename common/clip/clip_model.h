@@ -1,0 +1,75 @@
+// CLIP: pictures and texts embedded in one space, so that their cosine tells how well they go together.
+//
+// Two published layouts of a folder are read:
+//   HF        config.json (transformers' CLIPModel) and model.safetensors or its shards
+//   OpenCLIP  open_clip_config.json and open_clip_model.safetensors (or open_clip_pytorch_model.safetensors)
+// and a tokenizer beside them, in the folder itself or in its subfolder `tokenizer`: tokenizer_config.json with
+// vocab.json and merges.txt, or with tokenizer.json. A folder that has both layouts is read as HF's.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/types/span.h"
+#include "common/clip/clip_config.h"
+#include "common/nn/read_progress.h"
+
+namespace flowawr {
+
+class ClipTextTower;
+class ClipVisionTower;
+class Tokenizer;
+
+// Frozen, immutable, thread-safe, on the CPU. No gradients. Work is shared out among at::get_num_threads() threads of
+// whoever calls. An embedding has the same bits whatever else is in the batch.
+class ClipModel {
+ public:
+  // Computes in `dtype`, at::kFloat or at::kBFloat16. NotFound when the folder, or a file of it, is missing, with the
+  // command that fetches it; InvalidArgument that lists every tensor and field that does not fit.
+  static absl::StatusOr<std::unique_ptr<const ClipModel>> Load(const std::string& folder, at::ScalarType dtype,
+                                                               ReadProgress progress = nullptr);
+  ~ClipModel();
+  ClipModel(const ClipModel&) = delete;
+  ClipModel& operator=(const ClipModel&) = delete;
+
+  // Of pictures that are made ready by clip_preprocess.h, each [3, image_size(), image_size()] f32.
+  // [pictures, projection_dim()] f32: projected, not normalised.
+  at::Tensor ImageEmbeds(absl::Span<const at::Tensor> pixels) const;
+
+  // [texts, projection_dim()] f32: projected, not normalised. A text that has more tokens than the model takes (77 as
+  // published) loses its end. InvalidArgument for text that is not UTF-8. An empty text has an embedding, too.
+  absl::StatusOr<at::Tensor> TextEmbeds(absl::Span<const std::string> texts) const;
+
+  // exp() of the learnt scale of the cosines: about 100 in published models.
+  double logit_scale() const { return logit_scale_; }
+  int64_t image_size() const { return config_.vision.image_size; }
+  int64_t projection_dim() const { return config_.projection_dim; }
+  const ClipConfig& config() const { return config_; }
+
+  // SHA-256, in hexadecimal, of the weights file; of shards, of the lines "SHA256  NAME\n" in the order of their names.
+  const std::string& weights_sha256() const { return weights_sha256_; }
+  size_t memory_bytes() const { return memory_bytes_; }  // of the weights
+
+ private:
+  ClipModel();
+
+  ClipConfig config_;
+  std::unique_ptr<const ClipVisionTower> vision_;
+  std::unique_ptr<const ClipTextTower> text_;
+  std::unique_ptr<const Tokenizer> tokenizer_;
+  double logit_scale_ = 0;
+  std::string weights_sha256_;
+  size_t memory_bytes_ = 0;
+};
+
+// `embeds` [n, dim] f32, each row divided by its length.
+at::Tensor Normalised(const at::Tensor& embeds);
+
+}  // namespace flowawr

@@ -1,0 +1,49 @@
+// One ClipModel of the process for all who ask for the same folder in the same dtype, and a memory of its last
+// embeddings: scorers of one batch that share a tower share its weights and its forward pass.
+//
+//   pickscore --+                     +-- ClipModel (weights)
+//               +--> SharedClip ------+
+//   geneval ----+                     +-- embeddings of the last pictures and texts
+//
+// Weights are freed when the last scorer that has them is gone.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "common/clip/clip_model.h"
+#include "common/clip/embedding_memory.h"
+#include "common/nn/read_progress.h"
+
+namespace flowawr {
+
+// Thread-safe.
+class SharedClip {
+ public:
+  // Loads the model unless somebody has it; two calls at once load it once. Errors as ClipModel::Load().
+  static absl::StatusOr<std::shared_ptr<SharedClip>> Open(const std::string& folder, at::ScalarType dtype,
+                                                          ReadProgress progress = nullptr);
+
+  // As ClipModel's, to the bit. What is remembered, or being computed for another caller, is not computed again: the same
+  // pixels (compared by SHA-256), the same text.
+  at::Tensor ImageEmbeds(absl::Span<const at::Tensor> pixels);
+  absl::StatusOr<at::Tensor> TextEmbeds(absl::Span<const std::string> texts);
+
+  const ClipModel& model() const { return *model_; }
+
+  // Pictures that were really embedded so far.
+  int64_t images_embedded() const { return images_.computed(); }
+
+ private:
+  explicit SharedClip(std::unique_ptr<const ClipModel> model);
+
+  const std::unique_ptr<const ClipModel> model_;
+  EmbeddingMemory images_, texts_;
+};
+
+}  // namespace flowawr
