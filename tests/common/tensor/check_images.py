@@ -2,7 +2,7 @@
 import sys
 
 import numpy
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 folder = sys.argv[1]
 png = Image.open(f"{folder}/a.png")
@@ -15,6 +15,24 @@ assert odd.text == {"prompt": "a\ufffdb\ufffdc"}, odd.text
 
 jpeg = Image.open(f"{folder}/a.jpg")
 assert jpeg.format == "JPEG" and jpeg.mode == "RGB" and jpeg.size == (40, 24), (jpeg.format, jpeg.mode, jpeg.size)
+
+
+def save_jpeg(name, image=None, **options):
+    """The JPEG, drawn anew where `image` is given, and what Pillow reads in it."""
+    if image is not None:
+        image.save(f"{folder}/{name}.jpg", quality=90, **options)
+    open(f"{folder}/{name}.jpg.rgb", "wb").write(Image.open(f"{folder}/{name}.jpg").convert("RGB").tobytes())
+
+
+save_jpeg("a")
+save_jpeg("gray", png.convert("L"))
+save_jpeg("progressive", png, progressive=True)
+save_jpeg("cmyk", png.convert("CMYK"))
+text = PngImagePlugin.PngInfo()
+text.add_text("latin", "caf\u00e9")
+text.add_text("packed", "x" * 5000, zip=True)
+text.add_itxt("prompt", '\u732b "CAT"')
+png.save(f"{folder}/text.png", pnginfo=text)
 
 
 def save(name, image, rgb):

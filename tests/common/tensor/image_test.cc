@@ -9,6 +9,10 @@
 namespace flowawr {
 namespace {
 
+using ::testing::HasSubstr;
+using ::testing::Pair;
+using ::testing::UnorderedElementsAre;
+
 // Every pixel different.
 Image Pattern(int height, int width) {
   Image image{height, width, ""};
@@ -39,6 +43,16 @@ TEST(ImageTest, PngAndJpegAreReadByPillow) {
   folder.Write("a.jpg", *EncodeJpeg(image, 95));
   folder.Write("a.rgb", image.rgb);
   EXPECT_TRUE(RunPython("tests/common/tensor/check_images.py", {folder.path()}));
+  // What Pillow makes of the same JPEG, to the bit: it uses the same library.
+  for (const char* name : {"a", "gray", "progressive"}) {
+    const auto decoded = DecodeJpeg(*ReadFile(folder / (std::string(name) + ".jpg")));
+    ASSERT_TRUE(decoded.ok()) << name << decoded.status();
+    EXPECT_EQ(decoded->rgb, *ReadFile(folder / (std::string(name) + ".jpg.rgb"))) << name;
+  }
+  EXPECT_THAT(std::string(DecodeJpeg(*ReadFile(folder / "cmyk.jpg")).status().message()), HasSubstr("CMYK"));
+  EXPECT_THAT(*ReadPngText(*ReadFile(folder / "text.png")),
+              UnorderedElementsAre(Pair("latin", "caf\u00e9"), Pair("packed", std::string(5000, 'x')),
+                                   Pair("prompt", "\u732b \"CAT\"")));
   // Pictures that Pillow wrote: palette, transparency, 16 bits.
   for (const char* name : {"palette.png", "alpha.png", "gray16.png"}) {
     const auto decoded = DecodePng(*ReadFile(folder / name));
@@ -63,6 +77,42 @@ TEST(ImageTest, RefusesAHugePngBeforeAllocating) {
   EXPECT_FALSE(DecodePng(bytes).ok());
 }
 
+TEST(ImageTest, RefusesDamagedJpegWithoutEndingTheProcess) {
+  const std::string bytes = *EncodeJpeg(Pattern(40, 40), 90);
+  ASSERT_TRUE(DecodeJpeg(bytes).ok());
+  for (size_t size = 0; size + 2 < bytes.size(); ++size) EXPECT_FALSE(DecodeJpeg(bytes.substr(0, size)).ok()) << size;
+  for (size_t at = 0; at < bytes.size(); ++at) {  // whatever comes of it, this process lives on
+    std::string damaged = bytes;
+    damaged[at] ^= 0x55;
+    (void)DecodeJpeg(damaged);
+  }
+  EXPECT_FALSE(DecodeJpeg("not a picture").ok());
+}
+
+TEST(ImageTest, TellsPicturesByTheirBytesAndBoundsTheirSidesBeforeDecodingThem) {
+  const Image image = Pattern(20, 30);
+  EXPECT_EQ(DecodePicture(*EncodePng(image), 30)->rgb, image.rgb);
+  EXPECT_EQ(DecodePicture(*EncodeJpeg(image, 90), 30)->width, 30);
+  for (const std::string& bytes : {*EncodePng(image), *EncodeJpeg(image, 90)}) {
+    const absl::Status status = DecodePicture(bytes, 29).status();
+    EXPECT_THAT(std::string(status.message()), HasSubstr("of 20x30 pixels; at most 29 a side"));
+  }
+  EXPECT_THAT(std::string(DecodePicture("GIF89a", 99).status().message()), HasSubstr("neither a PNG nor a JPEG"));
+  EXPECT_THAT(std::string(DecodePicture("", 99).status().message()), HasSubstr("empty"));
+  // A JPEG that claims 65500 x 65500 pixels in some hundred bytes.
+  std::string bomb = *EncodeJpeg(Pattern(8, 8), 90);
+  const size_t frame = bomb.find("\xff\xc0");
+  bomb.replace(frame + 5, 4, "\xff\xdc\xff\xdc");
+  EXPECT_THAT(std::string(DecodeJpeg(bomb).status().message()), HasSubstr("65500x65500"));
+}
+
+TEST(ImageTest, ReadsTheTextOfItsOwnPngs) {
+  const std::string bytes = *EncodePng(Pattern(2, 2), {{"prompt", "caf\u00e9 \"CAT\""}, {"seed", "7"}});
+  EXPECT_THAT(*ReadPngText(bytes), UnorderedElementsAre(Pair("prompt", "caf\u00e9 \"CAT\""), Pair("seed", "7")));
+  EXPECT_TRUE(ReadPngText(*EncodePng(Pattern(2, 2)))->empty());
+  for (const size_t size : {0, 10, 40, 60}) EXPECT_FALSE(ReadPngText(bytes.substr(0, size)).ok()) << size;
+}
+
 TEST(ImageTest, RefusesAnImageWhoseFieldsDisagree) {
   EXPECT_FALSE(EncodePng({2, 2, "short"}).ok());
   EXPECT_FALSE(EncodePng({0, 0, ""}).ok());
@@ -84,6 +134,16 @@ TEST(ImageTest, EnlargesEveryPixelToASquare) {
   EXPECT_EQ(large.width, 4);
   EXPECT_EQ(large.rgb, "aaaaaabbbbbbaaaaaabbbbbb");
   EXPECT_EQ(Enlarge(image, 1).rgb, image.rgb);
+}
+
+TEST(ImageTest, ShrinksEverySquareToItsMean) {
+  const Image image{2, 5, std::string("\x00\x00\x00\x04\x04\x04zzzzzzqqq\x08\x08\x08\x04\x04\x04zzzzzzqqq", 30)};
+  const Image small = Shrink(image, 2);
+  EXPECT_EQ(small.height, 1);
+  EXPECT_EQ(small.width, 2);
+  EXPECT_EQ(small.rgb, "\x04\x04\x04zzz");
+  EXPECT_EQ(Shrink(image, 1).rgb, image.rgb);
+  EXPECT_EQ(Shrink({1, 4, std::string(12, 'c')}, 4).rgb, "ccc");  // a line keeps its pixel
 }
 
 TEST(ImageTest, GridPutsImagesInReadingOrderOnWhite) {
