@@ -1,14 +1,17 @@
 #include "actor/reward_reach.h"
 
 #include <utility>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
 #include "common/base/host_port.h"
 #include "common/base/status.h"
 #include "common/rpc/channel.h"
 #include "common/rpc/tls_check.h"
+#include "common/scoring/reward_terms.h"
 
 namespace flowawr {
 namespace {
@@ -42,9 +45,14 @@ absl::Status RewardReach::Resolve(v1::RewardSpec& spec) {
   if (!is_remote_) return absl::OkStatus();
   for (v1::RewardSpecTerm& term : *spec.mutable_terms()) {
     const std::string given = term.endpoint();
-    term.set_endpoint(RewardAddressFor(given, learner_));
-    if (!term.is_required() || reached_.contains(term.endpoint())) continue;
-    if (const absl::Status connected = Connect(term.endpoint(), network_); !connected.ok())
+    std::vector<std::string> addresses = EndpointsOf(given);
+    for (std::string& address : addresses) address = RewardAddressFor(address, learner_);
+    term.set_endpoint(absl::StrJoin(addresses, ","));
+    if (!IsRequired(term) || reached_.contains(term.endpoint())) continue;
+    absl::Status connected;
+    for (const std::string& address : addresses)  // one of them will do
+      if (connected = Connect(address, network_); connected.ok()) break;
+    if (!connected.ok())
       return absl::UnavailableError(absl::StrCat(
           "this actor cannot reach the reward server of ", term.scorer(), " at ", term.endpoint(),
           given == term.endpoint() ? "" : absl::StrCat(" (", given, " on the learner's machine)"), ": ",

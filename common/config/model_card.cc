@@ -8,6 +8,7 @@
 #include "absl/strings/str_replace.h"
 #include "common/base/utf8.h"
 #include "common/base/version.h"
+#include "common/scoring/reward_terms.h"
 
 namespace flowawr {
 namespace {
@@ -25,7 +26,8 @@ std::string Quoted(const std::string& text) { return nlohmann::json(SanitizeUtf8
 
 std::string Rewards(const v1::RewardSpec& spec) {
   return absl::StrJoin(spec.terms(), ", ", [](std::string* out, const v1::RewardSpecTerm& term) {
-    absl::StrAppend(out, Plain(term.scorer()), " (weight ", term.weight(), ")");
+    absl::StrAppend(out, Plain(term.scorer()), IsShadow(term) ? " (a shadow, not trained on" : " (weight ",
+                    IsShadow(term) ? "" : absl::StrCat(term.weight()), ")");
   });
 }
 

@@ -1,6 +1,5 @@
 #include "common/config/rules.h"
 
-#include <cmath>
 #include <cstdlib>
 #include <map>
 #include <set>
@@ -10,6 +9,8 @@
 #include "common/base/host_port.h"
 #include "common/config/paths.h"
 #include "common/config/schema.h"
+#include "common/scoring/reward_spec_check.h"
+#include "common/scoring/reward_terms.h"
 
 namespace flowawr {
 namespace {
@@ -88,46 +89,38 @@ void CheckEvaluation(const v1::RunConfig& config, Violations& found) {
   if (config.train().target_reward() != 0) needs("train.target_reward", "train.target_reward: 0");
 }
 
-// They become one argument of the reward server: NAME,option=value,...
-void CheckScorerOptions(const v1::RewardTerm& term, const std::string& path, Violations& found) {
-  if (term.options().empty()) return;
-  if (!term.endpoint().empty())
-    found.push_back({path, absl::StrCat("are for the reward server that `flowawr run` starts, but this term's is ",
-                                        term.endpoint(), "; give them to that one, by its --scorer")});
+// They become one argument of the reward server: NAME=KIND,option=value,...
+void CheckScorerArgument(const v1::RewardTerm& term, const std::string& path, Violations& found) {
+  const auto check_owner = [&](const std::string& field) {
+    if (!term.endpoint().empty())
+      found.push_back({absl::StrCat(path, field), absl::StrCat("for the reward server that `flowawr run` starts, but "
+                                                               "this term's is ", term.endpoint(),
+                                                               "; give it to that one, by its --scorer")});
+  };
+  if (!term.kind().empty()) check_owner(".kind");
+  if (term.kind().find_first_of(",=") != std::string::npos)
+    found.push_back({absl::StrCat(path, ".kind"), absl::StrCat(term.kind(), " is no kind of scorer: no name holds , or =")});
+  if (!term.options().empty()) check_owner(".options");
   const std::map<std::string, std::string> options(term.options().begin(), term.options().end());
   for (const auto& [name, value] : options) {
     if (name.empty() || name.find_first_of(",=") != std::string::npos || value.find(',') != std::string::npos)
-      found.push_back({absl::StrCat(path, ".", name),
+      found.push_back({absl::StrCat(path, ".options.", name),
                        "a name must hold something and neither , nor =, a value no ,: the reward server reads "
                        "NAME,option=value,..."});
   }
 }
 
 void CheckRewards(const v1::RewardsConfig& rewards, Violations& found) {
-  std::map<std::pair<std::string, std::string>, int> seen;
-  double sum = 0, sum_of_sizes = 0;
+  google::protobuf::RepeatedPtrField<v1::RewardSpecTerm> terms;
   for (int i = 0; i < rewards.terms_size(); ++i) {
-    const v1::RewardTerm& term = rewards.terms(i);
-    const std::string path = absl::StrCat("rewards.terms.", i);
-    const auto [first, is_new] = seen.try_emplace({term.scorer(), term.endpoint()}, i);
-    if (!is_new)
-      found.push_back({path, absl::StrCat("scorer ", term.scorer(), " is term ", first->second,
-                                          " already; add the weights up in one term")});
-    if (rewards.combination() == v1::DECOUPLED && term.weight() < 0)
-      found.push_back({path + ".weight",
-                       "must not be negative with rewards.combination: decoupled, which takes a "
-                       "weighted mean of energies; use combination: average"});
-    if (!term.endpoint().empty())
-      if (const auto address = ParseHostPort(term.endpoint()); !address.ok())
-        found.push_back({path + ".endpoint", std::string(address.status().message())});
-    CheckScorerOptions(term, path + ".options", found);
-    sum += term.weight();
-    sum_of_sizes += std::fabs(term.weight());
+    *terms.Add() = SpecTermOf(rewards.terms(i));
+    CheckScorerArgument(rewards.terms(i), absl::StrCat("rewards.terms.", i), found);
   }
-  if (sum_of_sizes == 0) {
-    found.push_back({"rewards.terms", "every weight is 0: nothing is rewarded; give one term a weight"});
-  } else if (rewards.combination() == v1::DECOUPLED && sum <= 0) {
-    found.push_back({"rewards.terms", "the weights' sum must be above 0 with rewards.combination: decoupled"});
+  for (RewardSpecFault& fault : FindRewardSpecFaults(terms, rewards.combination())) {
+    std::string path = "rewards.terms";
+    if (fault.term >= 0) absl::StrAppend(&path, ".", fault.term);
+    if (!fault.field.empty()) absl::StrAppend(&path, ".", fault.field);
+    found.push_back({std::move(path), std::move(fault.problem)});
   }
 }
 

@@ -5,13 +5,17 @@
 namespace flowawr {
 
 absl::Time CircuitBreaker::Admit(absl::Time now) {
+  const absl::Time from = WouldAdmit(now);
+  if (state_ == State::kOpen && from <= now) state_ = State::kHalfOpen;
+  return from;
+}
+
+absl::Time CircuitBreaker::WouldAdmit(absl::Time now) const {
   switch (state_) {
     case State::kClosed:
       return now;
     case State::kOpen:
-      if (now < open_until_) return open_until_;
-      state_ = State::kHalfOpen;
-      return now;
+      return std::max(now, open_until_);
     case State::kHalfOpen:
       return now + options_.initial_pause;  // the probe's answer decides; look again soon
   }

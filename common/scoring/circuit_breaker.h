@@ -25,6 +25,8 @@ class CircuitBreaker {
   // The time from which a call may go: `now` lets the caller go at once (and in the open state makes it the probe);
   // anything later means: do not call, ask again then.
   absl::Time Admit(absl::Time now);
+  // What Admit() would answer, without letting anybody go.
+  absl::Time WouldAdmit(absl::Time now) const;
 
   // The endpoint answered, even if with an error of its own.
   void OnAnswer();

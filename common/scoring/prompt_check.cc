@@ -10,6 +10,7 @@
 #include "common/rpc/channel.h"
 #include "common/rpc/retry.h"
 #include "common/rpc/status.h"
+#include "common/scoring/reward_terms.h"
 #include "common/scoring/score_bounds.h"
 #include "flowawr/v1/reward.grpc.pb.h"
 
@@ -35,10 +36,10 @@ absl::StatusOr<v1::CheckPromptsResponse> Ask(v1::RewardService::Stub& stub, cons
   }
 }
 
-// Faults by position.
-absl::StatusOr<std::map<size_t, std::string>> CheckTerm(const v1::RewardSpecTerm& term,
-                                                        const v1::NetworkConfig& network, const PromptSet& prompts) {
-  FLOWAWR_ASSIGN_OR_RETURN(const auto channel, MakeChannel(term.endpoint(), network));
+// Faults by position, by the word of one server.
+absl::StatusOr<std::map<size_t, std::string>> CheckAt(const std::string& endpoint, const v1::RewardSpecTerm& term,
+                                                      const v1::NetworkConfig& network, const PromptSet& prompts) {
+  FLOWAWR_ASSIGN_OR_RETURN(const auto channel, MakeChannel(endpoint, network));
   const auto stub = v1::RewardService::NewStub(channel);
   std::map<size_t, std::string> faults;
   for (size_t begin = 0; begin < prompts.size();) {
@@ -62,6 +63,15 @@ absl::StatusOr<std::map<size_t, std::string>> CheckTerm(const v1::RewardSpecTerm
   return faults;
 }
 
+// By the word of the first server that gives it.
+absl::StatusOr<std::map<size_t, std::string>> CheckTerm(const v1::RewardSpecTerm& term,
+                                                        const v1::NetworkConfig& network, const PromptSet& prompts) {
+  absl::StatusOr<std::map<size_t, std::string>> faults = absl::InvalidArgumentError("it names no server");
+  for (const std::string& endpoint : EndpointsOf(term.endpoint()))
+    if (faults = CheckAt(endpoint, term, network, prompts); faults.ok()) break;
+  return faults;
+}
+
 }  // namespace
 
 PromptCheck CheckPrompts(const v1::RewardSpec& spec, const v1::NetworkConfig& network, const PromptSet& prompts) {
@@ -75,7 +85,7 @@ PromptCheck CheckPrompts(const v1::RewardSpec& spec, const v1::NetworkConfig& ne
     } else if (!faults.ok()) {
       check.notes.push_back(absl::StrCat("the prompts could not be checked against ", term.scorer(), " at ",
                                          term.endpoint(), ": ", faults.status().message()));
-    } else if (term.is_required()) {
+    } else if (IsRequired(term)) {
       check.faults.merge(*faults);
     } else if (!faults->empty()) {
       check.notes.push_back(absl::StrCat(faults->size(), " of ", prompts.size(), " prompts have no reward by ",

@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/status.h"
 #include "common/rpc/channel.h"
+#include "common/scoring/reward_terms.h"
 #include "common/scoring/scoring_round.h"
 
 namespace flowawr {
@@ -42,18 +43,30 @@ absl::StatusOr<ScoringClient::Endpoint*> ScoringClient::EndpointFor(const std::s
       endpoints_.erase(address);
       return Annotate(channel.status(), absl::StrCat("reward server ", address));
     }
-    endpoint = std::make_unique<Endpoint>(options_.breaker);
+    endpoint = std::make_unique<Endpoint>(address, options_.breaker);
     endpoint->stub = v1::RewardService::NewStub(*channel);
   }
   return endpoint.get();
 }
 
+absl::StatusOr<std::vector<ScoringClient::Endpoint*>> ScoringClient::EndpointsFor(const v1::RewardSpecTerm& term) {
+  std::vector<std::string> addresses = EndpointsOf(term.endpoint());
+  if (addresses.empty()) addresses.emplace_back();  // whose error says what an address is
+  std::vector<Endpoint*> endpoints;
+  for (const std::string& address : addresses) {
+    FLOWAWR_ASSIGN_OR_RETURN(Endpoint * endpoint, EndpointFor(address));
+    endpoints.push_back(endpoint);
+  }
+  return endpoints;
+}
+
 absl::Status CheckAnyReward(const v1::RewardSpec& spec, const std::vector<v1::SampleScores>& scores) {
   const v1::TermScore* last = nullptr;
   for (const v1::SampleScores& sample : scores) {
-    for (const v1::TermScore& score : sample.terms()) {
-      if (score.has_reward()) return absl::OkStatus();
-      last = &score;
+    for (int term = 0; term < spec.terms_size(); ++term) {
+      if (IsShadow(spec.terms(term))) continue;
+      if (sample.terms(term).has_reward()) return absl::OkStatus();
+      last = &sample.terms(term);
     }
   }
   return absl::UnavailableError(absl::StrCat("no scorer of reward spec ", spec.version(), " gave any reward, last: ",
@@ -62,7 +75,7 @@ absl::Status CheckAnyReward(const v1::RewardSpec& spec, const std::vector<v1::Sa
 
 absl::Status CheckRequiredTerms(const v1::RewardSpec& spec, const std::vector<v1::SampleScores>& scores) {
   for (int term = 0; term < spec.terms_size(); ++term) {
-    if (!spec.terms(term).is_required()) continue;
+    if (!IsRequired(spec.terms(term))) continue;
     for (size_t sample = 0; sample < scores.size(); ++sample) {
       const v1::TermScore& score = scores[sample].terms(term);
       if (score.has_reward()) continue;

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <chrono>
+#include <optional>
+#include <tuple>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -11,6 +13,7 @@
 #include "common/rpc/channel.h"
 #include "common/rpc/status.h"
 #include "common/rpc/tls_check.h"
+#include "common/scoring/reward_terms.h"
 #include "common/scoring/score_bounds.h"
 
 namespace flowawr {
@@ -18,9 +21,6 @@ namespace {
 
 // How often `is_wanted` is asked.
 constexpr std::chrono::milliseconds kPoll{50};
-
-// The server lives, but this call cannot succeed there however often it is made.
-bool IsFinal(const absl::Status& status) { return !status.ok() && !IsTransient(status); }
 
 }  // namespace
 
@@ -38,7 +38,7 @@ ScoringRound::~ScoringRound() {
 
 absl::StatusOr<std::vector<v1::SampleScores>> ScoringRound::Run(absl::FunctionRef<bool()> is_wanted) {
   FLOWAWR_RETURN_IF_ERROR(MakeCalls());
-  unsettled_ = calls_.size();
+  for (const auto& call : calls_) ++unsettled_, unsettled_trained_ += call->is_shadow ? 0 : 1;
   for (const auto& call : calls_) StartOrWait(*call);
   while (unsettled_ > 0) {
     if (!is_cancelled_ && !is_wanted()) CancelAll();
@@ -59,7 +59,7 @@ absl::Status ScoringRound::MakeCalls() {
     for (int term = 0; term < spec_.terms_size(); ++term) sample.add_terms();
   const absl::Time now = MonotonicNow();
   for (int term = 0; term < spec_.terms_size(); ++term) {
-    FLOWAWR_ASSIGN_OR_RETURN(ScoringClient::Endpoint * endpoint, client_.EndpointFor(spec_.terms(term).endpoint()));
+    FLOWAWR_ASSIGN_OR_RETURN(endpoints_.emplace_back(), client_.EndpointsFor(spec_.terms(term)));
     size_t bytes = 0;
     Call* call = nullptr;
     for (size_t i = 0; i < images_.size(); ++i) {
@@ -69,7 +69,7 @@ absl::Status ScoringRound::MakeCalls() {
         calls_.push_back(std::make_unique<Call>(client_.options_.retry));
         call = calls_.back().get();
         call->term = term;
-        call->endpoint = endpoint;
+        call->is_shadow = IsShadow(spec_.terms(term));
         call->deadline = now + absl::Seconds(spec_.terms(term).timeout_s());
         bytes = images_[i].rgb.size();
       }
@@ -84,18 +84,56 @@ void ScoringRound::StartOrWait(Call& call) {
   if (now >= call.deadline)
     return Fail(call, call.last_kind, call.last_error.empty() ? "no time was left to score it" : call.last_error);
   absl::Time from;
-  {
-    absl::MutexLock lock(&call.endpoint->mutex);
-    from = call.endpoint->breaker.Admit(now);
+  bool has_others = false;
+  if (ScoringClient::Endpoint* endpoint = Choose(call, now, &from, &has_others)) {
+    call.endpoint = endpoint;
+    return Send(call, now, has_others);
   }
-  if (from > now) {
-    if (call.last_error.empty()) call.last_error = "the server failed again and again and is left alone for a while";
-    return WaitUntil(call, std::min(from, call.deadline));
-  }
-  Send(call, now);
+  call.is_left_alone = true;
+  if (call.last_error.empty()) call.last_error = "the server failed again and again and is left alone for a while";
+  if (!IsWorthWaiting(call)) return Fail(call, call.last_kind, call.last_error);
+  WaitUntil(call, std::min(from, call.deadline));
 }
 
-void ScoringRound::Send(Call& call, absl::Time now) {
+ScoringClient::Endpoint* ScoringRound::Choose(const Call& call, absl::Time now, absl::Time* from, bool* has_others) {
+  struct Candidate {
+    ScoringClient::Endpoint* endpoint;
+    bool is_lacking, is_well;
+    int calls;
+  };
+  const std::string& scorer = spec_.terms(call.term).scorer();
+  const auto& endpoints = endpoints_[call.term];
+  const size_t turn = client_.turn_++;
+  std::vector<Candidate> candidates;
+  *from = absl::InfiniteFuture();
+  for (size_t i = 0; i < endpoints.size(); ++i) {
+    ScoringClient::Endpoint* const endpoint = endpoints[(turn + i) % endpoints.size()];
+    if (call.tried.contains(endpoint)) continue;
+    absl::MutexLock lock(&endpoint->mutex);
+    const absl::Time admitted = endpoint->breaker.WouldAdmit(now);
+    if (admitted > now) {
+      *from = std::min(*from, admitted);
+      continue;
+    }
+    const auto lacks = endpoint->lacks.find(scorer);
+    candidates.push_back({endpoint, lacks != endpoint->lacks.end() && lacks->second > now,
+                          endpoint->breaker.state() == CircuitBreaker::State::kClosed, endpoint->calls});
+  }
+  // One whose pause is over comes first, or it would never be taken back where others are well.
+  std::stable_sort(candidates.begin(), candidates.end(), [](const Candidate& a, const Candidate& b) {
+    return std::tie(a.is_lacking, a.is_well, a.calls) < std::tie(b.is_lacking, b.is_well, b.calls);
+  });
+  for (size_t i = 0; i < candidates.size(); ++i) {
+    ScoringClient::Endpoint* const endpoint = candidates[i].endpoint;
+    absl::MutexLock lock(&endpoint->mutex);
+    *has_others = i + 1 < candidates.size();
+    if (endpoint->breaker.Admit(now) <= now) return endpoint;  // unless another call was quicker
+    *from = std::min(*from, endpoint->breaker.WouldAdmit(now));
+  }
+  return nullptr;
+}
+
+void ScoringRound::Send(Call& call, absl::Time now, bool has_others) {
   v1::ScoreRequest request;
   request.set_scorer(spec_.terms(call.term).scorer());
   for (const int i : call.images) {
@@ -106,7 +144,12 @@ void ScoringRound::Send(Call& call, absl::Time now) {
     item.set_prompt(prompt_.text());
     *item.mutable_metadata() = prompt_.metadata();
   }
-  call.context = MakeContext(call.deadline - now, client_.network_);
+  call.is_left_alone = false;
+  {
+    absl::MutexLock lock(&call.endpoint->mutex);
+    ++call.endpoint->calls;
+  }
+  call.context = MakeContext((call.deadline - now) / (has_others ? 2 : 1), client_.network_);
   call.response.Clear();
   call.reader = call.endpoint->stub->AsyncScore(call.context.get(), request, &queue_);
   call.reader->Finish(&call.response, &call.status, &call);
@@ -125,74 +168,129 @@ void ScoringRound::OnEvent(Call& call) {
   if (!was_waiting) OnAnswer(call);
   if (call.is_settled) return;
   if (is_cancelled_) return Fail(call, v1::ScoreError::OVERLOADED, "scoring was given up");
+  if (call.is_given_up) return Fail(call, call.last_kind, call.last_error);
   if (was_waiting) return StartOrWait(call);
   RetryOrFail(call);
 }
 
 void ScoringRound::OnAnswer(Call& call) {
   const absl::Status status = FromGrpc(call.status);
+  const std::string& scorer = spec_.terms(call.term).scorer();
   {
     absl::MutexLock lock(&call.endpoint->mutex);
+    const absl::Time now = MonotonicNow();
     CircuitBreaker& breaker = call.endpoint->breaker;
+    --call.endpoint->calls;
     if (is_cancelled_ && absl::IsCancelled(status)) {
-      breaker.OnAbandoned(MonotonicNow());
+      breaker.OnAbandoned(now);
     } else if (absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status)) {
-      breaker.OnFailure(MonotonicNow());
+      breaker.OnFailure(now);
     } else {
       breaker.OnAnswer();
     }
+    if (absl::IsNotFound(status)) {
+      call.endpoint->lacks[scorer] = now + client_.options_.leave_out_lacking;
+    } else if (status.ok()) {
+      call.endpoint->lacks.erase(scorer);
+    }
   }
   call.is_unreachable = absl::IsUnavailable(status);
+  call.tried.insert(call.endpoint);
   if (status.ok()) return TakeResults(call);
+  call.may_do_better |= IsTransient(status);
   call.last_kind = absl::IsResourceExhausted(status) || absl::IsDeadlineExceeded(status) ? v1::ScoreError::OVERLOADED
                                                                                          : v1::ScoreError::BROKEN;
-  call.last_error = absl::StrCat("scorer ", spec_.terms(call.term).scorer(), " at ", spec_.terms(call.term).endpoint(),
-                                 ": ", absl::StatusCodeToString(status.code()), ": ", status.message());
-  if (IsFinal(status)) Fail(call, call.last_kind, call.last_error);
+  call.last_error = absl::StrCat("scorer ", scorer, " at ", call.endpoint->address, ": ",
+                                 absl::StatusCodeToString(status.code()), ": ", status.message());
 }
 
 // Keeps in call.images those that are to be asked for again.
 void ScoringRound::TakeResults(Call& call) {
-  if (call.response.results_size() != static_cast<int>(call.images.size()))
-    return Fail(call, v1::ScoreError::BROKEN,
-                absl::StrCat("the server answered ", call.response.results_size(), " results for ", call.images.size(),
-                             " images"));
+  if (call.response.results_size() != static_cast<int>(call.images.size())) {
+    call.last_kind = v1::ScoreError::BROKEN;
+    call.last_error = absl::StrCat("the server answered ", call.response.results_size(), " results for ",
+                                   call.images.size(), " images");
+    return;
+  }
   std::vector<int> again;
   for (size_t i = 0; i < call.images.size(); ++i) {
     v1::ScoreResult& result = *call.response.mutable_results(static_cast<int>(i));
-    if (result.error().kind() == v1::ScoreError::OVERLOADED) {
-      call.last_kind = v1::ScoreError::OVERLOADED;
-      call.last_error = TruncateUtf8(result.error().message(), kMaxErrorBytes);
-      again.push_back(call.images[i]);
-      continue;
-    }
+    const double retry_after_s = result.error().retry_after_s();
     BoundResult(result);
     v1::TermScore& outcome = Outcome(call.images[i], call.term);
     *outcome.mutable_details() = std::move(*result.mutable_details());
     if (result.has_reward()) {
       outcome.set_reward(result.reward());
-    } else {
-      *outcome.mutable_error() = std::move(*result.mutable_error());
+      continue;
     }
+    *outcome.mutable_error() = std::move(*result.mutable_error());
+    const v1::ScoreError::Kind kind = outcome.error().kind();
+    if (kind == v1::ScoreError::BAD_INPUT) continue;
+    if (kind == v1::ScoreError::OVERLOADED) {
+      call.may_do_better = true;
+      if (retry_after_s > 0)  // nor NaN
+        call.retry_after = std::max(
+            call.retry_after, std::min(absl::Seconds(retry_after_s), client_.options_.longest_retry_after));
+    }
+    call.last_kind = kind;
+    call.last_error = outcome.error().message();
+    again.push_back(call.images[i]);
   }
   call.images = std::move(again);
-  if (call.images.empty()) {
-    call.is_settled = true;
-    --unsettled_;
-  }
+  if (call.images.empty()) Settle(call);
 }
 
 void ScoringRound::RetryOrFail(Call& call) {
-  const std::optional<absl::Duration> pause = call.backoff.Next();
+  const auto& endpoints = endpoints_[call.term];
   const absl::Time now = MonotonicNow();
-  if (!pause.has_value() || now + *pause >= call.deadline)
+  if (call.tried.size() < endpoints.size() && now < call.deadline) {
+    absl::Time from;
+    bool has_others = false;
+    if (ScoringClient::Endpoint* endpoint = Choose(call, now, &from, &has_others)) {
+      call.endpoint = endpoint;
+      return Send(call, now, has_others);
+    }
+    call.may_do_better = true;  // those that are left alone now
+  }
+  SettleBroken(call);
+  if (call.is_settled) return;
+  if (!call.may_do_better) return Fail(call, call.last_kind, call.last_error);
+  const std::optional<absl::Duration> pause = call.backoff.Next();
+  const absl::Duration wait = std::max(pause.value_or(absl::ZeroDuration()), call.retry_after);
+  if (!pause.has_value() || now + wait >= call.deadline)
     return Fail(call, call.last_kind, absl::StrCat(call.last_error, " (retries are used up)"));
-  WaitUntil(call, now + *pause);
+  if (!IsWorthWaiting(call)) return Fail(call, call.last_kind, call.last_error);
+  call.tried.clear();
+  call.may_do_better = false;
+  call.retry_after = absl::ZeroDuration();
+  WaitUntil(call, now + wait);
+}
+
+void ScoringRound::SettleBroken(Call& call) {
+  std::erase_if(call.images, [&](int image) {
+    const v1::TermScore& outcome = Outcome(image, call.term);
+    return outcome.has_error() && outcome.error().kind() == v1::ScoreError::BROKEN;
+  });
+  if (call.images.empty()) Settle(call);
+}
+
+void ScoringRound::Settle(Call& call) {
+  call.is_settled = true;
+  --unsettled_;
+  if (!call.is_shadow && --unsettled_trained_ == 0) GiveUpShadows();
+}
+
+void ScoringRound::GiveUpShadows() {
+  for (const auto& call : calls_) {
+    if (call->is_settled || !call->is_waiting || IsWorthWaiting(*call)) continue;
+    call->is_given_up = true;
+    call->alarm->Cancel();
+  }
 }
 
 const absl::Status& ScoringRound::WhyUnreachable(const Call& call) {
   const auto [found, is_new] = why_unreachable_.try_emplace(call.endpoint);
-  if (is_new) found->second = CheckTls(spec_.terms(call.term).endpoint(), client_.network_);
+  if (is_new) found->second = CheckTls(call.endpoint->address, client_.network_);
   return found->second;
 }
 
@@ -205,8 +303,7 @@ void ScoringRound::Fail(Call& call, v1::ScoreError::Kind kind, std::string messa
     error.set_kind(kind);
     error.set_message(message);
   }
-  call.is_settled = true;
-  --unsettled_;
+  Settle(call);
 }
 
 void ScoringRound::CancelAll() {

@@ -86,6 +86,7 @@ class ActorTest : public ::testing::Test {
     v1::RewardSpecTerm& term = *lease.mutable_reward_spec()->add_terms();
     term.set_scorer("brightness");
     term.set_endpoint(rewards_.endpoint());
+    term.set_weight(1);
     term.set_is_required(true);
     term.set_timeout_s(20);
     lease.mutable_sampler()->set_solver(v1::DPM_SOLVER_PP_2M);

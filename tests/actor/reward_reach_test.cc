@@ -27,6 +27,7 @@ v1::RewardSpec Spec(const std::string& endpoint) {
   v1::RewardSpec spec;
   spec.add_terms()->set_scorer("ocr");
   spec.mutable_terms(0)->set_endpoint(endpoint);
+  spec.mutable_terms(0)->set_weight(1);
   spec.mutable_terms(0)->set_is_required(true);
   return spec;
 }
@@ -48,6 +49,20 @@ TEST(RewardReachTest, FindsTheServerBesideTheLearnerFromAnotherMachine) {
   RewardReach reach(ThisHost() + ":50051", network);
   EXPECT_EQ(reach.Resolve(spec), absl::OkStatus());
   EXPECT_EQ(spec.terms(0).endpoint(), absl::StrCat(ThisHost(), ":", ParseHostPort((*server)->endpoint())->port));
+}
+
+TEST(RewardReachTest, IsContentWithOneOfSeveralServers) {
+  v1::NetworkConfig network;
+  network.set_insecure(true);
+  const auto server = RpcServer::Start({.listen = "0.0.0.0:0", .network = network}, {});
+  ASSERT_TRUE(server.ok()) << server.status();
+  v1::RewardSpec spec = Spec(absl::StrCat("127.0.0.1:1, ", (*server)->endpoint()));
+  RewardReach reach(ThisHost() + ":50051", network);
+  EXPECT_EQ(reach.Resolve(spec), absl::OkStatus());
+  EXPECT_EQ(spec.terms(0).endpoint(), absl::StrCat(ThisHost(), ":1,", ThisHost(), ":", ParseHostPort((*server)->endpoint())->port));
+  v1::RewardSpec shadow = Spec("127.0.0.1:1");
+  shadow.mutable_terms(0)->set_weight(0);
+  EXPECT_EQ(reach.Resolve(shadow), absl::OkStatus()) << "a shadow is never required";
 }
 
 TEST(RewardReachTest, SaysWhichServerItCannotReachAndWhatToSet) {

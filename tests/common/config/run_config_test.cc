@@ -183,6 +183,14 @@ TEST(RunConfig, RefusesRewardsThatCannotBeCombined) {
   Parse(kLeast, {"rewards.terms.0.weight=-1"});
 }
 
+// The rules themselves are in tests/common/scoring/reward_spec_check_test.cc.
+TEST(RunConfig, NamesTheRewardTermAndItsFieldInTheFile) {
+  EXPECT_THAT(ErrorOfSet("rewards.terms.0.endpoint=127.0.0.1:7000,here"), HasSubstr("rewards.terms.0.endpoint: \"here\""));
+  EXPECT_THAT(Error(kLeast, {"rewards.terms.1={scorer: ocr, endpoint: 127.0.0.1:7000}"}),
+              HasSubstr("rewards.terms.1: scorer ocr is term 0 already"));
+  Parse(kLeast, {"rewards.terms.0.endpoint=127.0.0.1:7000,127.0.0.1:7001", "rewards.terms.1={scorer: size, weight: 0}"});
+}
+
 TEST(RunConfig, RefusesToListenOutsideUnencrypted) {
   EXPECT_THAT(ErrorOfSet("network.learner_listen=0.0.0.0:50051"), HasSubstr("network.insecure: true"));
   EXPECT_THAT(ErrorOfSet("network.metrics_host=0.0.0.0"), HasSubstr("network.metrics_host"));
@@ -255,6 +263,9 @@ TEST(RunConfig, RefusesOptionsThatNoScorerWouldGet) {
               HasSubstr("rewards.terms.0.options.letters: a name must hold something"));
   EXPECT_THAT(Error(kLeast, {"rewards.terms.0.options.layout=line", "rewards.terms.0.endpoint=127.0.0.1:7000"}),
               HasSubstr("but this term's is 127.0.0.1:7000"));
+  EXPECT_THAT(Error(kLeast, {"rewards.terms.0.kind=ocr", "rewards.terms.0.endpoint=127.0.0.1:7000"}),
+              HasSubstr("rewards.terms.0.kind: for the reward server that `flowawr run` starts"));
+  EXPECT_THAT(ErrorOfSet("rewards.terms.0.kind=ocr,layout=word"), HasSubstr("is no kind of scorer"));
 }
 
 TEST(RunConfig, WritesNoYamlThatNobodyCouldRead) {

@@ -4,10 +4,13 @@
 #include <functional>
 #include <limits>
 
+#include "absl/strings/str_cat.h"
 #include "absl/synchronization/notification.h"
+#include "common/base/clock.h"
 #include "common/rpc/server.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/common/scoring/scripted_server.h"
 #include "tests/testing/certificate.h"
 #include "tests/testing/temp_folder.h"
 
@@ -17,50 +20,6 @@ namespace {
 using ::testing::Each;
 using ::testing::HasSubstr;
 using ::testing::Le;
-
-// A reward server whose answers the test decides; real gRPC, real sockets.
-class ScriptedServer : public v1::RewardService::Service {
- public:
-  using Script = std::function<grpc::Status(int call, const v1::ScoreRequest&, v1::ScoreResponse&)>;
-
-  explicit ScriptedServer(Script script, const std::string& listen = "127.0.0.1:0") : script_(std::move(script)) {
-    v1::NetworkConfig network;
-    network.set_max_message_mib(16);
-    auto server = RpcServer::Start({.listen = listen, .network = network}, {this});
-    EXPECT_TRUE(server.ok()) << server.status();
-    server_ = *std::move(server);
-  }
-  ~ScriptedServer() override { server_.reset(); }
-
-  grpc::Status Score(grpc::ServerContext*, const v1::ScoreRequest* request, v1::ScoreResponse* response) override {
-    int call = 0;
-    {
-      absl::MutexLock lock(&mutex_);
-      call = static_cast<int>(items_per_call_.size());
-      items_per_call_.push_back(request->items_size());
-    }
-    return script_(call, *request, *response);
-  }
-
-  std::string endpoint() const { return server_->endpoint(); }
-  std::vector<int> items_per_call() {
-    absl::MutexLock lock(&mutex_);
-    return items_per_call_;
-  }
-
- private:
-  const Script script_;
-  std::unique_ptr<RpcServer> server_;
-  absl::Mutex mutex_;
-  std::vector<int> items_per_call_ ABSL_GUARDED_BY(mutex_);
-};
-
-// The reward of an image is its first byte.
-grpc::Status FirstByte(int, const v1::ScoreRequest& request, v1::ScoreResponse& response) {
-  for (const v1::ScoreItem& item : request.items())
-    response.add_results()->set_reward(static_cast<uint8_t>(item.image_rgb()[0]));
-  return grpc::Status::OK;
-}
 
 std::vector<Image> Images(int count) {
   std::vector<Image> images;
@@ -74,6 +33,7 @@ v1::RewardSpec Spec(std::vector<std::string> endpoints, double timeout_s = 30) {
     v1::RewardSpecTerm& term = *spec.add_terms();
     term.set_scorer("s");
     term.set_endpoint(endpoint);
+    term.set_weight(1);
     term.set_is_required(true);
     term.set_timeout_s(timeout_s);
   }
@@ -291,6 +251,178 @@ TEST(ScoringClientTest, ReturnsWhenTheGroupIsNoLongerWanted) {
       client.Score(Spec({server.endpoint()}, 3600), {}, Images(1), [&] { return !called.HasBeenNotified(); });
   release.Notify();
   EXPECT_TRUE(absl::IsCancelled(scores.status())) << scores.status();
+}
+
+// --- several servers of one term
+
+std::string Both(const std::string& a, const std::string& b) { return absl::StrCat(a, ", ", b); }
+
+std::string DeadEndpoint() { return ScriptedServer(FirstByte).endpoint(); }
+
+TEST(ScoringClientTest, SharesCallsOutAmongTheServersOfATerm) {
+  ScriptedServer first(FirstByte), second(FirstByte);
+  ScoringOptions options = Quick();
+  options.images_per_call = 1;
+  ScoringClient client({}, options);
+  const auto scores = client.Score(Spec({Both(first.endpoint(), second.endpoint())}), {}, Images(8));
+  ASSERT_TRUE(scores.ok()) << scores.status();
+  for (int i = 0; i < 8; ++i) EXPECT_EQ((*scores)[i].terms(0).reward(), i);
+  EXPECT_EQ(first.items_per_call().size(), 4);
+  EXPECT_EQ(second.items_per_call().size(), 4);
+}
+
+TEST(ScoringClientTest, TriesTheOtherServerAtOnceWhenOneIsAway) {
+  ScriptedServer alive(FirstByte);
+  ScoringOptions options = Quick();
+  options.retry.max_attempts = 1;  // no pause, no second round
+  options.images_per_call = 1;
+  ScoringClient client({}, options);
+  const v1::RewardSpec spec = Spec({Both(DeadEndpoint(), alive.endpoint())});
+  for (int group = 0; group < 3; ++group) {
+    const auto scores = client.Score(spec, {}, Images(4));
+    ASSERT_TRUE(scores.ok()) << scores.status();
+    EXPECT_TRUE(CheckRequiredTerms(spec, *scores).ok()) << CheckRequiredTerms(spec, *scores);
+  }
+}
+
+TEST(ScoringClientTest, TakesAServerBackOnceItAnswersThoughTheOtherIsWell) {
+  ScriptedServer alive(FirstByte);
+  const std::string dead = DeadEndpoint();
+  ScoringClient client({}, Quick());
+  const v1::RewardSpec spec = Spec({Both(dead, alive.endpoint())});
+  while (client.breaker_state(dead) == CircuitBreaker::State::kClosed) ASSERT_TRUE(client.Score(spec, {}, Images(1)).ok());
+  ScriptedServer restarted(FirstByte, dead);
+  const absl::Time limit = MonotonicNow() + absl::Seconds(20);
+  while (restarted.items_per_call().empty() && MonotonicNow() < limit) {
+    const auto scores = client.Score(spec, {}, Images(1));
+    ASSERT_TRUE(scores.ok() && CheckRequiredTerms(spec, *scores).ok());
+  }
+  EXPECT_EQ(client.breaker_state(dead), CircuitBreaker::State::kClosed);
+}
+
+TEST(ScoringClientTest, LeavesOutAServerThatHasLostTheScorerWhileAnotherHasIt) {
+  ScriptedServer empty([](int, const auto&, auto&) { return grpc::Status(grpc::StatusCode::NOT_FOUND, "no s"); });
+  ScriptedServer whole(FirstByte);
+  ScoringOptions options = Quick();
+  options.retry.max_attempts = 1;
+  options.images_per_call = 1;
+  options.leave_out_lacking = absl::Hours(1);
+  ScoringClient client({}, options);
+  const v1::RewardSpec spec = Spec({Both(empty.endpoint(), whole.endpoint())});
+  for (int group = 0; group < 2; ++group) {
+    const auto scores = client.Score(spec, {}, Images(4));
+    ASSERT_TRUE(scores.ok() && CheckRequiredTerms(spec, *scores).ok());
+    EXPECT_EQ(empty.items_per_call().size(), 2) << "of the first group, at once";
+  }
+}
+
+TEST(ScoringClientTest, AsksAnotherServerForWhatOneIsBrokenFor) {
+  ScriptedServer broken([](int, const v1::ScoreRequest& request, v1::ScoreResponse& response) {
+    for (int i = 0; i < request.items_size(); ++i)
+      response.add_results()->mutable_error()->set_kind(v1::ScoreError::BROKEN);
+    return grpc::Status::OK;
+  });
+  ScriptedServer well(FirstByte), bad([](int, const v1::ScoreRequest&, v1::ScoreResponse& response) {
+    response.add_results()->mutable_error()->set_kind(v1::ScoreError::BAD_INPUT);
+    return grpc::Status::OK;
+  });
+  ScoringClient client({}, Quick());
+  for (int i = 0; i < 2; ++i) {  // whichever is first
+    const auto scores = client.Score(Spec({Both(broken.endpoint(), well.endpoint())}), {}, Images(3));
+    ASSERT_TRUE(scores.ok());
+    EXPECT_EQ((*scores)[2].terms(0).reward(), 2) << (*scores)[2].DebugString();
+    const auto both = client.Score(Spec({Both(broken.endpoint(), broken.endpoint())}), {}, Images(1));
+    EXPECT_EQ((*both)[0].terms(0).error().kind(), v1::ScoreError::BROKEN);
+    const auto hopeless = client.Score(Spec({Both(bad.endpoint(), bad.endpoint())}), {}, Images(1));
+    EXPECT_EQ((*hopeless)[0].terms(0).error().kind(), v1::ScoreError::BAD_INPUT);
+  }
+  EXPECT_EQ(bad.items_per_call().size(), 2);
+}
+
+TEST(ScoringClientTest, LeavesTimeForAnotherServerWhenOneHangs) {
+  absl::Notification release;
+  ScriptedServer hung([&](int call, const auto& request, auto& response) {
+    release.WaitForNotification();
+    return FirstByte(call, request, response);
+  });
+  ScriptedServer well(FirstByte);
+  ScoringOptions options = Quick();
+  options.images_per_call = 1;
+  ScoringClient client({}, options);
+  const v1::RewardSpec spec = Spec({Both(hung.endpoint(), well.endpoint())}, 2);
+  const auto scores = client.Score(spec, {}, Images(2));
+  release.Notify();
+  ASSERT_TRUE(scores.ok()) << scores.status();
+  EXPECT_TRUE(CheckRequiredTerms(spec, *scores).ok()) << CheckRequiredTerms(spec, *scores);
+}
+
+// --- what servers ask for
+
+TEST(ScoringClientTest, WaitsAsLongAsAnOverloadedServerAsks) {
+  absl::Mutex mutex;
+  std::vector<absl::Time> calls;
+  ScriptedServer server([&](int call, const v1::ScoreRequest& request, v1::ScoreResponse& response) {
+    {
+      absl::MutexLock lock(&mutex);
+      calls.push_back(MonotonicNow());
+    }
+    if (call > 0) return FirstByte(call, request, response);
+    v1::ScoreError& error = *response.add_results()->mutable_error();
+    error.set_kind(v1::ScoreError::OVERLOADED);
+    error.set_retry_after_s(0.3);
+    return grpc::Status::OK;
+  });
+  ScoringClient client({}, Quick());
+  const auto scores = client.Score(Spec({server.endpoint()}), {}, Images(1));
+  ASSERT_TRUE(scores.ok() && (*scores)[0].terms(0).has_reward());
+  ASSERT_EQ(calls.size(), 2u);
+  EXPECT_GE(calls[1] - calls[0], absl::Milliseconds(300));
+}
+
+TEST(ScoringClientTest, WaitsNoLongerThanIsReasonableWhateverAServerAsks) {
+  for (const double absurd : {1e300, -1.0, std::numeric_limits<double>::quiet_NaN(), std::numeric_limits<double>::infinity()}) {
+    ScriptedServer server([&](int call, const v1::ScoreRequest& request, v1::ScoreResponse& response) {
+      if (call > 0) return FirstByte(call, request, response);
+      v1::ScoreError& error = *response.add_results()->mutable_error();
+      error.set_kind(v1::ScoreError::OVERLOADED);
+      error.set_retry_after_s(absurd);
+      return grpc::Status::OK;
+    });
+    ScoringOptions options = Quick();
+    options.longest_retry_after = absl::Milliseconds(10);
+    ScoringClient client({}, options);
+    const auto scores = client.Score(Spec({server.endpoint()}), {}, Images(1));
+    ASSERT_TRUE(scores.ok() && (*scores)[0].terms(0).has_reward()) << absurd;
+  }
+}
+
+// --- shadows
+
+TEST(ScoringClientTest, GivesUpAShadowWhoseServerIsAwayOnceTheOtherRewardsAreThere) {
+  ScriptedServer server(FirstByte);
+  ScoringOptions options = Quick();
+  options.retry.max_attempts = 1'000'000;
+  ScoringClient client({}, options);
+  v1::RewardSpec spec = Spec({server.endpoint(), DeadEndpoint()}, 3600);
+  spec.mutable_terms(1)->set_weight(0);
+  for (int group = 0; group < 5; ++group) {  // while its breaker is closed and while it is open
+    const auto scores = client.Score(spec, {}, Images(2));
+    ASSERT_TRUE(scores.ok()) << scores.status();
+    EXPECT_EQ((*scores)[1].terms(0).reward(), 1);
+    EXPECT_EQ((*scores)[1].terms(1).error().kind(), v1::ScoreError::BROKEN);
+    EXPECT_TRUE(CheckRequiredTerms(spec, *scores).ok()) << "a shadow is never required";
+    EXPECT_TRUE(CheckAnyReward(spec, *scores).ok());
+  }
+}
+
+TEST(ScoringClientTest, TheRewardOfAShadowAloneIsNoReward) {
+  ScriptedServer server(FirstByte);
+  ScoringClient client({}, Quick());
+  v1::RewardSpec spec = Spec({server.endpoint()});
+  spec.mutable_terms(0)->set_weight(0);
+  const auto scores = client.Score(spec, {}, Images(1));
+  ASSERT_TRUE(scores.ok() && (*scores)[0].terms(0).has_reward());
+  EXPECT_TRUE(absl::IsUnavailable(CheckAnyReward(spec, *scores)));
 }
 
 TEST(ScoringClientTest, RefusesWhatCannotBeScored) {
