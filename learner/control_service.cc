@@ -9,6 +9,7 @@
 #include "common/base/clock.h"
 #include "common/base/utf8.h"
 #include "common/rpc/status.h"
+#include "common/scoring/expected_spec.h"
 #include "learner/cancellable_wait.h"
 
 namespace flowawr {
@@ -129,8 +130,9 @@ grpc::Status ControlService::SetRewardSpec(grpc::ServerContext* context, const v
                                            v1::RewardSpec* response) {
   const Waiting waiting(waiting_);
   if (!waiting.status().ok()) return ToGrpc(waiting.status());
-  absl::StatusOr<v1::RewardSpec> spec = loop_.SetRewardSpec({request->terms().begin(), request->terms().end()},
-                                                            [context] { return context->IsCancelled(); });
+  absl::StatusOr<v1::RewardSpec> spec =
+      loop_.SetRewardSpec({request->terms().begin(), request->terms().end()}, ExpectedRewardSpec(*context),
+                          [context] { return context->IsCancelled(); });
   if (!spec.ok()) return ToGrpc(spec.status());
   *response = *std::move(spec);
   return grpc::Status::OK;

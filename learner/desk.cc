@@ -688,12 +688,13 @@ void Desk::Offer(std::vector<v1::Lease> leases) {
   Changed();
 }
 
-void Desk::SetRewardSpec(const v1::RewardSpec& spec) {
+uint64_t Desk::SetRewardSpec(v1::RewardSpec spec) {
   absl::MutexLock lock(&mutex_);
-  newest_spec_ = spec;
-  *status_.mutable_reward_spec() = spec;
+  spec.clear_from_update();
+  newest_spec_ = std::move(spec);
   MoveToNewestSpec(/*is_stuck=*/leases_.exhausted().has_value());
   Changed();
+  return newest_spec_->from_update();
 }
 
 void Desk::MoveToNewestSpec(bool is_stuck) {
@@ -711,6 +712,14 @@ void Desk::MoveToNewestSpec(bool is_stuck) {
   std::set<uint64_t> moving;
   for (const uint64_t id : GroupsToMove(training, options_.batches.groups_per_batch, newest, is_stuck))
     moving.insert(id);
+  const size_t kept = std::count_if(training.begin(), training.end(), [&](const OutstandingGroup& group) {
+    return group.spec_version != newest && !moving.contains(group.group_id);
+  });
+  const uint64_t batch = options_.batches.groups_per_batch;
+  const uint64_t trained = batches_.next_group() + batches_.consumed_above().size();  // or about to be
+  const uint64_t from = (trained + kept + batch - 1) / batch + 1;
+  if (newest_spec_->from_update() == 0 || from < newest_spec_->from_update()) newest_spec_->set_from_update(from);
+  *status_.mutable_reward_spec() = *newest_spec_;
   // An evaluation is one batch, whatever its size.
   for (const uint64_t id : GroupsToMove(evaluation, static_cast<int>(evaluation.size()), newest, is_stuck))
     moving.insert(id);

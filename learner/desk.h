@@ -133,8 +133,9 @@ class Desk {
                                                               uint64_t update);
   uint64_t next_version() const;
   void Offer(std::vector<v1::Lease> leases);
-  // Rewards were swapped: see learner/spec_change.h for which groups take the new spec.
-  void SetRewardSpec(const v1::RewardSpec& spec);
+  // Rewards were swapped: see learner/spec_change.h for which groups take the new spec. Returns the spec's from_update,
+  // which it sets: the first update that no group of an older spec is left for.
+  uint64_t SetRewardSpec(v1::RewardSpec spec);
   // The next batch; nullopt when the desk stops or is interrupted. Groups of versions below `oldest_version` are leased
   // anew on the way, and so are those that nobody has made yet: their version is soon not kept any more.
   std::optional<std::vector<Group>> WaitForBatch(uint64_t oldest_version);

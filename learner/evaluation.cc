@@ -9,9 +9,21 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "common/base/version.h"
+#include "common/scoring/reward_terms.h"
 #include "learner/reward_figures.h"
 
 namespace flowawr {
+namespace {
+
+// What the first scorer that is no shadow told for people.
+std::map<std::string, std::string> DetailsOf(const Group& group, int sample) {
+  const int first = FirstTrainedTerm(group.lease.reward_spec());
+  if (sample >= group.header.samples_size() || group.header.samples(sample).terms_size() <= first) return {};
+  const auto& details = group.header.samples(sample).terms(first).details();
+  return {details.begin(), details.end()};
+}
+
+}  // namespace
 
 std::vector<v1::Lease> EvaluationLeases(const v1::RunConfig& config, const PromptSet& heldout, int count,
                                         int pictures, uint64_t policy_version, const v1::RewardSpec& reward_spec) {
@@ -48,8 +60,7 @@ v1::EvaluationSummary Summarise(const std::vector<Group>& groups, uint64_t updat
 
 std::string PictureJson(const Group& group, int sample, uint64_t update) {
   nlohmann::json details = nlohmann::json::object();
-  if (sample < group.header.samples_size() && group.header.samples(sample).terms_size() > 0)
-    for (const auto& [key, value] : group.header.samples(sample).terms(0).details()) details[key] = value;
+  for (const auto& [key, value] : DetailsOf(group, sample)) details[key] = value;
   const double reward = WeightedReward(group, sample);
   const nlohmann::json json = {{"update", update},
                                {"prompt", group.lease.prompt().text()},
@@ -81,10 +92,8 @@ std::map<std::string, std::string> PictureText(const v1::RunConfig& config, cons
       {"max sequence length", absl::StrCat(config.model().max_sequence_length())}};
   const double reward = WeightedReward(group, sample);
   text["reward"] = std::isfinite(reward) ? absl::StrCat(reward) : "missing";
-  if (sample < group.header.samples_size() && group.header.samples(sample).terms_size() > 0) {
-    const auto& details = group.header.samples(sample).terms(0).details();
-    if (const auto read = details.find("text"); read != details.end()) text["text read"] = read->second;
-  }
+  const std::map<std::string, std::string> details = DetailsOf(group, sample);
+  if (const auto read = details.find("text"); read != details.end()) text["text read"] = read->second;
   return text;
 }
 

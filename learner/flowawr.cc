@@ -82,6 +82,13 @@ std::map<std::vector<int64_t>, std::vector<int64_t>> GroupsByTerms(const at::Ten
 
 BatchEnergies CombineRewards(const at::Tensor& rewards, const std::vector<double>& weights, v1::Combination combination,
                              const v1::AlgorithmConfig& algorithm) {
+  std::vector<int64_t> trained;
+  std::vector<double> trained_weights;
+  for (size_t term = 0; term < weights.size(); ++term)
+    if (weights[term] != 0) trained.push_back(static_cast<int64_t>(term)), trained_weights.push_back(weights[term]);
+  if (trained.size() < weights.size())
+    return CombineRewards(rewards.index_select(0, at::tensor(trained, at::kLong)), trained_weights, combination,
+                          algorithm);
   const at::Tensor weight = at::tensor(weights, at::kDouble).view({-1, 1, 1});
   BatchEnergies batch;
   batch.rewards = (weight * rewards).sum(0);

@@ -30,7 +30,8 @@ struct BatchEnergies {
   int64_t all_equal_groups = 0;
 };
 
-// The energies of a batch. `rewards` is [terms, groups, samples] f64; `weights` has one value a term.
+// The energies of a batch. `rewards` is [terms, groups, samples] f64; `weights` has one value a term. A term of weight 0
+// takes no part: all bits are as if it were not there, whatever its rewards are and whether it has any.
 // AVERAGE: the energy of the weighted sum of rewards. A term that no sample of a group has is left out of that group's
 // sums, so that the others train on; sums of other terms cannot be compared, so that the standard deviation is taken
 // over the groups that have the same terms, and a sample without a term that others of its group have has E = 0.

@@ -9,6 +9,7 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "common/base/status.h"
+#include "common/scoring/reward_terms.h"
 #include "common/tensor/safetensors.h"
 
 namespace flowawr {
@@ -31,13 +32,13 @@ absl::Status CheckRewards(const v1::GroupHeader& header, const v1::RewardSpec& s
         return absl::InvalidArgumentError(absl::StrCat(where, ": the reward ", score.reward(), " is beyond ",
                                                        kMostReward, "; no scorer's scale needs that"));
       }
-      has_any |= score.has_reward();
-      if (score.has_error() && spec.terms(term).is_required()) {
+      has_any |= score.has_reward() && !IsShadow(spec.terms(term));
+      if (score.has_error() && IsRequired(spec.terms(term))) {
         return absl::InvalidArgumentError(absl::StrCat(where, ": required, but failed: ", score.error().message()));
       }
     }
   }
-  return has_any ? absl::OkStatus() : absl::InvalidArgumentError("not one of its scores is a reward");
+  return has_any ? absl::OkStatus() : absl::InvalidArgumentError("not one of its scores is a reward to train on");
 }
 
 // OK when every value is a finite number of at most that size.

@@ -27,6 +27,7 @@
 #include "common/rpc/endpoint_file.h"
 #include "common/rpc/peer.h"
 #include "common/rpc/server.h"
+#include "common/scoring/reward_terms.h"
 #include "common/sd3/component_fingerprints.h"
 #include "common/sd3/compute_dtype.h"
 #include "common/sd3/latent_shape.h"
@@ -63,14 +64,8 @@ absl::StatusOr<v1::RunConfig> LoadWholeConfig(const std::string& path) {
 v1::RewardSpec SpecOf(const v1::RewardsConfig& rewards) {
   v1::RewardSpec spec;
   spec.set_version(1);
-  for (const v1::RewardTerm& term : rewards.terms()) {
-    v1::RewardSpecTerm& out = *spec.add_terms();
-    out.set_scorer(term.scorer());
-    out.set_endpoint(term.endpoint());
-    out.set_weight(term.weight());
-    out.set_is_required(term.is_required());
-    out.set_timeout_s(term.timeout_s());
-  }
+  spec.set_from_update(1);
+  for (const v1::RewardTerm& term : rewards.terms()) *spec.add_terms() = SpecTermOf(term);
   return spec;
 }
 

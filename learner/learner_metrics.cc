@@ -43,6 +43,19 @@ MetricFamily CounterBy(const char* label, const char* name, const char* help, co
   return family;
 }
 
+MetricFamily RewardWeights(const v1::RewardSpec& spec) {
+  MetricFamily family = Family(MetricType::Gauge, "flowawr_learner_reward_weight", "of each reward; 0: a shadow");
+  for (const v1::RewardSpecTerm& term : spec.terms()) Add(family, term.weight(), {{"scorer", term.scorer()}});
+  return family;
+}
+
+MetricFamily ShadowFigure(const v1::Status& status, const char* name, const char* help,
+                          double (*figure)(const v1::ShadowReward&)) {
+  MetricFamily family = Family(MetricType::Gauge, name, help);
+  for (const v1::ShadowReward& shadow : status.shadows()) Add(family, figure(shadow), {{"scorer", shadow.scorer()}});
+  return family;
+}
+
 }  // namespace
 
 std::vector<MetricFamily> MetricsOf(const v1::Status& status) {
@@ -66,6 +79,17 @@ std::vector<MetricFamily> MetricsOf(const v1::Status& status) {
       Single(kGauge, "flowawr_learner_warnings", "what the run goes on in spite of", status.warnings_size()),
       Single(kGauge, "flowawr_learner_open_leases", "leases that actors hold", status.open_leases()),
       Single(kGauge, "flowawr_learner_actors", "actors heard of lately", status.actors_size()),
+      Single(kGauge, "flowawr_learner_reward_spec_version", "of the rewards; grows with every swap",
+             static_cast<double>(status.reward_spec().version())),
+      RewardWeights(status.reward_spec()),
+      ShadowFigure(status, "flowawr_learner_shadow_groups", "groups of the newest updates that could be compared",
+                   [](const v1::ShadowReward& shadow) { return static_cast<double>(shadow.groups()); }),
+      ShadowFigure(status, "flowawr_learner_shadow_rank_correlation",
+                   "Spearman's, of a reward of weight 0 with what is trained on; NaN: no group could be compared",
+                   [](const v1::ShadowReward& shadow) { return shadow.groups() == 0 ? NAN : shadow.rank_correlation(); }),
+      ShadowFigure(status, "flowawr_learner_shadow_best_differs",
+                   "share of groups whose best sample is another one; NaN: as above",
+                   [](const v1::ShadowReward& shadow) { return shadow.groups() == 0 ? NAN : shadow.best_differs(); }),
       CounterBy("cause", "flowawr_learner_groups_dropped_total", "groups refused or failed, by cause",
                 status.dropped()),
       CounterBy("stage", "flowawr_learner_stage_seconds_total", "where the run loop's time went",

@@ -77,25 +77,6 @@ absl::Status CheckRequest(const v1::GroupHeader& header) {
   return CheckStages(header.stage_seconds());
 }
 
-absl::Status CheckRewardTerms(const std::vector<v1::RewardSpecTerm>& terms) {
-  if (terms.empty()) return absl::InvalidArgumentError("a reward spec needs at least one term");
-  FLOWAWR_RETURN_IF_ERROR(CheckCount("a reward spec", static_cast<int>(terms.size()), kMaxRewardTerms));
-  for (const v1::RewardSpecTerm& term : terms) {
-    FLOWAWR_RETURN_IF_ERROR(CheckLength("scorer", term.scorer().size(), kMaxScorerBytes));
-    FLOWAWR_RETURN_IF_ERROR(CheckLength("endpoint", term.endpoint().size(), kMaxEndpointBytes));
-    if (term.scorer().empty()) return absl::InvalidArgumentError("a term of the reward spec names no scorer");
-    // Written so that NaN fails.
-    if (!(std::abs(term.weight()) <= kMaxRewardWeight))
-      return absl::InvalidArgumentError(absl::StrCat("weight of ", term.scorer(), " is ", term.weight(),
-                                                     ", it must be within +-", kMaxRewardWeight));
-    if (!(term.timeout_s() >= kLeastTimeoutSeconds && term.timeout_s() <= kMostTimeoutSeconds))
-      return absl::InvalidArgumentError(absl::StrCat("time-out of ", term.scorer(), " is ", term.timeout_s(),
-                                                     " seconds, it must be between ", kLeastTimeoutSeconds, " and ",
-                                                     kMostTimeoutSeconds));
-  }
-  return absl::OkStatus();
-}
-
 std::string FailureLabel(absl::string_view cause) {
   return std::find(kCauses.begin(), kCauses.end(), cause) == kCauses.end() ? "other" : std::string(cause);
 }

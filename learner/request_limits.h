@@ -1,15 +1,14 @@
 // How long whatever others send to the learner may be, checked before anything of it is stored. Pure.
 //
 // gRPC bounds a whole message; these bound its strings, lists and labels, so that no caller fills the status, the metrics
-// page or a checkpoint. Protobuf has made sure that every string is UTF-8.
+// page or a checkpoint. Protobuf has made sure that every string is UTF-8. What a reward spec may hold:
+// common/scoring/reward_spec_check.h.
 #pragma once
 
 #include <string>
-#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
-#include "flowawr/v1/reward.pb.h"
 #include "flowawr/v1/rollout.pb.h"
 
 namespace flowawr {
@@ -19,9 +18,6 @@ inline constexpr int kMaxModelParts = 64;
 inline constexpr size_t kMaxPartNameBytes = 64, kMaxPartBytes = 128;
 inline constexpr int kMaxStages = 32, kMaxHeldLeases = 65536;
 inline constexpr size_t kMaxFailureBytes = 500;
-inline constexpr int kMaxRewardTerms = 64;
-inline constexpr size_t kMaxScorerBytes = 128, kMaxEndpointBytes = 300;
-inline constexpr double kMaxRewardWeight = 1000, kLeastTimeoutSeconds = 0.1, kMostTimeoutSeconds = 3600;
 inline constexpr int kMaxScoreDetails = 32;
 inline constexpr size_t kMaxScoreTextBytes = 16384;
 
@@ -30,7 +26,6 @@ absl::Status CheckActor(absl::string_view actor_id, absl::string_view session);
 absl::Status CheckRequest(const v1::RegisterRequest& request);
 absl::Status CheckRequest(const v1::RenewLeasesRequest& request);
 absl::Status CheckRequest(const v1::GroupHeader& header);
-absl::Status CheckRewardTerms(const std::vector<v1::RewardSpecTerm>& terms);
 
 // The label under which a failure is counted: `cause` if it is one that actors know, else "other".
 std::string FailureLabel(absl::string_view cause);

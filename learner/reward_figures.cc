@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/base/utf8.h"
+#include "common/scoring/reward_terms.h"
 
 namespace flowawr {
 namespace {
@@ -33,10 +34,11 @@ class Mean {
   int64_t count_ = 0;
 };
 
-// Whether the first scorer said that the image is exactly what was asked for; nullopt: it did not say.
+// Whether the first scorer that is no shadow said that the image is exactly what was asked for; nullopt: it did not say.
 std::optional<bool> SaidExact(const Group& group, int64_t sample) {
-  if (sample >= group.header.samples_size() || group.header.samples(sample).terms_size() == 0) return std::nullopt;
-  const auto& details = group.header.samples(sample).terms(0).details();
+  const int first = FirstTrainedTerm(group.lease.reward_spec());
+  if (sample >= group.header.samples_size() || group.header.samples(sample).terms_size() <= first) return std::nullopt;
+  const auto& details = group.header.samples(sample).terms(first).details();
   const auto said = details.find("exact");
   if (said == details.end() || (said->second != "true" && said->second != "false")) return std::nullopt;
   return said->second == "true";
@@ -46,8 +48,10 @@ std::optional<bool> SaidExact(const Group& group, int64_t sample) {
 
 double WeightedReward(const Group& group, int64_t sample) {
   double sum = 0;
-  for (int term = 0; term < group.lease.reward_spec().terms_size(); ++term)
-    sum += group.lease.reward_spec().terms(term).weight() * group.rewards[term][sample].item<double>();
+  for (int term = 0; term < group.lease.reward_spec().terms_size(); ++term) {
+    const v1::RewardSpecTerm& of = group.lease.reward_spec().terms(term);
+    if (!IsShadow(of)) sum += of.weight() * group.rewards[term][sample].item<double>();
+  }
   return sum;
 }
 
@@ -67,6 +71,7 @@ RewardFigures MeasureRewards(const std::vector<Group>& groups) {
         if (std::isfinite(score)) continue;
         RewardFigures::Missing& missing = figures.missing[scorer];
         ++missing.images;
+        missing.is_shadow = IsShadow(group.lease.reward_spec().terms(term));
         if (sample < group.header.samples_size() && term < group.header.samples(sample).terms_size())
           missing.why = group.header.samples(sample).terms(term).error().message();
       }
@@ -83,7 +88,7 @@ RewardFigures MeasureRewards(const std::vector<Group>& groups) {
 std::vector<std::string> MissingRewardWarnings(const RewardFigures& figures, const std::string& where) {
   std::vector<std::string> warnings;
   for (const auto& [scorer, missing] : figures.missing) {
-    warnings.push_back(absl::StrCat("the optional reward ", scorer, " is missing for ", missing.images, " of ",
+    warnings.push_back(absl::StrCat(missing.is_shadow ? "the shadow " : "the optional reward ", scorer, " is missing for ", missing.images, " of ",
                                     figures.images, " images of ", where,
                                     missing.why.empty() ? "" : absl::StrCat(" (", TruncateUtf8(missing.why, kLongestReason), ")"),
                                     "; the run goes on without it"));

@@ -14,13 +14,14 @@
 #include "common/base/clock.h"
 #include "common/base/status.h"
 #include "common/config/model_card.h"
+#include "common/scoring/reward_spec_check.h"
+#include "common/scoring/scorer_probe.h"
 #include "common/tensor/image.h"
 #include "learner/default_endpoint.h"
 #include "learner/evaluation.h"
 #include "learner/flowawr.h"
 #include "learner/not_finite.h"
 #include "learner/prompt_sets.h"
-#include "learner/request_limits.h"
 #include "learner/schedules.h"
 
 namespace flowawr {
@@ -47,6 +48,17 @@ nlohmann::json MissingJson(const RewardFigures& figures) {
   nlohmann::json missing = nlohmann::json::object();
   for (const auto& [scorer, of] : figures.missing) missing[scorer] = of.images;
   return missing;
+}
+
+nlohmann::json ShadowsJson(const std::vector<v1::ShadowReward>& shadows) {
+  nlohmann::json json = nlohmann::json::object();
+  for (const v1::ShadowReward& shadow : shadows) {
+    json[shadow.scorer()] = {{"groups", shadow.groups()}};
+    if (shadow.groups() == 0) continue;
+    json[shadow.scorer()]["rank_correlation"] = shadow.rank_correlation();
+    json[shadow.scorer()]["best_differs"] = shadow.best_differs();
+  }
+  return json;
 }
 
 // A line of metrics.jsonl, so that whoever compares rewards sees where they stop being the same.
@@ -105,6 +117,9 @@ RunLoop::RunLoop(Parts parts)
       roles_(std::move(parts.roles)),
       manifest_(std::move(parts.manifest)),
       is_changed_(!manifest_.has_config()) {
+  // What was under way at a swap is not any more: the next update is of the new spec.
+  v1::RewardSpec& spec = *manifest_.mutable_reward_spec();
+  spec.set_from_update(std::min(spec.from_update(), manifest_.update() + 1));
   desk_.UpdateStatus([&](v1::Status& status) {
     status.set_run_id(manifest_.run_id());
     status.set_name(config_.name());
@@ -228,8 +243,9 @@ void RunLoop::OfferTraining() {
       *lease.mutable_reward_spec() = offered_spec_;
       *lease.mutable_sampler() = config_.sampler();
     }
+    // Under the lock: a swap that came between would not find them.
+    if (!leases.empty()) desk_.Offer(std::move(leases));
   }
-  if (!leases.empty()) desk_.Offer(std::move(leases));
 }
 
 absl::Status RunLoop::PublishBehaviour() {
@@ -291,12 +307,18 @@ absl::Status RunLoop::Update(std::vector<Group> batch) {
     manifest_.set_groups_accepted(manifest_.groups_accepted() + batch.size());
     manifest_.set_updates_skipped(manifest_.updates_skipped() + (is_skipped ? 1 : 0));
     if (!is_skipped) manifest_.set_samples_trained(manifest_.samples_trained() + energies.energies.numel());
+    v1::RewardSpec& newest = *manifest_.mutable_reward_spec();
+    if (spec.version() == newest.version() && newest.from_update() > manifest_.update()) {  // others were moved to it
+      newest.set_from_update(manifest_.update());
+      desk_.UpdateStatus([&](v1::Status& status) { *status.mutable_reward_spec() = newest; });
+    }
   }
   if (is_skipped)
     recent_versions_.push_back(recent_versions_.back());
   else
     FLOWAWR_RETURN_IF_ERROR(PublishBehaviour());
   const RewardFigures figures = MeasureRewards(batch);
+  shadows_.Add(batch, config_.rewards().combination() == v1::DECOUPLED ? energies.energies : energies.rewards);
   Warn(MissingRewardWarnings(figures, absl::StrCat("update ", updates())));
   return WriteUpdate(is_skipped ? nullptr : &gradient, norm, learning_rate, figures, spec.version());
 }
@@ -328,6 +350,7 @@ absl::Status RunLoop::Persist(const std::string& what, const std::function<absl:
 absl::Status RunLoop::WriteUpdate(const BatchGradient* gradient, double norm, double learning_rate,
                                   const RewardFigures& figures, uint64_t spec_version) {
   const double elapsed = Elapsed();
+  const std::vector<v1::ShadowReward> shadows = shadows_.figures();
   uint64_t update, trained, skipped;
   {
     absl::MutexLock lock(&mutex_);
@@ -344,6 +367,7 @@ absl::Status RunLoop::WriteUpdate(const BatchGradient* gradient, double norm, do
       status.clear_reward_mean();
     if (gradient != nullptr)
       status.set_loss(gradient->loss), status.set_kl(gradient->kl), status.set_grad_norm(norm);
+    status.mutable_shadows()->Assign(shadows.begin(), shadows.end());
     status.set_elapsed_s(elapsed);
     const double done = static_cast<double>(update), total = static_cast<double>(status.updates_total());
     status.set_remaining_s(elapsed / done * (total - done));
@@ -360,6 +384,7 @@ absl::Status RunLoop::WriteUpdate(const BatchGradient* gradient, double norm, do
                                {"by_scorer", figures.by_scorer},
                                {"missing", MissingJson(figures)},
                                {"reward_spec", spec_version},
+                               {"shadows", ShadowsJson(shadows)},
                                {"loss", trained_value(values.loss)},
                                {"kl", trained_value(values.kl)},
                                {"grad_norm", trained_value(norm)},
@@ -517,21 +542,51 @@ absl::StatusOr<ExportedLora> RunLoop::Export(v1::PolicyRole role, const std::str
   }
 }
 
-absl::StatusOr<v1::RewardSpec> RunLoop::SetRewardSpec(std::vector<v1::RewardSpecTerm> terms,
+absl::Status RunLoop::CheckReplaces(std::optional<uint64_t> replaces) const {
+  const uint64_t now = manifest_.reward_spec().version();
+  if (!replaces || *replaces == now) return absl::OkStatus();
+  return absl::AbortedError(absl::StrCat("the rewards were changed meanwhile: they are version ", now, " by now, not ",
+                                         *replaces, "; look at them and try again"));
+}
+
+absl::Status RunLoop::CheckRewardsWork(const v1::RewardSpec& now, const v1::RewardSpec& wanted) const {
+  v1::RewardSpec probed = TermsToProbe(now, wanted);
+  FillInEndpoints(default_reward_endpoint_, &probed);
+  for (const v1::RewardSpecTerm& term : probed.terms())
+    if (term.endpoint().empty())
+      return absl::InvalidArgumentError(absl::StrCat("reward ", term.scorer(), " names no reward server, and this run ",
+                                                     "has none of its own: give it an endpoint, HOST:PORT"));
+  ProbePicture picture{.height = config_.model().height(), .width = config_.model().width()};
+  if (!train_prompts_.empty()) picture.prompt = train_prompts_[0];
+  const absl::Status probe = ProbeScorers(probed, config_.network(), picture);
+  if (!probe.ok() && !absl::IsInvalidArgument(probe)) return probe;
+  // What cannot be scored is told of all prompts at once.
+  FLOWAWR_RETURN_IF_ERROR(Annotate(CheckScorable(probed, config_.network(), train_prompts_, heldout_prompts_),
+                                   "the new ones are not for all prompts"));
+  return probe;
+}
+
+absl::StatusOr<v1::RewardSpec> RunLoop::SetRewardSpec(const std::vector<v1::RewardSpecTerm>& terms,
+                                                      std::optional<uint64_t> replaces,
                                                       absl::FunctionRef<bool()> is_gone) {
-  FLOWAWR_RETURN_IF_ERROR(CheckRewardTerms(terms));
-  v1::RewardSpec wanted;
+  v1::RewardSpec wanted, seen;
   *wanted.mutable_terms() = {terms.begin(), terms.end()};
-  FillInEndpoints(default_reward_endpoint_, &wanted);
-  // Outside the lock: a large set takes a while.
-  FLOWAWR_RETURN_IF_ERROR(Annotate(CheckScorable(wanted, config_.network(), train_prompts_, heldout_prompts_),
-                                   "the rewards stay as they are, for the new ones are not for all prompts"));
+  FLOWAWR_RETURN_IF_ERROR(CheckRewardSpec(wanted.terms(), config_.rewards().combination()));
+  {
+    absl::MutexLock lock(&mutex_);
+    FLOWAWR_RETURN_IF_ERROR(CheckReplaces(replaces));
+    seen = manifest_.reward_spec();
+  }
+  // Outside the lock: servers are asked, and a large set takes a while.
+  FLOWAWR_RETURN_IF_ERROR(Annotate(CheckRewardsWork(seen, wanted), "the rewards stay as they are"));
   if (is_gone()) return absl::CancelledError("the rewards were not swapped: nobody waits for it any more");
   absl::MutexLock lock(&mutex_);
+  FLOWAWR_RETURN_IF_ERROR(CheckReplaces(replaces));
   const v1::RewardSpec before = manifest_.reward_spec();
   v1::RewardSpec& spec = *manifest_.mutable_reward_spec();
+  *spec.mutable_terms() = wanted.terms();
   spec.set_version(before.version() + 1);
-  *spec.mutable_terms() = {terms.begin(), terms.end()};
+  spec.set_from_update(manifest_.update() + 1);  // of a run that is resumed from here
   // What was answered to the caller must hold after a crash, too.
   absl::Status written = CheckpointLocked().status();
   if (written.ok()) written = directory_.AppendMetrics(SwapJson(spec, manifest_.update()).dump());
@@ -545,8 +600,9 @@ absl::StatusOr<v1::RewardSpec> RunLoop::SetRewardSpec(std::vector<v1::RewardSpec
                                                           "ones may remain until the next can be written (",
                                                           restored.message(), ")"));
   }
-  spdlog::info("rewards swapped after update {}: {}", manifest_.update(), SwapJson(spec, manifest_.update()).dump());
-  desk_.SetRewardSpec(spec);
+  spec.set_from_update(desk_.SetRewardSpec(spec));
+  spdlog::info("rewards swapped after update {}, from update {} on: {}", manifest_.update(), spec.from_update(),
+               SwapJson(spec, manifest_.update()).dump());
   return spec;
 }
 

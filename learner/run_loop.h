@@ -11,6 +11,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -33,6 +34,7 @@
 #include "learner/reward_figures.h"
 #include "learner/run_directory.h"
 #include "learner/run_model.h"
+#include "learner/shadow_comparison.h"
 
 namespace flowawr {
 
@@ -60,12 +62,15 @@ class RunLoop {
 
   absl::StatusOr<std::string> Checkpoint();
   absl::StatusOr<ExportedLora> Export(v1::PolicyRole role, const std::string& folder);
-  // For batches that nothing was scored for yet. InvalidArgument for terms that make no spec, and with a list when
-  // there are prompts that a required one can never score; Cancelled when the caller `is_gone` once that is known.
-  // Then nothing has changed; nor has it when the new spec cannot be written, unless the error says that a checkpoint
-  // with it may remain.
+  // For batches that nothing was scored for yet; the answer's from_update says which is the first. Refused are: terms
+  // that make no spec (InvalidArgument); when the spec is not of version `replaces` (Aborted; nullopt: any will do);
+  // scorers that give no rewards (see ProbeScorers()); prompts that a required one can never score, with a list
+  // (InvalidArgument). Only those terms are asked that the spec before does not have. Cancelled when the caller
+  // `is_gone` once that is known. Then nothing has changed; nor has it when the new spec cannot be written, unless the
+  // error says that a checkpoint with it may remain.
   absl::StatusOr<v1::RewardSpec> SetRewardSpec(
-      std::vector<v1::RewardSpecTerm> terms, absl::FunctionRef<bool()> is_gone = [] { return false; });
+      const std::vector<v1::RewardSpecTerm>& terms, std::optional<uint64_t> replaces = std::nullopt,
+      absl::FunctionRef<bool()> is_gone = [] { return false; });
   void SetPaused(bool is_paused);
 
  private:
@@ -79,6 +84,9 @@ class RunLoop {
   // `gradient` is null for an update that was skipped.
   absl::Status WriteUpdate(const BatchGradient* gradient, double norm, double learning_rate,
                            const RewardFigures& figures, uint64_t spec_version);
+  // Whether the terms of `wanted` that `now` does not have give rewards, for every prompt of the run.
+  absl::Status CheckRewardsWork(const v1::RewardSpec& now, const v1::RewardSpec& wanted) const;
+  absl::Status CheckReplaces(std::optional<uint64_t> replaces) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // `set`: base, latest or final.
   absl::Status WriteEvaluation(const std::string& set, const v1::EvaluationSummary& summary, uint64_t spec_version);
   absl::Status WriteScalars(int64_t step, const std::vector<std::pair<const char*, double>>& scalars);
@@ -114,6 +122,7 @@ class RunLoop {
   std::map<std::string, double> seconds_written_;  // by stage, up to the last line of metrics.jsonl
   const double elapsed_before_;
   ActorSeconds actor_seconds_;
+  ShadowComparison shadows_;  // since this process began
   std::atomic<bool> is_stopping_ = false;
 
   mutable absl::Mutex mutex_;  // held while an update is applied, a checkpoint written, an adapter exported

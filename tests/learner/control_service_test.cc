@@ -14,6 +14,7 @@
 #include "common/rpc/channel.h"
 #include "common/rpc/server.h"
 #include "common/rpc/status.h"
+#include "common/scoring/expected_spec.h"
 #include "tests/learner/small_run.h"
 #include "tests/testing/temp_folder.h"
 
@@ -46,6 +47,9 @@ class ControlServiceTest : public testing::Test {
     v1::CheckpointManifest manifest;
     manifest.set_update(3);
     manifest.mutable_reward_spec()->set_version(1);
+    v1::RewardSpecTerm& term = *manifest.mutable_reward_spec()->add_terms();
+    term.set_scorer("ocr");
+    term.set_weight(1);
     PolicyRoles roles = PolicyRoles::Initialise(SmallLayout(), /*seed=*/1);
     roles.average = SmallAdapter(2);
     PromptSet prompts = PromptSet::Load(folder_.Write("prompts.txt", "a sign\n")).value();
@@ -163,6 +167,25 @@ TEST_F(ControlServiceTest, ReplacesTheRewardSpecWholeOrNotAtAll) {
   EXPECT_EQ(spec.version(), 2u);
   EXPECT_EQ(spec.terms(0).weight(), 2);
   EXPECT_EQ(desk_.status().reward_spec().SerializeAsString(), spec.SerializeAsString());
+}
+
+TEST_F(ControlServiceTest, ReplacesNoOtherRewardSpecThanTheCallerExpects) {
+  v1::SetRewardSpecRequest request;
+  v1::RewardSpecTerm& term = *request.add_terms();
+  term.set_scorer("ocr");
+  term.set_weight(2);
+  term.set_timeout_s(5);
+  const auto set = [&](uint64_t expected) {
+    const auto context = MakeContext(absl::Minutes(1), v1::NetworkConfig());
+    ExpectRewardSpec(expected, context.get());
+    v1::RewardSpec spec;
+    return FromGrpc(stub_->SetRewardSpec(context.get(), request, &spec));
+  };
+  EXPECT_EQ(set(2).code(), absl::StatusCode::kAborted);
+  EXPECT_EQ(desk_.status().reward_spec().version(), 1u);
+  EXPECT_TRUE(set(1).ok());
+  EXPECT_EQ(set(1).code(), absl::StatusCode::kAborted) << "they are version 2 by now";
+  EXPECT_TRUE(set(2).ok());
 }
 
 TEST_F(ControlServiceTest, PassesAShutdownOn) {

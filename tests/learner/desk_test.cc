@@ -418,7 +418,8 @@ v1::RewardSpec NewSpec() {
 TEST_F(DeskTest, ASwapReachesLeasesThatWereOfferedAndEvenHeld) {
   Offer({0, 1});
   const auto held = Acquire("a");
-  desk_.SetRewardSpec(NewSpec());
+  EXPECT_EQ(desk_.SetRewardSpec(NewSpec()), 1u);
+  EXPECT_EQ(desk_.status().reward_spec().from_update(), 1u);
   for (int i = 0; i < 2; ++i) EXPECT_EQ(Acquire("b")->reward_spec().version(), 2u);
   EXPECT_EQ(Renew(desk_, "a", {*held})->dropped_size(), 1);
 }
@@ -426,13 +427,24 @@ TEST_F(DeskTest, ASwapReachesLeasesThatWereOfferedAndEvenHeld) {
 TEST_F(DeskTest, ASwapLeavesABatchWholeThatIsScoredInPart) {
   Offer({0, 1});
   ASSERT_TRUE(Submit(desk_, Make(desk_, *Acquire("a"))).ok());
-  desk_.SetRewardSpec(NewSpec());
+  EXPECT_EQ(desk_.SetRewardSpec(NewSpec()), 2u);
   const auto second = Acquire("a");
   EXPECT_EQ(second->reward_spec().version(), 1u);
   ASSERT_TRUE(Submit(desk_, Make(desk_, *second)).ok());
   EXPECT_THAT(Ids(desk_.WaitForBatch(1)), ElementsAre(0, 1));
 }
 
+// A batch that the run loop has taken is trained on under its own spec, whatever comes meanwhile.
+TEST_F(DeskTest, ASwapCountsFromTheFirstUpdateThatNoGroupOfTheOldSpecIsLeftFor) {
+  Offer({0, 1, 2, 3});
+  for (int i = 0; i < 2; ++i) ASSERT_TRUE(Submit(desk_, Make(desk_, *Acquire("a"))).ok());
+  ASSERT_THAT(Ids(desk_.WaitForBatch(1)), ElementsAre(0, 1));
+  EXPECT_EQ(desk_.SetRewardSpec(NewSpec()), 2u) << "update 1 is being made";
+  ASSERT_TRUE(Submit(desk_, Make(desk_, *Acquire("a"))).ok());
+  v1::RewardSpec third = NewSpec();
+  third.set_version(3);
+  EXPECT_EQ(desk_.SetRewardSpec(third), 3u) << "update 2 is of the second";
+}
 TEST_F(DeskTest, ARunThatIsStuckUnderAnOldSpecIsRemediedByASwapBeforeOrAfter) {
   for (const bool is_swapped_first : {true, false}) {
     Desk desk(Options(0));

@@ -78,6 +78,23 @@ TEST(CombineRewardsTest, AgreesWithTheFormulasWrittenInPython) {
   }
 }
 
+TEST(CombineRewardsTest, ATermOfWeightZeroChangesNoBitWhateverItsRewardsAre) {
+  at::Tensor rewards = InitialNoise(5, 0, 0, {3, 4, 6}).to(at::kDouble);
+  rewards[0][1][2] = NAN;
+  rewards[1] = at::tensor({1e6, -1e6, NAN, 0.0, 1e-9, 3.0}, at::kDouble).expand({4, 6});  // the shadow's
+  rewards[1][3].fill_(NAN);
+  const at::Tensor without = at::stack({rewards[0], rewards[2]});
+  for (const auto energy : {v1::SOFT, v1::HARD}) {
+    for (const auto combination : {v1::AVERAGE, v1::DECOUPLED}) {
+      const BatchEnergies with_shadow = CombineRewards(rewards, {0.8, 0, 0.3}, combination, Algorithm(energy));
+      const BatchEnergies expected = CombineRewards(without, {0.8, 0.3}, combination, Algorithm(energy));
+      EXPECT_TRUE(at::equal(with_shadow.energies, expected.energies));
+      EXPECT_TRUE(at::equal(with_shadow.rewards.nan_to_num(7), expected.rewards.nan_to_num(7)));
+      EXPECT_EQ(with_shadow.is_all_equal, expected.is_all_equal);
+    }
+  }
+}
+
 TEST(ComputeEnergiesTest, SoftEnergyOfTwoSamplesIsTheHyperbolicTangentOfHalfTheirDistance) {
   const at::Tensor advantages = at::tensor({0.3, -0.5}, at::kDouble).view({1, 2});
   const at::Tensor energies = ComputeEnergies(advantages, Algorithm(v1::SOFT));

@@ -40,8 +40,10 @@ class GroupValidatorTest : public testing::Test {
     lease_.mutable_reward_spec()->set_version(2);
     v1::RewardSpecTerm& required = *lease_.mutable_reward_spec()->add_terms();
     required.set_scorer("ocr");
+    required.set_weight(1);
     required.set_is_required(true);
     lease_.mutable_reward_spec()->add_terms()->set_scorer("ink");
+    lease_.mutable_reward_spec()->mutable_terms(1)->set_weight(1);
 
     header_.set_policy_version(4);
     header_.set_policy_sha256(policy_.sha256());
@@ -176,6 +178,20 @@ TEST_F(GroupValidatorTest, RefusesRewardsThatAreNotFiniteOrMissing) {
 TEST_F(GroupValidatorTest, RefusesARequiredScoreThatFailed) {
   Score(0, 0).mutable_error()->set_message("no such language");
   ExpectHeaderRefused("bad_reward", absl::StatusCode::kInvalidArgument, "no such language");
+}
+
+TEST_F(GroupValidatorTest, AShadowIsNeverRequiredAndItsRewardsAloneAreNone) {
+  v1::RewardSpecTerm& ink = *lease_.mutable_reward_spec()->mutable_terms(1);
+  ink.set_weight(0);
+  ink.set_is_required(true);
+  for (int k = 0; k < kSamples; ++k) Score(k, 1).mutable_error()->set_message("away");
+  EXPECT_TRUE(CheckHeader(header_, lease_, policy_, kShape).status.ok());
+  lease_.mutable_reward_spec()->mutable_terms(0)->set_is_required(false);
+  for (int k = 0; k < kSamples; ++k) {
+    Score(k, 0).mutable_error()->set_message("away");
+    Score(k, 1).set_reward(1);
+  }
+  ExpectHeaderRefused("bad_reward", absl::StatusCode::kInvalidArgument, "not one of its scores is a reward to train on");
 }
 
 TEST_F(GroupValidatorTest, RefusesABlobLargerThanAnyValidOneBeforeItArrives) {

@@ -31,6 +31,15 @@ TEST(LearnerMetricsTest, ShowsEachFigureOfTheStatusUnderItsName) {
   (*status.mutable_dropped())["stale"] = 11;
   (*status.mutable_dropped())["duplicate"] = 12;
   (*status.mutable_learner_seconds())["train"] = 13.5;
+  status.mutable_reward_spec()->set_version(14);
+  status.mutable_reward_spec()->add_terms()->set_scorer("ocr");
+  status.mutable_reward_spec()->mutable_terms(0)->set_weight(-0.5);
+  v1::ShadowReward& shadow = *status.add_shadows();
+  shadow.set_scorer("pick");
+  shadow.set_groups(15);
+  shadow.set_rank_correlation(0.25);
+  shadow.set_best_differs(0.75);
+  status.add_shadows()->set_scorer("mute");
   const std::string page = PageOf(status);
   for (const char* line :
        {"flowawr_learner_updates_total 1\n", "flowawr_learner_updates_skipped_total 2\n",
@@ -39,6 +48,11 @@ TEST(LearnerMetricsTest, ShowsEachFigureOfTheStatusUnderItsName) {
         "flowawr_learner_gradient_norm 8\n", "flowawr_learner_open_leases 9\n", "flowawr_learner_actors 10\n",
         "flowawr_learner_groups_dropped_total{cause=\"stale\"} 11\n",
         "flowawr_learner_groups_dropped_total{cause=\"duplicate\"} 12\n",
+        "flowawr_learner_reward_spec_version 14\n", "flowawr_learner_reward_weight{scorer=\"ocr\"} -0.5\n",
+        "flowawr_learner_shadow_groups{scorer=\"pick\"} 15\n",
+        "flowawr_learner_shadow_rank_correlation{scorer=\"pick\"} 0.25\n",
+        "flowawr_learner_shadow_best_differs{scorer=\"pick\"} 0.75\n",
+        "flowawr_learner_shadow_rank_correlation{scorer=\"mute\"} Nan\n",
         "flowawr_learner_stage_seconds_total{stage=\"train\"} 13.5\n", "# TYPE flowawr_learner_updates_total counter",
         "# TYPE flowawr_learner_reward gauge"})
     EXPECT_THAT(page, HasSubstr(line));

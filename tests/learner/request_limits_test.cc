@@ -72,34 +72,6 @@ TEST(RequestLimitsTest, BoundWhatAGroupsHeaderTells) {
   ExpectRefused(CheckRequest(header), "policy_sha256");
 }
 
-TEST(RequestLimitsTest, BoundRewardSpecsAndRefuseTimesThatNeverEnd) {
-  v1::RewardSpecTerm term;
-  term.set_scorer("ocr");
-  term.set_weight(1);
-  term.set_timeout_s(60);
-  EXPECT_TRUE(CheckRewardTerms({term}).ok());
-  ExpectRefused(CheckRewardTerms({}), "at least one");
-  ExpectRefused(CheckRewardTerms(std::vector<v1::RewardSpecTerm>(kMaxRewardTerms + 1, term)), "65 entries");
-  constexpr double kInfinity = std::numeric_limits<double>::infinity();
-  constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
-  for (const double timeout : {kInfinity, kNan, 0.0, -1.0, 1e9}) {
-    v1::RewardSpecTerm bad = term;
-    bad.set_timeout_s(timeout);
-    ExpectRefused(CheckRewardTerms({bad}), "time-out of ocr");
-  }
-  for (const double weight : {kInfinity, kNan, -1e4}) {
-    v1::RewardSpecTerm bad = term;
-    bad.set_weight(weight);
-    ExpectRefused(CheckRewardTerms({bad}), "weight of ocr");
-  }
-  v1::RewardSpecTerm bad = term;
-  bad.set_endpoint(Long(kMaxEndpointBytes + 1));
-  ExpectRefused(CheckRewardTerms({bad}), "endpoint");
-  bad = term;
-  bad.set_scorer("");
-  ExpectRefused(CheckRewardTerms({bad}), "names no scorer");
-}
-
 TEST(RequestLimitsTest, CountFailuresUnderAFixedSetOfLabels) {
   EXPECT_EQ(FailureLabel("reward_failed"), "reward_failed");
   EXPECT_EQ(FailureLabel(""), "other");

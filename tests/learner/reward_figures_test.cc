@@ -43,6 +43,24 @@ TEST(RewardFiguresTest, TellWhatIsMissingAndWhy) {
               ElementsAre(AllOf(HasSubstr("small"), HasSubstr("1 of 2 images of update 7"), HasSubstr("lamp"))));
 }
 
+TEST(RewardFiguresTest, LeaveShadowsOutOfTheRewardButTellTheirMeans) {
+  Group group = GroupWithAnError("the lamp is out");
+  v1::RewardSpec& spec = *group.lease.mutable_reward_spec();
+  spec.mutable_terms(1)->set_weight(0);
+  const RewardFigures figures = MeasureRewards({group});
+  EXPECT_DOUBLE_EQ(figures.mean.value(), 2 * 0.75) << "the second image has all that counts";
+  EXPECT_DOUBLE_EQ(figures.by_scorer.at("small"), 0.25);
+  EXPECT_THAT(MissingRewardWarnings(figures, "update 7"), ElementsAre(HasSubstr("the shadow small is missing")));
+
+  // Exact is the word of the first that is trained on.
+  for (int term : {0, 1})
+    (*group.header.mutable_samples(0)->mutable_terms(term)->mutable_details())["exact"] = term == 0 ? "false" : "true";
+  EXPECT_EQ(MeasureRewards({group}).exact_share, 0);
+  spec.mutable_terms(0)->set_weight(0);
+  spec.mutable_terms(1)->set_weight(1);
+  EXPECT_EQ(MeasureRewards({group}).exact_share, 1);
+}
+
 TEST(RewardFiguresTest, WarnInNoMoreWordsThanPeopleRead) {
   const RewardFigures figures = MeasureRewards({GroupWithAnError(std::string(100'000, 'x'))});
   EXPECT_LT(MissingRewardWarnings(figures, "update 7").front().size(), 400u);

@@ -190,13 +190,43 @@ TEST_F(RunLoopTest, RewardsThatWereRefusedAreInNoCheckpoint) {
   RunLoop loop(Parts(0.01f));
   std::filesystem::create_directory(folder_ / "run/metrics.jsonl");  // so that no line can be added
   v1::RewardSpecTerm term;
-  term.set_scorer("another");
-  term.set_weight(1);
+  term.set_scorer("ocr");
+  term.set_weight(2);
   term.set_timeout_s(1);
   const auto swapped = loop.SetRewardSpec({term});
   EXPECT_THAT(std::string(swapped.status().message()), HasSubstr("the rewards were not swapped"));
   EXPECT_EQ(Saved().reward_spec().version(), 1u);
-  EXPECT_EQ(Saved().reward_spec().terms(0).scorer(), "ocr");
+  EXPECT_EQ(Saved().reward_spec().terms(0).weight(), 1);
+}
+
+TEST_F(RunLoopTest, RewardsThatDoNotGoTogetherOrDoNotAnswerAreRefusedAndNothingChanges) {
+  config_.mutable_rewards()->set_combination(v1::DECOUPLED);
+  RunLoop loop(Parts(0.01f));
+  v1::RewardSpecTerm ocr, other;
+  ocr.set_scorer("ocr");
+  ocr.set_weight(1);
+  ocr.set_timeout_s(1);
+  other = ocr;
+  other.set_scorer("other");
+  const auto refusal = [&](const std::vector<v1::RewardSpecTerm>& terms) {
+    return std::string(loop.SetRewardSpec(terms).status().message());
+  };
+  other.set_weight(-1);
+  EXPECT_THAT(refusal({ocr, other}), HasSubstr("must not be negative with rewards.combination: decoupled"));
+  other.set_weight(1);
+  EXPECT_THAT(refusal({ocr, other}), HasSubstr("reward other names no reward server"));
+  other.set_endpoint("127.0.0.1:1");
+  EXPECT_THAT(refusal({ocr, other}), AllOf(HasSubstr("the rewards stay as they are"),
+                                           HasSubstr("no reward server answers at 127.0.0.1:1")));
+  EXPECT_EQ(desk_->status().reward_spec().version(), 1u);
+}
+
+TEST_F(RunLoopTest, ASwapTellsTheFirstUpdateThatItCountsForAndAResumedRunTheNext) {
+  RunLoop::Parts parts = Parts(0.01f);
+  parts.manifest.set_update(3);
+  parts.manifest.mutable_reward_spec()->set_from_update(5);  // two batches were under way
+  RunLoop loop(std::move(parts));
+  EXPECT_EQ(desk_->status().reward_spec().from_update(), 4u);
 }
 
 }  // namespace

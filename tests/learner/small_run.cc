@@ -83,6 +83,7 @@ v1::Lease SmallLease(uint64_t group_id, uint64_t policy_version) {
   lease.mutable_reward_spec()->set_version(1);
   v1::RewardSpecTerm& term = *lease.mutable_reward_spec()->add_terms();
   term.set_scorer("ocr");
+  term.set_weight(1);
   term.set_is_required(true);
   return lease;
 }
