@@ -12,23 +12,22 @@
 #include <cstdint>
 #include <memory>
 #include <string>
-#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "common/clip/clip_config.h"
+#include "common/clip/clip_transformer.h"
 #include "common/nn/read_progress.h"
 
 namespace flowawr {
 
-class ClipTextTower;
-class ClipVisionTower;
+struct ClipTextTower;
+struct ClipVisionTower;
 class Tokenizer;
 
 // Frozen, immutable, thread-safe, on the CPU. No gradients. Work is shared out among at::get_num_threads() threads of
-// whoever calls. An embedding has the same bits whatever else is in the batch.
+// whoever calls; for one number of threads an embedding has the same bits whatever else is in the batch.
 class ClipModel {
  public:
   // Computes in `dtype`, at::kFloat or at::kBFloat16. NotFound when the folder, or a file of it, is missing, with the
@@ -42,10 +41,16 @@ class ClipModel {
   // Of pictures that are made ready by clip_preprocess.h, each [3, image_size(), image_size()] f32.
   // [pictures, projection_dim()] f32: projected, not normalised.
   at::Tensor ImageEmbeds(absl::Span<const at::Tensor> pixels) const;
+  // The same, given up with the error of `keep_going`.
+  absl::StatusOr<at::Tensor> ImageEmbeds(absl::Span<const at::Tensor> pixels, KeepGoing keep_going) const;
 
   // [texts, projection_dim()] f32: projected, not normalised. A text that has more tokens than the model takes (77 as
   // published) loses its end. InvalidArgument for text that is not UTF-8. An empty text has an embedding, too.
   absl::StatusOr<at::Tensor> TextEmbeds(absl::Span<const std::string> texts) const;
+  absl::StatusOr<at::Tensor> TextEmbeds(absl::Span<const std::string> texts, KeepGoing keep_going) const;
+
+  // The end of a text that TextEmbeds() leaves out; empty if it takes all of it.
+  std::string CutOff(const std::string& text) const;
 
   // exp() of the learnt scale of the cosines: about 100 in published models.
   double logit_scale() const { return logit_scale_; }
@@ -53,7 +58,7 @@ class ClipModel {
   int64_t projection_dim() const { return config_.projection_dim; }
   const ClipConfig& config() const { return config_; }
 
-  // SHA-256, in hexadecimal, of the weights file; of shards, of the lines "SHA256  NAME\n" in the order of their names.
+  // See WeightsSha256().
   const std::string& weights_sha256() const { return weights_sha256_; }
   size_t memory_bytes() const { return memory_bytes_; }  // of the weights
 
@@ -69,7 +74,7 @@ class ClipModel {
   size_t memory_bytes_ = 0;
 };
 
-// `embeds` [n, dim] f32, each row divided by its length.
+// `embeds` [n, dim], each row divided by its length.
 at::Tensor Normalised(const at::Tensor& embeds);
 
 }  // namespace flowawr

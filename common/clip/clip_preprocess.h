@@ -1,6 +1,6 @@
-// Pictures as CLIP takes them, as the published scorers make them ready: to within the rounding of f32.
+// Pictures as CLIP takes them, made ready just as the published scorers do it.
 //
-// Results are [3, size, size] f32, contiguous: (value / 255 - mean) / std with OpenAI's mean and std a channel.
+// Results are [3, size, size] f32, contiguous: (value / 255 - mean) / std with OpenAI's mean and std of each channel.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -12,17 +12,24 @@
 
 namespace flowawr {
 
+// A resized edge is truncated to whole pixels in the first three, rounded in the last one.
 enum class ClipPreprocess {
-  // CLIPImageProcessor, OpenAI's and OpenCLIP's transform: the shortest edge to `size` by Pillow's bicubic filter, rounded
-  // to bytes, the middle cut out.
-  kShortestEdge,
-  // The longest edge to `size` by Pillow's bicubic filter, the rest zeros on both sides: HPSv2's ResizeMaxSize.
-  kLongestEdge,
-  // Both edges to `size` by torch's bilinear filter without antialiasing, on f32 values of [0, 1]: no rounding to bytes.
-  kStretch,
+  // transformers' CLIPImageProcessor on Pillow: the shortest edge to `size` by the bicubic filter in bytes, the middle
+  // cut out, of an odd rest the smaller half before it. PickScore and the aesthetic predictor of public trainers.
+  kClipProcessor,
+  // OpenCLIP's and OpenAI's transform of Pillow images: the same, but of an odd rest the half is rounded to even
+  // (torchvision's CenterCrop). GenEval's colours.
+  kOpenClip,
+  // torchvision's Resize and CenterCrop on f32 values: the shortest edge by the bilinear filter with antialiasing,
+  // nothing rounded. CLIPScore of public trainers.
+  kTensorShortest,
+  // HPSv2's ResizeMaxSize on f32 values: the longest edge to `size` by the bicubic filter with antialiasing (values may
+  // leave [0, 1]), black around the middle. A picture whose longest edge is `size` is padded, too.
+  kTensorLongest,
 };
 
-// InvalidArgument for a picture without pixels.
+// InvalidArgument for a picture without pixels, or one of more than 64 times as long as wide: resized it would have no
+// bounds.
 absl::StatusOr<at::Tensor> ClipPixels(const Image& image, ClipPreprocess preprocess, int64_t size);
 
 }  // namespace flowawr

@@ -25,19 +25,21 @@ namespace flowawr {
 // Thread-safe.
 class SharedClip {
  public:
-  // Loads the model unless somebody has it; two calls at once load it once. Errors as ClipModel::Load().
+  // Loads the model unless somebody has it; two calls at once load it once. A folder whose files have changed is another
+  // one. Errors as ClipModel::Load().
   static absl::StatusOr<std::shared_ptr<SharedClip>> Open(const std::string& folder, at::ScalarType dtype,
                                                           ReadProgress progress = nullptr);
 
-  // As ClipModel's, to the bit. What is remembered, or being computed for another caller, is not computed again: the same
-  // pixels (compared by SHA-256), the same text.
-  at::Tensor ImageEmbeds(absl::Span<const at::Tensor> pixels);
-  absl::StatusOr<at::Tensor> TextEmbeds(absl::Span<const std::string> texts);
+  // As ClipModel's, to the bit while all callers have the same number of threads. What is remembered, or being computed
+  // for another caller, is not computed again: the same pixels (compared by SHA-256), the same text.
+  absl::StatusOr<at::Tensor> ImageEmbeds(absl::Span<const at::Tensor> pixels, KeepGoing keep_going = kToTheEnd);
+  absl::StatusOr<at::Tensor> TextEmbeds(absl::Span<const std::string> texts, KeepGoing keep_going = kToTheEnd);
 
   const ClipModel& model() const { return *model_; }
 
-  // Pictures that were really embedded so far.
+  // What was really computed so far.
   int64_t images_embedded() const { return images_.computed(); }
+  int64_t texts_embedded() const { return texts_.computed(); }
 
  private:
   explicit SharedClip(std::unique_ptr<const ClipModel> model);

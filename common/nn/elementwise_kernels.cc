@@ -118,6 +118,14 @@ HWY_INLINE void GeluTanhElements(int64_t begin, int64_t end, const T* x, T* out)
 }
 
 template <typename T>
+HWY_INLINE void QuickGeluElements(int64_t begin, int64_t end, const T* x, T* out) {
+  Map(
+      end - begin,
+      [](V value) HWY_ATTR { return hn::Div(value, hn::Add(Set(1.0f), Exp(hn::Mul(value, Set(-1.702f))))); }, out + begin,
+      x + begin);
+}
+
+template <typename T>
 HWY_INLINE void GeluTanhBackwardElements(int64_t begin, int64_t end, const T* x, const T* dout, T* dx) {
   Map(
       end - begin,
@@ -176,6 +184,13 @@ void GeluTanhBf16(int64_t begin, int64_t end, const Bf16* x, Bf16* out) {
   GeluTanhElements(begin, end, x, out);
 }
 
+void QuickGeluF32(int64_t begin, int64_t end, const float* x, float* out) {
+  QuickGeluElements(begin, end, x, out);
+}
+void QuickGeluBf16(int64_t begin, int64_t end, const Bf16* x, Bf16* out) {
+  QuickGeluElements(begin, end, x, out);
+}
+
 void GeluTanhBackwardF32(int64_t begin, int64_t end, const float* x, const float* dout, float* dx) {
   GeluTanhBackwardElements(begin, end, x, dout, dx);
 }
@@ -199,6 +214,8 @@ HWY_EXPORT(GateF32);
 HWY_EXPORT(GateBf16);
 HWY_EXPORT(GeluTanhF32);
 HWY_EXPORT(GeluTanhBf16);
+HWY_EXPORT(QuickGeluF32);
+HWY_EXPORT(QuickGeluBf16);
 HWY_EXPORT(GeluTanhBackwardF32);
 HWY_EXPORT(GeluTanhBackwardBf16);
 
@@ -241,6 +258,13 @@ void GeluTanh(int64_t begin, int64_t end, const float* x, float* out) {
 }
 void GeluTanh(int64_t begin, int64_t end, const Bf16* x, Bf16* out) {
   FLOWAWR_DISPATCH(GeluTanhBf16)(begin, end, x, out);
+}
+
+void QuickGelu(int64_t begin, int64_t end, const float* x, float* out) {
+  FLOWAWR_DISPATCH(QuickGeluF32)(begin, end, x, out);
+}
+void QuickGelu(int64_t begin, int64_t end, const Bf16* x, Bf16* out) {
+  FLOWAWR_DISPATCH(QuickGeluBf16)(begin, end, x, out);
 }
 
 void GeluTanhBackward(int64_t begin, int64_t end, const float* x, const float* dout, float* dx) {

@@ -51,4 +51,8 @@ void GeluTanh(int64_t begin, int64_t end, const Bf16* x, Bf16* out);
 void GeluTanhBackward(int64_t begin, int64_t end, const float* x, const float* dout, float* dx);
 void GeluTanhBackward(int64_t begin, int64_t end, const Bf16* x, const Bf16* dout, Bf16* dx);
 
+// x * sigmoid(1.702 x), CLIP's "QuickGELU"; `out` may be `x`.
+void QuickGelu(int64_t begin, int64_t end, const float* x, float* out);
+void QuickGelu(int64_t begin, int64_t end, const Bf16* x, Bf16* out);
+
 }  // namespace flowawr::kernels

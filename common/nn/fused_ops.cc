@@ -185,4 +185,13 @@ at::Tensor GeluTanh(at::Tensor x) {
   return x;
 }
 
+at::Tensor QuickGelu(at::Tensor x) {
+  if (!UseKernel(x) || NeedsGradient(x)) return x * at::sigmoid(1.702 * x);
+  ForElementType(x, [&]<typename T>(T*) {
+    ParallelFor(0, x.numel(), kGrain,
+                [&](int64_t begin, int64_t end) { kernels::QuickGelu(begin, end, Read<T>(x), Write<T>(x)); });
+  });
+  return x;
+}
+
 }  // namespace flowawr

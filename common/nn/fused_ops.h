@@ -26,6 +26,9 @@ at::Tensor GatedResidual(const at::Tensor& x, const at::Tensor& gate, at::Tensor
 // GELU in its tanh approximation. Takes x over: without gradients it is overwritten.
 at::Tensor GeluTanh(at::Tensor x);
 
+// x * sigmoid(1.702 x). Takes x over: without gradients it is overwritten.
+at::Tensor QuickGelu(at::Tensor x);
+
 // One stream of an attention: its fused projection [batch, tokens, 3 * dim] of queries, keys and values, or
 // [batch, tokens, 2 * dim] of keys and values where its tokens only are attended to; and the RMSNorm weights [head_dim]
 // of queries and keys (undefined: no norm).

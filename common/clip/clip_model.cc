@@ -1,0 +1,159 @@
+#include "common/clip/clip_model.h"
+
+#include <torch/types.h>
+
+#include <cmath>
+#include <filesystem>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "common/base/file.h"
+#include "common/base/status.h"
+#include "common/clip/clip_towers.h"
+#include "common/clip/clip_weights.h"
+#include "common/nn/weight_binder.h"
+#include "common/sd3/tokenizer.h"
+#include "common/tensor/weights_sha256.h"
+
+namespace flowawr {
+namespace {
+
+bool IsThere(const std::string& path) {
+  std::error_code ignored;  // what cannot be looked at is as good as absent
+  return std::filesystem::exists(path, ignored);
+}
+
+// Looks like ORGANISATION/MODEL, as the model hubs name them.
+bool IsHubId(const std::string& name) {
+  const std::vector<std::string> parts = absl::StrSplit(name, '/');
+  return parts.size() == 2 && !parts[0].empty() && !parts[1].empty() && parts[0][0] != '.' && parts[0][0] != '~';
+}
+
+absl::Status CheckFolder(const std::string& folder) {
+  if (IsThere(folder)) return absl::OkStatus();
+  const std::string what = IsHubId(folder) ? folder : "ORGANISATION/MODEL";
+  const std::string where = IsHubId(folder) ? std::string(std::pair<std::string, std::string>(
+                                                  absl::StrSplit(folder, '/')).second)
+                                            : folder;
+  return absl::NotFoundError(absl::StrCat(folder, " is not a folder of this machine; fetch the model with: hf download ",
+                                          what, " --local-dir ", where));
+}
+
+// The stem of the weights' files.
+absl::StatusOr<std::string> OpenClipStem(const std::string& folder) {
+  for (const char* stem : {"open_clip_model", "open_clip_pytorch_model"})
+    for (const char* ending : {".safetensors", ".safetensors.index.json"})
+      if (IsThere(absl::StrCat(folder, "/", stem, ending))) return stem;
+  return absl::NotFoundError(absl::StrCat(
+      folder, "/open_clip_model.safetensors is missing; tools/convert_rewards makes it of a .pt or .bin file"));
+}
+
+struct Layout {
+  ClipConfig config;
+  std::string stem;
+};
+
+absl::StatusOr<Layout> ReadLayout(const std::string& folder) {
+  const std::string hf = folder + "/config.json", open_clip = folder + "/open_clip_config.json";
+  const bool has_open_clip = IsThere(open_clip);
+  const bool has_hf_weights =
+      IsThere(folder + "/model.safetensors") || IsThere(folder + "/model.safetensors.index.json");
+  if (IsThere(hf) && (has_hf_weights || !has_open_clip)) {
+    FLOWAWR_ASSIGN_OR_RETURN(const std::string json, ReadFile(hf));
+    FLOWAWR_ASSIGN_OR_RETURN(ClipConfig config, ParseHfClipConfig(json, hf));
+    return Layout{std::move(config), "model"};
+  }
+  if (!has_open_clip)
+    return absl::NotFoundError(
+        absl::StrCat(folder, " is no CLIP folder: it has neither config.json nor open_clip_config.json"));
+  FLOWAWR_ASSIGN_OR_RETURN(const std::string json, ReadFile(open_clip));
+  FLOWAWR_ASSIGN_OR_RETURN(ClipConfig config, ParseOpenClipConfig(json, open_clip));
+  FLOWAWR_ASSIGN_OR_RETURN(std::string stem, OpenClipStem(folder));
+  return Layout{std::move(config), std::move(stem)};
+}
+
+absl::StatusOr<std::unique_ptr<const Tokenizer>> LoadTokenizer(const std::string& folder, const ClipConfig& config) {
+  const std::string beside = folder + "/tokenizer";
+  if (!IsThere(folder + "/tokenizer_config.json") && !IsThere(beside + "/tokenizer_config.json"))
+    return absl::NotFoundError(absl::StrCat(
+        folder, " has no tokenizer; copy tokenizer_config.json, vocab.json and merges.txt into it, of "
+                "openai/clip-vit-large-patch14 for published models: all CLIP models share that tokenizer"));
+  FLOWAWR_ASSIGN_OR_RETURN(auto tokenizer,
+                           Tokenizer::Load(IsThere(folder + "/tokenizer_config.json") ? folder : beside));
+  if (tokenizer->vocabulary_size() > config.text.vocab_size)
+    return absl::InvalidArgumentError(absl::StrCat(folder, ": the tokenizer has ", tokenizer->vocabulary_size(),
+                                                   " ids, the model ", config.text.vocab_size));
+  return tokenizer;
+}
+
+// The rows that `embed` makes of each, in f32.
+template <typename Item, typename Embed>
+absl::StatusOr<at::Tensor> Stack(absl::Span<const Item> items, int64_t dim, Embed embed) {
+  at::Tensor rows = at::empty({static_cast<int64_t>(items.size()), dim});
+  for (size_t i = 0; i < items.size(); ++i) {
+    FLOWAWR_ASSIGN_OR_RETURN(const at::Tensor row, embed(items[i]));
+    rows[static_cast<int64_t>(i)].copy_(row[0]);
+  }
+  return rows;
+}
+
+}  // namespace
+
+ClipModel::ClipModel() = default;
+ClipModel::~ClipModel() = default;
+
+absl::StatusOr<std::unique_ptr<const ClipModel>> ClipModel::Load(const std::string& folder, at::ScalarType dtype,
+                                                                 ReadProgress progress) {
+  FLOWAWR_RETURN_IF_ERROR(CheckFolder(folder));
+  FLOWAWR_ASSIGN_OR_RETURN(Layout layout, ReadLayout(folder));
+  std::unique_ptr<ClipModel> model(new ClipModel);
+  model->config_ = std::move(layout.config);
+  FLOWAWR_ASSIGN_OR_RETURN(model->tokenizer_, LoadTokenizer(folder, model->config_));
+  FLOWAWR_ASSIGN_OR_RETURN(WeightBinder binder, WeightBinder::Open(folder, layout.stem, dtype, std::move(progress)));
+  ClipWeights weights = BindClip(model->config_, binder);
+  FLOWAWR_RETURN_IF_ERROR(binder.Finish());
+  for (const auto& [name, tensor] : binder.tensors())
+    model->memory_bytes_ += tensor.numel() * c10::elementSize(dtype);
+  model->vision_ = std::make_unique<const ClipVisionTower>(std::move(weights.vision));
+  model->text_ = std::make_unique<const ClipTextTower>(std::move(weights.text));
+  model->logit_scale_ = std::exp(weights.logit_scale);
+  FLOWAWR_ASSIGN_OR_RETURN(model->weights_sha256_, WeightsSha256(folder, layout.stem));
+  return model;
+}
+
+at::Tensor ClipModel::ImageEmbeds(absl::Span<const at::Tensor> pixels) const {
+  return *ImageEmbeds(pixels, kToTheEnd);
+}
+
+absl::StatusOr<at::Tensor> ClipModel::ImageEmbeds(absl::Span<const at::Tensor> pixels, KeepGoing keep_going) const {
+  const at::NoGradGuard no_grad;
+  return Stack(pixels, config_.projection_dim,
+               [&](const at::Tensor& picture) { return vision_->Forward(picture, keep_going); });
+}
+
+absl::StatusOr<at::Tensor> ClipModel::TextEmbeds(absl::Span<const std::string> texts) const {
+  return TextEmbeds(texts, kToTheEnd);
+}
+
+absl::StatusOr<at::Tensor> ClipModel::TextEmbeds(absl::Span<const std::string> texts, KeepGoing keep_going) const {
+  const at::NoGradGuard no_grad;
+  return Stack(texts, config_.projection_dim, [&](const std::string& text) -> absl::StatusOr<at::Tensor> {
+    FLOWAWR_ASSIGN_OR_RETURN(const std::vector<int64_t> ids,
+                             tokenizer_->Encode(text, static_cast<int>(config_.text.max_tokens)));
+    return text_->Forward(ids, keep_going);
+  });
+}
+
+std::string ClipModel::CutOff(const std::string& text) const {
+  return tokenizer_->CutOff(text, static_cast<int>(config_.text.max_tokens));
+}
+
+at::Tensor Normalised(const at::Tensor& embeds) {
+  return embeds / at::linalg_vector_norm(embeds, 2, {-1}, /*keepdim=*/true);
+}
+
+}  // namespace flowawr
