@@ -1,0 +1,42 @@
+"""The OCR reward by PaddleOCR's networks (PP-OCRv4), as the rapidocr-onnxruntime wheel ships them: no download.
+
+    pip install './python[paddle-ocr]'
+    python python/examples/paddle_ocr.py --listen 127.0.0.1:7000
+    flowawr-reward --reward "paddle_ocr:PaddleOcr(layout='line')"   # in python/examples: small pictures of a word
+
+Scored by another engine than the scorer `ocr`, so it has another name: their figures do not compare.
+"""
+
+from rapidocr_onnxruntime import RapidOCR
+
+from flowawr_reward import Reward, serve
+from flowawr_reward.spelling import spelling_reward, why_no_target
+
+
+class PaddleOcr(Reward):
+    name = "paddle_ocr"
+
+    def __init__(self, layout="scene"):
+        """`layout`: scene finds the lines first, as PaddleOCR does by default; line reads the picture as one line."""
+        self.layout, self.options = layout, {"layout": layout}
+        self.version = f"rapidocr-onnxruntime PP-OCRv4 {layout}"
+
+    def load(self):
+        # A picture is shrunk to 960 pixels, PaddleOCR's default, never enlarged.
+        self.engine = RapidOCR(det_limit_type="max", det_limit_side_len=960)
+
+    def check(self, prompt, metadata):
+        return why_no_target(prompt, metadata)
+
+    def score_one(self, image, prompt, metadata):
+        return spelling_reward(self.read(image), prompt, metadata)
+
+    def read(self, image):
+        bgr = image[:, :, ::-1]
+        if self.layout == "line":
+            return "".join(text for text, _ in self.engine(bgr, use_det=False, use_cls=False, use_rec=True)[0] or [])
+        return "".join(text for _, text, _ in self.engine(bgr, use_cls=False)[0] or [])
+
+
+if __name__ == "__main__":
+    serve(PaddleOcr())

@@ -1,0 +1,125 @@
+"""Whom a server lets in, and how it encrypts: the rules of the C++ servers (common/rpc)."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import hmac
+import ssl
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import grpc
+
+_PEER_HEADER = "flowawr-for"  # common/rpc/peer.h
+_MIN_TOKEN_CHARS = 16
+_MAX_FILE_BYTES = 1 << 20
+
+
+class Refused(Exception):
+    """The server cannot start as it was asked to; `exit_code` as of the project's commands."""
+
+    def __init__(self, message: str, exit_code: int = 78) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+def _read(path: str, option: str) -> bytes:
+    try:
+        content = Path(path).read_bytes()
+    except FileNotFoundError:
+        raise Refused(f"{option}: {path} does not exist", 66) from None
+    except OSError as error:
+        raise Refused(f"{option}: {path} cannot be read: {error.strerror}", 77) from None
+    if len(content) > _MAX_FILE_BYTES:
+        raise Refused(f"{option}: {path} has {len(content)} bytes, too many")
+    return content
+
+
+def read_token(path: str) -> str:
+    """The token of a deployment, blanks around it removed. Refused says what is wrong, never the token."""
+    token = _read(path, "--token-file").decode("latin-1").strip()
+    if len(token) < _MIN_TOKEN_CHARS:
+        raise Refused(
+            f"--token-file: the token in {path} has {len(token)} characters, expected at least {_MIN_TOKEN_CHARS}; "
+            "make one with: openssl rand -hex 32"
+        )
+    if not all("!" <= character <= "~" for character in token):
+        raise Refused(f"--token-file: the token in {path} must be one word of visible ASCII characters")
+    return token
+
+
+def _no_passphrase() -> str:
+    raise Refused("--tls-key is encrypted, and nobody is there to be asked for its passphrase; write it in clear")
+
+
+def _shake_hands(server: ssl.SSLContext, client: ssl.SSLContext) -> None:
+    """In memory. ssl.SSLError when the client does not take the server's certificate."""
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    sides = [client.wrap_bio(to_client, to_server), server.wrap_bio(to_server, to_client, server_side=True)]
+    for _ in range(4):
+        for side in sides:
+            with contextlib.suppress(ssl.SSLWantReadError):
+                side.do_handshake()
+
+
+def tls_credentials(cert: str, key: str, authority: str = "") -> Any:
+    """Of gRPC. Refused when a file is missing or no PEM, key and certificate do not belong together, the key is
+    encrypted, the certificate is past its time, or, with `authority`, the clients' tls_ca, of another authority: gRPC
+    itself would answer that with handshakes that fail."""
+    key_pem, cert_pem = _read(key, "--tls-key"), _read(cert, "--tls-cert")
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        server.load_cert_chain(cert, key, _no_passphrase)
+    except ssl.SSLError as error:
+        why = "do not belong together" if error.reason == "KEY_VALUES_MISMATCH" else f"are no good: {error.reason}"
+        raise Refused(f"--tls-cert {cert} and --tls-key {key} {why}") from None
+    client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    client.check_hostname = False
+    if not authority:
+        client.verify_flags |= ssl.VerifyFlags.VERIFY_X509_PARTIAL_CHAIN
+    _read(authority or cert, "--tls-ca")
+    try:
+        client.load_verify_locations(authority or cert)
+        _shake_hands(server, client)
+    except ssl.SSLCertVerificationError as error:
+        raise Refused(f"--tls-cert: no client would take {cert}: {error.verify_message}") from None
+    except ssl.SSLError as error:
+        raise Refused(f"--tls-ca {authority or cert} and --tls-cert {cert} do not fit: {error.reason}") from None
+    return grpc.ssl_server_credentials([(key_pem, cert_pem)])
+
+
+class Admission(grpc.ServerInterceptor):  # type: ignore[misc]
+    """Refuses calls of every service, before any handler sees them: UNAUTHENTICATED without the token (compared in
+    constant time, never logged), FAILED_PRECONDITION when they are meant for another process."""
+
+    def __init__(self, token: str) -> None:
+        self._digest = hashlib.sha256(f"Bearer {token}".encode()).digest() if token else b""
+
+    def intercept_service(self, continuation: Callable[[Any], Any], details: Any) -> Any:
+        why = self._why_refused(details.invocation_metadata)
+        if why is None:
+            return continuation(details)
+        code, message = why
+
+        def refuse(_: Any, context: Any) -> None:
+            context.abort(code, message)
+
+        # Of streams: it is answered without waiting for a message.
+        return grpc.stream_stream_rpc_method_handler(refuse)
+
+    def _why_refused(self, metadata: Iterable[tuple[str, str | bytes]]) -> tuple[Any, str] | None:
+        headers = {key: value.encode() if isinstance(value, str) else value for key, value in metadata}
+        if self._digest:
+            given = headers.get("authorization")
+            if given is None:
+                message = "this server wants a token; set network.token_file to the file that it uses"
+                return grpc.StatusCode.UNAUTHENTICATED, message
+            if not hmac.compare_digest(hashlib.sha256(given).digest(), self._digest):
+                message = "the token is wrong; use the network.token_file that this server uses"
+                return grpc.StatusCode.UNAUTHENTICATED, message
+        if _PEER_HEADER in headers:
+            message = "another process listens here than the one that was asked for"
+            return grpc.StatusCode.FAILED_PRECONDITION, message
+        return None
