@@ -31,7 +31,7 @@ absl::Status CheckSides(const char* kind, int64_t height, int64_t width, int64_t
   if (height > 0 && width > 0 && height <= max_side && width <= max_side && height * width <= kMaxPixels)
     return absl::OkStatus();
   if (height <= 0 || width <= 0)
-    return absl::InvalidArgumentError(absl::StrCat("a ", kind, " of ", height, "x", width, " pixels: it shows nothing"));
+    return absl::InvalidArgumentError(absl::StrCat("a ", kind, " of ", height, "x", width, " pixels"));
   return absl::InvalidArgumentError(
       absl::StrCat("a ", kind, " of ", height, "x", width, " pixels; at most ",
                    max_side < kMaxPixels ? absl::StrCat(max_side, " a side") : absl::StrCat(kMaxPixels), " are read"));

@@ -37,7 +37,7 @@ absl::StatusOr<std::map<std::string, std::string>> ReadPngText(absl::string_view
 // its metadata is not applied.
 absl::StatusOr<Image> DecodeJpeg(absl::string_view bytes);
 
-// A PNG or a JPEG, told by its first bytes. Refused before its pixels are decoded when a side is longer than `max_side`.
+// A PNG or a JPEG, told by its first bytes. Refused before any pixel is decoded when a side is longer than `max_side`.
 absl::StatusOr<Image> DecodePicture(absl::string_view bytes, int max_side);
 
 // Baseline JPEG, 4:2:0; `quality` in [1, 100].
@@ -46,7 +46,7 @@ absl::StatusOr<std::string> EncodeJpeg(const Image& image, int quality);
 // Every pixel a square of `factor` by `factor`, at least 1.
 Image Enlarge(const Image& image, int factor);
 
-// Every square of `factor` by `factor` pixels, at least 1, as one: their mean. What is left over at the right and at the
+// Every square of `factor` by `factor` pixels, at least 1, as one: their mean. What is left over at the right and the
 // bottom is left out, but a side keeps at least one pixel.
 Image Shrink(const Image& image, int factor);
 
