@@ -143,6 +143,34 @@ absl::StatusOr<v1::Prompt> ParseLine(absl::string_view line, bool is_json, bool 
   return prompt;
 }
 
+// Takes the first row of a table as its `header`.
+absl::Status CheckHeader(const std::vector<std::string>& cells, std::vector<std::string>& header) {
+  for (const std::string& cell : cells) FLOWAWR_RETURN_IF_ERROR(CheckBytes(cell));
+  header = cells;
+  for (std::string& name : header) name = std::string(absl::StripAsciiWhitespace(name));
+  if (std::find(header.begin(), header.end(), "prompt") == header.end())
+    return absl::InvalidArgumentError(
+        absl::StrCat("the first line must name the columns, one of them prompt; there are: ",
+                     TruncateUtf8(absl::StrJoin(header, ", "), 200)));
+  if (std::set<std::string>(header.begin(), header.end()).size() != header.size())
+    return absl::InvalidArgumentError("two columns have the same name");
+  return absl::OkStatus();
+}
+
+// A row of a table as a JSON object that is a good prompt.
+absl::StatusOr<std::string> ObjectOfRow(const std::vector<std::string>& header, const std::vector<std::string>& cells) {
+  for (const std::string& cell : cells) FLOWAWR_RETURN_IF_ERROR(CheckBytes(cell));
+  if (cells.size() != header.size())
+    return absl::InvalidArgumentError(absl::StrCat("the row has ", cells.size(), " cells, the header ", header.size(),
+                                                   "; a cell that holds the separator needs double quotes"));
+  json object = json::object();
+  for (size_t i = 0; i < cells.size(); ++i)
+    if (!cells[i].empty() || header[i] == "prompt") object[header[i]] = cells[i];
+  std::string bytes = object.dump();
+  FLOWAWR_RETURN_IF_ERROR(ParseLine(bytes, true, false).status());
+  return bytes;
+}
+
 absl::string_view WithoutMark(absl::string_view text) {
   absl::ConsumePrefix(&text, "\xEF\xBB\xBF");
   return text;
@@ -150,83 +178,81 @@ absl::string_view WithoutMark(absl::string_view text) {
 
 }  // namespace
 
-absl::StatusOr<PromptSet> PromptSet::Load(const std::string& path) {
+absl::StatusOr<PromptSet> PromptSet::Load(const std::string& path, std::vector<PromptFault>* faults) {
   PromptSet set;
   set.path_ = path;
   FLOWAWR_ASSIGN_OR_RETURN(set.bytes_, ReadFile(path, kMaxFileBytes));
+  const auto refuse = [faults](const std::string& where, const absl::Status& why) {
+    if (faults == nullptr) return Annotate(why, where);
+    faults->push_back({where, std::string(why.message())});
+    return absl::OkStatus();
+  };
   absl::Status status;
   if (absl::EndsWithIgnoreCase(path, ".json")) {
-    status = set.AddArray();
+    status = set.AddArray(refuse);
   } else if (absl::EndsWithIgnoreCase(path, ".csv") || absl::EndsWithIgnoreCase(path, ".tsv")) {
-    status = set.AddTable(absl::EndsWithIgnoreCase(path, ".csv") ? ',' : '\t');
+    status = set.AddTable(absl::EndsWithIgnoreCase(path, ".csv") ? ',' : '\t', refuse);
   } else {
-    status = set.AddLines(absl::EndsWithIgnoreCase(path, ".jsonl") ? Form::kJson : Form::kText);
+    status = set.AddLines(absl::EndsWithIgnoreCase(path, ".jsonl") ? Form::kJson : Form::kText, refuse);
   }
   FLOWAWR_RETURN_IF_ERROR(status);
-  if (set.empty()) return absl::InvalidArgumentError(absl::StrCat(path, ": holds no prompt"));
+  if (set.empty() && (faults == nullptr || faults->empty()))
+    return absl::InvalidArgumentError(absl::StrCat(path, ": holds no prompt"));
   set.starts_.shrink_to_fit();
   return set;
 }
 
-absl::Status PromptSet::AddLines(Form form) {
+absl::Status PromptSet::AddLines(Form form, Refuse refuse) {
   form_ = form;
   const absl::string_view all = bytes_;
   const absl::string_view text = WithoutMark(all);
   int line_number = 0;
+  bool is_first = true;
   for (absl::string_view line : absl::StrSplit(text, '\n')) {
     ++line_number;
     line = absl::StripAsciiWhitespace(line);
     if (line.empty() || (form == Form::kText && IsComment(line))) continue;
-    const absl::Status status = ParseLine(line, form == Form::kJson, starts_.empty()).status();
-    if (!status.ok()) return Annotate(status, absl::StrCat(path_, ":", line_number));
-    starts_.push_back(static_cast<uint32_t>(line.data() - all.data()));
+    const absl::Status status = ParseLine(line, form == Form::kJson, is_first).status();
+    is_first = false;
+    if (status.ok()) {
+      starts_.push_back(static_cast<uint32_t>(line.data() - all.data()));
+    } else {
+      FLOWAWR_RETURN_IF_ERROR(refuse(absl::StrCat(path_, ":", line_number), status));
+    }
   }
   return absl::OkStatus();
 }
 
-absl::Status PromptSet::AddTable(char separator) {
+absl::Status PromptSet::AddTable(char separator, Refuse refuse) {
   form_ = Form::kJson;
   const std::string file = std::exchange(bytes_, {});
   CsvReader reader(WithoutMark(file), separator);
   std::vector<std::string> header;
   while (true) {
     const int line = reader.line();
-    const auto fail = [&](const absl::Status& status) { return Annotate(status, absl::StrCat(path_, ":", line)); };
+    const std::string where = absl::StrCat(path_, ":", line);
     const absl::StatusOr<std::optional<std::vector<std::string>>> row = reader.Next();
-    if (!row.ok()) return fail(row.status());
+    if (!row.ok()) return refuse(where, row.status());  // where a row ends is not known
     if (!row->has_value()) return absl::OkStatus();
     const std::vector<std::string>& cells = **row;
-    for (const std::string& cell : cells)
-      if (const absl::Status status = CheckBytes(cell); !status.ok()) return fail(status);
     if (header.empty()) {
-      header = cells;
-      for (std::string& name : header) name = std::string(absl::StripAsciiWhitespace(name));
-      if (std::find(header.begin(), header.end(), "prompt") == header.end())
-        return fail(absl::InvalidArgumentError(absl::StrCat("the first line must name the columns, one of them prompt; ",
-                                                            "there are: ",
-                                                            TruncateUtf8(absl::StrJoin(header, ", "), 200))));
-      if (std::set<std::string>(header.begin(), header.end()).size() != header.size())
-        return fail(absl::InvalidArgumentError("two columns have the same name"));
+      FLOWAWR_RETURN_IF_ERROR(Annotate(CheckHeader(cells, header), where));
       continue;
     }
-    if (cells.size() != header.size())
-      return fail(absl::InvalidArgumentError(absl::StrCat("the row has ", cells.size(), " cells, the header ",
-                                                          header.size(),
-                                                          "; a cell that holds the separator needs double quotes")));
-    json object = json::object();
-    for (size_t i = 0; i < cells.size(); ++i)
-      if (!cells[i].empty() || header[i] == "prompt") object[header[i]] = cells[i];
-    const std::string bytes = object.dump();
-    const absl::Status status = ParseLine(bytes, true, false).status();
-    if (!status.ok()) return fail(status);
+    const absl::StatusOr<std::string> bytes = ObjectOfRow(header, cells);
+    if (!bytes.ok()) {
+      FLOWAWR_RETURN_IF_ERROR(refuse(where, bytes.status()));
+      continue;
+    }
     starts_.push_back(static_cast<uint32_t>(bytes_.size()));
     places_.push_back(static_cast<uint32_t>(line));
-    absl::StrAppend(&bytes_, bytes, "\n");
-    if (bytes_.size() > kMaxFileBytes) return fail(absl::ResourceExhaustedError("the table is too large"));
+    absl::StrAppend(&bytes_, *bytes, "\n");
+    if (bytes_.size() > kMaxFileBytes)
+      return Annotate(absl::ResourceExhaustedError("the table is too large"), where);
   }
 }
 
-absl::Status PromptSet::AddArray() {
+absl::Status PromptSet::AddArray(Refuse refuse) {
   form_ = Form::kJson;
   const std::string file = std::exchange(bytes_, {});
   if (file.size() > kMaxArrayBytes)
@@ -239,11 +265,15 @@ absl::Status PromptSet::AddArray() {
   if (!array->is_array())
     return absl::InvalidArgumentError(
         absl::StrCat(path_, ": expected one array of objects; name a file with one object a line *.jsonl"));
+  uint32_t number = 0;
   for (const json& element : *array) {
+    ++number;
     const std::string bytes = (element.is_string() ? json{{"prompt", element}} : element).dump();
-    const absl::Status status = ParseLine(bytes, true, false).status();
-    if (!status.ok()) return Annotate(status, absl::StrCat(path_, ": prompt ", starts_.size() + 1));
-    places_.push_back(static_cast<uint32_t>(starts_.size() + 1));
+    if (const absl::Status status = ParseLine(bytes, true, false).status(); !status.ok()) {
+      FLOWAWR_RETURN_IF_ERROR(refuse(absl::StrCat(path_, ": prompt ", number), status));
+      continue;
+    }
+    places_.push_back(number);
     starts_.push_back(static_cast<uint32_t>(bytes_.size()));
     absl::StrAppend(&bytes_, bytes, "\n");
   }

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
@@ -13,6 +14,12 @@
 #include "flowawr/v1/rollout.pb.h"
 
 namespace flowawr {
+
+// A line of a prompt file that holds no prompt, or a prompt that is no good.
+struct PromptFault {
+  std::string where;    // "file:line"; of *.json "file: prompt 3"
+  std::string message;  // what is wrong, and what to do
+};
 
 // A prompt file in memory: its bytes and 4 more a prompt; a prompt is parsed when it is asked for. Immutable, so
 // thread-safe; movable.
@@ -29,7 +36,11 @@ class PromptSet {
  public:
   // InvalidArgument names file:line (of *.json: the prompt) and what to do; also when there is no prompt at all, or the
   // content is not what the name says. NotFound when there is no such file.
-  static absl::StatusOr<PromptSet> Load(const std::string& path);
+  //
+  // With `faults`, such lines are left out and told there, and the set may be empty. A file that is no good as a whole,
+  // as an array that is not JSON or a table without a header, is InvalidArgument all the same; after a double quote
+  // that is never closed nothing more of a table is read.
+  static absl::StatusOr<PromptSet> Load(const std::string& path, std::vector<PromptFault>* faults = nullptr);
 
   PromptSet() = default;  // empty
 
@@ -51,9 +62,11 @@ class PromptSet {
  private:
   enum class Form { kText, kJson };
 
-  absl::Status AddLines(Form form);
-  absl::Status AddTable(char separator);
-  absl::Status AddArray();
+  // `refuse` tells of one line (of an array: prompt); what it returns, unless OK, ends the reading.
+  using Refuse = absl::FunctionRef<absl::Status(const std::string& where, const absl::Status& why)>;
+  absl::Status AddLines(Form form, Refuse refuse);
+  absl::Status AddTable(char separator, Refuse refuse);
+  absl::Status AddArray(Refuse refuse);
   absl::string_view Bytes(size_t i) const;
 
   std::string path_;

@@ -1,8 +1,11 @@
 #include "common/config/prompts.h"
 
+#include <iostream>
 #include <string>
 #include <vector>
 
+#include "absl/time/time.h"
+#include "common/base/clock.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/testing/temp_folder.h"
@@ -105,6 +108,70 @@ TEST_F(PromptSetTest, NamesTheLineThatIsNoGood) {
   ExpectError("o.csv", "prompt\n\"a\n", "o.csv:2: a double quote is never closed");
   ExpectError("p.csv", "prompt\n\"CAT\" on a sign\n", "p.csv:2: after a cell in double quotes comes more text");
   ExpectError("q.csv", "prompt,prompt\na,b\n", "q.csv:1: two columns have the same name");
+}
+
+TEST_F(PromptSetTest, TellsEveryLineThatIsNoGoodToWhoWantsToKnow) {
+  std::vector<PromptFault> faults;
+  const auto load = [&](const std::string& name, const std::string& bytes) {
+    faults.clear();
+    return PromptSet::Load(folder_.Write(name, bytes), &faults);
+  };
+  const auto lines = load("a.jsonl", "nonsense\n{\"prompt\": \"a\"}\n{\"prompt\": 7}\n{\"prompt\": \"b\"}\n{}\n");
+  ASSERT_TRUE(lines.ok()) << lines.status();
+  EXPECT_THAT(Texts(*lines), ElementsAre("a", "b"));
+  EXPECT_EQ(lines->Where(1), folder_ / "a.jsonl:4");
+  ASSERT_EQ(faults.size(), 3u);
+  EXPECT_EQ(faults[1].where, folder_ / "a.jsonl:3");
+  EXPECT_EQ(faults[1].message, "the field \"prompt\" must be a string");
+  EXPECT_EQ(faults[2].where, folder_ / "a.jsonl:5");
+
+  const auto array = load("b.json", "[{\"prompt\": 1}, \"a\", 7]");
+  ASSERT_TRUE(array.ok()) << array.status();
+  EXPECT_THAT(Texts(*array), ElementsAre("a"));
+  EXPECT_EQ(array->Where(0), folder_ / "b.json: prompt 2");
+  ASSERT_EQ(faults.size(), 2u);
+  EXPECT_EQ(faults[1].where, folder_ / "b.json: prompt 3");
+
+  const auto table = load("c.csv", "prompt,target\na,b,c\na dog,DOG\n,CAT\n\"never closed\na cat,CAT\n");
+  ASSERT_TRUE(table.ok()) << table.status();
+  EXPECT_THAT(Texts(*table), ElementsAre("a dog"));
+  ASSERT_EQ(faults.size(), 3u);
+  EXPECT_EQ(faults[2].where, folder_ / "c.csv:5");
+
+  const auto none = load("d.jsonl", "{}\n");
+  ASSERT_TRUE(none.ok()) << none.status();
+  EXPECT_TRUE(none->empty());
+  EXPECT_FALSE(load("e.json", "{").ok());
+  EXPECT_FALSE(load("f.csv", "text\na\n").ok());
+  EXPECT_FALSE(load("g.txt", "# nothing\n").ok());
+}
+
+// What public trainers ship for GenEval: 50,000 lines, every tag, objects within objects.
+TEST_F(PromptSetTest, ReadsALargeTrainingSetFastAndInLittleMoreThanItsSize) {
+  const std::vector<std::string> lines = {
+      R"({"tag": "single_object", "include": [{"class": "bench", "count": 1}], "prompt": "a photo of a bench"})",
+      R"({"tag": "two_object", "include": [{"class": "tv", "count": 1}, {"class": "cow", "count": 1}], "prompt": "x"})",
+      R"({"tag": "counting", "include": [{"class": "tie", "count": 2}], "exclude": [{"class": "tie", "count": 3}], )"
+      R"("prompt": "a photo of two ties"})",
+      R"({"tag": "colors", "include": [{"class": "cup", "count": 1, "color": "red"}], "prompt": "a red cup"})",
+      R"({"tag": "position", "include": [{"class": "bed", "count": 1}, {"class": "cat", "count": 1, "position": )"
+      R"(["left of", 0]}], "prompt": "a photo of a cat left of a bed"})",
+      R"({"tag": "color_attr", "include": [{"class": "bed", "count": 1, "color": "red"}, {"class": "cat", "count": 1, )"
+      R"("color": "blue"}], "prompt": "a photo of a red bed and a blue cat"})"};
+  constexpr size_t kLines = 50'000;
+  std::string bytes;
+  for (size_t i = 0; i < kLines; ++i) bytes += lines[i % lines.size()] + "\n";
+  const std::string path = folder_.Write("train.jsonl", bytes);
+  const absl::Time begin = MonotonicNow();
+  const auto prompts = PromptSet::Load(path);
+  const absl::Duration took = MonotonicNow() - begin;
+  ASSERT_TRUE(prompts.ok()) << prompts.status();
+  ASSERT_EQ(prompts->size(), kLines);
+  std::cout << kLines << " lines in " << took << "\n";
+  EXPECT_LT(took, absl::Seconds(10));  // a second and less where nothing else runs
+  EXPECT_EQ(prompts->At(49'996).metadata().at("include"),
+            R"([{"class":"bed","count":1},{"class":"cat","count":1,"position":["left of",0]}])");
+  EXPECT_EQ(prompts->At(2).metadata().at("exclude"), R"([{"class":"tie","count":3}])");
 }
 
 TEST_F(PromptSetTest, SaysWhatAFileIsThatItsNameDoesNot) {
