@@ -1,6 +1,8 @@
 // flowawr-reward-server: reads the command line, loads the scorers, serves until a signal.
+#include <cstdlib>
 #include <memory>
 
+#include "absl/cleanup/cleanup.h"
 #include "common/base/ids.h"
 #include "common/base/shutdown_signal.h"
 #include "common/base/status.h"
@@ -35,31 +37,38 @@ void LoadRemembered(const ScorerMemory& memory, ScorerHost& host) {
   }
 }
 
-absl::Status ServeUntilSignal(const RewardServerOptions& options, ShutdownSignal& signal) {
+// `has_left_a_call`: see ScorerHost.
+absl::Status ServeUntilSignal(const RewardServerOptions& options, ShutdownSignal& signal, bool& has_left_a_call) {
   FLOWAWR_ASSIGN_OR_RETURN(const auto metrics,
                            StartMetrics(options.telemetry, "reward_server", options.network.insecure()));
-  ScorerHost host(ScorerRegistry::Default(), metrics->registry(),
-                  {.threads = options.threads,
-                   .max_queued_images = static_cast<size_t>(options.max_queued),
-                   .max_side = static_cast<uint32_t>(options.max_image_side),
-                   .max_image_time = absl::Seconds(options.max_image_seconds),
-                   .stop_grace = kGrace});
-  for (const v1::LoadScorerRequest& scorer : options.scorers) {
-    FLOWAWR_ASSIGN_OR_RETURN(const v1::ScorerInfo info, host.Load(scorer));
-    spdlog::info("loaded scorer {} ({})", info.name(), info.version());
-  }
+  ScorerHost host(ScorerRegistry::Default(), metrics->registry(), RunnerOptionsOf(options));
+  const absl::Cleanup unload = [&] {
+    host.UnloadAll();
+    has_left_a_call = host.has_left_a_call();
+  };
   std::unique_ptr<ScorerMemory> memory;
   if (!options.memory_file.empty()) {
     FLOWAWR_ASSIGN_OR_RETURN(memory, ScorerMemory::Open(options.memory_file));
     LoadRemembered(*memory, host);
   }
+  for (const v1::LoadScorerRequest& scorer : options.scorers) {
+    // Replaced or loaded anew while the last server ran.
+    if (host.Find(scorer.name()).ok()) continue;
+    FLOWAWR_ASSIGN_OR_RETURN(const v1::ScorerInfo info, host.Load(scorer));
+    spdlog::info("loaded scorer {} ({})", info.name(), info.version());
+  }
   const std::string instance = RandomId();
-  RewardService service(host, memory.get());
+  RewardService service(host, memory.get(), metrics->registry(),
+                        {.max_pending_bytes = static_cast<uint64_t>(options.max_pending_mib) << 20});
   FLOWAWR_ASSIGN_OR_RETURN(
       const auto server, RpcServer::Start({.listen = options.serving.listen,
                                           .network = options.network,
                                           .identities = {InstanceIdentity(instance)}},
                                          {&service}));
+  host.WatchHealth([&server](const std::string& scorer, bool is_serving) {
+    server->SetServing("flowawr.scorer." + scorer, is_serving);
+  });
+  const absl::Cleanup watch_no_longer = [&host] { host.WatchHealth(nullptr); };
   FLOWAWR_ASSIGN_OR_RETURN(const EndpointFile endpoint_file,
                            EndpointFile::Write(options.serving.endpoint_file, server->endpoint(), instance));
   spdlog::info("serving on {}, metrics on http://{}/metrics", server->endpoint(), metrics->endpoint());
@@ -75,7 +84,14 @@ int Main(int argc, char** argv) {
   if (parsed.exit_code) return *parsed.exit_code;
   InitLogging("reward_server", parsed.options.telemetry.log_level);
   spdlog::info("flowawr {}, {}", Version(), DescribeProcessor());
-  return ReportAndExitCodeOf(ServeUntilSignal(parsed.options, signal));
+  bool has_left_a_call = false;
+  const int exit_code = ReportAndExitCodeOf(ServeUntilSignal(parsed.options, signal, has_left_a_call));
+  if (has_left_a_call) {
+    spdlog::warn("a call of a scorer has not returned: ending without it");
+    spdlog::shutdown();
+    std::_Exit(exit_code);
+  }
+  return exit_code;
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 
+#include "absl/strings/str_cat.h"
 #include "common/base/status.h"
 #include "common/base/usable_cores.h"
 #include "common/config/run_config.h"
@@ -30,11 +31,24 @@ Kinds and their options (defaults shown):
     margin=20           white pixels around the picture
   jpeg_compressibility  -kilobytes / scale of the image as JPEG
     quality=95  scale=500  sign=-1
+  judge                 a vision-language model's rating, by an OpenAI-compatible endpoint
+    url=URL  model=NAME prompt_file=FILE  answer=last_number or json:FIELD  lowest=0  highest=10
+    api_key_env=NAME    concurrent=4  per_minute=0  timeout_s=25  retries=3; others in docs/rewards.md
 Scorers can also be loaded and unloaded while the server runs: `flowawr reward load|unload|list`.)";
 
 constexpr char kFooter[] = "SIGTERM or Ctrl-C answers what is under way and exits 0.";
 
 }  // namespace
+
+RunnerOptions RunnerOptionsOf(const RewardServerOptions& options) {
+  return {.threads = options.threads,
+          .largest_batch = options.max_batch,
+          .max_queued_images = static_cast<size_t>(options.max_queued),
+          .max_wait = absl::Milliseconds(options.max_wait_ms),
+          .max_side = static_cast<uint32_t>(options.max_image_side),
+          .max_image_time = absl::Seconds(options.max_image_seconds),
+          .stuck_after = absl::Seconds(options.stuck_seconds)};
+}
 
 Parsed<RewardServerOptions> ParseRewardServerOptions(int argc, const char* const* argv) {
   Parsed<RewardServerOptions> parsed;
@@ -42,7 +56,7 @@ Parsed<RewardServerOptions> ParseRewardServerOptions(int argc, const char* const
   options.threads = std::min(UsableCoresHere().count, 256);
   std::vector<std::string> scorers;
   std::string network_config;
-  CLI::App app(kDescription, "flowawr-reward-server");
+  CLI::App app(absl::StrCat(kDescription, "\n", kRunnerOptionsHelp), "flowawr-reward-server");
   app.footer(kFooter);
   app.add_option("--scorer", scorers, "a scorer to load before serving; may be repeated")
       ->type_name("NAME[=KIND][,OPTION=VALUE...]")
@@ -57,6 +71,14 @@ Parsed<RewardServerOptions> ParseRewardServerOptions(int argc, const char* const
       ->type_name("N")
       ->transform(WholeNumber(1, 256))
       ->capture_default_str();
+  app.add_option("--max-batch", options.max_batch, "images of one call of a scorer; 0: what it is best given")
+      ->type_name("N")
+      ->transform(WholeNumber(0, 4096))
+      ->capture_default_str();
+  app.add_option("--max-wait-ms", options.max_wait_ms, "how long a call of a scorer waits for its batch to fill")
+      ->type_name("MS")
+      ->check(Number(0, 60'000))
+      ->capture_default_str();
   app.add_option("--max-queued", options.max_queued, "images that may wait for a scorer; more are told OVERLOADED")
       ->type_name("N")
       ->transform(WholeNumber(1, 1'000'000))
@@ -68,6 +90,15 @@ Parsed<RewardServerOptions> ParseRewardServerOptions(int argc, const char* const
   app.add_option("--max-image-seconds", options.max_image_seconds, "scoring an image longer is given up: BROKEN")
       ->type_name("S")
       ->check(Number(0.1, 3600))
+      ->capture_default_str();
+  app.add_option("--stuck-seconds", options.stuck_seconds,
+                 "a call of a scorer that is not back so long after the time for its images: the scorer refuses others")
+      ->type_name("S")
+      ->check(Number(0.1, 3600))
+      ->capture_default_str();
+  app.add_option("--max-pending-mib", options.max_pending_mib, "of requests and answers held at once; more are refused")
+      ->type_name("N")
+      ->transform(WholeNumber(1, 1 << 20))
       ->capture_default_str();
   AddNetworkConfigOption(app, "neither TLS nor token", &network_config);
   AddTelemetryOptions(app, &options.telemetry);

@@ -4,6 +4,19 @@
 
 namespace flowawr {
 
+v1::ScoreItem Scorer::ProbeItem() const {
+  constexpr int kSide = 64;
+  v1::ScoreItem item;
+  item.set_height(kSide);
+  item.set_width(kSide);
+  std::string& rgb = *item.mutable_image_rgb();
+  for (int y = 0; y < kSide; ++y)
+    for (int x = 0; x < kSide; ++x)
+      for (const int level : {4 * x, 4 * y, 128}) rgb.push_back(static_cast<char>(level));
+  item.set_prompt("a sign that says \"A\"");
+  return item;
+}
+
 v1::ScoreResult RewardResult(double reward) {
   v1::ScoreResult result;
   result.set_reward(reward);

@@ -1,8 +1,9 @@
 // A scorer: one reward model inside a reward server.
 //
-// To add one: a file pair in scorers/ and its line in scorer_registry.cc.
+// To add one: a file pair in scorers/ and its line in scorer_kinds.cc.
 #pragma once
 
+#include <map>
 #include <string>
 #include <vector>
 
@@ -56,6 +57,13 @@ class Scorer {
 
   // Of its weights, those that it shares with other scorers included.
   virtual size_t memory_bytes() const { return 0; }
+
+  // What Score() calls used beside time since it was last asked, by what, for /metrics: e.g. {"prompt_tokens": 812}.
+  virtual std::map<std::string, double> TakeUse() { return {}; }
+
+  // What is scored once before the scorer is served: it makes the libraries and memory ready, and a scorer that answers
+  // it with anything but a reward or BAD_INPUT is not loaded. The default is a small picture with a prompt in quotes.
+  virtual v1::ScoreItem ProbeItem() const;
 
   // How many items one Score() call is best given: 1 for what works image by image, more for what batches on a device.
   virtual int recommended_batch() const { return 1; }

@@ -1,5 +1,7 @@
 #include "reward_server/scorer_host.h"
 
+#include <malloc.h>
+
 #include <algorithm>
 #include <utility>
 
@@ -10,6 +12,7 @@
 #include "common/base/nearest_word.h"
 #include "common/base/status.h"
 #include "common/base/utf8.h"
+#include "reward_server/warm_up.h"
 
 namespace flowawr {
 namespace {
@@ -45,6 +48,19 @@ absl::Status CheckBounds(const v1::LoadScorerRequest& request) {
   return absl::OkStatus();
 }
 
+// glibc keeps what was freed, for the next that asks: after gigabytes of weights the system should have it.
+std::shared_ptr<Scorer> GivingMemoryBack(std::shared_ptr<Scorer> scorer) {
+  Scorer* const raw = scorer.get();
+  return {raw, [scorer = std::move(scorer)](Scorer*) mutable {
+            scorer.reset();
+            malloc_trim(0);
+          }};
+}
+
+absl::Status BeingChanged(const std::string& name) {
+  return absl::AbortedError(absl::StrCat("scorer ", name, " is being loaded, replaced or unloaded; ask again later"));
+}
+
 }  // namespace
 
 ScorerHost::ScorerHost(const ScorerRegistry& registry, prometheus::Registry& metrics, const RunnerOptions& options)
@@ -52,37 +68,90 @@ ScorerHost::ScorerHost(const ScorerRegistry& registry, prometheus::Registry& met
 
 ScorerHost::~ScorerHost() { UnloadAll(); }
 
+absl::StatusOr<ScorerHost::Made> ScorerHost::Make(const v1::LoadScorerRequest& request) {
+  std::map<std::string, std::string> options(request.options().begin(), request.options().end());
+  FLOWAWR_ASSIGN_OR_RETURN(const RunnerOptions runner_options, TakeRunnerOptions(options, options_));
+  FLOWAWR_ASSIGN_OR_RETURN(std::shared_ptr<Scorer> scorer,
+                           registry_.Make(request.kind(), std::move(options), {.threads = runner_options.threads}));
+  scorer = GivingMemoryBack(std::move(scorer));
+  const absl::Status warm = WarmUp(scorer, runner_options.max_image_time);
+  if (absl::IsDeadlineExceeded(warm)) has_left_a_call_ = true;
+  FLOWAWR_RETURN_IF_ERROR(Annotate(warm, absl::StrCat("scorer kind ", request.kind())));
+  return Made{std::move(scorer), runner_options};
+}
+
+std::shared_ptr<ScorerRunner> ScorerHost::Run(Made made, const ScorerSeries& series) {
+  series.memory_bytes->Set(static_cast<double>(made.scorer->memory_bytes()));
+  series.is_healthy->Set(1);
+  TellHealth(series.scorer, true);
+  return std::make_shared<ScorerRunner>(std::move(made.scorer), series, made.options, [this, series](bool is_healthy) {
+    series.is_healthy->Set(is_healthy ? 1 : 0);
+    TellHealth(series.scorer, is_healthy);
+  });
+}
+
 absl::StatusOr<v1::ScorerInfo> ScorerHost::Load(const v1::LoadScorerRequest& request) {
   FLOWAWR_RETURN_IF_ERROR(CheckBounds(request));
   const std::string name = request.name().empty() ? request.kind() : request.name();
   {
     absl::MutexLock lock(&mutex_);
     if (in_transition_.count(name) > 0)
-      return absl::AlreadyExistsError(absl::StrCat("scorer ", name, " is being loaded or unloaded; ask again later"));
+      return absl::AlreadyExistsError(
+          absl::StrCat("scorer ", name, " is being loaded, replaced or unloaded; ask again later"));
     if (scorers_.count(name) > 0)
       return absl::AlreadyExistsError(
-          absl::StrCat("scorer ", name, " is loaded; unload it first, or use another name"));
+          absl::StrCat("scorer ", name, " is loaded; reload it, unload it first, or use another name"));
     if (scorers_.size() + in_transition_.size() >= kMaxScorers)
       return absl::ResourceExhaustedError(absl::StrCat(kMaxScorers, " scorers are loaded; unload one first"));
     in_transition_.insert(name);
   }
-  absl::Cleanup end_transition = [this, &name] {
-    absl::MutexLock lock(&mutex_);
-    in_transition_.erase(name);
-  };
-  FLOWAWR_ASSIGN_OR_RETURN(
-      std::shared_ptr<Scorer> scorer,
-      registry_.Make(request.kind(), {request.options().begin(), request.options().end()}, {.threads = options_.threads}));
-  Loaded loaded{request.kind(), metrics_.Add(name), nullptr};
-  loaded.runner = std::make_shared<ScorerRunner>(std::move(scorer), loaded.series, options_);
-  v1::ScorerInfo info;
-  info.set_name(name);
-  info.set_kind(request.kind());
-  info.set_version(loaded.runner->version());
+  const absl::Cleanup end_transition = [this, &name] { EndTransition(name); };
+  FLOWAWR_ASSIGN_OR_RETURN(Made made, Make(request));
+  Loaded loaded{request, metrics_.Add(name), nullptr};
+  loaded.request.set_name(name);
+  loaded.runner = Run(std::move(made), loaded.series);
+  v1::ScorerInfo info = InfoOf(loaded.request, *loaded.runner);
   absl::MutexLock lock(&mutex_);
   scorers_[name] = std::move(loaded);
-  in_transition_.erase(name);
-  std::move(end_transition).Cancel();
+  return info;
+}
+
+absl::StatusOr<v1::LoadScorerRequest> ScorerHost::BeginReload(const v1::LoadScorerRequest& request) {
+  v1::LoadScorerRequest wanted = request;
+  if (wanted.name().empty()) wanted.set_name(request.kind());
+  absl::MutexLock lock(&mutex_);
+  const auto it = scorers_.find(wanted.name());
+  if (it == scorers_.end())
+    return absl::NotFoundError(absl::StrCat("no scorer ", TruncateUtf8(wanted.name(), kMaxNameBytes), " is loaded"));
+  if (in_transition_.count(wanted.name()) > 0) return BeingChanged(wanted.name());
+  if (wanted.kind().empty()) {
+    wanted.set_kind(it->second.request.kind());
+    if (wanted.options().empty()) *wanted.mutable_options() = it->second.request.options();
+  }
+  FLOWAWR_RETURN_IF_ERROR(CheckBounds(wanted));
+  in_transition_.insert(wanted.name());
+  return wanted;
+}
+
+absl::StatusOr<v1::ScorerInfo> ScorerHost::Reload(const v1::LoadScorerRequest& request) {
+  FLOWAWR_ASSIGN_OR_RETURN(const v1::LoadScorerRequest wanted, BeginReload(request));
+  absl::Cleanup end_transition = [this, &wanted] { EndTransition(wanted.name()); };
+  FLOWAWR_ASSIGN_OR_RETURN(Made made, Make(wanted));
+  ScorerSeries series;
+  {
+    absl::MutexLock lock(&mutex_);
+    series = scorers_[wanted.name()].series;
+  }
+  // Both runners share the series until the old one has ended.
+  std::shared_ptr<ScorerRunner> runner = Run(std::move(made), series);
+  v1::ScorerInfo info = InfoOf(wanted, *runner);
+  {
+    absl::MutexLock lock(&mutex_);
+    Loaded& loaded = scorers_[wanted.name()];
+    loaded.request = wanted;
+    loaded.runner.swap(runner);
+  }
+  StopRunner(std::move(runner), absl::InfiniteDuration());
   return info;
 }
 
@@ -93,16 +162,22 @@ absl::Status ScorerHost::Unload(const std::string& name) {
     const auto it = scorers_.find(name);
     if (it == scorers_.end())
       return absl::NotFoundError(absl::StrCat("no scorer ", TruncateUtf8(name, kMaxNameBytes), " is loaded"));
+    if (in_transition_.count(name) > 0) return BeingChanged(name);
     loaded = std::move(it->second);
     scorers_.erase(it);
     in_transition_.insert(name);
   }
-  loaded.runner->Stop();
-  // Requests may still hold the stopped runner; it no longer touches its series.
+  TellGone(name);
+  StopRunner(std::move(loaded.runner), options_.stop_grace);
   metrics_.Remove(loaded.series);
-  absl::MutexLock lock(&mutex_);
-  in_transition_.erase(name);
+  EndTransition(name);
   return absl::OkStatus();
+}
+
+// Requests may still hold it; it no longer touches its series.
+void ScorerHost::StopRunner(std::shared_ptr<ScorerRunner> runner, absl::Duration grace) {
+  runner->Stop(grace);
+  if (runner->has_left_a_call()) has_left_a_call_ = true;
 }
 
 void ScorerHost::UnloadAll() {
@@ -112,6 +187,11 @@ void ScorerHost::UnloadAll() {
     for (const auto& [name, loaded] : scorers_) names.push_back(name);
   }
   for (const std::string& name : names) Unload(name).IgnoreError();
+}
+
+void ScorerHost::EndTransition(const std::string& name) {
+  absl::MutexLock lock(&mutex_);
+  in_transition_.erase(name);
 }
 
 absl::StatusOr<std::shared_ptr<ScorerRunner>> ScorerHost::Find(const std::string& name) const {
@@ -126,22 +206,39 @@ absl::StatusOr<std::shared_ptr<ScorerRunner>> ScorerHost::Find(const std::string
                    DidYouMean(name, loaded)));
 }
 
+v1::ScorerInfo ScorerHost::InfoOf(const v1::LoadScorerRequest& request, const ScorerRunner& runner) {
+  v1::ScorerInfo info = runner.Info();
+  info.set_name(request.name());
+  info.set_kind(request.kind());
+  *info.mutable_options() = request.options();
+  return info;
+}
+
 v1::ListScorersResponse ScorerHost::List() const {
   v1::ListScorersResponse response;
   for (const std::string& kind : registry_.kinds()) response.add_available_kinds(kind);
   absl::MutexLock lock(&mutex_);
-  for (const auto& [name, loaded] : scorers_) {
-    v1::ScorerInfo& info = *response.add_scorers();
-    info.set_name(name);
-    info.set_kind(loaded.kind);
-    info.set_version(loaded.runner->version());
-    info.set_images_scored(loaded.runner->images_scored());
-    info.set_errors(loaded.runner->errors());
-    info.set_queued_images(static_cast<uint32_t>(loaded.runner->queued_images()));
-    if (const auto unused = loaded.runner->unused_for(); unused)
-      info.set_seconds_since_use(absl::ToDoubleSeconds(*unused));
-  }
+  for (const auto& [name, loaded] : scorers_) *response.add_scorers() = InfoOf(loaded.request, *loaded.runner);
   return response;
+}
+
+void ScorerHost::WatchHealth(HealthObserver observer) {
+  absl::MutexLock lock(&observer_mutex_);
+  observer_ = std::move(observer);
+  if (observer_ == nullptr) return;
+  for (const auto& [name, is_serving] : is_serving_) observer_(name, is_serving);
+}
+
+void ScorerHost::TellGone(const std::string& name) {
+  TellHealth(name, false);
+  absl::MutexLock lock(&observer_mutex_);
+  is_serving_.erase(name);
+}
+
+void ScorerHost::TellHealth(const std::string& name, bool is_serving) {
+  absl::MutexLock lock(&observer_mutex_);
+  is_serving_[name] = is_serving;
+  if (observer_ != nullptr) observer_(name, is_serving);
 }
 
 }  // namespace flowawr

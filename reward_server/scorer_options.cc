@@ -26,6 +26,17 @@ int ScorerOptions::Integer(absl::string_view name, int default_value, int min, i
   return number;
 }
 
+double ScorerOptions::Number(absl::string_view name, double default_value, double min, double max) {
+  const std::string* value = Find(name);
+  if (value == nullptr) return default_value;
+  double number = 0;
+  if (!absl::SimpleAtod(*value, &number) || !(number >= min && number <= max)) {
+    Refuse(name, *value, absl::StrCat("a number from ", min, " to ", max));
+    return default_value;
+  }
+  return number;
+}
+
 bool ScorerOptions::Flag(absl::string_view name, bool default_value) {
   return Choice(name, default_value ? "true" : "false", {"true", "false"}) == "true";
 }

@@ -19,6 +19,7 @@ class ScorerOptions {
 
   std::string Text(absl::string_view name, absl::string_view default_value);
   int Integer(absl::string_view name, int default_value, int min, int max);
+  double Number(absl::string_view name, double default_value, double min, double max);
   bool Flag(absl::string_view name, bool default_value);
   std::string Choice(absl::string_view name, absl::string_view default_value, const std::vector<std::string>& choices);
 

@@ -7,20 +7,8 @@
 #include "absl/strings/str_join.h"
 #include "common/base/nearest_word.h"
 #include "common/base/status.h"
-#include "reward_server/scorers/jpeg_scorer.h"
-#include "reward_server/scorers/ocr_scorer.h"
 
 namespace flowawr {
-
-const ScorerRegistry& ScorerRegistry::Default() {
-  static const ScorerRegistry* const registry = [] {
-    auto* registry = new ScorerRegistry;
-    registry->Register("jpeg_compressibility", JpegScorer::Load);
-    registry->Register("ocr", OcrScorer::Load);
-    return registry;
-  }();
-  return *registry;
-}
 
 absl::StatusOr<std::shared_ptr<Scorer>> ScorerRegistry::Make(const std::string& kind,
                                                              std::map<std::string, std::string> options,

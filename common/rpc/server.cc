@@ -134,6 +134,10 @@ RpcServer::~RpcServer() {
 
 void RpcServer::SetServing(bool is_serving) { server_->GetHealthCheckService()->SetServingStatus(is_serving); }
 
+void RpcServer::SetServing(const std::string& part, bool is_serving) {
+  server_->GetHealthCheckService()->SetServingStatus(part, is_serving);
+}
+
 void RpcServer::Shutdown(absl::Duration grace) {
   server_->GetHealthCheckService()->Shutdown();
   server_->Shutdown(absl::ToChronoTime(absl::Now() + grace));

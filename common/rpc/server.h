@@ -38,8 +38,10 @@ class RpcServer {
   // Where a client finds it, e.g. "127.0.0.1:41234". For a wildcard host, this machine's loopback address.
   const std::string& endpoint() const { return endpoint_; }
 
-  // What the health service answers.
+  // What the health service answers, of the server and of a part of it, such as "flowawr.scorer.ocr"; a part of which
+  // it was never told is NOT_FOUND there.
   void SetServing(bool is_serving);
+  void SetServing(const std::string& part, bool is_serving);
 
   // Answers NOT_SERVING, takes no new calls, waits up to `grace` for those under way, cancels the rest and returns when
   // every handler has returned. Harmless when repeated.

@@ -8,10 +8,12 @@
 #include <utility>
 
 #include "absl/synchronization/notification.h"
+#include "absl/time/clock.h"
 #include "common/base/clock.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "prometheus/registry.h"
+#include "tests/reward_server/asked.h"
 
 namespace flowawr {
 namespace {
@@ -67,13 +69,7 @@ std::vector<v1::ScoreItem> Items(int count) {
   return items;
 }
 
-std::vector<const v1::ScoreItem*> Pointers(const std::vector<v1::ScoreItem>& items) {
-  std::vector<const v1::ScoreItem*> pointers;
-  for (const v1::ScoreItem& item : items) pointers.push_back(&item);
-  return pointers;
-}
-
-const auto kStays = [] { return false; };
+constexpr absl::Duration kGrace = absl::Seconds(10);
 
 class ScorerRunnerTest : public testing::Test {
  protected:
@@ -88,10 +84,10 @@ class ScorerRunnerTest : public testing::Test {
 TEST_F(ScorerRunnerTest, AnswersEveryItemInOrder) {
   const auto runner = Run(std::make_shared<ScriptedScorer>(3, ScriptedScorer::Heights, 3));
   const auto items = Items(20);
-  const auto results = runner->Score(Pointers(items), absl::InfiniteFuture(), kStays);
+  const auto results = Asked(*runner, items).Wait();
   ASSERT_TRUE(results.ok());
   for (int i = 0; i < 20; ++i) EXPECT_EQ((*results)[i].reward(), i + 1);
-  EXPECT_EQ(runner->images_scored(), 20);
+  EXPECT_EQ(runner->Info().images_scored(), 20);
 }
 
 TEST_F(ScorerRunnerTest, BatchesAcrossRequests) {
@@ -102,8 +98,7 @@ TEST_F(ScorerRunnerTest, BatchesAcrossRequests) {
   std::vector<std::thread> callers;
   for (const v1::ScoreItem& item : items) {
     callers.emplace_back([&runner, &item] {
-      const v1::ScoreItem* pointer = &item;
-      const auto results = runner->Score({&pointer, 1}, absl::InfiniteFuture(), kStays);
+      const auto results = Asked(*runner, {item}).Wait();
       ASSERT_TRUE(results.ok());
       EXPECT_EQ((*results)[0].reward(), item.height());
     });
@@ -115,7 +110,7 @@ TEST_F(ScorerRunnerTest, BatchesAcrossRequests) {
 TEST_F(ScorerRunnerTest, ScoresAPartialBatchAfterTheWait) {
   const auto runner = Run(std::make_shared<ScriptedScorer>(64), {.max_wait = absl::Milliseconds(1)});
   const auto items = Items(3);
-  EXPECT_TRUE(runner->Score(Pointers(items), absl::InfiniteFuture(), kStays).ok());
+  EXPECT_TRUE(Asked(*runner, items).Wait().ok());
 }
 
 TEST_F(ScorerRunnerTest, TellsImagesWithoutRoomThatItIsOverloaded) {
@@ -128,15 +123,15 @@ TEST_F(ScorerRunnerTest, TellsImagesWithoutRoomThatItIsOverloaded) {
                                                            }),
                           {.max_queued_images = 2});
   const auto items = Items(1), more = Items(5);
-  std::thread first([&] { EXPECT_TRUE(runner->Score(Pointers(items), absl::InfiniteFuture(), kStays).ok()); });
+  std::thread first([&] { EXPECT_TRUE(Asked(*runner, items).Wait().ok()); });
   entered.WaitForNotification();
   std::thread second([&] {
-    const auto results = runner->Score(Pointers(more), absl::InfiniteFuture(), kStays);
+    const auto results = Asked(*runner, more).Wait();
     ASSERT_TRUE(results.ok());
     for (int i = 0; i < 2; ++i) EXPECT_TRUE((*results)[i].has_reward());
     for (int i = 2; i < 5; ++i) EXPECT_EQ((*results)[i].error().kind(), v1::ScoreError::OVERLOADED);
   });
-  while (runner->errors() < 3) std::this_thread::yield();
+  while (runner->Info().errors() < 3) std::this_thread::yield();
   release.Notify();
   first.join();
   second.join();
@@ -150,7 +145,7 @@ TEST_F(ScorerRunnerTest, RefusesMalformedImagesWithoutBotheringTheScorer) {
   items[1].set_image_rgb("short");
   items[2].set_height(0xffffffff);
   items[2].set_width(0xffffffff);
-  const auto results = runner->Score(Pointers(items), absl::InfiniteFuture(), kStays);
+  const auto results = Asked(*runner, items).Wait();
   ASSERT_TRUE(results.ok());
   for (int i = 0; i < 3; ++i) EXPECT_EQ((*results)[i].error().kind(), v1::ScoreError::BAD_INPUT) << i;
   EXPECT_THAT((*results)[1].error().message(), HasSubstr("5 bytes"));
@@ -171,12 +166,12 @@ TEST_F(ScorerRunnerTest, AnswersBrokenForWhateverAScorerDoesWrong) {
   for (const auto& script : scripts) {
     const auto runner = Run(std::make_shared<ScriptedScorer>(1, script));
     for (int again = 0; again < 2; ++again) {
-      const auto results = runner->Score(Pointers(items), absl::InfiniteFuture(), kStays);
+      const auto results = Asked(*runner, items).Wait();
       ASSERT_TRUE(results.ok());
       EXPECT_EQ((*results)[0].error().kind(), v1::ScoreError::BROKEN);
     }
-    EXPECT_EQ(runner->errors(), 2);
-    EXPECT_EQ(runner->images_scored(), 0);
+    EXPECT_EQ(runner->Info().errors(), 2);
+    EXPECT_EQ(runner->Info().images_scored(), 0);
   }
 }
 
@@ -189,11 +184,13 @@ TEST_F(ScorerRunnerTest, NeverComputesWhatIsTooLateOrNoLongerWanted) {
   });
   const auto runner = Run(scorer);
   const auto items = Items(1), late = Items(3);
-  std::thread first([&] { EXPECT_TRUE(runner->Score(Pointers(items), absl::InfiniteFuture(), kStays).ok()); });
+  std::thread first([&] { EXPECT_TRUE(Asked(*runner, items).Wait().ok()); });
   entered.WaitForNotification();
-  EXPECT_TRUE(absl::IsDeadlineExceeded(runner->Score(Pointers(late), MonotonicNow(), kStays).status()));
-  EXPECT_TRUE(absl::IsCancelled(runner->Score(Pointers(late), absl::InfiniteFuture(), [] { return true; }).status()));
-  EXPECT_EQ(runner->queued_images(), 0);
+  EXPECT_TRUE(absl::IsDeadlineExceeded(Asked(*runner, late, MonotonicNow()).Wait().status()));
+  Asked gone(*runner, late);
+  gone.Cancel();
+  EXPECT_TRUE(absl::IsCancelled(gone.Wait().status()));
+  EXPECT_EQ(runner->Info().queued_images(), 0);
   release.Notify();
   first.join();
   EXPECT_EQ(scorer->batches().size(), 1);
@@ -208,17 +205,17 @@ TEST_F(ScorerRunnerTest, FinishesWhatIsQueuedWhenStopped) {
   }));
   const auto items = Items(5);
   std::thread caller([&] {
-    const auto results = runner->Score(Pointers(items), absl::InfiniteFuture(), kStays);
+    const auto results = Asked(*runner, items).Wait();
     ASSERT_TRUE(results.ok()) << results.status();
     EXPECT_EQ((*results)[4].reward(), 5);
   });
   entered.WaitForNotification();
-  while (runner->queued_images() < 4) std::this_thread::yield();
-  std::thread stopper([&] { runner->Stop(); });
+  while (runner->Info().queued_images() < 4) std::this_thread::yield();
+  std::thread stopper([&] { runner->Stop(kGrace); });
   release.Notify();
   stopper.join();
   caller.join();
-  EXPECT_TRUE(absl::IsFailedPrecondition(runner->Score(Pointers(items), absl::InfiniteFuture(), kStays).status()));
+  EXPECT_TRUE(absl::IsFailedPrecondition(Asked(*runner, items).Wait().status()));
 }
 
 // Works until it is told that nobody wants the result.
@@ -235,16 +232,17 @@ TEST_F(ScorerRunnerTest, EndsWhatIsUnderWayWhenTheCallerWaitsNoLonger) {
   absl::Notification entered;
   const auto runner = Run(Endless(&entered));
   const auto items = Items(1);
-  EXPECT_TRUE(absl::IsDeadlineExceeded(
-      runner->Score(Pointers(items), MonotonicNow() + absl::Milliseconds(50), kStays).status()));
-  EXPECT_TRUE(absl::IsCancelled(
-      runner->Score(Pointers(items), absl::InfiniteFuture(), [&] { return entered.HasBeenNotified(); }).status()));
+  EXPECT_TRUE(absl::IsDeadlineExceeded(Asked(*runner, items, MonotonicNow() + absl::Milliseconds(50)).Wait().status()));
+  entered.WaitForNotification();
+  Asked gone(*runner, items);
+  gone.Cancel();
+  EXPECT_TRUE(absl::IsCancelled(gone.Wait().status()));
 }
 
 TEST_F(ScorerRunnerTest, AnImageThatTakesTooLongIsBroken) {
   const auto runner = Run(Endless(), {.max_image_time = absl::Milliseconds(10)});
   const auto items = Items(1);
-  const auto results = runner->Score(Pointers(items), absl::InfiniteFuture(), kStays);
+  const auto results = Asked(*runner, items).Wait();
   ASSERT_TRUE(results.ok());
   EXPECT_EQ((*results)[0].error().kind(), v1::ScoreError::BROKEN);
   EXPECT_THAT((*results)[0].error().message(), HasSubstr("10ms (--max-image-seconds"));
@@ -252,13 +250,14 @@ TEST_F(ScorerRunnerTest, AnImageThatTakesTooLongIsBroken) {
 
 TEST_F(ScorerRunnerTest, StopsAfterItsGraceWhateverIsUnderWay) {
   absl::Notification entered;
-  const auto runner = Run(Endless(&entered), {.max_image_time = absl::Hours(1), .stop_grace = absl::Milliseconds(10)});
+  const auto runner = Run(Endless(&entered), {.max_image_time = absl::Hours(1)});
   const auto items = Items(3);
   std::thread caller([&] {
-    EXPECT_TRUE(absl::IsFailedPrecondition(runner->Score(Pointers(items), absl::InfiniteFuture(), kStays).status()));
+    EXPECT_TRUE(absl::IsFailedPrecondition(Asked(*runner, items).Wait().status()));
   });
   entered.WaitForNotification();
-  runner->Stop();
+  runner->Stop(absl::Milliseconds(10));
+  EXPECT_FALSE(runner->has_left_a_call());
   caller.join();
 }
 
@@ -277,10 +276,10 @@ TEST_F(ScorerRunnerTest, RequestsTakeTurns) {
   }));
   const auto large = Items(20);
   const auto small = std::vector<v1::ScoreItem>{Items(30)[29]};
-  std::thread first([&] { EXPECT_TRUE(runner->Score(Pointers(large), absl::InfiniteFuture(), kStays).ok()); });
+  std::thread first([&] { EXPECT_TRUE(Asked(*runner, large).Wait().ok()); });
   entered.WaitForNotification();
-  std::thread second([&] { EXPECT_TRUE(runner->Score(Pointers(small), absl::InfiniteFuture(), kStays).ok()); });
-  while (runner->queued_images() < 20) std::this_thread::yield();
+  std::thread second([&] { EXPECT_TRUE(Asked(*runner, small).Wait().ok()); });
+  while (runner->Info().queued_images() < 20) std::this_thread::yield();
   release.Notify();
   first.join();
   second.join();
@@ -294,7 +293,7 @@ TEST_F(ScorerRunnerTest, HoldsEveryAnswerToItsBounds) {
     return std::vector<v1::ScoreResult>{items[0]->height() == 1 ? RewardResult(1e200) : wordy};
   }));
   const auto items = Items(2);
-  const auto results = runner->Score(Pointers(items), absl::InfiniteFuture(), kStays);
+  const auto results = Asked(*runner, items).Wait();
   ASSERT_TRUE(results.ok());
   EXPECT_EQ((*results)[0].error().kind(), v1::ScoreError::BROKEN);
   EXPECT_THAT((*results)[0].error().message(), HasSubstr("1e+200"));
@@ -311,11 +310,102 @@ TEST_F(ScorerRunnerTest, RefusesImagesAndTextsThatAreTooLarge) {
   (*items[1].mutable_metadata())["target"] = std::string(100'000, 'x');
   items[3].set_height(2);
   items[3].set_image_rgb(std::string(6, 'x'));
-  const auto results = runner->Score(Pointers(items), absl::InfiniteFuture(), kStays);
+  const auto results = Asked(*runner, items).Wait();
   ASSERT_TRUE(results.ok());
   for (int i = 0; i < 3; ++i) EXPECT_EQ((*results)[i].error().kind(), v1::ScoreError::BAD_INPUT) << i;
   EXPECT_THAT((*results)[2].error().message(), HasSubstr("at most 2 a side"));
   EXPECT_EQ((*results)[3].reward(), 2);
+}
+
+// Does not return, whatever it is told, until it is released.
+struct Deaf {
+  absl::Notification entered, release;
+  std::shared_ptr<ScriptedScorer> scorer = std::make_shared<ScriptedScorer>(1, [this](auto items) {
+    if (items[0]->height() != 1) return ScriptedScorer::Heights(items);
+    if (!entered.HasBeenNotified()) entered.Notify();
+    release.WaitForNotification();
+    return ScriptedScorer::Heights(items);
+  });
+};
+constexpr RunnerOptions kSoonStuck = {.max_image_time = absl::Milliseconds(10), .stuck_after = absl::Milliseconds(10)};
+
+TEST_F(ScorerRunnerTest, AScorerThatDoesNotReturnIsStuckUntilItDoes) {
+  Deaf deaf;
+  absl::Notification stuck, well;
+  const auto runner = std::make_unique<ScorerRunner>(deaf.scorer, metrics_.Add("s"), kSoonStuck, [&](bool is_healthy) {
+    (is_healthy ? well : stuck).Notify();
+  });
+  Asked under_way(*runner, Items(3));  // the first is at work, the others wait
+  const auto lost = under_way.Wait();
+  ASSERT_TRUE(lost.ok());
+  for (const v1::ScoreResult& result : *lost) EXPECT_EQ(result.error().kind(), v1::ScoreError::BROKEN);
+  stuck.WaitForNotification();
+  EXPECT_EQ(runner->Info().health(), v1::ScorerInfo::STUCK);
+  EXPECT_THAT(runner->Info().health_message(), HasSubstr("has not returned"));
+  const auto refused = Asked(*runner, Items(2)).Wait();
+  ASSERT_TRUE(refused.ok());
+  EXPECT_EQ((*refused)[1].error().kind(), v1::ScoreError::BROKEN);
+  deaf.release.Notify();
+  well.WaitForNotification();
+  EXPECT_EQ(runner->Info().health(), v1::ScorerInfo::HEALTHY);
+  const auto scored = Asked(*runner, Items(2)).Wait();
+  ASSERT_TRUE(scored.ok());
+  EXPECT_EQ((*scored)[1].reward(), 2);
+  EXPECT_EQ(runner->Info().images_scored(), 2) << "what came after its end must not count";
+}
+
+TEST_F(ScorerRunnerTest, StopsThoughACallNeverReturnsAndFreesTheScorerWhenItDoes) {
+  auto deaf = std::make_unique<Deaf>();
+  const std::weak_ptr<Scorer> scorer = deaf->scorer;
+  {
+    const auto runner = Run(std::move(deaf->scorer), kSoonStuck);
+    const auto lost = Asked(*runner, Items(1)).Wait();
+    ASSERT_TRUE(lost.ok());
+    const absl::Time start = MonotonicNow();
+    runner->Stop(kGrace);
+    EXPECT_LT(MonotonicNow() - start, kGrace / 2);
+    EXPECT_TRUE(runner->has_left_a_call());
+  }
+  EXPECT_FALSE(scorer.expired()) << "its call is still at it";
+  deaf->release.Notify();
+  while (!scorer.expired()) std::this_thread::yield();
+}
+
+TEST_F(ScorerRunnerTest, TellsWhenThereWillBeRoom) {
+  std::atomic<bool> is_slow = false;
+  absl::Notification entered, release;
+  const auto runner = Run(std::make_shared<ScriptedScorer>(1,
+                                                           [&](auto items) {
+                                                             if (!is_slow) {
+                                                               absl::SleepFor(absl::Milliseconds(20));
+                                                             } else if (!entered.HasBeenNotified()) {
+                                                               entered.Notify();
+                                                               release.WaitForNotification();
+                                                             }
+                                                             return ScriptedScorer::Heights(items);
+                                                           }),
+                          {.max_queued_images = 10});
+  ASSERT_TRUE(Asked(*runner, Items(5)).Wait().ok());  // now it is known how long an image takes
+  is_slow = true;
+  Asked at_work(*runner, Items(1));
+  entered.WaitForNotification();
+  Asked waiting(*runner, Items(10)), refused(*runner, Items(1));
+  const auto results = refused.Wait();
+  ASSERT_TRUE(results.ok());
+  EXPECT_EQ((*results)[0].error().kind(), v1::ScoreError::OVERLOADED);
+  // Half of ten images, of 20 ms each: how much longer depends on the machine.
+  EXPECT_GT((*results)[0].error().retry_after_s(), 0.09);
+  EXPECT_LT((*results)[0].error().retry_after_s(), 10);
+  release.Notify();
+  EXPECT_TRUE(waiting.Wait().ok());
+}
+
+TEST_F(ScorerRunnerTest, GivesBatchesAsLargeAsTheOptionsSay) {
+  const auto scorer = std::make_shared<ScriptedScorer>(64);
+  const auto runner = Run(scorer, {.largest_batch = 4, .max_wait = absl::Hours(1)});
+  EXPECT_EQ(runner->Info().largest_batch(), 4);
+  ASSERT_TRUE(Asked(*runner, Items(8)).Wait().ok());
+  EXPECT_EQ(scorer->batches(), (std::vector<size_t>{4, 4}));
 }
 
 }  // namespace
