@@ -29,18 +29,6 @@ void CheckPatches(ConfigFields& fields, const ClipVisionConfig& config) {
   fields.Require(config.image_size % config.patch_size == 0, "image_size must be a multiple of patch_size");
 }
 
-// The fields that both of transformers' towers have, with the defaults of `config`.
-void ReadHfTransformer(ConfigFields& fields, ClipTransformerConfig& config) {
-  config.width = fields.Int("hidden_size", config.width);
-  config.inner = fields.Int("intermediate_size", config.inner);
-  config.layers = fields.Int("num_hidden_layers", config.layers, 1, kMostLayers);
-  config.heads = fields.Int("num_attention_heads", config.heads);
-  config.norm_epsilon = fields.Number("layer_norm_eps", config.norm_epsilon, 0);
-  config.activation = fields.String("hidden_act", config.activation);
-  fields.Ignore("projection_dim");  // the whole model's counts
-  CheckTransformer(fields, config);
-}
-
 // Old files have a tower's fields twice; transformers then takes what is in `vision_config_dict` or `text_config_dict`,
 // and its own defaults for what is not there.
 const nlohmann::json& TowerSection(const nlohmann::json& file, const std::string& tower) {
@@ -80,8 +68,15 @@ absl::StatusOr<ClipConfig> ParseHfClipConfig(absl::string_view json, const std::
   FLOWAWR_RETURN_IF_ERROR(fields.Finish());
 
   FLOWAWR_ASSIGN_OR_RETURN(ConfigFields vision, Section(TowerSection(file, "vision"), name + ", vision_config"));
-  config.vision.transformer = {.width = 768, .inner = 3072, .layers = 12, .heads = 12};
-  ReadHfTransformer(vision, config.vision.transformer);
+  ClipTransformerConfig& eye = config.vision.transformer;
+  eye.width = vision.Int("hidden_size", 768);
+  eye.inner = vision.Int("intermediate_size", 3072);
+  eye.layers = vision.Int("num_hidden_layers", 12, 1, kMostLayers);
+  eye.heads = vision.Int("num_attention_heads", 12);
+  eye.norm_epsilon = vision.Number("layer_norm_eps", eye.norm_epsilon, 0);
+  eye.activation = vision.String("hidden_act", eye.activation);
+  vision.Ignore("projection_dim");  // the whole model's counts
+  CheckTransformer(vision, eye);
   config.vision.image_size = vision.Int("image_size", config.vision.image_size, 1, kMostImageSize);
   config.vision.patch_size = vision.Int("patch_size", config.vision.patch_size);
   CheckPatches(vision, config.vision);
@@ -92,11 +87,8 @@ absl::StatusOr<ClipConfig> ParseHfClipConfig(absl::string_view json, const std::
   FLOWAWR_RETURN_IF_ERROR(vision.Finish());
 
   FLOWAWR_ASSIGN_OR_RETURN(ConfigFields text, Section(TowerSection(file, "text"), name + ", text_config"));
-  config.text.transformer = {.width = 512, .inner = 2048, .layers = 12, .heads = 8};
-  ReadHfTransformer(text, config.text.transformer);
-  config.text.vocab_size = text.Int("vocab_size", config.text.vocab_size);
-  config.text.max_tokens = text.Int("max_position_embeddings", config.text.max_tokens, 2, 1 << 16);
-  config.text.eos_token_id = text.Int("eos_token_id", 49407, 0);
+  ReadClipTextFields(text, config.text);
+  config.text.projection_dim = config.projection_dim;  // the whole model's counts
   text.RequireArchitecture("CLIPTextModel", "clip_text_model");
   text.IgnoreTransformersNotes();
   text.RefuseUnknown();
@@ -142,14 +134,20 @@ absl::StatusOr<ClipConfig> ParseOpenClipConfig(absl::string_view json, const std
   FLOWAWR_RETURN_IF_ERROR(vision.Finish());
 
   FLOWAWR_ASSIGN_OR_RETURN(ConfigFields text, Section(model.value("text_cfg", nlohmann::json()), name + ", text_cfg"));
-  ClipTransformerConfig& reader = config.text.transformer;
-  reader = {.width = 512, .layers = 12, .activation = activation};
+  ClipTransformerConfig reader = {.width = 512, .layers = 12, .activation = activation};
   ReadOpenClipTransformer(text, reader);
   reader.heads = text.Int("heads", 8);
-  config.text.vocab_size = text.Int("vocab_size", 49408);
-  config.text.max_tokens = text.Int("context_length", 77, 2, 1 << 16);
-  config.text.eos_token_id = 2;
   CheckTransformer(text, reader);
+  config.text = {.vocab_size = text.Int("vocab_size", 49408),
+                 .hidden_size = reader.width,
+                 .intermediate_size = reader.inner,
+                 .projection_dim = config.projection_dim,
+                 .num_hidden_layers = reader.layers,
+                 .num_attention_heads = reader.heads,
+                 .max_position_embeddings = text.Int("context_length", 77, 2, 1 << 16),
+                 .layer_norm_eps = reader.norm_epsilon,
+                 .hidden_act = activation,
+                 .eos_token_id = 2};
   for (const char* field : {"hf_model_name", "embed_cls", "no_causal_mask", "proj_bias"}) text.MustBeOff(field);
   text.Require(text.String("pool_type", "argmax") == "argmax", "pool_type must be \"argmax\"");
   text.Require(text.String("proj_type", "linear") == "linear", "proj_type must be \"linear\"");

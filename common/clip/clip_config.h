@@ -6,12 +6,13 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "common/sd3/clip_text_encoder.h"
 
 namespace flowawr {
 
 enum class ClipLayout { kHf, kOpenClip };
 
-// One transformer: its layers normalise first (pre-norm).
+// The vision tower's layers, which normalise first (pre-norm).
 struct ClipTransformerConfig {
   int64_t width = 0;
   int64_t inner = 0;  // of the MLP
@@ -28,17 +29,10 @@ struct ClipVisionConfig {
   int64_t tokens() const { return 1 + (image_size / patch_size) * (image_size / patch_size); }
 };
 
-struct ClipTextTowerConfig {
-  ClipTransformerConfig transformer;
-  int64_t vocab_size = 49408;
-  int64_t max_tokens = 77;
-  int64_t eos_token_id = 2;  // the pooled token is the first of these; 2 (old files, OpenCLIP): the highest id
-};
-
 struct ClipConfig {
   ClipLayout layout = ClipLayout::kHf;
   ClipVisionConfig vision;
-  ClipTextTowerConfig text;
+  ClipTextConfig text;  // OpenCLIP's, too: its pooled token is the one with the highest id
   int64_t projection_dim = 512;
 };
 

@@ -2,6 +2,7 @@
 
 #include <torch/types.h>
 
+#include <algorithm>
 #include <cmath>
 #include <filesystem>
 #include <system_error>
@@ -13,7 +14,7 @@
 #include "absl/strings/str_split.h"
 #include "common/base/file.h"
 #include "common/base/status.h"
-#include "common/clip/clip_towers.h"
+#include "common/clip/clip_vision_tower.h"
 #include "common/clip/clip_weights.h"
 #include "common/nn/weight_binder.h"
 #include "common/sd3/tokenizer.h"
@@ -90,6 +91,12 @@ absl::StatusOr<std::unique_ptr<const Tokenizer>> LoadTokenizer(const std::string
   return tokenizer;
 }
 
+int64_t PooledToken(const ClipTextConfig& config, const std::vector<int64_t>& ids) {
+  const auto found = config.eos_token_id == 2 ? std::max_element(ids.begin(), ids.end())
+                                              : std::find(ids.begin(), ids.end(), config.eos_token_id);
+  return found == ids.end() ? 0 : found - ids.begin();
+}
+
 // The rows that `embed` makes of each, in f32.
 template <typename Item, typename Embed>
 absl::StatusOr<at::Tensor> Stack(absl::Span<const Item> items, int64_t dim, Embed embed) {
@@ -119,7 +126,7 @@ absl::StatusOr<std::unique_ptr<const ClipModel>> ClipModel::Load(const std::stri
   for (const auto& [name, tensor] : binder.tensors())
     model->memory_bytes_ += tensor.numel() * c10::elementSize(dtype);
   model->vision_ = std::make_unique<const ClipVisionTower>(std::move(weights.vision));
-  model->text_ = std::make_unique<const ClipTextTower>(std::move(weights.text));
+  model->text_ = std::make_unique<const ClipTextEncoder>(model->config_.text, std::move(weights.text));
   model->logit_scale_ = std::exp(weights.logit_scale);
   FLOWAWR_ASSIGN_OR_RETURN(model->weights_sha256_, WeightsSha256(folder, layout.stem));
   return model;
@@ -143,13 +150,16 @@ absl::StatusOr<at::Tensor> ClipModel::TextEmbeds(absl::Span<const std::string> t
   const at::NoGradGuard no_grad;
   return Stack(texts, config_.projection_dim, [&](const std::string& text) -> absl::StatusOr<at::Tensor> {
     FLOWAWR_ASSIGN_OR_RETURN(const std::vector<int64_t> ids,
-                             tokenizer_->Encode(text, static_cast<int>(config_.text.max_tokens)));
-    return text_->Forward(ids, keep_going);
+                             tokenizer_->Encode(text, static_cast<int>(config_.text.max_position_embeddings)));
+    FLOWAWR_RETURN_IF_ERROR(keep_going());
+    // Attention is causal: what stands after the pooled token changes nothing.
+    const int64_t length = PooledToken(config_.text, ids) + 1;
+    return text_->Forward(at::tensor(at::IntArrayRef(ids.data(), length)).unsqueeze(0)).pooled;
   });
 }
 
 std::string ClipModel::CutOff(const std::string& text) const {
-  return tokenizer_->CutOff(text, static_cast<int>(config_.text.max_tokens));
+  return tokenizer_->CutOff(text, static_cast<int>(config_.text.max_position_embeddings));
 }
 
 at::Tensor Normalised(const at::Tensor& embeds) {

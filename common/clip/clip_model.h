@@ -22,9 +22,9 @@
 
 namespace flowawr {
 
-struct ClipTextTower;
-struct ClipVisionTower;
+class ClipTextEncoder;
 class Tokenizer;
+struct ClipVisionTower;
 
 // Frozen, immutable, thread-safe, on the CPU. No gradients. Work is shared out among at::get_num_threads() threads of
 // whoever calls; for one number of threads an embedding has the same bits whatever else is in the batch.
@@ -67,7 +67,7 @@ class ClipModel {
 
   ClipConfig config_;
   std::unique_ptr<const ClipVisionTower> vision_;
-  std::unique_ptr<const ClipTextTower> text_;
+  std::unique_ptr<const ClipTextEncoder> text_;
   std::unique_ptr<const Tokenizer> tokenizer_;
   double logit_scale_ = 0;
   std::string weights_sha256_;

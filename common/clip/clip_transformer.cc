@@ -2,8 +2,6 @@
 
 #include <torch/types.h>
 
-#include <utility>
-
 #include "common/base/status.h"
 #include "common/nn/fused_ops.h"
 #include "common/nn/products.h"
@@ -21,28 +19,23 @@ at::Tensor ClipTransformer::Mlp(const ClipLayer& layer, const at::Tensor& x) con
   return layer.fc2.ForwardAdd(inner, x);
 }
 
-at::Tensor ClipTransformer::Attend(const at::Tensor& qkv) const {
-  if (!is_causal_) return SelfAttention({.projection = qkv.unsqueeze(0)}, config_.heads)[0];
+at::Tensor ClipTransformer::AttendFirst(const at::Tensor& qkv) const {
   const at::Tensor heads = qkv.view({qkv.size(0), 3, config_.heads, -1}).permute({1, 2, 0, 3}).unsqueeze(1);
-  return Attention(heads[0], heads[1], heads[2], {.is_causal = true})[0].transpose(0, 1).reshape(
-      {qkv.size(0), config_.width});
+  return Attention(heads[0].narrow(2, 0, 1), heads[1], heads[2]).reshape({1, config_.width});
 }
 
-at::Tensor ClipTransformer::AttendOne(const at::Tensor& qkv, int64_t wanted) const {
-  const at::Tensor heads = qkv.view({qkv.size(0), 3, config_.heads, -1}).permute({1, 2, 0, 3}).unsqueeze(1);
-  return Attention(heads[0].narrow(2, wanted, 1), heads[1], heads[2]).reshape({1, config_.width});
-}
-
-absl::StatusOr<at::Tensor> ClipTransformer::Forward(at::Tensor x, int64_t wanted, KeepGoing keep_going) const {
+absl::StatusOr<at::Tensor> ClipTransformer::Forward(at::Tensor x, KeepGoing keep_going) const {
   for (size_t i = 0; i + 1 < layers_.size(); ++i) {
     FLOWAWR_RETURN_IF_ERROR(keep_going());
     const ClipLayer& layer = layers_[i];
-    x = Mlp(layer, layer.out.ForwardAdd(Attend(layer.qkv.Forward(Norm(x, layer.norm1))), x));
+    const at::Tensor qkv = layer.qkv.Forward(Norm(x, layer.norm1));
+    const at::Tensor attended = SelfAttention({.projection = qkv.unsqueeze(0)}, config_.heads)[0];
+    x = Mlp(layer, layer.out.ForwardAdd(attended, x));
   }
   // Of the last layer nobody reads the other tokens.
   const ClipLayer& last = layers_.back();
-  const at::Tensor attended = AttendOne(last.qkv.Forward(Norm(x, last.norm1)), wanted);
-  return Mlp(last, last.out.ForwardAdd(attended, x.narrow(0, wanted, 1)));
+  const at::Tensor attended = AttendFirst(last.qkv.Forward(Norm(x, last.norm1)));
+  return Mlp(last, last.out.ForwardAdd(attended, x.narrow(0, 0, 1)));
 }
 
 }  // namespace flowawr

@@ -1,11 +1,11 @@
-// The transformer of a CLIP tower: pre-norm layers of attention and an MLP.
+// The transformer of a CLIP vision tower: pre-norm layers of attention and an MLP.
 //
 //   x += out(attention(q, k, v of norm1(x)));  x += fc2(activation(fc1(norm2(x))))
 #pragma once
 
 #include <ATen/core/Tensor.h>
 
-#include <cstdint>
+#include <utility>
 #include <vector>
 
 #include "absl/functional/function_ref.h"
@@ -33,24 +33,21 @@ struct ClipLayer {
 class ClipTransformer {
  public:
   ClipTransformer() = default;
-  ClipTransformer(const ClipTransformerConfig& config, bool is_causal) : config_(config), is_causal_(is_causal) {}
+  explicit ClipTransformer(ClipTransformerConfig config) : config_(std::move(config)) {}
 
   void AddLayer(ClipLayer layer) { layers_.push_back(std::move(layer)); }
 
-  // Of one sequence `x` [tokens, width]: what all layers make of token `wanted`, [1, width]. Where the transformer is
-  // causal, that is the last token: those after it would change nothing.
-  absl::StatusOr<at::Tensor> Forward(at::Tensor x, int64_t wanted, KeepGoing keep_going) const;
+  // Of one sequence `x` [tokens, width]: what all layers make of its first token, [1, width].
+  absl::StatusOr<at::Tensor> Forward(at::Tensor x, KeepGoing keep_going) const;
 
   at::Tensor Norm(const at::Tensor& x, const ClipNorm& norm) const;
   const ClipTransformerConfig& config() const { return config_; }
 
  private:
   at::Tensor Mlp(const ClipLayer& layer, const at::Tensor& x) const;
-  at::Tensor Attend(const at::Tensor& qkv) const;                       // all tokens
-  at::Tensor AttendOne(const at::Tensor& qkv, int64_t wanted) const;  // one token to all
+  at::Tensor AttendFirst(const at::Tensor& qkv) const;  // the first token to all
 
   ClipTransformerConfig config_;
-  bool is_causal_ = false;
   std::vector<ClipLayer> layers_;
 };
 

@@ -13,26 +13,27 @@
 //     out                   self_attn.out_proj                         attn.out_proj
 //     fc1, fc2              mlp.fc1, mlp.fc2                           mlp.c_fc, mlp.c_proj
 //   token_embedding         text_model.embeddings.token_embedding      token_embedding
-//   text position_embedding text_model.embeddings.position_embedding   positional_embedding
+//   position_embedding      text_model.embeddings.position_embedding   positional_embedding
 //   text layer i            text_model.encoder.layers.i                transformer.resblocks.i
 //   final_norm              text_model.final_layer_norm                ln_final
-//   text projection         text_projection [out, in]                  text_projection [in, out]
+//   text_projection         text_projection [out, in]                  text_projection [in, out]
 //   logit_scale             logit_scale                                logit_scale
 #pragma once
 
 #include "common/clip/clip_config.h"
-#include "common/clip/clip_towers.h"
+#include "common/clip/clip_vision_tower.h"
 #include "common/nn/weight_binder.h"
+#include "common/sd3/clip_text_encoder.h"
 
 namespace flowawr {
 
 struct ClipWeights {
   ClipVisionTower vision;
-  ClipTextTower text;
+  ClipTextWeights text;
   double logit_scale = 0;  // as in the file: a logarithm
 };
 
-// Complaints about tensors are binder.Finish()'s, which the caller calls; the towers are whole only if it is OK.
+// Complaints about tensors are binder.Finish()'s, which the caller calls; the weights are whole only if it is OK.
 ClipWeights BindClip(const ClipConfig& config, WeightBinder& binder);
 
 }  // namespace flowawr

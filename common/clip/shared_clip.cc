@@ -91,7 +91,7 @@ absl::StatusOr<std::shared_ptr<SharedClip>> SharedClip::Open(const std::string& 
   const absl::Cleanup end_loading = [&] { EndLoading(identity, clip); };
   FLOWAWR_ASSIGN_OR_RETURN(auto model, ClipModel::Load(folder, dtype, std::move(progress)));
   clip.reset(new SharedClip(std::move(model)));
-  return clip;
+  return std::as_const(clip);  // a copy: what ends the loading reads it after that
 }
 
 absl::StatusOr<at::Tensor> SharedClip::ImageEmbeds(absl::Span<const at::Tensor> pixels, KeepGoing keep_going) {

@@ -14,9 +14,7 @@
 
 namespace flowawr {
 
-absl::StatusOr<ClipTextConfig> ParseClipTextConfig(absl::string_view json, const std::string& name_for_errors) {
-  FLOWAWR_ASSIGN_OR_RETURN(ConfigFields fields, ConfigFields::Parse(json, name_for_errors));
-  ClipTextConfig config;
+void ReadClipTextFields(ConfigFields& fields, ClipTextConfig& config) {
   config.vocab_size = fields.Int("vocab_size", config.vocab_size);
   config.hidden_size = fields.Int("hidden_size", config.hidden_size);
   config.intermediate_size = fields.Int("intermediate_size", config.intermediate_size);
@@ -31,6 +29,12 @@ absl::StatusOr<ClipTextConfig> ParseClipTextConfig(absl::string_view json, const
                  "hidden_size must be a multiple of num_attention_heads");
   fields.Require(TextActivationByName(config.hidden_act) != nullptr,
                  absl::StrCat("hidden_act \"", config.hidden_act, "\" is not known"));
+}
+
+absl::StatusOr<ClipTextConfig> ParseClipTextConfig(absl::string_view json, const std::string& name_for_errors) {
+  FLOWAWR_ASSIGN_OR_RETURN(ConfigFields fields, ConfigFields::Parse(json, name_for_errors));
+  ClipTextConfig config;
+  ReadClipTextFields(fields, config);
   fields.RequireArchitecture("CLIPTextModelWithProjection", "clip_text_model");
   fields.IgnoreTransformersNotes();
   fields.RefuseUnknown();
@@ -38,49 +42,59 @@ absl::StatusOr<ClipTextConfig> ParseClipTextConfig(absl::string_view json, const
   return config;
 }
 
-absl::StatusOr<std::unique_ptr<const ClipTextEncoder>> ClipTextEncoder::Load(const std::string& folder,
-                                                                             at::ScalarType dtype,
-                                                                             ReadProgress progress) {
-  const at::NoGradGuard no_grad;
-  auto encoder = std::make_unique<ClipTextEncoder>();
-  const std::string config_path = absl::StrCat(folder, "/config.json");
-  FLOWAWR_ASSIGN_OR_RETURN(const std::string json, ReadFile(config_path));
-  FLOWAWR_ASSIGN_OR_RETURN(encoder->config_, ParseClipTextConfig(json, config_path));
-  const ClipTextConfig& config = encoder->config_;
-  encoder->activation_ = TextActivationByName(config.hidden_act);
-  FLOWAWR_ASSIGN_OR_RETURN(WeightBinder binder, WeightBinder::Open(folder, "model", dtype, std::move(progress)));
+ClipTextWeights BindClipText(const ClipTextConfig& config, WeightBinder& binder) {
   binder.Ignore("text_model.embeddings.position_ids");  // a constant that old files hold
   const int64_t width = config.hidden_size, inner = config.intermediate_size;
+  using Linear = ClipTextWeights::Linear;
   auto linear = [&](const std::string& name, int64_t out, int64_t in) {
     return Linear{binder.Take(name + ".weight", {out, in}), binder.Take(name + ".bias", {out})};
   };
   auto norm = [&](const std::string& name) {
     return Linear{binder.Take(name + ".weight", {width}), binder.Take(name + ".bias", {width})};
   };
-  encoder->token_embedding_ = binder.Take("text_model.embeddings.token_embedding.weight", {config.vocab_size, width});
-  encoder->position_embedding_ =
+  ClipTextWeights weights;
+  weights.token_embedding = binder.Take("text_model.embeddings.token_embedding.weight", {config.vocab_size, width});
+  weights.position_embedding =
       binder.Take("text_model.embeddings.position_embedding.weight", {config.max_position_embeddings, width});
   for (int64_t i = 0; i < config.num_hidden_layers; ++i) {
     const std::string prefix = absl::StrCat("text_model.encoder.layers.", i, ".");
-    encoder->layers_.push_back(
+    weights.layers.push_back(
         {norm(prefix + "layer_norm1"), norm(prefix + "layer_norm2"), linear(prefix + "self_attn.q_proj", width, width),
          linear(prefix + "self_attn.k_proj", width, width), linear(prefix + "self_attn.v_proj", width, width),
          linear(prefix + "self_attn.out_proj", width, width), linear(prefix + "mlp.fc1", inner, width),
          linear(prefix + "mlp.fc2", width, inner)});
   }
-  encoder->final_norm_ = norm("text_model.final_layer_norm");
-  encoder->text_projection_ = binder.Take("text_projection.weight", {config.projection_dim, width});
-  FLOWAWR_RETURN_IF_ERROR(binder.Finish());
-  return encoder;
+  weights.final_norm = norm("text_model.final_layer_norm");
+  weights.text_projection = binder.Take("text_projection.weight", {config.projection_dim, width});
+  return weights;
 }
 
-at::Tensor ClipTextEncoder::Normed(const Linear& norm, const at::Tensor& hidden) const {
+ClipTextEncoder::ClipTextEncoder(ClipTextConfig config, ClipTextWeights weights)
+    : config_(std::move(config)),
+      activation_(TextActivationByName(config_.hidden_act)),
+      weights_(std::move(weights)) {}
+
+absl::StatusOr<std::unique_ptr<const ClipTextEncoder>> ClipTextEncoder::Load(const std::string& folder,
+                                                                             at::ScalarType dtype,
+                                                                             ReadProgress progress) {
+  const at::NoGradGuard no_grad;
+  const std::string config_path = absl::StrCat(folder, "/config.json");
+  FLOWAWR_ASSIGN_OR_RETURN(const std::string json, ReadFile(config_path));
+  FLOWAWR_ASSIGN_OR_RETURN(ClipTextConfig config, ParseClipTextConfig(json, config_path));
+  FLOWAWR_ASSIGN_OR_RETURN(WeightBinder binder, WeightBinder::Open(folder, "model", dtype, std::move(progress)));
+  ClipTextWeights weights = BindClipText(config, binder);
+  FLOWAWR_RETURN_IF_ERROR(binder.Finish());
+  return std::make_unique<const ClipTextEncoder>(std::move(config), std::move(weights));
+}
+
+at::Tensor ClipTextEncoder::Normed(const ClipTextWeights::Linear& norm, const at::Tensor& hidden) const {
   return at::layer_norm(hidden, {config_.hidden_size}, norm.weight, norm.bias, config_.layer_norm_eps);
 }
 
-at::Tensor ClipTextEncoder::ForwardLayer(const Layer& layer, const at::Tensor& hidden) const {
+at::Tensor ClipTextEncoder::ForwardLayer(const ClipTextWeights::Layer& layer,
+                                         const at::Tensor& hidden) const {
   const int64_t batch = hidden.size(0), length = hidden.size(1);
-  auto heads = [&](const Linear& projection, const at::Tensor& x) {
+  auto heads = [&](const ClipTextWeights::Linear& projection, const at::Tensor& x) {
     return AffineProduct(x, projection.weight, projection.bias)
         .view({batch, length, config_.num_attention_heads, -1})
         .transpose(1, 2);
@@ -99,16 +113,16 @@ ClipTextEncoder::Output ClipTextEncoder::Forward(const at::Tensor& ids) const {
   const int64_t batch = ids.size(0), length = ids.size(1);
   TORCH_CHECK(length <= config_.max_position_embeddings, "a sequence of ", length, " tokens; this encoder takes ",
               config_.max_position_embeddings);
-  at::Tensor hidden = at::embedding(token_embedding_, ids) + position_embedding_.narrow(0, 0, length);
+  at::Tensor hidden = at::embedding(weights_.token_embedding, ids) + weights_.position_embedding.narrow(0, 0, length);
   Output output;
-  for (const Layer& layer : layers_) {
+  for (const ClipTextWeights::Layer& layer : weights_.layers) {
     output.hidden = hidden;
     hidden = ForwardLayer(layer, hidden);
   }
   // argmax takes the first of equal values.
   const at::Tensor score = config_.eos_token_id == 2 ? ids.to(at::kInt) : (ids == config_.eos_token_id).to(at::kInt);
-  const at::Tensor state = Normed(final_norm_, hidden).index({at::arange(batch), score.argmax(-1)});
-  output.pooled = AffineProduct(state, text_projection_);
+  const at::Tensor state = Normed(weights_.final_norm, hidden).index({at::arange(batch), score.argmax(-1)});
+  output.pooled = AffineProduct(state, weights_.text_projection);
   return output;
 }
 

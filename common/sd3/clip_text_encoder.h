@@ -1,4 +1,5 @@
-// CLIP's text tower: transformers' CLIPTextModelWithProjection.
+// CLIP's text tower: transformers' CLIPTextModelWithProjection, also as a part of its CLIPModel and of OpenCLIP's CLIP
+// (common/clip).
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -13,6 +14,9 @@
 #include "common/nn/read_progress.h"
 
 namespace flowawr {
+
+class ConfigFields;
+class WeightBinder;
 
 struct ClipTextConfig {
   int64_t vocab_size = 49408;
@@ -31,9 +35,32 @@ struct ClipTextConfig {
 // activation, or a field that this code does not know (it might change the maths).
 absl::StatusOr<ClipTextConfig> ParseClipTextConfig(absl::string_view json, const std::string& name_for_errors);
 
+// Reads the same fields from a configuration that the caller has begun to read and goes on with.
+void ReadClipTextFields(ConfigFields& fields, ClipTextConfig& config);
+
+struct ClipTextWeights {
+  struct Linear {
+    at::Tensor weight, bias;
+  };
+  struct Layer {
+    Linear norm1, norm2, q, k, v, out, fc1, fc2;
+  };
+  at::Tensor token_embedding;     // [vocab_size, hidden_size]
+  at::Tensor position_embedding;  // [max_position_embeddings, hidden_size]
+  std::vector<Layer> layers;
+  Linear final_norm;
+  at::Tensor text_projection;  // [projection_dim, hidden_size]
+};
+
+// Takes them by transformers' names ("text_model.encoder.layers.0.self_attn.q_proj.weight", "text_projection.weight").
+// Complaints are binder.Finish()'s.
+ClipTextWeights BindClipText(const ClipTextConfig& config, WeightBinder& binder);
+
 // Frozen, immutable, thread-safe. No gradients.
 class ClipTextEncoder {
  public:
+  ClipTextEncoder(ClipTextConfig config, ClipTextWeights weights);
+
   // Reads config.json and model.safetensors (or its shards) of `folder`. InvalidArgument lists all that does not fit.
   static absl::StatusOr<std::unique_ptr<const ClipTextEncoder>> Load(const std::string& folder, at::ScalarType dtype,
                                                                      ReadProgress progress = nullptr);
@@ -48,20 +75,12 @@ class ClipTextEncoder {
   const ClipTextConfig& config() const { return config_; }
 
  private:
-  struct Linear {
-    at::Tensor weight, bias;
-  };
-  struct Layer {
-    Linear norm1, norm2, q, k, v, out, fc1, fc2;
-  };
-  at::Tensor ForwardLayer(const Layer& layer, const at::Tensor& hidden) const;
-  at::Tensor Normed(const Linear& norm, const at::Tensor& hidden) const;
+  at::Tensor ForwardLayer(const ClipTextWeights::Layer& layer, const at::Tensor& hidden) const;
+  at::Tensor Normed(const ClipTextWeights::Linear& norm, const at::Tensor& hidden) const;
 
-  ClipTextConfig config_;
-  at::Tensor (*activation_)(const at::Tensor&) = nullptr;
-  at::Tensor token_embedding_, position_embedding_, text_projection_;
-  std::vector<Layer> layers_;
-  Linear final_norm_;
+  const ClipTextConfig config_;
+  at::Tensor (*const activation_)(const at::Tensor&);
+  const ClipTextWeights weights_;
 };
 
 }  // namespace flowawr

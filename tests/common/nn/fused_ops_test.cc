@@ -106,6 +106,14 @@ TEST(GeluTanhTest, MatchesLibTorchAlsoFarFromZero) {
 
 TEST(GeluTanhTest, KeepsNaN) { EXPECT_TRUE(GeluTanh(at::full({20}, NAN)).isnan().all().item<bool>()); }
 
+TEST(QuickGeluTest, MatchesItsFormulaAlsoFarFromZero) {
+  const at::Tensor x = at::cat({at::linspace(-6, 6, 999), at::tensor({-1e4f, -50.f, 0.f, 50.f, 1e4f})});
+  const at::Tensor exact = x.to(at::kDouble), expected = exact * at::sigmoid(1.702 * exact);
+  EXPECT_TRUE(at::allclose(QuickGelu(x.clone()).to(at::kDouble), expected, 1e-6, 1e-7));
+  EXPECT_TRUE(at::allclose(QuickGelu(x.clone().requires_grad_()).to(at::kDouble), expected, 1e-6, 1e-7));
+  EXPECT_TRUE(QuickGelu(at::full({20}, NAN)).isnan().all().item<bool>());
+}
+
 // Projections of 2 heads of 32 with their norm weights, through the textbook formula.
 at::Tensor Heads(const at::Tensor& x, const at::Tensor& weight) {
   const at::Tensor heads = x.unflatten(2, {2, 32}).transpose(1, 2);

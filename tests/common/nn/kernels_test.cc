@@ -285,7 +285,7 @@ void ExpectElementwiseKernelsToBeRight(int64_t dim) {
   const auto shift = Random<T>(2 * dim, 3), scale = Random<T>(2 * dim, 4);
   std::vector<T> out(kRows * dim), cut(kRows * dim);
   Doubles modulated(kRows * dim), dx(kRows * dim), gated(kRows * dim), product(kRows * dim), gelu(kRows * dim),
-      dgelu(kRows * dim);
+      dgelu(kRows * dim), quick_gelu(kRows * dim);
   for (int64_t r = 0; r < kRows; ++r) {
     const int64_t b = r / kTokens * dim;
     double mean = 0, variance = 0, mean_gradient = 0, projection = 0;
@@ -305,6 +305,7 @@ void ExpectElementwiseKernelsToBeRight(int64_t dim) {
       product[at] = double{ValueOf(scale[b + i])} * ValueOf(y[at]);
       gated[at] = value + product[at];
       gelu[at] = Gelu(value);
+      quick_gelu[at] = value / (1 + std::exp(-1.702 * value));
       const double tanh = std::tanh(std::sqrt(2 / M_PI) * (value + .044715 * std::pow(value, 3)));
       dgelu[at] = ValueOf(y[at]) * (.5 * (1 + tanh) + .5 * value * (1 - tanh * tanh) * std::sqrt(2 / M_PI) *
                                                           (1 + 3 * .044715 * value * value));
@@ -332,6 +333,8 @@ void ExpectElementwiseKernelsToBeRight(int64_t dim) {
         [&](int64_t begin, int64_t end, T* to) { Gate(size, begin, end, scales, y.data(), to); });
   check(kRows * dim, gelu, "GeluTanh",
         [&](int64_t begin, int64_t end, T* to) { GeluTanh(begin, end, x.data(), to); });
+  check(kRows * dim, quick_gelu, "QuickGelu",
+        [&](int64_t begin, int64_t end, T* to) { QuickGelu(begin, end, x.data(), to); });
   check(kRows * dim, dgelu, "GeluTanhBackward",
         [&](int64_t begin, int64_t end, T* to) { GeluTanhBackward(begin, end, x.data(), y.data(), to); });
 }

@@ -1,0 +1,64 @@
+// The service's side of bench/clip_scorers.py: one scorer, timed batch by batch as it is told.
+//
+// usage: flowawr_clip_bench KIND MODEL_FOLDER DTYPE THREADS BATCH SIDE
+// Prints "ready" when the scorer is loaded. For each line on standard input it scores BATCH new random pictures of
+// SIDE x SIDE pixels, all with that line as their prompt, and prints the seconds that took.
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <iostream>
+#include <random>
+#include <string>
+
+#include "common/process/exit_code.h"
+#include "common/process/processor.h"
+#include "reward_server/scorers/clip_scorer.h"
+
+namespace flowawr {
+namespace {
+
+int Main(char** argv) {
+  const std::string kind = argv[1];
+  ScorerOptions options({{"model", argv[2]}, {"dtype", argv[3]}, {"batch", argv[5]}});
+  const ScorerContext context{.threads = std::atoi(argv[4])};
+  const auto scorer = kind == "clipscore" ? ClipScorer::LoadClipScore(options, context)
+                      : kind == "hpsv2"   ? ClipScorer::LoadHpsV2(options, context)
+                                          : ClipScorer::LoadPickScore(options, context);
+  if (!scorer.ok()) return ReportAndExitCodeOf(scorer.status());
+  const int batch = std::atoi(argv[5]), side = std::atoi(argv[6]);
+  std::mt19937 random(1);
+  std::puts("ready");
+  std::fflush(stdout);
+  for (std::string prompt; std::getline(std::cin, prompt);) {
+    std::vector<v1::ScoreItem> items(batch);
+    std::vector<const v1::ScoreItem*> pointers;
+    for (v1::ScoreItem& item : items) {
+      item.set_height(side);
+      item.set_width(side);
+      item.set_prompt(prompt);
+      for (int i = 0; i < side * side * 3; ++i) item.mutable_image_rgb()->push_back(static_cast<char>(random()));
+      pointers.push_back(&item);
+    }
+    const auto start = std::chrono::steady_clock::now();
+    const auto results = (*scorer)->Score(pointers, kAlwaysWanted);
+    const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
+    for (const v1::ScoreResult& result : results)
+      if (result.has_error()) return ReportAndExitCodeOf(absl::InternalError(result.error().message()));
+    std::printf("%.6f\n", seconds.count());
+    std::fflush(stdout);
+  }
+  return 0;
+}
+
+}  // namespace
+}  // namespace flowawr
+
+int main(int argc, char** argv) {
+  const absl::Status restricted = flowawr::RestrictProcessor();
+  if (!restricted.ok()) return flowawr::ReportAndExitCodeOf(restricted);
+  if (argc != 7) {
+    std::fputs("usage: flowawr_clip_bench KIND MODEL_FOLDER DTYPE THREADS BATCH SIDE\n", stderr);
+    return flowawr::kUsageExitCode;
+  }
+  return flowawr::Main(argv);
+}

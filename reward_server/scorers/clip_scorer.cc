@@ -1,0 +1,172 @@
+#include "reward_server/scorers/clip_scorer.h"
+
+#include <ATen/Parallel.h>
+#include <torch/types.h>
+
+#include <filesystem>
+#include <utility>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "common/base/sha256.h"
+#include "common/base/status.h"
+#include "common/clip/clip_preprocess.h"
+#include "common/clip/shared_clip.h"
+#include "reward_server/scorers/aesthetic_head.h"
+
+namespace flowawr {
+
+struct ClipScorerKind {
+  const char* name;
+  ClipPreprocess preprocess;
+  bool reads_prompt;     // else the reward is the head's
+  bool has_logit_scale;  // as a factor of the cosine
+  double divisor;
+  const char* fetch;  // how to get the weights, for errors
+};
+
+namespace {
+
+constexpr ClipScorerKind kPickScore = {
+    .name = "pickscore",
+    .preprocess = ClipPreprocess::kClipProcessor,
+    .reads_prompt = true,
+    .has_logit_scale = true,
+    .divisor = 26,
+    .fetch = "hf download yuvalkirstain/PickScore_v1 --local-dir PickScore_v1"};
+constexpr ClipScorerKind kClipScore = {
+    .name = "clipscore",
+    .preprocess = ClipPreprocess::kTensorShortest,
+    .reads_prompt = true,
+    .has_logit_scale = true,
+    .divisor = 100,
+    .fetch = "hf download openai/clip-vit-large-patch14 --local-dir clip-vit-large-patch14"};
+constexpr ClipScorerKind kHpsV2 = {
+    .name = "hpsv2",
+    .preprocess = ClipPreprocess::kTensorLongest,
+    .reads_prompt = true,
+    .has_logit_scale = false,
+    .divisor = 1,
+    .fetch = "hf download xswu/HPSv2 HPS_v2.1_compressed.pt --local-dir HPSv2, and "
+             "tools/convert_rewards hpsv2 makes a folder of it"};
+constexpr ClipScorerKind kAesthetic = {
+    .name = "aesthetic",
+    .preprocess = ClipPreprocess::kClipProcessor,
+    .reads_prompt = false,
+    .has_logit_scale = false,
+    .divisor = 1,
+    .fetch = "hf download openai/clip-vit-large-patch14 --local-dir clip-vit-large-patch14"};
+
+absl::Status CheckText(const ClipScorerKind& kind, absl::string_view prompt) {
+  if (!kind.reads_prompt || !absl::StripAsciiWhitespace(prompt).empty()) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("the prompt is empty: ", kind.name, " tells how well a picture fits its prompt"));
+}
+
+std::string FolderName(const std::string& folder) {
+  const std::filesystem::path path = std::filesystem::path(folder).lexically_normal();
+  return (path.has_filename() ? path : path.parent_path()).filename().string();
+}
+
+}  // namespace
+
+absl::StatusOr<std::shared_ptr<Scorer>> ClipScorer::LoadPickScore(ScorerOptions& options,
+                                                                  const ScorerContext& context) {
+  return Load(kPickScore, options, context);
+}
+absl::StatusOr<std::shared_ptr<Scorer>> ClipScorer::LoadClipScore(ScorerOptions& options,
+                                                                  const ScorerContext& context) {
+  return Load(kClipScore, options, context);
+}
+absl::StatusOr<std::shared_ptr<Scorer>> ClipScorer::LoadHpsV2(ScorerOptions& options, const ScorerContext& context) {
+  return Load(kHpsV2, options, context);
+}
+absl::StatusOr<std::shared_ptr<Scorer>> ClipScorer::LoadAesthetic(ScorerOptions& options,
+                                                                  const ScorerContext& context) {
+  return Load(kAesthetic, options, context);
+}
+
+absl::StatusOr<std::shared_ptr<Scorer>> ClipScorer::Load(const ClipScorerKind& kind, ScorerOptions& options,
+                                                         const ScorerContext& context) {
+  const std::string model = options.Text("model", "");
+  const std::string head_folder = kind.reads_prompt ? "" : options.Text("head", "");
+  const std::string dtype_name = options.Choice("dtype", "float32", {"float32", "bfloat16"});
+  const int batch = options.Integer("batch", 8, 1, 64);
+  FLOWAWR_RETURN_IF_ERROR(options.Finish());
+  if (model.empty())
+    return absl::InvalidArgumentError(
+        absl::StrCat("the option model=FOLDER must name the CLIP model; to fetch it: ", kind.fetch));
+  if (!kind.reads_prompt && head_folder.empty())
+    return absl::InvalidArgumentError(
+        "the option head=FOLDER must name the MLP; tools/convert_rewards aesthetic makes it of "
+        "sac+logos+ava1-l14-linearMSE.pth");
+  const at::ScalarType dtype = dtype_name == "bfloat16" ? at::kBFloat16 : at::kFloat;
+  at::set_num_threads(context.threads);
+  absl::StatusOr<std::shared_ptr<SharedClip>> clip = SharedClip::Open(model, dtype);
+  if (absl::IsNotFound(clip.status()))
+    return absl::NotFoundError(absl::StrCat(clip.status().message(), ". For ", kind.name, ": ", kind.fetch));
+  FLOWAWR_RETURN_IF_ERROR(clip.status());
+  std::unique_ptr<const AestheticHead> head;
+  if (!kind.reads_prompt) {
+    FLOWAWR_ASSIGN_OR_RETURN(head, AestheticHead::Load(head_folder, (*clip)->model().projection_dim()));
+  }
+  std::string version = absl::StrCat(FolderName(model), " ", dtype_name);
+  if (head) version = absl::StrCat(FolderName(head_folder), " on ", version);
+  return std::shared_ptr<Scorer>(
+      new ClipScorer(kind, *std::move(clip), std::move(head), context.threads, batch, std::move(version)));
+}
+
+ClipScorer::ClipScorer(const ClipScorerKind& kind, std::shared_ptr<SharedClip> clip, std::unique_ptr<const AestheticHead> head,
+                       int threads, int batch, std::string version)
+    : kind_(kind),
+      clip_(std::move(clip)),
+      head_(std::move(head)),
+      threads_(threads),
+      batch_(batch),
+      version_(std::move(version)),
+      weights_sha256_(head_ ? HexSha256(absl::StrCat(clip_->model().weights_sha256(), head_->weights_sha256()))
+                            : clip_->model().weights_sha256()) {}
+
+ClipScorer::~ClipScorer() = default;
+
+size_t ClipScorer::memory_bytes() const {
+  return clip_->model().memory_bytes() + (head_ ? head_->memory_bytes() : 0);
+}
+
+absl::Status ClipScorer::CheckPrompt(const std::string& prompt, const PromptMetadata& /*metadata*/) const {
+  return CheckText(kind_, prompt);
+}
+
+std::vector<v1::ScoreResult> ClipScorer::Score(absl::Span<const v1::ScoreItem* const> items,
+                                               StillWanted still_wanted) {
+  at::set_num_threads(threads_);  // of this thread's products
+  std::vector<v1::ScoreResult> results;
+  for (size_t i = 0; i < items.size(); ++i) {
+    absl::StatusOr<v1::ScoreResult> result = ScoreOne(*items[i], [&] { return still_wanted(i); });
+    const bool is_bad_input = absl::IsInvalidArgument(result.status());
+    results.push_back(result.ok() ? *std::move(result)
+                                  : ErrorResult(is_bad_input ? v1::ScoreError::BAD_INPUT : v1::ScoreError::BROKEN,
+                                                std::string(result.status().message())));
+  }
+  return results;
+}
+
+absl::StatusOr<v1::ScoreResult> ClipScorer::ScoreOne(const v1::ScoreItem& item,
+                                                     absl::FunctionRef<absl::Status()> keep_going) const {
+  FLOWAWR_RETURN_IF_ERROR(CheckText(kind_, item.prompt()));
+  const ClipModel& model = clip_->model();
+  const Image image{static_cast<int>(item.height()), static_cast<int>(item.width()), item.image_rgb()};
+  FLOWAWR_ASSIGN_OR_RETURN(const at::Tensor pixels, ClipPixels(image, kind_.preprocess, model.image_size()));
+  FLOWAWR_ASSIGN_OR_RETURN(const at::Tensor picture, clip_->ImageEmbeds({pixels}, keep_going));
+  if (head_) return RewardResult(head_->Forward(Normalised(picture)).item<double>());
+
+  FLOWAWR_ASSIGN_OR_RETURN(const at::Tensor text, clip_->TextEmbeds({item.prompt()}, keep_going));
+  const double cosine = (Normalised(picture) * Normalised(text)).sum().item<double>();
+  v1::ScoreResult result = RewardResult((kind_.has_logit_scale ? model.logit_scale() : 1) * cosine / kind_.divisor);
+  auto& details = *result.mutable_details();
+  details["cosine"] = absl::StrCat(cosine);
+  if (std::string cut_off = model.CutOff(item.prompt()); !cut_off.empty()) details["cut_off"] = std::move(cut_off);
+  return result;
+}
+
+}  // namespace flowawr
