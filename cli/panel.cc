@@ -7,6 +7,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "cli/text_lines.h"
+#include "common/scoring/reward_terms.h"
 
 namespace flowawr {
 namespace {
@@ -68,6 +69,18 @@ std::string UpdateLine(const v1::Status& status, bool is_skipped) {
   return absl::StrFormat("update %d of %d: %s, %s", status.update(), status.updates_total(), figures, Times(status));
 }
 
+// "update 41" once groups of those rewards are trained on; "" when they are already.
+std::string FromUpdate(const v1::Status& status) {
+  const uint64_t from = status.reward_spec().from_update();
+  return from > status.update() + 1 ? absl::StrCat(", effective from update ", from, " on") : "";
+}
+
+std::string DescribeShadow(const v1::ShadowReward& shadow) {
+  if (shadow.groups() == 0) return absl::StrCat(shadow.scorer(), ": no group could be compared yet");
+  return absl::StrFormat("%s: rank correlation %.2f with what is trained on, another best sample in %.0f%% of %d groups",
+                         shadow.scorer(), shadow.rank_correlation(), 100 * shadow.best_differs(), shadow.groups());
+}
+
 }  // namespace
 
 std::string PhaseName(v1::RunPhase phase) {
@@ -109,7 +122,9 @@ std::string DescribeRewardSpec(const v1::RewardSpec& spec) {
   for (const v1::RewardSpecTerm& term : spec.terms()) {
     terms.push_back(absl::StrCat(term.scorer(), " weight ", term.weight(),
                                  term.endpoint().empty() ? "" : absl::StrCat(" at ", term.endpoint()),
-                                 term.is_required() ? "" : " (optional)"));
+                                 IsShadow(term)       ? " (shadow)"
+                                 : term.is_required() ? ""
+                                                      : " (optional)"));
   }
   return absl::StrCat("version ", spec.version(), ": ", terms.empty() ? "no reward" : absl::StrJoin(terms, ", "));
 }
@@ -140,7 +155,10 @@ std::vector<std::string> RenderPanel(const v1::Status& status, int width) {
                                  status.latest().update(), ")"));
   }
   if (status.reward_spec().version() > 1)  // replaced: the figures before and after are of different rewards
-    lines.push_back(absl::StrCat("  rewards  ", DescribeRewardSpec(status.reward_spec()), "; earlier figures are of others"));
+    lines.push_back(absl::StrCat("  rewards  ", DescribeRewardSpec(status.reward_spec()), FromUpdate(status),
+                                 "; earlier figures are of others"));
+  for (const v1::ShadowReward& shadow : status.shadows())
+    lines.push_back(absl::StrCat("  shadow   ", DescribeShadow(shadow)));
   lines.push_back(absl::StrFormat("  samples  %d accepted, %d trained on%s", status.samples_accepted(),
                                   status.samples_trained(), Dropped(status)));
   for (const std::string& warning : status.warnings()) lines.push_back(absl::StrCat("  warning: ", warning));
@@ -170,7 +188,10 @@ std::vector<std::string> ProgressLines::Next(const v1::Status& status) {
     if (std::find(before.warnings().begin(), before.warnings().end(), warning) == before.warnings().end())
       lines.push_back(absl::StrCat("warning: ", warning));
   if (status.reward_spec().version() != before.reward_spec().version() && before.reward_spec().version() != 0)
-    lines.push_back(absl::StrCat("rewards from here on: ", DescribeRewardSpec(status.reward_spec())));
+    lines.push_back(absl::StrCat("rewards from ", status.reward_spec().from_update() > status.update()
+                                                      ? absl::StrCat("update ", status.reward_spec().from_update())
+                                                      : "here",
+                                 " on: ", DescribeRewardSpec(status.reward_spec())));
   if (status.has_base() && !before.has_base())
     lines.push_back(absl::StrCat("base model, held-out: ", DescribeEvaluation(status.base())));
   if (status.has_latest() && status.latest().update() > before.latest().update()) {

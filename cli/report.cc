@@ -227,6 +227,21 @@ std::string Curves(const RunHistory& history) {
                       small("Gradient norm before clipping", 5, &UpdateRecord::grad_norm), "</div>");
 }
 
+// Rewards that were tried beside those that are trained on.
+std::string Shadows(const RunHistory& history) {
+  if (history.shadows.empty()) return "";
+  std::string html = absl::StrCat(
+      "<h2>Shadow rewards</h2><p class=\"sub\">Scored and compared, not trained on: how they put the samples of a group in "
+      "order beside the trained reward, over the newest updates up to ", Grouped(history.shadows_update),
+      ".</p><div class=\"card scroll\"><table><tr><th>Scorer</th><th>Rank correlation</th><th>Another best sample</th>"
+      "<th>Groups compared</th></tr>");
+  for (const auto& [scorer, shadow] : history.shadows)
+    absl::StrAppend(&html, "<tr><td>", HtmlEscape(scorer), "</td><td>",
+                    shadow.rank_correlation.has_value() ? Figure(shadow.rank_correlation) : "–", "</td><td>",
+                    Percent(shadow.best_differs), "</td><td>", Grouped(shadow.groups), "</td></tr>");
+  return absl::StrCat(html, "</table></div>");
+}
+
 std::string Share(double part, double total) {
   const double percent = total > 0 ? 100 * part / total : 0;
   return percent > 0 && percent < 1 ? "< 1 %" : absl::StrFormat("%.0f %%", percent);
@@ -306,7 +321,7 @@ std::string RenderReport(const RunHistory& history, const std::string& name, con
       "</h1><p class=\"sub\">FlowAWR training run",
       history.run_id.empty() ? "" : absl::StrCat(" <code>", HtmlEscape(history.run_id), "</code>"), " · flowawr ",
       HtmlEscape(Version()), "</p>\n", Headline(history), Notes(history), "\n", Pictures(history), "\n",
-      Curves(history), "\n", Stages(history), "\n", Evaluations(history), "\n<h2>Details</h2>",
+      Curves(history), "\n", Shadows(history), "\n", Stages(history), "\n", Evaluations(history), "\n<h2>Details</h2>",
       Collapsed("Configuration (config.yaml)", history.config_yaml), Collapsed("Figures (summary.json)", summary_json),
       "</main></body></html>\n");
 }

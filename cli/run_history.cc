@@ -131,6 +131,18 @@ EvaluationRecord ReadEvaluation(const Json& line) {
   return record;
 }
 
+std::map<std::string, ShadowRecord> ReadShadows(const Json& line) {
+  std::map<std::string, ShadowRecord> shadows;
+  const auto all = line.find("shadows");
+  if (all == line.end() || !all->is_object()) return shadows;
+  for (const auto& [scorer, figures] : all->items()) {
+    if (!figures.is_object() || shadows.size() >= kMostNumbers) continue;
+    shadows[TruncateUtf8(scorer, kMostTextBytes)] = {Count(figures, "groups"), Number(figures, "rank_correlation"),
+                                                     Number(figures, "best_differs")};
+  }
+  return shadows;
+}
+
 // "ocr weight 1, jpeg weight -0.1", of a line of kind reward_spec.
 std::string DescribeSpec(const Json& line) {
   std::string text;
@@ -138,8 +150,9 @@ std::string DescribeSpec(const Json& line) {
   if (terms == line.end() || !terms->is_array()) return "rewards without a name";
   for (const Json& term : *terms) {
     if (!term.is_object() || text.size() > kMostTextBytes) continue;
-    absl::StrAppend(&text, text.empty() ? "" : ", ", Text(term, "scorer"), " weight ",
-                    Number(term, "weight").value_or(1));
+    const double weight = Number(term, "weight").value_or(1);
+    absl::StrAppend(&text, text.empty() ? "" : ", ", Text(term, "scorer"), " weight ", weight,
+                    weight == 0 ? " (shadow)" : "");
   }
   return TruncateUtf8(text, kMostTextBytes);
 }
@@ -157,6 +170,10 @@ class MetricsReader {
     const std::string kind = Text(*json, "kind");
     const uint64_t update = Count(*json, "update");
     if (kind == "update") {
+      if (update >= history_.shadows_update) {
+        history_.shadows_update = update;
+        history_.shadows = ReadShadows(*json);
+      }
       updates_[update] = {ReadUpdate(*json), ReadSeconds(*json, "seconds", &learner_stages_),
                           ReadSeconds(*json, "actor_seconds", &actor_stages_)};
       if (updates_.size() > kMostRecords) ThinUpdates();

@@ -19,6 +19,12 @@ namespace flowawr {
 
 using SecondsByStage = std::map<std::string, double>;
 
+// How a reward of weight 0 judged the newest updates' groups beside what was trained on.
+struct ShadowRecord {
+  uint64_t groups = 0;
+  std::optional<double> rank_correlation, best_differs;
+};
+
 struct UpdateRecord {
   uint64_t update = 0;
   std::optional<double> reward_mean, loss, kl, grad_norm, elapsed_s;
@@ -57,6 +63,8 @@ struct RunHistory {
   uint64_t updates_skipped = 0;                   // of all, also those that `updates` leaves out
   std::vector<EvaluationRecord> evaluations;      // likewise
   std::vector<RewardSwap> swaps;                  // by update
+  std::map<std::string, ShadowRecord> shadows;    // of the last update, by scorer
+  uint64_t shadows_update = 0;                    // which that was
   SecondsByStage learner_seconds, actor_seconds;  // sums over the updates; the actors' over all actors
   // By file name without ending: the same prompt and seed have the same name. The final ones of a run that has not come
   // to its end are those of its latest evaluation.

@@ -54,10 +54,10 @@ absl::StatusOr<bool> CheckRunFolder(const std::string& folder, bool resume) {
   return has_checkpoint;
 }
 
-// NAME[,option=value...], as of the reward server's --scorer; by name, so that the same term gives the same text.
+// NAME[=KIND][,option=value...], as of the reward server's --scorer; by name, so that the same term gives the same text.
 std::string ScorerArgument(const v1::RewardTerm& term) {
   const std::map<std::string, std::string> options(term.options().begin(), term.options().end());
-  std::string text = term.scorer();
+  std::string text = term.kind().empty() ? term.scorer() : absl::StrCat(term.scorer(), "=", term.kind());
   for (const auto& [name, value] : options) absl::StrAppend(&text, ",", name, "=", value);
   return text;
 }

@@ -28,7 +28,7 @@ struct RunPlan {
   bool accept_changed_prompts = false;
   bool resumes = false;              // what the folder holds
   bool continues = false;            // from a checkpoint; a run to resume that has none begins anew
-  std::vector<std::string> scorers;  // NAME[,option=value...] for the run's own reward server; empty: there is none
+  std::vector<std::string> scorers;  // NAME[=KIND][,option=value...] for the run's own reward server; empty: there is none
 
   const std::string& run_dir() const { return config.run_dir(); }
   std::string ConfigFile() const { return run_dir() + "/config.yaml"; }              // once the learner has accepted it

@@ -32,6 +32,15 @@ Json Swaps(const RunHistory& history) {
   return swaps;
 }
 
+Json Shadows(const RunHistory& history) {
+  Json shadows = Json::object();
+  for (const auto& [scorer, shadow] : history.shadows)
+    shadows[scorer] = {{"groups", shadow.groups},
+                       {"rank_correlation", OrNull(shadow.rank_correlation)},
+                       {"best_differs", OrNull(shadow.best_differs)}};
+  return shadows;
+}
+
 Json FileDigest(const std::string& path) {
   const absl::StatusOr<std::string> bytes = ReadFile(path);
   return bytes.ok() ? Json(HexSha256(*bytes)) : Json();
@@ -48,6 +57,7 @@ Json Summarise(const RunHistory& history, const std::string& run_dir) {
         {"latest", Evaluation(history.latest_evaluation())},
         {"final", Evaluation(history.final_evaluation())}}},
       {"reward_swaps", Swaps(history)},
+      {"shadows", Shadows(history)},
       {"updates", last == nullptr ? 0 : last->update},
       {"updates_skipped", history.updates_skipped},
       {"images_trained", last == nullptr ? 0 : last->samples_trained},

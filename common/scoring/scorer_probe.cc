@@ -60,8 +60,10 @@ class Server {
       absl::Status status =
           FromGrpc(stub_->Score(MakeContext(until - MonotonicNow(), network_).get(), request, &response));
       if (absl::IsNotFound(status)) return NotLoaded(term.scorer());
-      if (status.ok()) status = Judge(term.scorer(), response);
-      if (status.ok() || absl::IsFailedPrecondition(status) || absl::IsInvalidArgument(status)) return status;
+      if (status.ok()) {
+        status = Judge(term, response);
+        if (!absl::IsResourceExhausted(status)) return status;
+      }
       const auto pause = backoff.Next();
       if (!IsTransient(status) || !pause.has_value() || MonotonicNow() + *pause >= until)
         return Explain(term.scorer(), status);
@@ -74,8 +76,8 @@ class Server {
       : endpoint_(endpoint), network_(network), stub_(std::move(stub)) {}
 
   // ResourceExhausted for OVERLOADED: it may do better soon.
-  absl::Status Judge(const std::string& scorer, v1::ScoreResponse& response) const {
-    const std::string who = absl::StrCat("scorer ", scorer, " at ", endpoint_);
+  absl::Status Judge(const v1::RewardSpecTerm& term, v1::ScoreResponse& response) const {
+    const std::string who = absl::StrCat("scorer ", term.scorer(), " at ", endpoint_);
     if (response.results_size() != 1)
       return absl::FailedPreconditionError(
           absl::StrCat(who, " answered ", response.results_size(), " results for one image"));
@@ -89,7 +91,7 @@ class Server {
       case v1::ScoreError::OVERLOADED:
         return absl::ResourceExhaustedError(why);
       case v1::ScoreError::BAD_INPUT:
-        return absl::InvalidArgumentError(why);
+        return IsRequired(term) ? absl::InvalidArgumentError(why) : absl::OkStatus();
       default:
         return absl::FailedPreconditionError(why);
     }

@@ -19,7 +19,8 @@ v1::RewardSpec TermsToProbe(const v1::RewardSpec& now, const v1::RewardSpec& nex
 
 // Asks each server of each term for the reward of a plain picture, as an actor would; at most for the term's time-out.
 // FailedPrecondition for a server that does not answer, or answers with BROKEN or OVERLOADED again and again; NotFound
-// for a scorer that it has not loaded, with those that it has; InvalidArgument when it says that it can never score it.
+// for a scorer that it has not loaded, with those that it has; InvalidArgument when a required one says BAD_INPUT, that it
+// can never score it: others may lack rewards.
 absl::Status ProbeScorers(const v1::RewardSpec& spec, const v1::NetworkConfig& network, const ProbePicture& picture);
 
 }  // namespace flowawr

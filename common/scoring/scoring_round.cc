@@ -6,6 +6,7 @@
 #include <tuple>
 #include <utility>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "common/base/clock.h"
 #include "common/base/status.h"
@@ -21,6 +22,16 @@ namespace {
 
 // How often `is_wanted` is asked.
 constexpr std::chrono::milliseconds kPoll{50};
+
+// When a server whose queue is full wants to be asked again, by gRPC's own way to say so (gRFC A6); zero: it does not say.
+absl::Duration PushbackOf(const grpc::ClientContext& context) {
+  const auto& metadata = context.GetServerTrailingMetadata();
+  const auto it = metadata.find("grpc-retry-pushback-ms");
+  int64_t milliseconds = 0;
+  if (it == metadata.end() || !absl::SimpleAtoi(absl::string_view(it->second.data(), it->second.size()), &milliseconds))
+    return absl::ZeroDuration();
+  return std::max(absl::Milliseconds(milliseconds), absl::ZeroDuration());
+}
 
 }  // namespace
 
@@ -202,6 +213,9 @@ void ScoringRound::OnAnswer(Call& call) {
                                                                                          : v1::ScoreError::BROKEN;
   call.last_error = absl::StrCat("scorer ", scorer, " at ", call.endpoint->address, ": ",
                                  absl::StatusCodeToString(status.code()), ": ", status.message());
+  if (absl::IsResourceExhausted(status))
+    call.retry_after = std::max(call.retry_after,
+                                std::min(PushbackOf(*call.context), client_.options_.longest_retry_after));
 }
 
 // Keeps in call.images those that are to be asked for again.

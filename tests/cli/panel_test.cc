@@ -128,6 +128,38 @@ TEST(PanelTest, SaysThatRewardsWereReplacedAndThatEarlierFiguresAreOfOthers) {
               Contains(AllOf(HasSubstr("rewards  version 2: jpeg"), HasSubstr("earlier figures are of others"))));
 }
 
+TEST(PanelTest, TellsFromWhichUpdateNewRewardsCountUntilTheyDo) {
+  v1::Status status = Running();
+  status.set_update(7);
+  status.mutable_reward_spec()->set_version(2);
+  status.mutable_reward_spec()->set_from_update(9);
+  EXPECT_THAT(RenderPanel(status, 200), Contains(HasSubstr("effective from update 9 on")));
+  status.set_update(8);
+  EXPECT_THAT(RenderPanel(status, 200), Not(Contains(HasSubstr("effective"))));
+}
+
+TEST(PanelTest, ShowsHowShadowsJudge) {
+  v1::Status status = Running();
+  v1::ShadowReward& shadow = *status.add_shadows();
+  shadow.set_scorer("pickscore");
+  EXPECT_THAT(RenderPanel(status, 200), Contains("  shadow   pickscore: no group could be compared yet"));
+  shadow.set_groups(40);
+  shadow.set_rank_correlation(0.825);
+  shadow.set_best_differs(0.25);
+  EXPECT_THAT(RenderPanel(status, 200), Contains("  shadow   pickscore: rank correlation 0.82 with what is trained on, "
+                                                 "another best sample in 25% of 40 groups"));
+}
+
+TEST(DescribeRewardSpec, MarksShadowsAndOptionalRewards) {
+  v1::RewardSpec spec;
+  spec.set_version(3);
+  for (const double weight : {1.0, 0.0}) {
+    spec.add_terms()->set_scorer("s");
+    spec.mutable_terms(spec.terms_size() - 1)->set_weight(weight);
+  }
+  EXPECT_EQ(DescribeRewardSpec(spec), "version 3: s weight 1 (optional), s weight 0 (shadow)");
+}
+
 TEST(PanelTest, ShowsWarnings) {
   v1::Status status = Running();
   status.add_warnings("the optional reward jpeg is missing");

@@ -51,6 +51,22 @@ TEST_F(ReportTest, LeavesTheFinalFiguresOpenWhileTheRunGoesOn) {
   EXPECT_TRUE(json::parse(Read("summary.json"))["heldout"]["final"].is_null());
 }
 
+TEST_F(ReportTest, ShowsHowShadowsJudgedInTheLastUpdate) {
+  EXPECT_THAT(Page(), Not(HasSubstr("Shadow rewards")));
+  json first = json::parse(UpdateLine(1, 0.5)), last = json::parse(UpdateLine(2, 0.6));
+  first["shadows"]["gone"] = {{"groups", 3}, {"rank_correlation", 0.5}, {"best_differs", 0.5}};
+  last["shadows"]["<pick>"] = {{"groups", 1234}, {"rank_correlation", 0.8125}, {"best_differs", 0.25}};
+  last["shadows"]["mute"] = {{"groups", 0}};
+  Write("metrics.jsonl", first.dump() + "\n" + last.dump() + "\n");
+  const std::string page = Page();
+  EXPECT_THAT(page, HasSubstr("<td>&lt;pick&gt;</td><td>0.812</td><td>25.0 %</td><td>1\u202f234</td>"));
+  EXPECT_THAT(page, HasSubstr("<td>mute</td><td>–</td><td>–</td><td>0</td>"));
+  EXPECT_THAT(page, Not(HasSubstr("gone")));
+  const json summary = json::parse(Read("summary.json"));
+  EXPECT_EQ(summary["shadows"]["<pick>"]["best_differs"], 0.25);
+  EXPECT_TRUE(summary["shadows"]["mute"]["rank_correlation"].is_null());
+}
+
 TEST_F(ReportTest, ShowsBothPicturesWithWhatWasRead) {
   const std::string page = Page();
   EXPECT_THAT(page, HasSubstr("data:image/png;base64," + absl::Base64Escape(Read("images/base/000.png"))));

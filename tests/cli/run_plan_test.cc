@@ -14,6 +14,7 @@
 namespace flowawr {
 namespace {
 
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
 class PlanRunTest : public ::testing::Test {
@@ -39,6 +40,15 @@ class PlanRunTest : public ::testing::Test {
 
   const TempFolder folder_;
 };
+
+TEST_F(PlanRunTest, LoadsScorersUnderTheNameKindAndOptionsOfTheirTerms) {
+  RunRequest request = Request(folder_ / "run");
+  request.overrides = {"rewards.terms.1={scorer: sign, kind: ocr, options: {margin: 0, layout: sparse}}",
+                       "rewards.terms.2={scorer: away, endpoint: '127.0.0.1:7000'}"};
+  const auto plan = PlanRun(request);
+  ASSERT_TRUE(plan.ok()) << plan.status();
+  EXPECT_THAT(plan->scorers, ElementsAre("ocr", "sign=ocr,layout=sparse,margin=0"));
+}
 
 TEST_F(PlanRunTest, TakesTheModelsOwnSizesWhereTheConfigurationNamesNone) {
   auto plan = PlanRun(Request(folder_ / "run"));

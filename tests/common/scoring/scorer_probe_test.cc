@@ -97,6 +97,13 @@ TEST(ScorerProbe, TellsErrorsByTheirKind) {
   EXPECT_THAT(std::string(Probe(mute.endpoint()).message()), HasSubstr("0 results for one image"));
 }
 
+TEST(ScorerProbe, ARewardThatMayBeMissingNeedNotBeGivenForThePromptThatIsAsked) {
+  ScriptedServer server([](int, const auto&, auto& response) { return Answer(v1::ScoreError::BAD_INPUT, response); });
+  v1::RewardSpecTerm optional = Term("s", server.endpoint()), shadow = Term("s", server.endpoint(), 0);
+  optional.set_is_required(false);
+  EXPECT_TRUE(ProbeScorers(Spec({optional, shadow}), {}, Picture()).ok());
+}
+
 TEST(ScorerProbe, AsksAnOverloadedServerAgain) {
   ScriptedServer server([](int call, const v1::ScoreRequest& request, v1::ScoreResponse& response) {
     return call == 0 ? Answer(v1::ScoreError::OVERLOADED, response) : FirstByte(call, request, response);

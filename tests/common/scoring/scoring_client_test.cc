@@ -1,6 +1,7 @@
 #include "common/scoring/scoring_client.h"
 
 #include <algorithm>
+#include <atomic>
 #include <functional>
 #include <limits>
 
@@ -377,6 +378,30 @@ TEST(ScoringClientTest, WaitsAsLongAsAnOverloadedServerAsks) {
   ASSERT_TRUE(scores.ok() && (*scores)[0].terms(0).has_reward());
   ASSERT_EQ(calls.size(), 2u);
   EXPECT_GE(calls[1] - calls[0], absl::Milliseconds(300));
+}
+
+// Nothing of its first request finds room.
+class FullOnce : public ScriptedServer {
+ public:
+  FullOnce() : ScriptedServer(FirstByte) {}
+  grpc::Status Score(grpc::ServerContext* context, const v1::ScoreRequest* request,
+                     v1::ScoreResponse* response) override {
+    if (calls_++ > 0) return ScriptedServer::Score(context, request, response);
+    context->AddTrailingMetadata("grpc-retry-pushback-ms", "300");
+    return {grpc::StatusCode::RESOURCE_EXHAUSTED, "full"};
+  }
+
+ private:
+  std::atomic<int> calls_ = 0;
+};
+
+TEST(ScoringClientTest, WaitsAsLongAsAServerThatRefusesAWholeCallAsks) {
+  FullOnce server;
+  ScoringClient client({}, Quick());
+  const absl::Time start = MonotonicNow();
+  const auto scores = client.Score(Spec({server.endpoint()}), {}, Images(1));
+  ASSERT_TRUE(scores.ok() && (*scores)[0].terms(0).has_reward());
+  EXPECT_GE(MonotonicNow() - start, absl::Milliseconds(300));
 }
 
 TEST(ScoringClientTest, WaitsNoLongerThanIsReasonableWhateverAServerAsks) {
