@@ -14,10 +14,12 @@
 #include "cli/encode_command.h"
 #include "cli/export_command.h"
 #include "cli/plan_command.h"
+#include "cli/prompts_command.h"
 #include "cli/report_command.h"
 #include "cli/reward_commands.h"
 #include "cli/run_command.h"
 #include "cli/sample_command.h"
+#include "cli/score_command.h"
 #include "common/config/schema.h"
 #include "common/process/command_line.h"
 #include "common/process/exit_code.h"
@@ -56,6 +58,8 @@ int Main(int argc, char** argv) {
   AddRewardCommands(app, &exit_code);
   AddEncodeCommand(app, &exit_code);
   AddSampleCommand(app, &exit_code);
+  AddPromptsCommand(app, &exit_code);
+  AddScoreCommand(app, &exit_code);
   AddPlanCommand(app, &exit_code);
   AddConfigCommand(app, &exit_code);
   const std::optional<int> mistake = ParseCommandLine(  // runs the subcommand
