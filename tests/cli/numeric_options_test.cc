@@ -61,7 +61,14 @@ TEST(NumericOptions, OfTheServicesAreChecked) {
        {"--learner", "--metrics"}},
       {"flowawr-reward-server",
        By(ParseRewardServerOptions),
-       {{"--threads"}, {"--max-queued"}, {"--max-image-side"}, {"--max-image-seconds", false}},
+       {{"--threads"},
+        {"--max-batch"},
+        {"--max-queued"},
+        {"--max-image-side"},
+        {"--max-pending-mib"},
+        {"--max-wait-ms", false},
+        {"--max-image-seconds", false},
+        {"--stuck-seconds", false}},
        {"--listen", "--metrics"}},
   };
   for (const Program& program : programs) {

@@ -1,72 +1,23 @@
 // The server as users run it: a real process, real gRPC, signals.
-#include "tests/system/process.h"
-
 #include <signal.h>
 
 #include <atomic>
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
-#include <memory>
-#include <random>
 #include <thread>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "common/base/file.h"
-#include "common/rpc/channel.h"
-#include "common/rpc/endpoint_file.h"
-#include "common/rpc/status.h"
-#include "flowawr/v1/reward.grpc.pb.h"
 #include "gmock/gmock.h"
+#include "grpcpp/generic/generic_stub.h"
 #include "gtest/gtest.h"
-#include "tests/reward_server/scorers/test_items.h"
-#include "tests/testing/temp_folder.h"
+#include "tests/reward_server/server_process.h"
 
 namespace flowawr {
 namespace {
 
 using ::testing::HasSubstr;
-
-v1::NetworkConfig Network() {
-  v1::NetworkConfig network;
-  network.set_max_message_mib(16);
-  return network;
-}
-
-class ServerProcess {
- public:
-  explicit ServerProcess(std::vector<std::string> arguments) {
-    const char* build = std::getenv("FLOWAWR_BUILD_DIR");
-    arguments.insert(arguments.begin(),
-                     absl::StrCat(build == nullptr ? "build/release" : build, "/bin/flowawr-reward-server"));
-    arguments.push_back("--endpoint-file=" + endpoint_file());
-    process_ = std::make_unique<Process>(arguments, folder_.path() + "/log");
-  }
-
-  std::unique_ptr<v1::RewardService::Stub> WaitUntilServing() {
-    const absl::Time limit = absl::Now() + kPatience;
-    while (absl::Now() < limit) {
-      const auto endpoint = ReadEndpointFile(endpoint_file());
-      if (endpoint.ok()) return v1::RewardService::NewStub(MakeChannel(*endpoint, Network()).value());
-      if (process_->WaitForExit(absl::Milliseconds(5))) break;
-    }
-    ADD_FAILURE() << "no endpoint file; log:\n" << log();
-    return nullptr;
-  }
-  std::string endpoint() const { return ReadEndpointFile(endpoint_file()).value_or(""); }
-  // The exit code, or 128 + the signal.
-  int Wait() const { return process_->Wait(); }
-  void Signal(int signal) { process_->Signal(signal); }
-  pid_t pid() const { return process_->pid(); }
-  std::string log() const { return process_->log(); }
-
- private:
-  std::string endpoint_file() const { return folder_.path() + "/endpoint"; }
-
-  TempFolder folder_;
-  std::unique_ptr<Process> process_;
-};
 
 // Process ids of its OCR readers. Proc lists only what a thread of the process has started.
 std::vector<std::string> ReadersOf(pid_t server) {
@@ -76,20 +27,6 @@ std::vector<std::string> ReadersOf(pid_t server) {
     for (std::string pid; children >> pid;) readers.push_back(pid);
   }
   return readers;
-}
-
-template <typename Method, typename Request, typename Response>
-absl::Status Call(v1::RewardService::Stub& stub, Method method, const Request& request, Response& response,
-                  absl::Duration patience = kPatience) {
-  const auto context = MakeContext(patience, Network());
-  return FromGrpc((stub.*method)(context.get(), request, &response));
-}
-
-v1::ScoreRequest ScoreRequestFor(const std::string& scorer, const std::vector<v1::ScoreItem>& items) {
-  v1::ScoreRequest request;
-  request.set_scorer(scorer);
-  for (const v1::ScoreItem& item : items) *request.add_items() = item;
-  return request;
 }
 
 absl::Status Load(v1::RewardService::Stub& stub, const std::string& name, const std::string& kind) {
@@ -192,14 +129,6 @@ TEST(RewardServerProcessTest, AnswersWhatIsUnderWayBeforeItStops) {
   EXPECT_EQ(server.Wait(), 0) << server.log();
 }
 
-// Tesseract is at this one for a minute and a half on a fast core.
-v1::ScoreItem Noise() {
-  std::mt19937 random(1);
-  Image noise = Plain(2048, 2048);
-  for (char& byte : noise.rgb) byte = static_cast<char>(random());
-  return MakeItem(noise, "\"CAT\"");
-}
-
 TEST(RewardServerProcessTest, EndsWorkThatNobodyWaitsFor) {
   ServerProcess server({"--scorer=ocr", "--threads=1"});
   const auto stub = server.WaitUntilServing();
@@ -254,6 +183,130 @@ TEST(RewardServerProcessTest, StopsAndUnloadsWithinTheGraceWhateverIsUnderWay) {
     EXPECT_EQ(server.Wait(), 0) << server.log();
     EXPECT_LT(absl::Now() - start, absl::Seconds(40));
   }
+}
+
+// The health service's answer on the wire for a scorer of that name: {status: SERVING} is "\x08\x01"; empty: NOT_FOUND.
+std::string HealthOf(const std::string& endpoint, const std::string& scorer) {
+  const std::string part = absl::StrCat("flowawr.scorer.", scorer);
+  const std::string request = absl::StrCat("\x0a", std::string(1, static_cast<char>(part.size())), part);
+  grpc::GenericStub stub(MakeChannel(endpoint, Network()).value());
+  grpc::CompletionQueue queue;
+  const auto context = MakeContext(kPatience, Network());
+  const grpc::Slice slice(request);
+  const auto call =
+      stub.PrepareUnaryCall(context.get(), "/grpc.health.v1.Health/Check", grpc::ByteBuffer(&slice, 1), &queue);
+  call->StartCall();
+  grpc::ByteBuffer response;
+  grpc::Status status;
+  call->Finish(&response, &status, nullptr);
+  void* tag = nullptr;
+  bool is_ok = false;
+  queue.Next(&tag, &is_ok);
+  std::vector<grpc::Slice> slices;
+  std::string answer;
+  if (status.ok() && response.Dump(&slices).ok())
+    for (const grpc::Slice& part_of : slices) answer.append(part_of.begin(), part_of.end());
+  return answer;
+}
+
+TEST(RewardServerProcessTest, TellsTheHealthOfEachScorer) {
+  ServerProcess server({"--scorer=jpeg_compressibility"});
+  const auto stub = server.WaitUntilServing();
+  ASSERT_NE(stub, nullptr);
+  EXPECT_EQ(HealthOf(server.endpoint(), "jpeg_compressibility"), "\x08\x01");
+  EXPECT_EQ(HealthOf(server.endpoint(), "second"), "");
+  ASSERT_TRUE(Load(*stub, "second", "jpeg_compressibility").ok());
+  EXPECT_EQ(HealthOf(server.endpoint(), "second"), "\x08\x01");
+  ASSERT_TRUE(Unload(*stub, "second").ok());
+  EXPECT_EQ(HealthOf(server.endpoint(), "second"), "\x08\x02");
+}
+
+TEST(RewardServerProcessTest, ReplacesAScorerUnderLoadAndRemembersIt) {
+  const TempFolder folder;
+  const std::vector<std::string> arguments = {"--scorer=size=jpeg_compressibility,scale=1",
+                                              "--remember=" + folder.path() + "/scorers.jsonl"};
+  const auto scale_of = [](v1::RewardService::Stub& stub) {
+    v1::ListScorersResponse list;
+    EXPECT_TRUE(Call(stub, &v1::RewardService::Stub::ListScorers, v1::ListScorersRequest(), list).ok());
+    return list.scorers_size() == 1 ? list.scorers(0).options().at("scale") : "";
+  };
+  {
+    ServerProcess server(arguments);
+    const auto stub = server.WaitUntilServing();
+    ASSERT_NE(stub, nullptr);
+    const v1::ScoreRequest request =
+        ScoreRequestFor("size", std::vector<v1::ScoreItem>(50, MakeItem(Plain(64, 64), "x")));
+    std::atomic<bool> is_over = false;
+    std::atomic<int> answered = 0;
+    std::vector<std::thread> clients;
+    for (int i = 0; i < 4; ++i) {
+      clients.emplace_back([&] {
+        while (!is_over) {
+          v1::ScoreResponse response;
+          const absl::Status status = Call(*stub, &v1::RewardService::Stub::Score, request, response);
+          ASSERT_TRUE(status.ok()) << status;
+          ASSERT_EQ(response.results_size(), 50);
+          for (const v1::ScoreResult& result : response.results())
+            EXPECT_EQ(result.reward(), response.results(0).reward()) << "one answer of two scorers";
+          ++answered;
+        }
+      });
+    }
+    for (int round = 2; round <= 20; ++round) {
+      const int before = answered;
+      v1::LoadScorerRequest reload;
+      reload.set_name("size");
+      (*reload.mutable_options())["scale"] = absl::StrCat(round);
+      v1::LoadScorerResponse response;
+      EXPECT_TRUE(Call(*stub, &v1::RewardService::Stub::ReloadScorer, reload, response).ok());
+      EXPECT_EQ(response.scorer().kind(), "jpeg_compressibility");
+      while (answered == before) std::this_thread::yield();
+    }
+    is_over = true;
+    for (std::thread& client : clients) client.join();
+    EXPECT_EQ(scale_of(*stub), "20");
+    server.Signal(SIGKILL);
+    server.Wait();
+  }
+  ServerProcess next(arguments);
+  const auto stub = next.WaitUntilServing();
+  ASSERT_NE(stub, nullptr);
+  EXPECT_EQ(scale_of(*stub), "20") << "what it was replaced with, not what the command line says";
+}
+
+TEST(RewardServerProcessTest, SaysWhenToComeAgainWhenNothingFindsRoom) {
+  ServerProcess server({"--scorer=ocr,threads=1,queue=1", "--max-image-seconds=3600"});
+  const auto stub = server.WaitUntilServing();
+  ASSERT_NE(stub, nullptr);
+  const v1::ScoreRequest word = ScoreRequestFor("ocr", DrawWords({"CAT"}));
+  v1::ScoreResponse response;
+  ASSERT_TRUE(Call(*stub, &v1::RewardService::Stub::Score, word, response).ok());  // now it knows how long one takes
+  const auto in_background = [&](const v1::ScoreRequest& request) {
+    return std::thread([&stub, request] {
+      v1::ScoreResponse response;
+      Call(*stub, &v1::RewardService::Stub::Score, request, response, absl::Seconds(5)).IgnoreError();
+    });
+  };
+  const auto wait_until = [&](auto condition) {
+    v1::ListScorersResponse list;
+    do {
+      list.Clear();
+      ASSERT_TRUE(Call(*stub, &v1::RewardService::Stub::ListScorers, v1::ListScorersRequest(), list).ok());
+    } while (!condition(list.scorers(0)));
+  };
+  std::thread at_work = in_background(ScoreRequestFor("ocr", {Noise()}));
+  wait_until([](const v1::ScorerInfo& info) { return info.queued_images() == 0 && info.seconds_since_use() == 0; });
+  std::thread waiting = in_background(word);
+  wait_until([](const v1::ScorerInfo& info) { return info.queued_images() == 1; });
+  const auto context = MakeContext(kPatience, Network());
+  const absl::Status status = FromGrpc(stub->Score(context.get(), word, &response));
+  EXPECT_TRUE(absl::IsResourceExhausted(status)) << status;
+  const auto& metadata = context->GetServerTrailingMetadata();
+  const auto pushback = metadata.find("grpc-retry-pushback-ms");
+  ASSERT_NE(pushback, metadata.end());
+  EXPECT_GT(std::atoi(std::string(pushback->second.begin(), pushback->second.end()).c_str()), 0);
+  at_work.join();
+  waiting.join();
 }
 
 TEST(RewardServerProcessTest, ItsReadersEndWithIt) {
