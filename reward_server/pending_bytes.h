@@ -16,12 +16,12 @@ class PendingBytes {
   // `gauge` shows them.
   PendingBytes(uint64_t most, prometheus::Gauge& gauge) : most_(most), gauge_(gauge) {}
 
-  // ResourceExhausted when it is too much; the only request of all may have any size. With each OK goes one Release() of
-  // the same.
+  // ResourceExhausted when it is too much; the only request of all may have any size. With each OK goes one Release()
+  // of the same.
   absl::Status Reserve(uint64_t bytes) {
     absl::MutexLock lock(&mutex_);
     if (used_ > 0 && used_ + bytes > most_)
-      return absl::ResourceExhaustedError(absl::StrCat("requests of ", used_ >> 20, " MiB are waiting already; at most ",
+      return absl::ResourceExhaustedError(absl::StrCat("requests of ", used_ >> 20, " MiB wait already; at most ",
                                                        most_ >> 20, " are held (--max-pending-mib); ask again later"));
     Change(static_cast<int64_t>(bytes));
     return absl::OkStatus();

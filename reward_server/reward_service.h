@@ -44,7 +44,8 @@ class RewardService final : public v1::RewardService::WithCallbackMethod_Score<v
                             v1::UnloadScorerResponse* response) override;
 
  private:
-  grpc::Status AnswerLoad(absl::StatusOr<v1::ScorerInfo> info, const char* what_was_done, v1::LoadScorerResponse* response);
+  grpc::Status AnswerLoad(absl::StatusOr<v1::ScorerInfo> info, const char* what_was_done,
+                          v1::LoadScorerResponse* response);
 
   ScorerHost& host_;
   ScorerMemory* const memory_;

@@ -13,8 +13,8 @@
 
 namespace flowawr {
 
-// The messages of a call, of which gRPC would else free the request at the call's end: a scorer that does not return may
-// read its images after that.
+// The messages of a call. gRPC would free the request at the call's end: a scorer that does not return may read its
+// images after that.
 class ScoreMessages final : public grpc::MessageHolder<v1::ScoreRequest, v1::ScoreResponse> {
  public:
   ScoreMessages();

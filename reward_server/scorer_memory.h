@@ -1,7 +1,8 @@
-// What was loaded while a server ran, kept in a file, so that the server that is started after it has it, too.
+// What was loaded or replaced while a server ran, kept in a file, so that the server that is started after it has it,
+// too.
 //
 // A run may have been swapped to such scorers: without them every one of its groups would fail after a crash. A line of
-// the file is a LoadScorerRequest as JSON. What the command line loads is not in it.
+// the file is a LoadScorerRequest as JSON. What the command line loads is not in it until it is replaced.
 #pragma once
 
 #include <memory>

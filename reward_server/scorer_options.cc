@@ -71,7 +71,8 @@ const std::string* ScorerOptions::Find(absl::string_view name) {
 
 void ScorerOptions::Refuse(absl::string_view name, absl::string_view value, absl::string_view accepted) {
   if (status_.ok())
-    status_ = absl::InvalidArgumentError(absl::StrCat("option ", name, "=", TruncateUtf8(value, 100), ": expected ", accepted));
+    status_ = absl::InvalidArgumentError(
+        absl::StrCat("option ", name, "=", TruncateUtf8(value, 100), ": expected ", accepted));
 }
 
 }  // namespace flowawr

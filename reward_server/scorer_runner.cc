@@ -10,12 +10,12 @@
 #include "common/base/clock.h"
 #include "common/base/steady_cond_var.h"
 #include "common/scoring/score_bounds.h"
+#include "reward_server/request_bounds.h"
 #include "reward_server/score_queue.h"
 
 namespace flowawr {
 namespace {
 
-constexpr size_t kMaxTextBytes = 64 << 10;  // of a prompt, and of its metadata
 // How often deadlines, callers and calls under way are looked at.
 constexpr absl::Duration kPoll = absl::Milliseconds(20);
 // How long Stop() waits for calls whose results nobody wants any more.
@@ -23,24 +23,6 @@ constexpr absl::Duration kReturnTime = absl::Seconds(5);
 // Of the last call in the mean time of an image.
 constexpr double kNewest = 0.2;
 constexpr double kLongestRetryAfter = 60;
-
-std::string WhatIsWrong(const v1::ScoreItem& item, uint32_t max_side) {
-  const uint64_t height = item.height(), width = item.width();
-  if (height == 0 || width == 0)
-    return absl::StrCat("the image is ", height, " x ", width, " pixels: nothing to score");
-  if (height > max_side || width > max_side)
-    return absl::StrCat("the image is ", height, " x ", width, " pixels; at most ", max_side,
-                        " a side are accepted (--max-image-side of the reward server)");
-  if (item.image_rgb().size() != height * width * 3)
-    return absl::StrCat("the image has ", item.image_rgb().size(), " bytes, but ", height, " x ", width,
-                        " pixels of RGB take ", height * width * 3);
-  size_t metadata_bytes = 0;
-  for (const auto& [key, value] : item.metadata()) metadata_bytes += key.size() + value.size();
-  if (item.prompt().size() > kMaxTextBytes || metadata_bytes > kMaxTextBytes)
-    return absl::StrCat("the prompt has ", item.prompt().size(), " bytes and its metadata ", metadata_bytes,
-                        "; at most ", kMaxTextBytes, " each are accepted");
-  return "";
-}
 
 }  // namespace
 
@@ -83,7 +65,9 @@ class ScorerRunner::Core {
   void WaitForBatch() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void RunBatch(std::vector<ScoreQueue::Entry> batch);
   std::vector<v1::ScoreResult> ScoreBatch(const Call& call);
-  absl::Duration TimeFor(const Call& call) const { return options_.max_image_time * static_cast<int64_t>(call.batch.size()); }
+  absl::Duration TimeFor(const Call& call) const {
+    return options_.max_image_time * static_cast<int64_t>(call.batch.size());
+  }
   void Finish(std::list<Call>::iterator call, std::vector<v1::ScoreResult> results,
               const std::map<std::string, double>& used) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Whether a call was found that is stuck since the last time.
@@ -129,7 +113,7 @@ absl::Status ScorerRunner::Core::Score(const std::shared_ptr<ScoreTask>& task) {
     last_used_ = MonotonicNow();
     const auto refuse = [this](const v1::ScoreItem& item) ABSL_NO_THREAD_SAFETY_ANALYSIS {
       std::unique_ptr<v1::ScoreResult> refusal;
-      if (std::string wrong = WhatIsWrong(item, options_.max_side); !wrong.empty()) {
+      if (std::string wrong = WhatIsWrongWith(item, options_.max_side); !wrong.empty()) {
         refusal = std::make_unique<v1::ScoreResult>(ErrorResult(v1::ScoreError::BAD_INPUT, std::move(wrong)));
       } else if (stuck_calls_ > 0) {
         refusal = std::make_unique<v1::ScoreResult>(Stuck());

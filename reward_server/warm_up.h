@@ -10,8 +10,8 @@
 namespace flowawr {
 
 // Scores ProbeItem() once. OK for a reward or BAD_INPUT: it answers. Else why it is of no use: FailedPrecondition;
-// ResourceExhausted when it is OVERLOADED; DeadlineExceeded when it does not answer within `limit`. A call that does not
-// return soon after is left alone on its thread, which then keeps the scorer.
+// ResourceExhausted when it is OVERLOADED; DeadlineExceeded when it does not answer within `limit`. A call that does
+// not return soon after is left alone on its thread, which then keeps the scorer.
 absl::Status WarmUp(const std::shared_ptr<Scorer>& scorer, absl::Duration limit);
 
 }  // namespace flowawr

@@ -27,8 +27,8 @@ using Json = nlohmann::json;
 constexpr size_t kMaxFileBytes = 1 << 20;
 constexpr char kPath[] = "/chat/completions";
 constexpr char kDefaultPrompt[] =
-    "Rate how well the picture shows what this text describes, from 0 (nothing of it) to 10 (all of it, and well made). "
-    "End your answer with the number.\n\nText: {prompt}";
+    "Rate how well the picture shows what this text describes, from 0 (nothing of it) to 10 (all of it, and well "
+    "made). End your answer with the number.\n\nText: {prompt}";
 // Between looks at whether the answer is still wanted.
 constexpr absl::Duration kPoll = absl::Milliseconds(100);
 // A longer Retry-After is handed on to the caller, who can wait better.
@@ -57,7 +57,8 @@ absl::StatusOr<std::string> ReadKey(ScorerOptions& options) {
     key = value;
   }
   key = std::string(absl::StripAsciiWhitespace(key));
-  const bool is_good = !key.empty() && std::all_of(key.begin(), key.end(), [](char c) { return absl::ascii_isgraph(c); });
+  const bool is_good =
+      !key.empty() && std::all_of(key.begin(), key.end(), [](char c) { return absl::ascii_isgraph(c); });
   if (is_good) return key;
   return absl::InvalidArgumentError(absl::StrCat(
       file.empty() ? absl::StrCat("the environment variable ", variable) : file,
@@ -66,7 +67,8 @@ absl::StatusOr<std::string> ReadKey(ScorerOptions& options) {
 
 absl::StatusOr<std::string> UrlOf(std::string url) {
   if (!absl::StartsWith(url, "http://") && !absl::StartsWith(url, "https://"))
-    return absl::InvalidArgumentError("option url: expected http(s)://HOST[:PORT]/v1, of an OpenAI-compatible endpoint");
+    return absl::InvalidArgumentError(
+        "option url: expected http(s)://HOST[:PORT]/v1, of an OpenAI-compatible endpoint");
   if (absl::StrContains(url, '@'))
     return absl::InvalidArgumentError("option url: a name and password do not belong into it; see api_key_env");
   while (!url.empty() && url.back() == '/') url.pop_back();
@@ -111,7 +113,8 @@ absl::StatusOr<std::shared_ptr<Scorer>> JudgeScorer::Load(ScorerOptions& options
   if (!extra_file.empty()) {
     FLOWAWR_ASSIGN_OR_RETURN(judge.extra, ReadFile(extra_file, kMaxFileBytes));
     if (!Json::parse(judge.extra, nullptr, /*allow_exceptions=*/false).is_object())
-      return absl::InvalidArgumentError(absl::StrCat(extra_file, ": expected a JSON object, to merge into the requests"));
+      return absl::InvalidArgumentError(
+          absl::StrCat(extra_file, ": expected a JSON object, to merge into the requests"));
   }
   if (text.empty()) text = kDefaultPrompt;
   FLOWAWR_ASSIGN_OR_RETURN(JudgePrompt prompt, JudgePrompt::Parse(text));

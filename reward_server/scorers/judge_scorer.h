@@ -25,8 +25,8 @@
 // `prompt_tokens`, `completion_tokens`, `cost`.
 //
 // Errors: BAD_INPUT without the metadata that the prompt names. OVERLOADED, with when to come again, for 429 and 503 to
-// the last attempt, or when `per_minute` lets it come too late. BROKEN for all else: no connection, no answer in time, any
-// other code, an answer without a rating.
+// the last attempt, or when `per_minute` lets it come too late. BROKEN for all else: no connection, no answer in time,
+// any other code, an answer without a rating.
 #pragma once
 
 #include <map>

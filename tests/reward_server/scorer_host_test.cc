@@ -72,7 +72,8 @@ size_t ResidentBytes() {
 class ScorerHostTest : public testing::Test {
  protected:
   ScorerHostTest() {
-    registry_.Register("one", [](ScorerOptions& options, const ScorerContext&) -> absl::StatusOr<std::shared_ptr<Scorer>> {
+    using Loaded = absl::StatusOr<std::shared_ptr<Scorer>>;
+    registry_.Register("one", [](ScorerOptions& options, const ScorerContext&) -> Loaded {
       const int reward = options.Integer("reward", 1, 0, 1000), mebibytes = options.Integer("mebibytes", 0, 0, 1000);
       const absl::Status status = options.Finish();
       if (!status.ok()) return status;

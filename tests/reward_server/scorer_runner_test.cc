@@ -27,7 +27,9 @@ class ScriptedScorer : public Scorer {
   using PatientScript =
       std::function<std::vector<v1::ScoreResult>(absl::Span<const v1::ScoreItem* const>, StillWanted)>;
   explicit ScriptedScorer(int batch = 1, Script script = Heights, int parallel_calls = 1)
-      : batch_(batch), parallel_calls_(parallel_calls), script_([script](auto items, StillWanted) { return script(items); }) {}
+      : batch_(batch), parallel_calls_(parallel_calls), script_([script](auto items, StillWanted) {
+          return script(items);
+        }) {}
   explicit ScriptedScorer(PatientScript script) : batch_(1), parallel_calls_(1), script_(std::move(script)) {}
 
   std::vector<v1::ScoreResult> Score(absl::Span<const v1::ScoreItem* const> items,

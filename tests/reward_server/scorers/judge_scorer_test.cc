@@ -238,8 +238,8 @@ TEST(JudgeAnswerTest, ReadsRatingsAndNothingElse) {
   const struct {
     std::string answer;
     double reward;
-  } good[] = {{"8", .8},          {"7.5", .75},  {"I count 3 cats. 8/10", .8}, {"8 out of 10.", .8}, {"**10**", 1}, {"0", 0},
-              {"Score: 1e1", 1.}, {"+4 / 10", .4}};
+  } good[] = {{"8", .8},      {"7.5", .75}, {"I count 3 cats. 8/10", .8}, {"8 out of 10.", .8},
+              {"**10**", 1.}, {"0", 0.},    {"Score: 1e1", 1.},           {"+4 / 10", .4}};
   for (const auto& c : good) {
     const auto reward = RewardOfAnswer(c.answer, rule);
     ASSERT_TRUE(reward.ok()) << c.answer << ": " << reward.status();
@@ -253,7 +253,8 @@ TEST(JudgeAnswerTest, ReadsFieldsOfWhateverJsonIsAround) {
   const AnswerRule rule = {.field = "s", .lowest = 1, .highest = 5};
   EXPECT_DOUBLE_EQ(RewardOfAnswer("{\"s\": 3}", rule).value(), .5);
   EXPECT_DOUBLE_EQ(RewardOfAnswer("so: ```{\"a\": {\"b\": 1}, \"s\": \"5\"}``` !", rule).value(), 1);
-  for (const char* answer : {"3", "{\"s\": 3", "{\"s\": null}", "{\"s\": \"many\"}", "{\"s\": 0}", "[3]", "{\"s\": \"nan\"}"})
+  for (const char* answer :
+       {"3", "{\"s\": 3", "{\"s\": null}", "{\"s\": \"many\"}", "{\"s\": 0}", "[3]", "{\"s\": \"nan\"}"})
     EXPECT_FALSE(RewardOfAnswer(answer, rule).ok()) << answer;
 }
 
