@@ -3,6 +3,7 @@
 #include <signal.h>
 #include <stdlib.h>
 
+#include <algorithm>
 #include <chrono>
 #include <filesystem>
 #include <future>
@@ -35,7 +36,7 @@ constexpr absl::Duration kLoadTime = absl::Minutes(10);  // a scorer may read a 
 constexpr absl::Duration kStartTime = absl::Minutes(1);
 constexpr absl::Duration kStopGrace = absl::Seconds(5);
 constexpr absl::Duration kTick = absl::Milliseconds(20);
-constexpr double kScoreSeconds = 60;  // of a scorer that is named without a configuration
+constexpr double kPatience = 300;  // seconds for a picture, at least: nobody waits for it as a run would
 
 absl::Status Stopped() { return absl::CancelledError("stopped"); }
 
@@ -65,6 +66,7 @@ absl::Status AddConfig(const RewardArguments& arguments, RewardPlan* plan) {
   for (const v1::RewardTerm& configured : plan->config.rewards().terms()) {
     v1::RewardSpecTerm& term = *plan->spec.add_terms();
     term = SpecTermOf(configured);
+    term.set_timeout_s(std::max(term.timeout_s(), kPatience));
     if (!term.endpoint().empty()) continue;
     term.set_endpoint(arguments.server);
     if (arguments.server.empty()) plan->scorers.push_back(ScorerOf(configured));
@@ -80,7 +82,7 @@ absl::Status AddScorer(const RewardArguments& arguments, RewardPlan* plan) {
   term.set_endpoint(arguments.server);
   term.set_weight(1);
   term.set_is_required(true);
-  term.set_timeout_s(kScoreSeconds);
+  term.set_timeout_s(kPatience);
   if (arguments.server.empty()) {
     plan->scorers.push_back(std::move(scorer));
   } else if (!scorer.options().empty() || scorer.kind() != scorer.name()) {
@@ -167,9 +169,15 @@ absl::Status RewardAccess::StartServer(const RewardPlan& plan, Wanted is_wanted)
       endpoint_ = *std::move(endpoint);
       return absl::OkStatus();
     }
-    if (const std::optional<std::string> end = server_->Poll()) return Ended(*end);
+    FLOWAWR_RETURN_IF_ERROR(CheckServer());
   }
   return absl::DeadlineExceededError("the reward server did not start within a minute");
+}
+
+absl::Status RewardAccess::CheckServer() const {
+  if (server_ == nullptr) return absl::OkStatus();
+  const std::optional<std::string> end = server_->Poll();
+  return end.has_value() ? Ended(*end) : absl::OkStatus();
 }
 
 absl::Status RewardAccess::Ended(const std::string& how) const {
@@ -189,7 +197,7 @@ absl::Status RewardAccess::LoadScorers(const RewardPlan& plan, Wanted is_wanted,
         *context, is_wanted, [&] { return stub->LoadScorer(context.get(), scorer, &response); });
     if (answer.ok()) continue;
     if (!is_wanted()) return Stopped();
-    if (const std::optional<std::string> end = server_->Poll()) return Ended(*end);
+    FLOWAWR_RETURN_IF_ERROR(CheckServer());
     return Annotate(FromGrpc(answer), absl::StrCat("scorer ", scorer.name()));
   }
   return absl::OkStatus();

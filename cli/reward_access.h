@@ -49,6 +49,9 @@ class RewardAccess {
   RewardAccess(const RewardAccess&) = delete;
   RewardAccess& operator=(const RewardAccess&) = delete;
 
+  // Internal, with the end of its log, when the own server has ended: nothing more comes of waiting for it.
+  absl::Status CheckServer() const;
+
   // Every term with its endpoint.
   const v1::RewardSpec& spec() const { return spec_; }
   const v1::NetworkConfig& network() const { return network_; }

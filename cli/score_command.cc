@@ -167,8 +167,10 @@ class Scoring {
     }
     score.prompt = *std::move(prompt);
     bytes.clear();
+    std::vector<Image> images;
+    images.push_back(*std::move(image));
     absl::StatusOr<std::vector<v1::SampleScores>> scores =
-        client_.Score(spec_, score.prompt, {*std::move(image)}, [this] { return !is_stopped_; });
+        client_.Score(spec_, score.prompt, images, [this] { return !is_stopped_; });
     if (scores.ok()) {
       score.scores = std::move(scores->front());
     } else {
@@ -263,8 +265,14 @@ absl::Status Score(const Arguments& arguments) {
   FLOWAWR_ASSIGN_OR_RETURN(const std::unique_ptr<RewardAccess> access,
                            RewardAccess::Open(plan, is_wanted, [&](const std::string& line) { progress.Show(line); }));
   Scoring scoring(arguments, *access, prompts, names);
-  std::vector<PictureScore> scored = scoring.Run(is_wanted, progress);
-  if (scored.empty()) return absl::CancelledError("stopped before any picture was scored");
+  absl::Status alive;
+  std::vector<PictureScore> scored = scoring.Run(
+      [&] {
+        if (alive.ok()) alive = access->CheckServer();
+        return alive.ok() && is_wanted();
+      },
+      progress);
+  if (scored.empty()) return alive.ok() ? absl::CancelledError("stopped before any picture was scored") : alive;
   const v1::RewardSpec& spec = access->spec();
   SortByReward(spec, scored);
   FLOWAWR_RETURN_IF_ERROR(WriteResults(arguments, *access, scored));
@@ -275,6 +283,7 @@ absl::Status Score(const Arguments& arguments) {
   for (size_t i = 0; i < prompts.missing().size() && i < kFaultsTold; ++i)
     std::fprintf(stderr, "not there: %s, which a prompt names\n", SanitizeUtf8(prompts.missing()[i]).c_str());
   const absl::Status faults = TellFaults(spec, scored);
+  if (!alive.ok()) return alive;
   if (scored.size() < names.size())
     return absl::CancelledError(absl::StrCat("stopped: ", scored.size(), " of ", names.size(), " pictures are scored"));
   return faults;
