@@ -1,7 +1,10 @@
 #include "reward_server/scorers/geneval_scorer.h"
 
 #include <ATen/Parallel.h>
+#include <torch/types.h>
 
+#include <algorithm>
+#include <map>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -116,6 +119,8 @@ absl::StatusOr<GenevalVerdict> GenevalScorer::Judge(const v1::ScoreItem& item, c
   const Image image{static_cast<int>(item.height()), static_cast<int>(item.width()), item.image_rgb()};
   const DetectionPixels pixels = PrepareForDetection(image, preprocess_);
   FLOWAWR_ASSIGN_OR_RETURN(const MaskQueries queries, detector_->Forward(pixels.pixels, keep_going));
+  if (!queries.class_logits.isfinite().all().item<bool>() || !queries.mask_logits.isfinite().all().item<bool>())
+    return absl::InternalError("the detector's results are not finite numbers: its weights are damaged");
   const auto objects =
       ByLabel(FindInstances(queries.class_logits[0], queries.mask_logits[0], pixels, image.height, image.width,
                             {.min_score = thresholds_.ConfidenceFor(task)}));

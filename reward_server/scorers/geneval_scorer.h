@@ -36,7 +36,7 @@ class GenevalScorer : public Scorer {
  public:
   static absl::StatusOr<std::shared_ptr<Scorer>> Load(ScorerOptions& options, const ScorerContext& context);
 
-  // Metadata that does not fit: BAD_INPUT. Images are worked on one by one: a result's bits are those of the image alone.
+  // Metadata that does not fit: BAD_INPUT. Numbers of a model that are not finite: BROKEN. Images are worked on one by one: a result's bits are those of the image alone.
   std::vector<v1::ScoreResult> Score(absl::Span<const v1::ScoreItem* const> items, StillWanted still_wanted) override;
   absl::Status CheckPrompt(const std::string& prompt, const PromptMetadata& metadata) const override;
   const std::string& version() const override { return version_; }

@@ -94,6 +94,18 @@ TEST(Mask2FormerTest, ListsEveryTensorThatDoesNotFit) {
   EXPECT_THAT(status.message(), HasSubstr("\"surplus\" [1] is unexpected"));
 }
 
+TEST(Mask2FormerTest, ReadsWhatIsConvertedFromMmdet) {
+  const TempFolder folder;
+  ASSERT_TRUE(RunPython("tests/reward_server/detection/convert_mask2former.py", {folder.path()}));
+  const auto published = Mask2Former::Load(folder / "published", at::kFloat);
+  const auto converted = Mask2Former::Load(folder / "converted", at::kFloat);
+  ASSERT_TRUE(published.ok()) << published.status();
+  ASSERT_TRUE(converted.ok()) << converted.status();
+  EXPECT_EQ((*converted)->config().class_names, (*published)->config().class_names);
+  const at::Tensor pixels = at::randn({1, 3, 64, 96});
+  EXPECT_TRUE((*converted)->Forward(pixels, kAlways)->mask_logits.equal((*published)->Forward(pixels, kAlways)->mask_logits));
+}
+
 TEST(Mask2FormerConfigTest, RefusesWhatItDoesNotCompute) {
   const absl::Status status =
       ParseMask2FormerConfig(R"({"model_type": "maskformer", "pre_norm": true, "activation_function": "gelu",

@@ -4,6 +4,8 @@
 #include <gtest/gtest.h>
 #include <torch/types.h>
 
+#include <filesystem>
+#include <limits>
 #include <nlohmann/json.hpp>
 #include <string>
 
@@ -161,6 +163,17 @@ TEST_F(GenevalScorerTest, StopsWhenNobodyWaitsAnyMore) {
   });
   EXPECT_EQ(results[0].error().message(), "nobody waits");
   EXPECT_TRUE(results[1].has_reward());
+}
+
+TEST_F(GenevalScorerTest, TakesNoNumbersThatAreNone) {
+  const TempFolder spoilt;
+  std::filesystem::copy_file(*folder_ / "detector/config.json", spoilt / "config.json");
+  auto tensors = SafetensorsFile::Open(*folder_ / "detector/model.safetensors")->tensors();
+  tensors["class_predictor.bias"] = at::full({4}, std::numeric_limits<float>::quiet_NaN());
+  ASSERT_TRUE(WriteSafetensors(spoilt / "model.safetensors", tensors).ok());
+  const v1::ScoreResult result = ScoreOne(*Load({{"detector", spoilt.path()}, {"short_edge", "64"}}), (*items_)[0]);
+  EXPECT_EQ(result.error().kind(), v1::ScoreError::BROKEN);
+  EXPECT_THAT(result.error().message(), HasSubstr("not finite"));
 }
 
 TEST_F(GenevalScorerTest, RaisesTheThresholdWhereObjectsAreCounted) {
