@@ -215,7 +215,7 @@ TEST(SystemRewards, RefusesAServerThatDoesNotAnswerAndKeepsTheRewards) {
   cluster.StartLearner();
   const CommandResult swap =
       Flowawr({"reward", "swap", "--learner", cluster.learner_endpoint(), "--term", "ocr,endpoint=127.0.0.1:1"});
-  EXPECT_EQ(swap.exit_code, 69);
+  EXPECT_EQ(swap.exit_code, 78);
   EXPECT_THAT(swap.output, HasSubstr("no reward server answers at 127.0.0.1:1"));
   EXPECT_EQ(cluster.WaitForStatus([](const v1::Status&) { return true; }).reward_spec().version(), 1);
 }
