@@ -45,9 +45,9 @@ void ReadOpenClipTransformer(ConfigFields& fields, ClipTransformerConfig& config
   const double inner = static_cast<double>(config.width) * fields.Number("mlp_ratio", 4, 0);
   fields.Require(inner >= 1 && inner <= ConfigFields::kMostInt, "mlp_ratio is out of bounds");
   config.inner = static_cast<int64_t>(std::min<double>(inner, ConfigFields::kMostInt));  // Python's int()
-  for (const char* field : {"ls_init_value", "act_kwargs", "norm_kwargs", "block_type", "qk_norm", "scaled_cosine_attn",
-                            "scale_heads", "scale_attn_inner", "scale_attn", "scale_fc", "final_ln_after_pool",
-                            "output_tokens"})
+  for (const char* field :
+       {"ls_init_value", "act_kwargs", "norm_kwargs", "block_type", "qk_norm", "scaled_cosine_attn", "scale_heads",
+        "scale_attn_inner", "scale_attn", "scale_fc", "final_ln_after_pool", "output_tokens"})
     fields.MustBeOff(field);
 }
 
@@ -61,8 +61,8 @@ absl::StatusOr<ClipConfig> ParseHfClipConfig(absl::string_view json, const std::
   config.projection_dim = fields.Int("projection_dim", config.projection_dim);
   fields.RequireArchitecture("CLIPModel", "clip");
   fields.IgnoreTransformersNotes();
-  for (const char* field : {"logit_scale_init_value", "vision_config", "vision_config_dict", "text_config",
-                            "text_config_dict"})
+  for (const char* field :
+       {"logit_scale_init_value", "vision_config", "vision_config_dict", "text_config", "text_config_dict"})
     fields.Ignore(field);
   fields.RefuseUnknown();
   FLOWAWR_RETURN_IF_ERROR(fields.Finish());

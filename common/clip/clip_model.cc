@@ -37,11 +37,10 @@ bool IsHubId(const std::string& name) {
 absl::Status CheckFolder(const std::string& folder) {
   if (IsThere(folder)) return absl::OkStatus();
   const std::string what = IsHubId(folder) ? folder : "ORGANISATION/MODEL";
-  const std::string where = IsHubId(folder) ? std::string(std::pair<std::string, std::string>(
-                                                  absl::StrSplit(folder, '/')).second)
-                                            : folder;
-  return absl::NotFoundError(absl::StrCat(folder, " is not a folder of this machine; fetch the model with: hf download ",
-                                          what, " --local-dir ", where));
+  const std::string where =
+      IsHubId(folder) ? std::string(std::pair<std::string, std::string>(absl::StrSplit(folder, '/')).second) : folder;
+  return absl::NotFoundError(absl::StrCat(
+      folder, " is not a folder of this machine; fetch the model with: hf download ", what, " --local-dir ", where));
 }
 
 // The stem of the weights' files.
@@ -80,9 +79,10 @@ absl::StatusOr<Layout> ReadLayout(const std::string& folder) {
 absl::StatusOr<std::unique_ptr<const Tokenizer>> LoadTokenizer(const std::string& folder, const ClipConfig& config) {
   const std::string beside = folder + "/tokenizer";
   if (!IsThere(folder + "/tokenizer_config.json") && !IsThere(beside + "/tokenizer_config.json"))
-    return absl::NotFoundError(absl::StrCat(
-        folder, " has no tokenizer; copy tokenizer_config.json, vocab.json and merges.txt into it, of "
-                "openai/clip-vit-large-patch14 for published models: all CLIP models share that tokenizer"));
+    return absl::NotFoundError(
+        absl::StrCat(folder,
+                     " has no tokenizer; copy tokenizer_config.json, vocab.json and merges.txt into it, of "
+                     "openai/clip-vit-large-patch14 for published models: all CLIP models share that tokenizer"));
   FLOWAWR_ASSIGN_OR_RETURN(auto tokenizer,
                            Tokenizer::Load(IsThere(folder + "/tokenizer_config.json") ? folder : beside));
   if (tokenizer->vocabulary_size() > config.text.vocab_size)
@@ -123,8 +123,7 @@ absl::StatusOr<std::unique_ptr<const ClipModel>> ClipModel::Load(const std::stri
   FLOWAWR_ASSIGN_OR_RETURN(WeightBinder binder, WeightBinder::Open(folder, layout.stem, dtype, std::move(progress)));
   ClipWeights weights = BindClip(model->config_, binder);
   FLOWAWR_RETURN_IF_ERROR(binder.Finish());
-  for (const auto& [name, tensor] : binder.tensors())
-    model->memory_bytes_ += tensor.numel() * c10::elementSize(dtype);
+  for (const auto& [name, tensor] : binder.tensors()) model->memory_bytes_ += tensor.numel() * c10::elementSize(dtype);
   model->vision_ = std::make_unique<const ClipVisionTower>(std::move(weights.vision));
   model->text_ = std::make_unique<const ClipTextEncoder>(model->config_.text, std::move(weights.text));
   model->logit_scale_ = std::exp(weights.logit_scale);
@@ -132,9 +131,7 @@ absl::StatusOr<std::unique_ptr<const ClipModel>> ClipModel::Load(const std::stri
   return model;
 }
 
-at::Tensor ClipModel::ImageEmbeds(absl::Span<const at::Tensor> pixels) const {
-  return *ImageEmbeds(pixels, kToTheEnd);
-}
+at::Tensor ClipModel::ImageEmbeds(absl::Span<const at::Tensor> pixels) const { return *ImageEmbeds(pixels, kToTheEnd); }
 
 absl::StatusOr<at::Tensor> ClipModel::ImageEmbeds(absl::Span<const at::Tensor> pixels, KeepGoing keep_going) const {
   const at::NoGradGuard no_grad;

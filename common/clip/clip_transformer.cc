@@ -14,8 +14,8 @@ at::Tensor ClipTransformer::Norm(const at::Tensor& x, const ClipNorm& norm) cons
 
 at::Tensor ClipTransformer::Mlp(const ClipLayer& layer, const at::Tensor& x) const {
   const at::Tensor normed = Norm(x, layer.norm2);
-  const at::Tensor inner = config_.activation == "gelu" ? layer.fc1.ForwardGelu(normed)
-                                                        : QuickGelu(layer.fc1.Forward(normed));
+  const at::Tensor inner =
+      config_.activation == "gelu" ? layer.fc1.ForwardGelu(normed) : QuickGelu(layer.fc1.Forward(normed));
   return layer.fc2.ForwardAdd(inner, x);
 }
 

@@ -69,7 +69,8 @@ ClipVisionTower BindVision(const ClipConfig& config, WeightBinder& binder) {
   };
   ClipVisionTower vision;
   vision.config = config.vision;
-  const at::Tensor first = binder.Take(name("vision_model.embeddings.class_embedding", "visual.class_embedding"), {width});
+  const at::Tensor first =
+      binder.Take(name("vision_model.embeddings.class_embedding", "visual.class_embedding"), {width});
   vision.class_embedding = first.defined() ? first.view({1, width}) : first;
   vision.patch_embedding = binder.Take(name("vision_model.embeddings.patch_embedding.weight", "visual.conv1.weight"),
                                        {width, 3, patch, patch});
@@ -110,8 +111,9 @@ ClipTextWeights BindOpenClipText(const ClipTextConfig& config, WeightBinder& bin
       return ClipTextWeights::Linear{qkv.weight.narrow(0, which * width, width),
                                      qkv.bias.narrow(0, which * width, width)};
     };
-    text.layers.push_back({linear(TakeNorm(binder, layer + "ln_1", width)), linear(TakeNorm(binder, layer + "ln_2", width)),
-                           part(0), part(1), part(2), linear(TakeLinear(binder, layer + "attn.out_proj", width, width)),
+    text.layers.push_back({linear(TakeNorm(binder, layer + "ln_1", width)),
+                           linear(TakeNorm(binder, layer + "ln_2", width)), part(0), part(1), part(2),
+                           linear(TakeLinear(binder, layer + "attn.out_proj", width, width)),
                            linear(TakeLinear(binder, layer + "mlp.c_fc", inner, width)),
                            linear(TakeLinear(binder, layer + "mlp.c_proj", width, inner))});
   }

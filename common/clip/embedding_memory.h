@@ -34,7 +34,7 @@ class EmbeddingMemory {
 
  private:
   struct Entry {
-    at::Tensor row;                       // undefined: being computed
+    at::Tensor row;                        // undefined: being computed
     std::list<std::string>::iterator use;  // of a computed one, in by_use_
   };
 

@@ -60,7 +60,8 @@ Image ResizeWidth(const Image& image, int width) {
   const std::vector<Taps> taps = TapsOf(image.width, width);
   Image out{image.height, width, std::string(static_cast<size_t>(image.height) * width * kChannels, '\0')};
   for (int y = 0; y < image.height; ++y) {
-    const auto* row = reinterpret_cast<const uint8_t*>(image.rgb.data()) + static_cast<size_t>(y) * image.width * kChannels;
+    const auto* row =
+        reinterpret_cast<const uint8_t*>(image.rgb.data()) + static_cast<size_t>(y) * image.width * kChannels;
     auto* to = reinterpret_cast<uint8_t*>(out.rgb.data()) + static_cast<size_t>(y) * width * kChannels;
     for (const Taps& tap : taps) {
       int32_t sums[kChannels] = {kHalf, kHalf, kHalf};

@@ -25,8 +25,8 @@ namespace flowawr {
 // Thread-safe.
 class SharedClip {
  public:
-  // Loads the model unless somebody has it; two calls at once load it once. A folder whose files have changed is another
-  // one. Errors as ClipModel::Load().
+  // Loads the model unless somebody has it; two calls at once load it once. A folder whose files have changed is
+  // another one. Errors as ClipModel::Load().
   static absl::StatusOr<std::shared_ptr<SharedClip>> Open(const std::string& folder, at::ScalarType dtype,
                                                           ReadProgress progress = nullptr);
 

@@ -21,8 +21,9 @@ constexpr std::array<int, 5> kLayers = {0, 2, 4, 6, 7};
 absl::StatusOr<std::unique_ptr<const AestheticHead>> AestheticHead::Load(const std::string& folder, int64_t dim) {
   std::error_code ignored;
   if (!std::filesystem::exists(folder + "/model.safetensors", ignored))
-    return absl::NotFoundError(absl::StrCat(folder, "/model.safetensors is missing; tools/convert_rewards aesthetic makes "
-                                                    "it of sac+logos+ava1-l14-linearMSE.pth"));
+    return absl::NotFoundError(absl::StrCat(folder,
+                                            "/model.safetensors is missing; tools/convert_rewards aesthetic makes "
+                                            "it of sac+logos+ava1-l14-linearMSE.pth"));
   FLOWAWR_ASSIGN_OR_RETURN(WeightBinder binder, WeightBinder::Open(folder, "model", at::kFloat));
   std::unique_ptr<AestheticHead> head(new AestheticHead);
   int64_t in = dim;

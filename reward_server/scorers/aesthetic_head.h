@@ -19,7 +19,7 @@ namespace flowawr {
 // Immutable, thread-safe.
 class AestheticHead {
  public:
-  // NotFound, with what to do; or InvalidArgument that lists what does not fit, such as an input that is not `dim` wide.
+  // NotFound, with what to do; or InvalidArgument that lists what does not fit, such as an input not `dim` wide.
   static absl::StatusOr<std::unique_ptr<const AestheticHead>> Load(const std::string& folder, int64_t dim);
 
   // `embeds` [n, dim] f32, each of length 1: scores [n], mostly between 1 and 10.

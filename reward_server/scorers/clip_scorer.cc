@@ -13,6 +13,7 @@
 #include "common/clip/clip_preprocess.h"
 #include "common/clip/shared_clip.h"
 #include "reward_server/scorers/aesthetic_head.h"
+#include "reward_server/scorers/mended_text.h"
 
 namespace flowawr {
 
@@ -21,6 +22,7 @@ struct ClipScorerKind {
   ClipPreprocess preprocess;
   bool reads_prompt;     // else the reward is the head's
   bool has_logit_scale;  // as a factor of the cosine
+  bool mends_prompt;     // see mended_text.h
   double divisor;
   const char* fetch;  // how to get the weights, for errors
 };
@@ -32,6 +34,7 @@ constexpr ClipScorerKind kPickScore = {
     .preprocess = ClipPreprocess::kClipProcessor,
     .reads_prompt = true,
     .has_logit_scale = true,
+    .mends_prompt = false,
     .divisor = 26,
     .fetch = "hf download yuvalkirstain/PickScore_v1 --local-dir PickScore_v1"};
 constexpr ClipScorerKind kClipScore = {
@@ -39,6 +42,7 @@ constexpr ClipScorerKind kClipScore = {
     .preprocess = ClipPreprocess::kTensorShortest,
     .reads_prompt = true,
     .has_logit_scale = true,
+    .mends_prompt = false,
     .divisor = 100,
     .fetch = "hf download openai/clip-vit-large-patch14 --local-dir clip-vit-large-patch14"};
 constexpr ClipScorerKind kHpsV2 = {
@@ -46,6 +50,7 @@ constexpr ClipScorerKind kHpsV2 = {
     .preprocess = ClipPreprocess::kTensorLongest,
     .reads_prompt = true,
     .has_logit_scale = false,
+    .mends_prompt = true,
     .divisor = 1,
     .fetch = "hf download xswu/HPSv2 HPS_v2.1_compressed.pt --local-dir HPSv2, and "
              "tools/convert_rewards hpsv2 makes a folder of it"};
@@ -54,6 +59,7 @@ constexpr ClipScorerKind kAesthetic = {
     .preprocess = ClipPreprocess::kClipProcessor,
     .reads_prompt = false,
     .has_logit_scale = false,
+    .mends_prompt = false,
     .divisor = 1,
     .fetch = "hf download openai/clip-vit-large-patch14 --local-dir clip-vit-large-patch14"};
 
@@ -160,12 +166,13 @@ absl::StatusOr<v1::ScoreResult> ClipScorer::ScoreOne(const v1::ScoreItem& item,
   FLOWAWR_ASSIGN_OR_RETURN(const at::Tensor picture, clip_->ImageEmbeds({pixels}, keep_going));
   if (head_) return RewardResult(head_->Forward(Normalised(picture)).item<double>());
 
-  FLOWAWR_ASSIGN_OR_RETURN(const at::Tensor text, clip_->TextEmbeds({item.prompt()}, keep_going));
+  const std::string prompt = kind_.mends_prompt ? MendedText(item.prompt()) : item.prompt();
+  FLOWAWR_ASSIGN_OR_RETURN(const at::Tensor text, clip_->TextEmbeds({prompt}, keep_going));
   const double cosine = (Normalised(picture) * Normalised(text)).sum().item<double>();
   v1::ScoreResult result = RewardResult((kind_.has_logit_scale ? model.logit_scale() : 1) * cosine / kind_.divisor);
   auto& details = *result.mutable_details();
   details["cosine"] = absl::StrCat(cosine);
-  if (std::string cut_off = model.CutOff(item.prompt()); !cut_off.empty()) details["cut_off"] = std::move(cut_off);
+  if (std::string cut_off = model.CutOff(prompt); !cut_off.empty()) details["cut_off"] = std::move(cut_off);
   return result;
 }
 

@@ -2,7 +2,7 @@
 //
 //   pickscore  exp(logit_scale) cos(picture, prompt) / 26  on CLIP-H trained on people's choices (PickScore_v1)
 //   clipscore  exp(logit_scale) cos(picture, prompt) / 100 on any CLIP
-//   hpsv2      cos(picture, prompt)                        on OpenCLIP's ViT-H-14 trained on people's choices (HPS v2.1)
+//   hpsv2      cos(picture, prompt)                        on OpenCLIP's ViT-H-14 trained on such choices (HPS v2.1)
 //   aesthetic  an MLP of linear layers on the picture's embedding of length 1 (ViT-L/14); looks at no prompt
 //
 // The formulas, and how a picture is made ready (clip_preprocess.h), are those of public trainers: Flow-GRPO's
@@ -62,7 +62,8 @@ class ClipScorer : public Scorer {
   ClipScorer(const ClipScorerKind& kind, std::shared_ptr<SharedClip> clip, std::unique_ptr<const AestheticHead> head,
              int threads, int batch, std::string version);
 
-  absl::StatusOr<v1::ScoreResult> ScoreOne(const v1::ScoreItem& item, absl::FunctionRef<absl::Status()> keep_going) const;
+  absl::StatusOr<v1::ScoreResult> ScoreOne(const v1::ScoreItem& item,
+                                           absl::FunctionRef<absl::Status()> keep_going) const;
 
   const ClipScorerKind& kind_;
   const std::shared_ptr<SharedClip> clip_;

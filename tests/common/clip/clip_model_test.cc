@@ -26,11 +26,11 @@ using testing::HasSubstr;
 
 constexpr char kHfClass[] = "transformers CLIPModel";
 constexpr char kOpenClipClass[] = "OpenCLIP's layers in torch (nn.MultiheadAttention)";
-constexpr char kSizes[] = "10 random ones, 64 to 160 wide, up to 4 layers and 257 tokens; both layouts, quick_gelu and gelu";
-constexpr const char* kModels[] = {"hf_quick_gelu",  "hf_gelu",        "hf_one_layer",
-                                   "hf_sharded",     "hf_old_config",  "hf_legacy_eos",
-                                   "hf_257_tokens",  "open_clip_gelu", "open_clip_quick_gelu",
-                                   "open_clip_257_tokens"};
+constexpr char kSizes[] =
+    "10 random ones, 64 to 160 wide, up to 4 layers and 257 tokens; both layouts, quick_gelu and gelu";
+constexpr const char* kModels[] = {
+    "hf_quick_gelu", "hf_gelu",       "hf_one_layer",   "hf_sharded",           "hf_old_config",
+    "hf_legacy_eos", "hf_257_tokens", "open_clip_gelu", "open_clip_quick_gelu", "open_clip_257_tokens"};
 
 std::string ClassOf(const std::string& name) { return name.starts_with("hf") ? kHfClass : kOpenClipClass; }
 
@@ -110,8 +110,8 @@ TEST_F(ClipModelTest, IsInLowPrecisionNoFurtherOffThanTheRealClasses) {
       const auto model = Load(name, at::kBFloat16);
       ASSERT_NE(model, nullptr);
       auto expected = Expected(name);
-      const at::Tensor embeds = what == "image_embeds" ? model->ImageEmbeds(expected.at("pixels").unbind())
-                                                       : *model->TextEmbeds(*texts_);
+      const at::Tensor embeds =
+          what == "image_embeds" ? model->ImageEmbeds(expected.at("pixels").unbind()) : *model->TextEmbeds(*texts_);
       ours += std::pow(RelativeError(embeds, expected.at(what)), 2);
       theirs += std::pow(RelativeError(expected.at(what + "_bf16"), expected.at(what)), 2);
     }
@@ -172,7 +172,8 @@ TEST_F(ClipModelTest, NamesItsWeights) {
   const std::string file = *models_ / "hf_quick_gelu/model.safetensors";
   const auto model = Load("hf_quick_gelu");
   EXPECT_EQ(model->weights_sha256(), HexSha256(*ReadFile(file)));
-  EXPECT_NEAR(static_cast<double>(model->memory_bytes()), static_cast<double>(std::filesystem::file_size(file)), 2e4);  // but the header
+  EXPECT_NEAR(static_cast<double>(model->memory_bytes()), static_cast<double>(std::filesystem::file_size(file)),
+              2e4);  // but the header
   std::vector<std::string> shards;
   for (const auto& entry : std::filesystem::directory_iterator(*models_ / "hf_sharded"))
     if (entry.path().extension() == ".safetensors") shards.push_back(entry.path().filename().string());
@@ -205,8 +206,9 @@ TEST_F(ClipModelTest, AFolderThatIsNotThereIsRefusedWithTheCommandThatFetchesIt)
 TEST_F(ClipModelTest, WeightsAndConfigurationsThatDoNotFitAreRefusedByName) {
   EXPECT_THAT(Error(Changed("hf_quick_gelu", "config.json", "\"num_hidden_layers\": 3", "\"num_hidden_layers\": 4")),
               HasSubstr("vision_model.encoder.layers.3.layer_norm1.weight\" is missing"));
-  EXPECT_THAT(Error(Changed("hf_quick_gelu", "config.json", "\"intermediate_size\": 144", "\"intermediate_size\": 145")),
-              HasSubstr("vision_model.encoder.layers.0.mlp.fc1.weight\" is [144,64], expected [145,64]"));
+  EXPECT_THAT(
+      Error(Changed("hf_quick_gelu", "config.json", "\"intermediate_size\": 144", "\"intermediate_size\": 145")),
+      HasSubstr("vision_model.encoder.layers.0.mlp.fc1.weight\" is [144,64], expected [145,64]"));
   EXPECT_THAT(Error(Changed("hf_quick_gelu", "config.json", "\"num_hidden_layers\": 3", "\"num_hidden_layers\": 2")),
               HasSubstr("layers.2.layer_norm1.bias\" [64] is unexpected"));
   EXPECT_THAT(Error(Changed("hf_quick_gelu", "config.json", "\"quick_gelu\"", "\"mish\"")),
@@ -221,9 +223,11 @@ TEST_F(ClipModelTest, WeightsAndConfigurationsThatDoNotFitAreRefusedByName) {
               HasSubstr("visual.transformer.resblocks.3.ln_1.weight\" is missing"));
   EXPECT_THAT(Error(Changed("open_clip_gelu", "open_clip_config.json", "\"embed_dim\": 40", "\"embed_dim\": 41")),
               HasSubstr("\"visual.proj\" is [64,40], expected [64,41]"));
-  EXPECT_THAT(Error(Changed("open_clip_gelu", "open_clip_config.json", "\"quick_gelu\": false", "\"custom_text\": true")),
-              HasSubstr("custom_text is set"));
-  EXPECT_THAT(Error(Changed("open_clip_gelu", "open_clip_config.json", "\"head_width\"", "\"timm_model_name\": \"x\", \"head_width\"")),
+  EXPECT_THAT(
+      Error(Changed("open_clip_gelu", "open_clip_config.json", "\"quick_gelu\": false", "\"custom_text\": true")),
+      HasSubstr("custom_text is set"));
+  EXPECT_THAT(Error(Changed("open_clip_gelu", "open_clip_config.json", "\"head_width\"",
+                            "\"timm_model_name\": \"x\", \"head_width\"")),
               HasSubstr("timm_model_name is set"));
 }
 

@@ -123,9 +123,10 @@ TEST(EmbeddingMemoryTest, AnErrorIsItsCallersAlone) {
 TEST(EmbeddingMemoryTest, AnExceptionLeavesNothingClaimed) {
   EmbeddingMemory memory(10);
   const Keys keys = {"a"};
-  EXPECT_THROW((void)memory.Get(keys, [](absl::Span<const size_t>) -> absl::StatusOr<at::Tensor> {
-    throw std::runtime_error("out of memory");
-  }),
+  EXPECT_THROW((void)memory.Get(keys,
+                                [](absl::Span<const size_t>) -> absl::StatusOr<at::Tensor> {
+                                  throw std::runtime_error("out of memory");
+                                }),
                std::runtime_error);
   Lengths lengths;
   EXPECT_TRUE(lengths.Get(memory, keys).ok());

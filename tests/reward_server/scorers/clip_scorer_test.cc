@@ -33,10 +33,9 @@ class ClipScorerTest : public testing::Test {
     items_ = new std::vector<v1::ScoreItem>;
     for (size_t i = 0; i < cases_->size(); ++i) {
       const at::Tensor bytes = pictures->tensors().at(std::to_string(i)).contiguous();
-      items_->push_back(
-          MakeItem({static_cast<int>(bytes.size(0)), static_cast<int>(bytes.size(1)),
-                    std::string(static_cast<const char*>(bytes.const_data_ptr()), bytes.nbytes())},
-                   (*cases_)[i]["prompt"].get<std::string>()));
+      items_->push_back(MakeItem({static_cast<int>(bytes.size(0)), static_cast<int>(bytes.size(1)),
+                                  std::string(static_cast<const char*>(bytes.const_data_ptr()), bytes.nbytes())},
+                                 (*cases_)[i]["prompt"].get<std::string>()));
     }
   }
   static void TearDownTestSuite() {
