@@ -8,6 +8,8 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <filesystem>
+#include <system_error>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
@@ -63,6 +65,11 @@ std::optional<std::string> ChildProcess::Poll() {
 
 void ChildProcess::Signal(int signal) {
   if (!end_.has_value()) kill(pid_, signal);
+}
+
+std::string FolderOfPrograms() {
+  std::error_code error;
+  return std::filesystem::read_symlink("/proc/self/exe", error).parent_path().string();
 }
 
 }  // namespace flowawr

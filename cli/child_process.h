@@ -39,4 +39,7 @@ class ChildProcess {
   std::optional<std::string> end_;
 };
 
+// The folder of this very program, where the others of the service are, too.
+std::string FolderOfPrograms();
+
 }  // namespace flowawr

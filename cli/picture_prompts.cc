@@ -19,7 +19,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr size_t kMostPictures = 1'000'000;
+constexpr size_t kMostPictures = 200'000;
 constexpr size_t kMostDepth = 16;  // of folders
 constexpr size_t kMostPromptBytes = 8 << 10;
 constexpr const char* kNameFields[] = {"file_name", "file", "filename", "image", "path"};

@@ -23,8 +23,8 @@ absl::StatusOr<std::vector<std::string>> ListPictures(const std::string& folder,
 //     folder on, or the last part of the name alone where only one prompt has it
 //   the picture's own PNG text "prompt", which `flowawr sample` writes; a prompt set that names no pictures tells its
 //     metadata, by the text
-// Without a prompt set, metadata.jsonl files in the folder and below it are one for what is beside and below them (names
-// start there); one with a single prompt that names no picture is of them all, as GenEval lays its pictures out.
+// Without a prompt set, metadata.jsonl files in the folder and below it are one for what is beside and below them, with
+// names from there on; one with a single prompt that names no picture is of them all, as GenEval lays its pictures out.
 // Immutable; Of() is thread-safe.
 class PicturePrompts {
  public:

@@ -47,8 +47,8 @@ constexpr char kGenevalFooter[] = R"(Examples:
 
 Six tasks over the 80 classes of COCO, in the benchmark's words and format: of 553 prompts single_object 80,
 two_object 99, counting 80, colors 94, position 100, color_attr 100. A task that has fewer prompts than its share gives
-them all (of held-out ones half), and the others share the rest. No prompt is there twice. What a held-out prompt, or one
-of --without, says is in no training prompt, in either order: "a cat left of a dog" keeps "a dog right of a cat" out.)";
+them all (of held-out ones half), and the others share the rest. No prompt is there twice. What a held-out prompt, or
+one of --without, says is in no training prompt: "a cat left of a dog" keeps "a dog right of a cat" out, too.)";
 
 constexpr char kShapesFooter[] = R"(Example:
   flowawr prompts shapes --count 1000 --seed 1 --out train.jsonl --heldout heldout.jsonl

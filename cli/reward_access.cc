@@ -20,6 +20,7 @@
 #include "common/base/nearest_word.h"
 #include "common/base/shell_quote.h"
 #include "common/base/status.h"
+#include "common/config/paths.h"
 #include "common/config/run_config.h"
 #include "common/rpc/channel.h"
 #include "common/rpc/endpoint_file.h"
@@ -43,13 +44,8 @@ absl::Status Stopped() { return absl::CancelledError("stopped"); }
 bool IsConfig(const std::string& what) {
   std::error_code ignored;
   return absl::EndsWithIgnoreCase(what, ".yaml") || absl::EndsWithIgnoreCase(what, ".yml") ||
-         std::filesystem::exists(what, ignored);
-}
-
-// The folder of this very program.
-std::string FolderOfPrograms() {
-  std::error_code error;
-  return std::filesystem::read_symlink("/proc/self/exe", error).parent_path().string();
+         std::filesystem::is_regular_file(what, ignored) ||
+         std::filesystem::exists(absl::StrCat(what, "/", kRunConfigFile), ignored);
 }
 
 v1::LoadScorerRequest ScorerOf(const v1::RewardTerm& term) {

@@ -34,8 +34,8 @@ struct RewardPlan {
   int threads = 1;
 };
 
-// InvalidArgument and NotFound say what is wrong with the arguments. A word that is a file or a folder, or looks like a
-// file of YAML, is a CONFIG. Starts nothing.
+// InvalidArgument and NotFound say what is wrong with the arguments. A word that is a file or the folder of a run, or
+// looks like a file of YAML, is a CONFIG. Starts nothing.
 absl::StatusOr<RewardPlan> PlanRewards(const RewardArguments& arguments);
 
 // Not thread-safe. Its own server ends with it, and with the thread that opened it.

@@ -5,9 +5,9 @@
 #include <filesystem>
 #include <memory>
 #include <string>
-#include <system_error>
 
 #include "absl/strings/str_cat.h"
+#include "cli/child_process.h"
 #include "cli/panel.h"
 #include "cli/report.h"
 #include "cli/run_plan.h"
@@ -40,12 +40,6 @@ is only paused goes on by `flowawr resume`). A second Ctrl-C, a second later or 
 after the last checkpoint.
 
 Relative paths in the configuration start at the working directory; RUN_DIR/config.yaml has them in full.)";
-
-// The folder of this very program.
-std::string FolderOfPrograms() {
-  std::error_code error;
-  return std::filesystem::read_symlink("/proc/self/exe", error).parent_path().string();
-}
 
 std::string ResumeHint(const RunPlan& plan) {
   return absl::StrCat("go on with: flowawr run ", ShellQuote(plan.run_dir()), " --resume");

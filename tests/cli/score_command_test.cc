@@ -1,12 +1,17 @@
 // `flowawr score` as people run it: a process, its reward server with the real scorers, and files in a folder.
 #include <signal.h>
+#include <sys/types.h>
 
+#include <cstdlib>
 #include <filesystem>
+#include <fstream>
+#include <iterator>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <thread>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "common/base/file.h"
@@ -30,6 +35,11 @@ Image Pattern(int height, int width) {
   Image image{height, width, ""};
   for (int i = 0; i < 3 * height * width; ++i) image.rgb += static_cast<char>(i * i / 7);
   return image;
+}
+
+std::string ReadProcFile(const std::filesystem::path& path) {
+  std::ifstream file(path);
+  return {std::istreambuf_iterator<char>(file), {}};
 }
 
 std::vector<nlohmann::json> Scores(const std::string& out) {
@@ -189,6 +199,30 @@ TEST(ScoreCommand, KeepsWhatIsDoneOnCtrlC) {
   EXPECT_EQ(command.AwaitEnd(), "exit status 130") << command.output();
   EXPECT_THAT(command.output(), HasSubstr("stopped: 3 of 13 pictures are scored"));
   EXPECT_EQ(Scores(folder / "out").size(), 3u);
+}
+
+// The one whose files are in that folder, as soon as it is there.
+pid_t RewardServerOf(const std::string& folder) {
+  while (true) {
+    for (const auto& entry : std::filesystem::directory_iterator("/proc")) {
+      const std::string arguments = ReadProcFile(entry.path() / "cmdline");
+      if (absl::StrContains(arguments, "flowawr-reward-server") && absl::StrContains(arguments, folder))
+        return std::stoi(entry.path().filename());
+    }
+  }
+}
+
+TEST(ScoreCommand, EndsWhenItsServerDoes) {
+  const TempFolder folder;
+  for (int i = 0; i < 1500; ++i)
+    folder.Write(absl::StrCat("in/", i, ".png"),
+                 EncodePng(Pattern(32, 60 + i % 8), {{"prompt", "a sign that says \"CAT\""}}).value());
+  setenv("TMPDIR", folder.path().c_str(), 1);
+  Command command(folder, {"score", "ocr", folder / "in", "--out", folder / "out"});
+  kill(RewardServerOf(folder.path()), SIGKILL);
+  EXPECT_EQ(command.AwaitEnd(), "exit status 70") << command.output();
+  unsetenv("TMPDIR");
+  EXPECT_THAT(command.output(), HasSubstr("the reward server ended, signal 9 (Killed)"));
 }
 
 TEST(ScoreCommand, LeavesNothingOfItsServerBehind) {
