@@ -23,15 +23,16 @@ namespace {
 constexpr char kGrey = static_cast<char>(0x99);
 constexpr size_t kChannels = 3;
 
-// Of a picture that is very long, what the cut of the middle square can see of it: a CLIP's preprocessing takes no strips.
+// Of a very long picture, what the cut of its middle square sees and more: a CLIP's preprocessing takes no strips.
 Image Middle(Image image) {
   constexpr int kLongest = 32;  // in shorter sides
-  const int height = std::min(image.height, kLongest * image.width), width = std::min(image.width, kLongest * image.height);
+  const int height = std::min(image.height, kLongest * image.width);
+  const int width = std::min(image.width, kLongest * image.height);
   if (height == image.height && width == image.width) return image;
   Image middle{height, width, ""};
-  const size_t top = static_cast<size_t>(image.height - height) / 2, left = static_cast<size_t>(image.width - width) / 2;
-  for (size_t y = top; y < top + static_cast<size_t>(height); ++y)
-    middle.rgb.append(image.rgb, (y * static_cast<size_t>(image.width) + left) * kChannels, static_cast<size_t>(width) * kChannels);
+  const int top = (image.height - height) / 2, left = (image.width - width) / 2;
+  for (int y = top; y < top + height; ++y)
+    middle.rgb.append(image.rgb, (static_cast<size_t>(y) * image.width + left) * kChannels, width * kChannels);
   return middle;
 }
 
@@ -46,8 +47,9 @@ class ClipColours : public GenevalColours {
     FLOWAWR_ASSIGN_OR_RETURN(const at::Tensor colours, ColourEmbeds(name, keep_going));
     std::vector<at::Tensor> crops;
     for (const Instance& object : objects) {
-      FLOWAWR_ASSIGN_OR_RETURN(at::Tensor pixels, ClipPixels(Middle(ObjectOnGrey(image, object)), ClipPreprocess::kOpenClip,
-                                                             clip_->model().image_size()));
+      FLOWAWR_ASSIGN_OR_RETURN(at::Tensor pixels,
+                               ClipPixels(Middle(ObjectOnGrey(image, object)), ClipPreprocess::kOpenClip,
+                                          clip_->model().image_size()));
       crops.push_back(std::move(pixels));
     }
     FLOWAWR_ASSIGN_OR_RETURN(const at::Tensor embeds, clip_->ImageEmbeds(crops, keep_going));
@@ -113,7 +115,8 @@ class PixelColours : public GenevalColours {
     for (int64_t i = 0; i < mask.numel(); ++i) {
       if (!is_object[i]) continue;
       ++count;
-      for (size_t c = 0; c < kChannels; ++c) sum[c] += static_cast<uint8_t>(image.rgb[static_cast<size_t>(i) * kChannels + c]);
+      const char* pixel = &image.rgb[static_cast<size_t>(i) * kChannels];
+      for (size_t c = 0; c < kChannels; ++c) sum[c] += static_cast<uint8_t>(pixel[c]);
     }
     for (double& channel : sum) channel /= count;
     return sum;

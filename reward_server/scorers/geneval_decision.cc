@@ -129,7 +129,8 @@ class Judge {
       is_excluded_found_ = true;
       // Of an included class in the wrong number it has been said already.
       if (!is_included || reasons_.empty())
-        reasons_.push_back(absl::StrCat("expected ", clause.name, "<", clause.count, ", found ", ObjectsOf(clause).size()));
+        reasons_.push_back(
+            absl::StrCat("expected ", clause.name, "<", clause.count, ", found ", ObjectsOf(clause).size()));
     }
     verdict_.is_exact = reasons_.empty();
     return absl::OkStatus();

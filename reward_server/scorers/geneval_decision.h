@@ -2,10 +2,10 @@
 // colours, which are asked for only where they decide something.
 //
 // Three answers to one picture:
-//   official  djghosh13/geneval, evaluate(): every include clause is met by its first `count` objects, by score; more of
-//             them do no harm, unless an exclude clause says so. What the benchmark's tables show.
+//   official  djghosh13/geneval, evaluate(): every include clause is met by its first `count` objects, by score; more
+//             of them do no harm, unless an exclude clause says so. What the benchmark's tables show.
 //   strict    every include clause has exactly `count` objects, all of the colour and in the position that it asks for,
-//             and no exclude clause is broken: the reward of trainings. Without `exact`, more objects would be rewarded.
+//             and no exclude clause is broken: the reward of trainings, in which drawing more must not pay.
 //   graded    the mean over the marks of the include clauses: 1 - |want - found| / want for the count (negative beyond
 //             twice as many) and, where a colour is asked for, for the objects that have it; 1 or 0 for a position. A
 //             colour has 0 where the count is wrong, a position where the clause has failed before. An excluded class

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <map>
+#include <nlohmann/json.hpp>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -49,12 +50,13 @@ absl::StatusOr<std::shared_ptr<Scorer>> GenevalScorer::Load(ScorerOptions& optio
       options.Choice("dtype", "float32", {"float32", "bfloat16"}) == "float32" ? at::kFloat : at::kBFloat16;
   FLOWAWR_RETURN_IF_ERROR(options.Finish());
   if (detector.empty())
-    return absl::InvalidArgumentError("option detector=FOLDER is missing: a Mask2Former with a Swin backbone, e.g. a copy "
-                                      "of facebook/mask2former-swin-small-coco-instance");
+    return absl::InvalidArgumentError("option detector=FOLDER is missing: a Mask2Former with a Swin backbone, e.g. a "
+                                      "copy of facebook/mask2former-swin-small-coco-instance");
   if (uses_clip == clip.empty())
-    return absl::InvalidArgumentError(uses_clip ? "option clip=FOLDER is missing: a CLIP that names colours, e.g. a copy of "
-                                                  "openai/clip-vit-large-patch14; or colours=pixels for flat drawings"
-                                                : "option clip is of no use with colours=pixels");
+    return absl::InvalidArgumentError(uses_clip
+                                          ? "option clip=FOLDER is missing: a CLIP that names colours, e.g. a copy of "
+                                            "openai/clip-vit-large-patch14; or colours=pixels for flat drawings"
+                                          : "option clip is of no use with colours=pixels");
   at::set_num_threads(context.threads);
   Parts parts;
   FLOWAWR_ASSIGN_OR_RETURN(parts.preprocess, PreprocessOf(detector, short_edge, long_edge));
@@ -112,6 +114,14 @@ std::vector<v1::ScoreResult> GenevalScorer::Score(absl::Span<const v1::ScoreItem
 
 absl::Status GenevalScorer::CheckPrompt(const std::string& /*prompt*/, const PromptMetadata& metadata) const {
   return ParseGenevalTask(AsMap(metadata), classes_).status();
+}
+
+v1::ScoreItem GenevalScorer::ProbeItem() const {
+  v1::ScoreItem item = Scorer::ProbeItem();
+  (*item.mutable_metadata())["tag"] = "single_object";
+  const nlohmann::json clause = {{"class", classes_.NameOf(0)}, {"count", 1}};
+  (*item.mutable_metadata())["include"] = nlohmann::json::array({clause}).dump(-1, ' ', true);
+  return item;
 }
 
 absl::StatusOr<GenevalVerdict> GenevalScorer::Judge(const v1::ScoreItem& item, const GenevalTask& task,

@@ -10,7 +10,8 @@
 //   reward=strict      strict: 1 or 0; graded: the mean mark; official: 1 or 0 by the benchmark's own rule
 //   confidence=0.3     what an object's score must exceed; counting_confidence=0.9 in prompts of the tag `counting`
 //   position=0.1       how far, in shares of their sides, objects must be apart to be left of each other, and so on
-//   short_edge=0, long_edge=0   the sides that images are resized to; 0: as the detector's folder says, else 800 and 1333
+//   short_edge=0, long_edge=0   the edges that images are resized to; 0: as the detector's folder says, else 800 and
+//                      1333
 //   dtype=float32      or bfloat16: of the detector
 //
 // Details of a result: `exact` (strict) and `correct` (official), true or false, `graded`, `found` ("1 red circle,
@@ -36,13 +37,15 @@ class GenevalScorer : public Scorer {
  public:
   static absl::StatusOr<std::shared_ptr<Scorer>> Load(ScorerOptions& options, const ScorerContext& context);
 
-  // Metadata that does not fit: BAD_INPUT. Numbers of a model that are not finite: BROKEN. Images are worked on one by one: a result's bits are those of the image alone.
+  // Metadata that does not fit: BAD_INPUT. Numbers of a model that are not finite: BROKEN. Images are worked on one by
+  // one: a result's bits are those of the image alone.
   std::vector<v1::ScoreResult> Score(absl::Span<const v1::ScoreItem* const> items, StillWanted still_wanted) override;
   absl::Status CheckPrompt(const std::string& prompt, const PromptMetadata& metadata) const override;
   const std::string& version() const override { return version_; }
   // Of the detector's; with a CLIP, of both digests, a line each.
   std::string weights_sha256() const override { return weights_sha256_; }
   size_t memory_bytes() const override { return detector_->memory_bytes() + colours_->memory_bytes(); }
+  v1::ScoreItem ProbeItem() const override;  // asks for the detector's first class
   int parallel_calls() const override { return 1; }
 
  private:

@@ -71,8 +71,8 @@ absl::StatusOr<GenevalPosition> PositionOf(const Json& value, size_t index, cons
   return position;
 }
 
-absl::StatusOr<GenevalClause> ParseClause(const Json& json, size_t index, bool is_exclude, const GenevalClasses& classes,
-                                          const std::string& where) {
+absl::StatusOr<GenevalClause> ParseClause(const Json& json, size_t index, bool is_exclude,
+                                          const GenevalClasses& classes, const std::string& where) {
   if (!json.is_object()) return Wrong(where, absl::StrCat("expected an object; it is ", Shown(json)));
   GenevalClause clause;
   const auto name = json.find("class");
@@ -90,8 +90,8 @@ absl::StatusOr<GenevalClause> ParseClause(const Json& json, size_t index, bool i
     } else if (field == "position" && !is_exclude) {
       FLOWAWR_ASSIGN_OR_RETURN(clause.position, PositionOf(value, index, where));
     } else {
-      const std::vector<std::string> known = is_exclude ? std::vector<std::string>{"class", "count"}
-                                                        : std::vector<std::string>{"class", "count", "color", "position"};
+      std::vector<std::string> known = {"class", "count"};
+      if (!is_exclude) known.insert(known.end(), {"color", "position"});
       return Wrong(where, absl::StrCat("unknown field \"", TruncateUtf8(field, 64), "\"; there are ",
                                        absl::StrJoin(known, ", "), DidYouMean(field, known)));
     }
@@ -140,7 +140,7 @@ absl::StatusOr<GenevalTask> ParseGenevalTask(const std::map<std::string, std::st
   if (tag == metadata.end() || include == metadata.end())
     return absl::InvalidArgumentError(
         absl::StrCat("the prompt's metadata has no ", tag == metadata.end() ? "tag" : "include",
-                     "; GenEval's lines are {\"tag\": ..., \"include\": [{\"class\": ..., \"count\": ...}], \"prompt\": ...}"));
+                     R"(; GenEval's lines are {"tag": ..., "include": [{"class": ..., "count": ...}], "prompt": ...})"));
   GenevalTask task;
   FLOWAWR_ASSIGN_OR_RETURN(const size_t known_tag, IndexOf(Json(tag->second), kTags, "tag"));
   task.tag = kTags[known_tag];

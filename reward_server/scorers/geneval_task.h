@@ -61,8 +61,8 @@ class GenevalClasses {
   std::map<std::string, int64_t> labels_;
 };
 
-// InvalidArgument that says what is missing or wrong: a field, a class, a colour (with the nearest one that there is), a
-// relation, a count that cannot be met, a position relative to a clause that does not come before.
+// InvalidArgument that says what is missing or wrong: a field, a class, a colour (with the nearest one that there is),
+// a relation, a count that cannot be met, a position relative to a clause that does not come before.
 absl::StatusOr<GenevalTask> ParseGenevalTask(const std::map<std::string, std::string>& metadata,
                                              const GenevalClasses& classes);
 

@@ -178,7 +178,13 @@ TEST_F(GenevalScorerTest, TakesNoNumbersThatAreNone) {
 
 TEST_F(GenevalScorerTest, RaisesTheThresholdWhereObjectsAreCounted) {
   const auto scorer = Load({{"counting_confidence", "1"}});
-  EXPECT_EQ(ScoreOne(*scorer, WithMetadata({{"tag", "counting"}, {"include", kCircle}})).details().at("found"), "nothing");
+  const v1::ScoreItem counting = WithMetadata({{"tag", "counting"}, {"include", kCircle}});
+  EXPECT_EQ(ScoreOne(*scorer, counting).details().at("found"), "nothing");
+}
+
+TEST_F(GenevalScorerTest, RunsItsDetectorBeforeItIsServed) {
+  const auto scorer = Load();
+  EXPECT_TRUE(ScoreOne(*scorer, scorer->ProbeItem()).has_reward());
 }
 
 TEST_F(GenevalScorerTest, SaysWhatScored) {
@@ -214,7 +220,8 @@ TEST(PixelColoursTest, NamesFlatDrawings) {
   }
   const std::vector<Instance> objects = {{.box = {1, 1, 3, 3}, .mask = mask},
                                          {.box = {0, 0, 4, 4}, .mask = mask.logical_not()}};
-  EXPECT_THAT(*MakePixelColours()->Classify(image, "square", objects, [] { return absl::OkStatus(); }), testing::ElementsAre("blue", "white"));
+  EXPECT_THAT(*MakePixelColours()->Classify(image, "square", objects, [] { return absl::OkStatus(); }),
+              testing::ElementsAre("blue", "white"));
 }
 
 TEST(ObjectOnGreyTest, ShowsNothingButTheObject) {
