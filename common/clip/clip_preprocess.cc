@@ -4,10 +4,12 @@
 
 #include <algorithm>
 #include <cmath>
+#include <nlohmann/json.hpp>
 
 #include "absl/strings/str_cat.h"
 #include "common/base/status.h"
 #include "common/clip/pillow_resize.h"
+#include "common/tensor/strict_json.h"
 
 namespace flowawr {
 namespace {
@@ -53,6 +55,20 @@ at::Tensor Normalise(const at::Tensor& unit) {
 
 }  // namespace
 
+absl::StatusOr<ClipPreprocess> ClipProcessorOf(const std::string& folder) {
+  const std::string path = folder + "/preprocessor_config.json";
+  const absl::StatusOr<nlohmann::json> file = ReadStrictJson(path);
+  if (absl::IsNotFound(file.status())) return ClipPreprocess::kClipProcessor;
+  FLOWAWR_RETURN_IF_ERROR(file.status());
+  const nlohmann::json& config = *file;
+  if (!config.is_object()) return absl::InvalidArgumentError(absl::StrCat(path, ": expected an object"));
+  const auto crops = config.find("do_center_crop");
+  const auto size = config.find("size");
+  const bool is_stretched = crops != config.end() && *crops == false && size != config.end() && size->is_object() &&
+                            size->contains("height") && size->contains("width");
+  return is_stretched ? ClipPreprocess::kStretched : ClipPreprocess::kClipProcessor;
+}
+
 absl::StatusOr<at::Tensor> ClipPixels(const Image& image, ClipPreprocess preprocess, int64_t size) {
   FLOWAWR_RETURN_IF_ERROR(ValidateImage(image));
   const int64_t longer = std::max(image.height, image.width), shorter = std::min(image.height, image.width);
@@ -89,6 +105,10 @@ absl::StatusOr<at::Tensor> ClipPixels(const Image& image, ClipPreprocess preproc
           .slice(2, -rest_width / 2, -rest_width / 2 + resized.width)
           .copy_(small);
       return Normalise(page);
+    }
+    case ClipPreprocess::kStretched: {
+      const auto edge = static_cast<int>(size);
+      return Normalise(Levels(PillowBicubic(image, edge, edge)) / 255);
     }
   }
   return absl::InternalError("unknown preprocessing");

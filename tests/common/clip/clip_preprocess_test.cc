@@ -77,6 +77,25 @@ TEST_F(ClipPreprocessTest, EqualsClipImageProcessor) {
   ExpectSame("clip_processor", ClipPreprocess::kClipProcessor, "transformers CLIPImageProcessor (Pillow)");
 }
 
+TEST_F(ClipPreprocessTest, EqualsClipImageProcessorWithoutItsCrop) {
+  ExpectSame("stretched", ClipPreprocess::kStretched, "transformers CLIPImageProcessor (Pillow), do_center_crop=False");
+}
+
+TEST_F(ClipPreprocessTest, StretchesWhereTheFolderSaysSo) {
+  const TempFolder folder;
+  const auto of = [&](const std::string& text) {
+    folder.Write("preprocessor_config.json", text);
+    return ClipProcessorOf(folder.path());
+  };
+  EXPECT_EQ(*ClipProcessorOf(folder.path()), ClipPreprocess::kClipProcessor);
+  EXPECT_EQ(*of(R"({"do_center_crop": true, "size": {"shortest_edge": 224}})"), ClipPreprocess::kClipProcessor);
+  EXPECT_EQ(*of(R"({"do_center_crop": true, "size": {"height": 48, "width": 48}})"), ClipPreprocess::kClipProcessor);
+  EXPECT_EQ(*of(R"({"do_center_crop": false, "size": {"height": 48, "width": 48}})"), ClipPreprocess::kStretched);
+  EXPECT_EQ(*of(R"({"size": 224})"), ClipPreprocess::kClipProcessor);
+  EXPECT_TRUE(absl::IsInvalidArgument(of("[]").status()));
+  EXPECT_TRUE(absl::IsInvalidArgument(of("{").status()));
+}
+
 TEST_F(ClipPreprocessTest, EqualsOpenClipsTransform) {
   ExpectSame("open_clip", ClipPreprocess::kOpenClip, "Pillow, and torchvision's CenterCrop in torch");
 }
@@ -91,7 +110,8 @@ TEST_F(ClipPreprocessTest, EqualsTheLongestEdgeResizeOfHpsV2) {
 
 TEST_F(ClipPreprocessTest, PicturesWithoutPixelsOrBoundsAreRefused) {
   for (const ClipPreprocess preprocess : {ClipPreprocess::kClipProcessor, ClipPreprocess::kOpenClip,
-                                          ClipPreprocess::kTensorShortest, ClipPreprocess::kTensorLongest}) {
+                                          ClipPreprocess::kTensorShortest, ClipPreprocess::kTensorLongest,
+                                          ClipPreprocess::kStretched}) {
     EXPECT_TRUE(absl::IsInvalidArgument(ClipPixels({0, 0, ""}, preprocess, kSide).status()));
     EXPECT_TRUE(absl::IsInvalidArgument(ClipPixels({2, 2, "short"}, preprocess, kSide).status()));
     const auto thin = ClipPixels({1, 65, std::string(65 * 3, 'x')}, preprocess, kSide).status();

@@ -57,6 +57,7 @@ def longest(x):
 
 
 processor = CLIPImageProcessorPil(size={"shortest_edge": SIDE}, crop_size={"height": SIDE, "width": SIDE})
+stretching = CLIPImageProcessorPil(size={"height": SIDE, "width": SIDE}, do_center_crop=False)
 tensors = {}
 for i, size in enumerate(SIZES):
     pixels = picture(*size, i % 3)
@@ -66,6 +67,8 @@ for i, size in enumerate(SIZES):
     tensors[f"image.{i}"] = torch.from_numpy(pixels)
     tensors[f"resized.{i}"] = torch.from_numpy(np.array(small))
     tensors[f"clip_processor.{i}"] = torch.as_tensor(np.array(processor(images=image)["pixel_values"][0])).float()
+    across = image.resize((SIDE, size[0]), Image.Resampling.BICUBIC)  # left to itself, Pillow 13 may go down first
+    tensors[f"stretched.{i}"] = torch.as_tensor(np.array(stretching(images=across)["pixel_values"][0])).float()
     tensors[f"open_clip.{i}"] = (center_crop(unit(small)) - MEAN) / STD
     bilinear = F.interpolate(unit(image)[None], (height, width), mode="bilinear", align_corners=False, antialias=True)[0]
     tensors[f"tensor_shortest.{i}"] = (center_crop(bilinear) - MEAN) / STD
