@@ -11,10 +11,25 @@ from sentencepiece import sentencepiece_model_pb2
 from transformers import (CLIPTextConfig, CLIPTextModelWithProjection, CLIPTokenizer, T5Config, T5EncoderModel,
                           T5Tokenizer)
 
-import world
 
-CLIP_LENGTH = 12
-T5_LENGTH = 12
+
+def split_word(word, merges):
+    """CLIP's byte-pair encoding of one word: the merge that comes first in the list is done first."""
+    parts, ranks = [*word[:-1], word[-1] + "</w>"], {pair: i for i, pair in enumerate(merges)}
+    while pairs := [(ranks[pair], i) for i, pair in enumerate(zip(parts, parts[1:])) if pair in ranks]:
+        _, i = min(pairs)
+        parts[i : i + 2] = [parts[i] + parts[i + 1]]
+    return parts
+
+
+def merges_of(words):
+    """Merges that make each of these words one token, with few merges of two letters, which fire in other words too."""
+    merges = []
+    for word in words:
+        while len(parts := split_word(word, merges)) > 1:
+            pairs = list(zip(parts, parts[1:]))
+            merges.append(max(pairs, key=lambda pair: len("".join(pair).replace("</w>", ""))))
+    return merges
 
 
 def _byte_symbols():
@@ -28,10 +43,8 @@ def _byte_symbols():
     return [table[b] for b in [*kept, *(b for b in range(256) if b not in kept)]]
 
 
-def write_clip_tokenizer(folder, pad_token):
+def write_clip_tokenizer(folder, merges, pad_token, length):
     symbols = _byte_symbols()
-    merges = [("g", "n</w>"), ("i", "gn</w>"), ("s", "ign</w>"), ("t", "h"), ("th", "a"), ("tha", "t</w>"),
-              ("y", "s</w>"), ("a", "ys</w>"), ("s", "ays</w>")]
     tokens = symbols + [s + "</w>" for s in symbols] + [a + b for a, b in merges]
     tokens += ["<|startoftext|>", "<|endoftext|>"]
     os.makedirs(folder, exist_ok=True)
@@ -40,24 +53,24 @@ def write_clip_tokenizer(folder, pad_token):
         json.dump({token: i for i, token in enumerate(tokens)}, file, ensure_ascii=False)
     with open(merges_file, "w", encoding="utf-8") as file:
         file.write("#version: 0.2\n" + "".join(f"{a} {b}\n" for a, b in merges))
-    tokenizer = CLIPTokenizer.from_pretrained(folder, pad_token=pad_token, model_max_length=CLIP_LENGTH)
+    tokenizer = CLIPTokenizer.from_pretrained(folder, pad_token=pad_token, model_max_length=length)
     tokenizer.save_pretrained(folder)
     return CLIPTokenizer.from_pretrained(folder)
 
 
-def write_t5_tokenizer(folder):
-    """A Unigram model whose pieces are the template's words and single characters, each as likely as needed to win."""
+def write_t5_tokenizer(folder, world):
+    """A Unigram model whose pieces are the templates' words and single characters, each as likely as needed to win."""
     os.makedirs(folder, exist_ok=True)
     model = f"{folder}/spiece.model"
     trained = io.BytesIO()  # for the trainer and normaliser settings of a real spiece.model
     sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter([world.prompt_of(w) for w in world.all_words()[::7]]), model_writer=trained,
+        sentence_iterator=iter(world.T5_SAMPLE), model_writer=trained,
         model_type="unigram", vocab_size=40, hard_vocab_limit=False, pad_id=0, eos_id=1, unk_id=2, bos_id=-1,
         pad_piece="<pad>", eos_piece="</s>", unk_piece="<unk>", minloglevel=2)
     proto = sentencepiece_model_pb2.ModelProto.FromString(trained.getvalue())
     del proto.pieces[3:]
-    for piece in ["▁a", "▁sign", "▁that", "▁says", '▁"']:
-        proto.pieces.add(piece=piece, score=-2.0)
+    for word in world.T5_WORDS:
+        proto.pieces.add(piece="▁" + word, score=-2.0)
     for piece in ["▁", *map(chr, range(ord("!"), ord("~") + 1))]:
         proto.pieces.add(piece=piece, score=-5.0)
     proto.trainer_spec.vocab_size = len(proto.pieces)
@@ -68,7 +81,7 @@ def write_t5_tokenizer(folder):
     return T5Tokenizer.from_pretrained(folder)
 
 
-def make_vae():
+def make_vae(world):
     return AutoencoderKL(
         block_out_channels=(16, 32, 48), down_block_types=("DownEncoderBlock2D",) * 3,
         up_block_types=("UpDecoderBlock2D",) * 3, layers_per_block=1, latent_channels=8, norm_num_groups=8,
@@ -76,11 +89,11 @@ def make_vae():
         scaling_factor=1.0, shift_factor=0.0)
 
 
-def make_text_encoders(clip_vocab, eos, t5_vocab):
+def make_text_encoders(clip_vocab, eos, t5_vocab, length):
     def clip(activation, pad):
         return CLIPTextModelWithProjection(CLIPTextConfig(
             vocab_size=clip_vocab, hidden_size=32, intermediate_size=128, num_hidden_layers=2, num_attention_heads=4,
-            projection_dim=32, max_position_embeddings=CLIP_LENGTH, hidden_act=activation, initializer_factor=10.0,
+            projection_dim=32, max_position_embeddings=length, hidden_act=activation, initializer_factor=10.0,
             bos_token_id=eos - 1, eos_token_id=eos, pad_token_id=pad))
     t5 = T5EncoderModel(T5Config(
         vocab_size=t5_vocab, d_model=64, d_kv=16, d_ff=128, num_layers=2, num_heads=4, feed_forward_proj="gated-gelu",
@@ -88,36 +101,38 @@ def make_text_encoders(clip_vocab, eos, t5_vocab):
     return clip("quick_gelu", eos), clip("gelu", 0), t5
 
 
-def make_transformer():
+def make_transformer(world):
     return SD3Transformer2DModel(
-        sample_size=16, patch_size=2, in_channels=8, out_channels=8, num_layers=6, num_attention_heads=4,
+        patch_size=2, in_channels=8, out_channels=8, num_attention_heads=4,
         attention_head_dim=32, joint_attention_dim=64, caption_projection_dim=128, pooled_projection_dim=64,
-        pos_embed_max_size=16, dual_attention_layers=(0, 1, 2), qk_norm="rms_norm")
+        pos_embed_max_size=16, qk_norm="rms_norm", **world.TRANSFORMER)
 
 
-def make_pipeline(folder):
+def make_pipeline(folder, world):
     """An untrained pipeline; tokenizer files are written below `folder` first."""
-    clip_1 = write_clip_tokenizer(f"{folder}/tokenizer", "<|endoftext|>")
-    clip_2 = write_clip_tokenizer(f"{folder}/tokenizer_2", "!")
-    t5_tokenizer = write_t5_tokenizer(f"{folder}/tokenizer_3")
-    text_1, text_2, text_3 = make_text_encoders(len(clip_1), clip_1.eos_token_id, len(t5_tokenizer))
+    length = world.TEXT_LENGTH
+    clip_1 = write_clip_tokenizer(f"{folder}/tokenizer", world.CLIP_MERGES, "<|endoftext|>", length)
+    clip_2 = write_clip_tokenizer(f"{folder}/tokenizer_2", world.CLIP_MERGES, "!", length)
+    t5_tokenizer = write_t5_tokenizer(f"{folder}/tokenizer_3", world)
+    text_1, text_2, text_3 = make_text_encoders(len(clip_1), clip_1.eos_token_id, len(t5_tokenizer), length)
     return StableDiffusion3Pipeline(
-        transformer=make_transformer(), scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0), vae=make_vae(),
+        transformer=make_transformer(world), scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0), vae=make_vae(world),
         text_encoder=text_1, tokenizer=clip_1, text_encoder_2=text_2, tokenizer_2=clip_2, text_encoder_3=text_3,
         tokenizer_3=t5_tokenizer)
 
 
 def tokenize(pipeline, prompts):
     """Token ids for the three encoders, as StableDiffusion3Pipeline.encode_prompt makes them."""
-    clip = [t(prompts, padding="max_length", max_length=CLIP_LENGTH, truncation=True, return_tensors="pt").input_ids
+    length = pipeline.tokenizer.model_max_length
+    clip = [t(prompts, padding="max_length", max_length=length, truncation=True, return_tensors="pt").input_ids
             for t in (pipeline.tokenizer, pipeline.tokenizer_2)]
-    t5 = pipeline.tokenizer_3(prompts, padding="max_length", max_length=T5_LENGTH, truncation=True,
+    t5 = pipeline.tokenizer_3(prompts, padding="max_length", max_length=length, truncation=True,
                               add_special_tokens=True, return_tensors="pt").input_ids
     return clip[0], clip[1], t5
 
 
 def encode(pipeline, ids):
-    """(prompt_embeds [B, 24, 64], pooled [B, 64]); differentiable."""
+    """(prompt_embeds [B, CLIP's tokens + T5's, 64], pooled [B, 64]); differentiable."""
     first = pipeline.text_encoder(ids[0], output_hidden_states=True)
     second = pipeline.text_encoder_2(ids[1], output_hidden_states=True)
     t5 = pipeline.text_encoder_3(ids[2]).last_hidden_state

@@ -1,4 +1,4 @@
-"""The tiny world: pictures of three-letter words and the prompts that (mostly) say what they show."""
+"""The words world: pictures of three-letter words and the prompts that (mostly) say what they show."""
 
 import itertools
 import random
@@ -14,8 +14,15 @@ FONT = "/usr/share/fonts/truetype/dejavu/DejaVuSansMono-Bold.ttf"  # Debian: fon
 FONT_SIZES = (28, 30, 32)
 FONTS = {size: ImageFont.truetype(FONT, size) for size in FONT_SIZES}
 
+TEXT_LENGTH = 12  # tokens of a prompt, with CLIP's beginning and end
+T5_WORDS = ("a", "sign", "that", "says", '"')
+TRANSFORMER = {"sample_size": 16, "num_layers": 6, "dual_attention_layers": (0, 1, 2)}
+
 # The CLIP merges that make "sign", "that" and "says" one token each would also fire inside these words.
 _MERGED = (lambda w: w.endswith("GN"), lambda w: w.startswith("TH"), lambda w: w.endswith("YS"))
+
+CLIP_MERGES = (("g", "n</w>"), ("i", "gn</w>"), ("s", "ign</w>"), ("t", "h"), ("th", "a"), ("tha", "t</w>"),
+               ("y", "s</w>"), ("a", "ys</w>"), ("s", "ays</w>"))
 
 
 def all_words():
@@ -25,6 +32,16 @@ def all_words():
 
 def prompt_of(word):
     return f'a sign that says "{word}"'
+
+
+# What train.py asks of a world, with draw(), noisy_caption() and write_prompts().
+T5_SAMPLE = [prompt_of(w) for w in all_words()[::7]]
+
+ALL_WORDS = all_words()
+
+
+def random_subject(rng):
+    return rng.choice(ALL_WORDS)
 
 
 def draw(word, rng):
@@ -51,3 +68,9 @@ def split(heldout=400, train=2000, seed=0):
     words = all_words()
     random.Random(seed).shuffle(words)
     return words[heldout : heldout + train], words[:heldout]
+
+
+def write_prompts(folder):
+    for name, words in zip(("train", "heldout"), split()):
+        with open(f"{folder}/{name}.txt", "w") as file:
+            file.writelines(prompt_of(word) + "\n" for word in words)
