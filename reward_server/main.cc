@@ -3,6 +3,7 @@
 #include <memory>
 
 #include "absl/cleanup/cleanup.h"
+#include "common/base/allocator.h"
 #include "common/base/ids.h"
 #include "common/base/shutdown_signal.h"
 #include "common/base/status.h"
@@ -79,6 +80,7 @@ absl::Status ServeUntilSignal(const RewardServerOptions& options, ShutdownSignal
 }
 
 int Main(int argc, char** argv) {
+  KeepFreedMemory();
   ShutdownSignal signal;
   const Parsed<RewardServerOptions> parsed = ParseRewardServerOptions(argc, argv);
   if (parsed.exit_code) return *parsed.exit_code;

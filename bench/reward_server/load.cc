@@ -76,12 +76,7 @@ int Run(const Load& load) {
   std::vector<std::unique_ptr<v1::RewardService::Stub>> stubs;
   for (int i = 0; i < std::min(load.clients, 16); ++i)
     stubs.push_back(v1::RewardService::NewStub(MakeChannel(load.server, Network()).value()));
-  std::vector<v1::ScoreRequest> requests(16);
   size_t next_item = 0;
-  for (v1::ScoreRequest& request : requests) {
-    request.set_scorer(load.scorer);
-    for (int i = 0; i < load.images; ++i) *request.add_items() = items[next_item++ % items.size()];
-  }
   grpc::CompletionQueue queue;
   std::vector<double> latencies;
   size_t sent = 0, under_way = 0, refused = 0;
@@ -90,7 +85,10 @@ int Run(const Load& load) {
     auto call = std::make_unique<Call>();
     call->due = due;
     call->context = MakeContext(absl::Minutes(2), Network());
-    call->reader = stubs[sent % stubs.size()]->AsyncScore(call->context.get(), requests[sent % requests.size()], &queue);
+    v1::ScoreRequest request;
+    request.set_scorer(load.scorer);
+    for (int i = 0; i < load.images; ++i) *request.add_items() = items[next_item++ % items.size()];
+    call->reader = stubs[sent % stubs.size()]->AsyncScore(call->context.get(), request, &queue);
     Call* const tag = call.release();
     tag->reader->Finish(&tag->response, &tag->status, tag);
     ++sent;

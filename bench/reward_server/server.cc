@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "common/base/allocator.h"
 #include "common/process/exit_code.h"
 #include "common/rpc/server.h"
 #include "common/scoring/scorer_text.h"
@@ -61,6 +62,7 @@ absl::Status Serve(const std::vector<std::string>& scorers, int threads) {
 }  // namespace flowawr
 
 int main(int argc, char** argv) {
+  flowawr::KeepFreedMemory();
   std::vector<std::string> scorers;
   int threads = 2;
   CLI::App app("The reward server with a scorer that does nothing. Prints its address; ends with its standard input.");

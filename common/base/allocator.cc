@@ -10,4 +10,9 @@ void GiveBackFreedMemory() {
   mallopt(M_TRIM_THRESHOLD, kBytes);
 }
 
+void KeepFreedMemory() {
+  mallopt(M_MMAP_THRESHOLD, 16 << 20);
+  mallopt(M_TRIM_THRESHOLD, 64 << 20);
+}
+
 }  // namespace flowawr
