@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "common/base/sha256.h"
 #include "common/base/status.h"
@@ -19,24 +20,23 @@ namespace flowawr {
 
 struct ClipScorerKind {
   const char* name;
-  ClipPreprocess preprocess;
-  bool reads_prompt;     // else the reward is the head's
-  bool has_logit_scale;  // as a factor of the cosine
-  bool mends_prompt;     // see mended_text.h
+  ClipPreprocess preprocess;  // kClipProcessor: or kStretched, as the model's folder says
+  bool reads_prompt;          // else the reward is the head's
+  bool has_logit_scale;       // as a factor of the cosine
+  bool mends_prompt;          // see mended_text.h
   double divisor;
   const char* fetch;  // how to get the weights, for errors
 };
 
 namespace {
 
-constexpr ClipScorerKind kPickScore = {
-    .name = "pickscore",
-    .preprocess = ClipPreprocess::kClipProcessor,
-    .reads_prompt = true,
-    .has_logit_scale = true,
-    .mends_prompt = false,
-    .divisor = 26,
-    .fetch = "hf download yuvalkirstain/PickScore_v1 --local-dir PickScore_v1"};
+constexpr ClipScorerKind kPickScore = {.name = "pickscore",
+                                       .preprocess = ClipPreprocess::kClipProcessor,
+                                       .reads_prompt = true,
+                                       .has_logit_scale = true,
+                                       .mends_prompt = false,
+                                       .divisor = 26,
+                                       .fetch = "hf download yuvalkirstain/PickScore_v1 --local-dir PickScore_v1"};
 constexpr ClipScorerKind kClipScore = {
     .name = "clipscore",
     .preprocess = ClipPreprocess::kTensorShortest,
@@ -45,15 +45,15 @@ constexpr ClipScorerKind kClipScore = {
     .mends_prompt = false,
     .divisor = 100,
     .fetch = "hf download openai/clip-vit-large-patch14 --local-dir clip-vit-large-patch14"};
-constexpr ClipScorerKind kHpsV2 = {
-    .name = "hpsv2",
-    .preprocess = ClipPreprocess::kTensorLongest,
-    .reads_prompt = true,
-    .has_logit_scale = false,
-    .mends_prompt = true,
-    .divisor = 1,
-    .fetch = "hf download xswu/HPSv2 HPS_v2.1_compressed.pt --local-dir HPSv2, and "
-             "tools/convert_rewards hpsv2 makes a folder of it"};
+constexpr ClipScorerKind kHpsV2 = {.name = "hpsv2",
+                                   .preprocess = ClipPreprocess::kTensorLongest,
+                                   .reads_prompt = true,
+                                   .has_logit_scale = false,
+                                   .mends_prompt = true,
+                                   .divisor = 1,
+                                   .fetch =
+                                       "hf download xswu/HPSv2 HPS_v2.1_compressed.pt --local-dir HPSv2, and "
+                                       "tools/convert_rewards hpsv2 makes a folder of it"};
 constexpr ClipScorerKind kAesthetic = {
     .name = "aesthetic",
     .preprocess = ClipPreprocess::kClipProcessor,
@@ -109,9 +109,13 @@ absl::StatusOr<std::shared_ptr<Scorer>> ClipScorer::Load(const ClipScorerKind& k
   const at::ScalarType dtype = dtype_name == "bfloat16" ? at::kBFloat16 : at::kFloat;
   at::set_num_threads(context.threads);
   absl::StatusOr<std::shared_ptr<SharedClip>> clip = SharedClip::Open(model, dtype);
-  if (absl::IsNotFound(clip.status()))
+  if (absl::IsNotFound(clip.status()) && !absl::StrContains(clip.status().message(), kind.fetch))
     return absl::NotFoundError(absl::StrCat(clip.status().message(), ". For ", kind.name, ": ", kind.fetch));
   FLOWAWR_RETURN_IF_ERROR(clip.status());
+  ClipPreprocess preprocess = kind.preprocess;
+  if (preprocess == ClipPreprocess::kClipProcessor) {
+    FLOWAWR_ASSIGN_OR_RETURN(preprocess, ClipProcessorOf(model));
+  }
   std::unique_ptr<const AestheticHead> head;
   if (!kind.reads_prompt) {
     FLOWAWR_ASSIGN_OR_RETURN(head, AestheticHead::Load(head_folder, (*clip)->model().projection_dim()));
@@ -119,12 +123,13 @@ absl::StatusOr<std::shared_ptr<Scorer>> ClipScorer::Load(const ClipScorerKind& k
   std::string version = absl::StrCat(FolderName(model), " ", dtype_name);
   if (head) version = absl::StrCat(FolderName(head_folder), " on ", version);
   return std::shared_ptr<Scorer>(
-      new ClipScorer(kind, *std::move(clip), std::move(head), context.threads, batch, std::move(version)));
+      new ClipScorer(kind, preprocess, *std::move(clip), std::move(head), context.threads, batch, std::move(version)));
 }
 
-ClipScorer::ClipScorer(const ClipScorerKind& kind, std::shared_ptr<SharedClip> clip, std::unique_ptr<const AestheticHead> head,
-                       int threads, int batch, std::string version)
+ClipScorer::ClipScorer(const ClipScorerKind& kind, ClipPreprocess preprocess, std::shared_ptr<SharedClip> clip,
+                       std::unique_ptr<const AestheticHead> head, int threads, int batch, std::string version)
     : kind_(kind),
+      preprocess_(preprocess),
       clip_(std::move(clip)),
       head_(std::move(head)),
       threads_(threads),
@@ -135,16 +140,13 @@ ClipScorer::ClipScorer(const ClipScorerKind& kind, std::shared_ptr<SharedClip> c
 
 ClipScorer::~ClipScorer() = default;
 
-size_t ClipScorer::memory_bytes() const {
-  return clip_->model().memory_bytes() + (head_ ? head_->memory_bytes() : 0);
-}
+size_t ClipScorer::memory_bytes() const { return clip_->model().memory_bytes() + (head_ ? head_->memory_bytes() : 0); }
 
 absl::Status ClipScorer::CheckPrompt(const std::string& prompt, const PromptMetadata& /*metadata*/) const {
   return CheckText(kind_, prompt);
 }
 
-std::vector<v1::ScoreResult> ClipScorer::Score(absl::Span<const v1::ScoreItem* const> items,
-                                               StillWanted still_wanted) {
+std::vector<v1::ScoreResult> ClipScorer::Score(absl::Span<const v1::ScoreItem* const> items, StillWanted still_wanted) {
   at::set_num_threads(threads_);  // of this thread's products
   std::vector<v1::ScoreResult> results;
   for (size_t i = 0; i < items.size(); ++i) {
@@ -162,7 +164,7 @@ absl::StatusOr<v1::ScoreResult> ClipScorer::ScoreOne(const v1::ScoreItem& item,
   FLOWAWR_RETURN_IF_ERROR(CheckText(kind_, item.prompt()));
   const ClipModel& model = clip_->model();
   const Image image{static_cast<int>(item.height()), static_cast<int>(item.width()), item.image_rgb()};
-  FLOWAWR_ASSIGN_OR_RETURN(const at::Tensor pixels, ClipPixels(image, kind_.preprocess, model.image_size()));
+  FLOWAWR_ASSIGN_OR_RETURN(const at::Tensor pixels, ClipPixels(image, preprocess_, model.image_size()));
   FLOWAWR_ASSIGN_OR_RETURN(const at::Tensor picture, clip_->ImageEmbeds({pixels}, keep_going));
   if (head_) return RewardResult(head_->Forward(Normalised(picture)).item<double>());
 

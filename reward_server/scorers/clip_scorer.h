@@ -8,6 +8,9 @@
 // The formulas, and how a picture is made ready (clip_preprocess.h), are those of public trainers: Flow-GRPO's
 // pickscore_scorer.py and aesthetic_scorer.py, DiffusionNFT's clip_scorer.py and hpsv2_scorer.py.
 //
+// `pickscore` and `aesthetic` see all of a picture, proportions lost, where the model's preprocessor_config.json turns
+// the crop off; published models crop.
+//
 // Options:
 //   model=FOLDER   the CLIP model, see clip_model.h; must be given
 //   head=FOLDER    `aesthetic` alone: the MLP, see aesthetic_head.h; must be given
@@ -35,6 +38,7 @@ namespace flowawr {
 
 class AestheticHead;
 class SharedClip;
+enum class ClipPreprocess;
 struct ClipScorerKind;  // what the kinds differ in: a row of the table in clip_scorer.cc
 
 class ClipScorer : public Scorer {
@@ -59,13 +63,14 @@ class ClipScorer : public Scorer {
  private:
   static absl::StatusOr<std::shared_ptr<Scorer>> Load(const ClipScorerKind& kind, ScorerOptions& options,
                                                       const ScorerContext& context);
-  ClipScorer(const ClipScorerKind& kind, std::shared_ptr<SharedClip> clip, std::unique_ptr<const AestheticHead> head,
-             int threads, int batch, std::string version);
+  ClipScorer(const ClipScorerKind& kind, ClipPreprocess preprocess, std::shared_ptr<SharedClip> clip,
+             std::unique_ptr<const AestheticHead> head, int threads, int batch, std::string version);
 
   absl::StatusOr<v1::ScoreResult> ScoreOne(const v1::ScoreItem& item,
                                            absl::FunctionRef<absl::Status()> keep_going) const;
 
   const ClipScorerKind& kind_;
+  const ClipPreprocess preprocess_;
   const std::shared_ptr<SharedClip> clip_;
   const std::unique_ptr<const AestheticHead> head_;  // null for kinds that read the prompt
   const int threads_;
