@@ -1,6 +1,7 @@
 #include "cli/score_page.h"
 
 #include <algorithm>
+#include <cstdint>
 #include <map>
 #include <optional>
 #include <utility>
@@ -188,7 +189,8 @@ absl::StatusOr<std::string> ScorePage(const v1::RewardSpec& spec, const ScorePag
       title, " – flowawr score</title><style>", kReportStyle, "</style></head>\n<body><main><h1>", title,
       "</h1><p class=\"sub\">", sorted.size(), " pictures, the best first; flowawr ", Version(), "</p>\n",
       SummaryTable(spec, text, sorted), "<h2>Pictures</h2>\n");
-  if (shown.size() < sorted.size())
+  const auto is_picture = [](const PictureScore& picture) { return picture.status.ok(); };
+  if (static_cast<int64_t>(shown.size()) < std::count_if(sorted.begin(), sorted.end(), is_picture))
     absl::StrAppend(&page, "<p class=\"sub\">", shown.size(), " of them, the best and the worst</p>\n");
   absl::StrAppend(&page, SortMenu(spec), "<div class=\"pairs\" id=\"pictures\">\n");
   for (const ShownPicture& picture : shown) {

@@ -69,6 +69,7 @@ TEST(ScorePageTest, IsOneFileThatTrustsNothingFromOutside) {
   EXPECT_THAT(*page, HasSubstr("<code>bad.png</code>: cut &amp; run"));
   EXPECT_THAT(*page, HasSubstr("data:image/png;base64,"));
   EXPECT_THAT(*page, HasSubstr("<b>0.900</b>"));
+  EXPECT_THAT(*page, Not(HasSubstr("the best and the worst")));  // what is no picture cannot be shown
   for (const char* outside : {"<script", "http:", "https:", "src=\"/"}) EXPECT_THAT(*page, Not(HasSubstr(outside)));
 }
 
