@@ -24,8 +24,8 @@ struct Windows {
   int64_t padded_tokens() const { return (tokens() + 15) / 16 * 16; }
 };
 
-// Softmax attention of every token over those of its window. An item is a window of a sample: sample * rows() * columns()
-// + row * columns() + column.
+// Softmax attention of every token over those of its window. An item is a window of a sample:
+// sample * rows() * columns() + row * columns() + column.
 //
 // `qkv` is [batch, height, width, 3 * heads * head_dim], queries, keys and values of a token side by side; `padding`
 // [3 * heads * head_dim] those of a token outside the image. `bias` [heads, tokens(), padded_tokens()] is added to the

@@ -56,13 +56,14 @@ absl::StatusOr<DetectionPreprocess> LoadDetectionPreprocess(const std::string& f
   preprocess.divisor = fields.Int("size_divisor", preprocess.divisor, 1, 1024);
   fields.Require(fields.Bool("do_normalize", true), "do_normalize must be true");
   fields.Require(fields.Bool("do_rescale", true), "do_rescale must be true");
-  fields.Require(std::abs(fields.Number("rescale_factor", 1.0 / 255) - 1.0 / 255) < 1e-6, "rescale_factor must be 1/255");
+  constexpr double kRescale = 1.0 / 255;
+  fields.Require(std::abs(fields.Number("rescale_factor", kRescale) - kRescale) < 1e-6, "rescale_factor must be 1/255");
   FLOWAWR_RETURN_IF_ERROR(fields.Finish());
   if (const Json size = json.value("size", Json()); size.is_object() && size.contains("shortest_edge")) {
     FLOWAWR_ASSIGN_OR_RETURN(ConfigFields edges, ConfigFields::Parse(size.dump(), path + ": size"));
     preprocess.short_edge = edges.Int("shortest_edge", preprocess.short_edge, 1, kMostEdge);
-    preprocess.long_edge =
-        edges.Int("longest_edge", std::max(preprocess.long_edge, preprocess.short_edge), preprocess.short_edge, kMostEdge);
+    const int64_t long_edge = std::max(preprocess.long_edge, preprocess.short_edge);
+    preprocess.long_edge = edges.Int("longest_edge", long_edge, preprocess.short_edge, kMostEdge);
     FLOWAWR_RETURN_IF_ERROR(edges.Finish());
   }
   FLOWAWR_RETURN_IF_ERROR(ReadChannels(json, path, "image_mean", -1e6, preprocess.mean));
@@ -72,7 +73,8 @@ absl::StatusOr<DetectionPreprocess> LoadDetectionPreprocess(const std::string& f
 
 DetectionPixels PrepareForDetection(const Image& image, const DetectionPreprocess& preprocess) {
   at::Tensor pixels = at::empty({1, 3, image.height, image.width}, at::kFloat);
-  const at::Tensor bytes = at::from_blob(const_cast<char*>(image.rgb.data()), {1, image.height, image.width, 3}, at::kByte);
+  const at::Tensor bytes =
+      at::from_blob(const_cast<char*>(image.rgb.data()), {1, image.height, image.width, 3}, at::kByte);
   pixels.copy_(bytes.permute({0, 3, 1, 2}));
   DetectionPixels prepared{.pixels = {}, .height = image.height, .width = image.width};
   if (preprocess.do_resize)
@@ -81,7 +83,7 @@ DetectionPixels PrepareForDetection(const Image& image, const DetectionPreproces
     pixels = at::upsample_bilinear2d(pixels, {prepared.height, prepared.width}, /*align_corners=*/false).round_();
   for (int64_t c = 0; c < 3; ++c)
     pixels.select(1, c).sub_(preprocess.mean[c] * 255).div_(preprocess.std[c] * 255);
-  const auto missing = [&](int64_t side) { return (preprocess.divisor - side % preprocess.divisor) % preprocess.divisor; };
+  const auto missing = [divisor = preprocess.divisor](int64_t side) { return (divisor - side % divisor) % divisor; };
   prepared.pixels = at::constant_pad_nd(pixels, {0, missing(prepared.width), 0, missing(prepared.height)});
   return prepared;
 }

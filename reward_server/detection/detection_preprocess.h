@@ -2,8 +2,8 @@
 //
 // Resized to fit two edges with the proportions kept, bilinear without antialiasing and rounded to bytes (OpenCV's
 // INTER_LINEAR to within a level), normalised, and filled up with zeros below and on the right to a multiple of the
-// divisor. transformers' image processor differs where a picture is made smaller (it antialiases) and by a pixel in some
-// sizes (it rounds the longer edge down).
+// divisor. transformers' image processor differs where a picture is made smaller (it antialiases) and by a pixel in
+// some sizes (it rounds the longer edge down).
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -28,8 +28,8 @@ struct DetectionPreprocess {
 
 // What preprocessor_config.json of a published folder says, where it says so: do_resize, size {shortest_edge,
 // longest_edge}, size_divisor, image_mean, image_std. A size of another form (published folders have {height, width},
-// which squeezes pictures) is passed over: the edges stay GenEval's. Without the file, the defaults. InvalidArgument for
-// what is of the wrong type, or asks for pixels that are not rescaled by 1 / 255 or not normalised.
+// which squeezes pictures) is passed over: the edges stay GenEval's. Without the file, the defaults. InvalidArgument
+// for what is of the wrong type, or asks for pixels that are not rescaled by 1 / 255 or not normalised.
 absl::StatusOr<DetectionPreprocess> LoadDetectionPreprocess(const std::string& folder);
 
 struct DetectionPixels {

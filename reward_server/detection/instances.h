@@ -1,9 +1,9 @@
 // From Mask2Former's queries to the objects of a picture, as mmdet does it (MaskFormerFusionHead.instance_postprocess).
 //
-// Of all pairs of query and class the 100 most probable are objects (one query may be several). An object's mask are the
-// pixels of the picture where the query's logit, resized bilinearly to the padded input, cut to the picture therein, and
-// resized to the picture's own size, is positive; its score is the class's probability times the mean probability of
-// its mask; its box is the mask's.
+// Of all pairs of query and class the 100 most probable are objects (one query may be several). An object's mask is
+// where the query's logit, resized bilinearly to the padded input, cut to the picture therein, and resized to the
+// picture's own size, is positive; its score is the class's probability times the mean probability of its mask; its box
+// is the mask's.
 //
 // transformers' post_process_instance_segmentation differs: it cuts masks at 384 x 384 and resizes them to the nearest
 // pixel.

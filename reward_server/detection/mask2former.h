@@ -1,5 +1,5 @@
-// Mask2Former for instances, frozen: transformers' Mask2FormerForUniversalSegmentation with a Swin backbone, read from a
-// published folder such as facebook/mask2former-swin-small-coco-instance.
+// Mask2Former for instances, frozen: transformers' Mask2FormerForUniversalSegmentation with a Swin backbone, read from
+// a published folder such as facebook/mask2former-swin-small-coco-instance.
 //
 //   pixels -> SwinBackbone -> four maps -> PixelDecoder -> three levels, fine map -> MaskDecoder -> classes, masks
 #pragma once
@@ -25,7 +25,8 @@ namespace flowawr {
 class Mask2Former {
  public:
   // Reads config.json and model.safetensors (or its shards) of `folder` and computes in `dtype`, at::kFloat or
-  // at::kBFloat16. NotFound when a file is missing; InvalidArgument that lists every field and tensor that does not fit.
+  // at::kBFloat16. NotFound when a file is missing; InvalidArgument that lists every field and tensor that does not
+  // fit.
   static absl::StatusOr<std::unique_ptr<const Mask2Former>> Load(const std::string& folder, at::ScalarType dtype,
                                                                  ReadProgress progress = nullptr);
 

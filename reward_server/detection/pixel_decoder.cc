@@ -20,14 +20,16 @@ at::Tensor AxisPositions(int64_t count, int64_t dim, const at::TensorOptions& op
   const at::Tensor place = at::arange(1, count + 1, options) / (count + kEpsilon) * (2 * std::numbers::pi);
   const at::Tensor exponent = 2 * at::arange(dim, options).div(2, "floor") / dim;
   const at::Tensor angles = place.unsqueeze(1) / at::pow(kTemperature, exponent);
-  return at::stack({angles.slice(1, 0, std::nullopt, 2).sin(), angles.slice(1, 1, std::nullopt, 2).cos()}, 2).flatten(1);
+  const at::Tensor even = angles.slice(1, 0, std::nullopt, 2), odd = angles.slice(1, 1, std::nullopt, 2);
+  return at::stack({even.sin(), odd.cos()}, 2).flatten(1);
 }
 
 }  // namespace
 
 at::Tensor SinePositions(int64_t height, int64_t width, int64_t dim, const at::TensorOptions& options) {
-  const at::Tensor y = AxisPositions(height, dim / 2, options.dtype(at::kFloat)).unsqueeze(1).expand({height, width, dim / 2});
-  const at::Tensor x = AxisPositions(width, dim / 2, options.dtype(at::kFloat)).unsqueeze(0).expand({height, width, dim / 2});
+  const at::TensorOptions wide = options.dtype(at::kFloat);
+  const at::Tensor y = AxisPositions(height, dim / 2, wide).unsqueeze(1).expand({height, width, dim / 2});
+  const at::Tensor x = AxisPositions(width, dim / 2, wide).unsqueeze(0).expand({height, width, dim / 2});
   return at::cat({y, x}, 2).view({height * width, dim}).to(options.dtype());
 }
 

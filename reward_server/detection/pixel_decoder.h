@@ -15,7 +15,8 @@
 
 namespace flowawr {
 
-// Positions as sines and cosines of rows, then of columns: [height * width, dim]. DETR's, from 0 to 2 pi over the image.
+// Positions as sines and cosines of rows, then of columns: [height * width, dim]. DETR's, from 0 to 2 pi over the
+// image.
 at::Tensor SinePositions(int64_t height, int64_t width, int64_t dim, const at::TensorOptions& options);
 
 struct PixelFeatures {

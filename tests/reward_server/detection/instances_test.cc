@@ -100,7 +100,8 @@ TEST(DetectionPreprocessTest, FollowsTheFolderWhereItSaysWhatGenevalCanMean) {
     return LoadDetectionPreprocess(folder.path());
   };
   auto preprocess = with(R"({"size": {"shortest_edge": 96, "longest_edge": 128}, "size_divisor": 16,
-                             "image_mean": [0.5, 0.5, 0.5], "image_std": [0.25, 0.25, 0.25], "rescale_factor": 0.00392156862745098})");
+                             "image_mean": [0.5, 0.5, 0.5], "image_std": [0.25, 0.25, 0.25],
+                             "rescale_factor": 0.00392156862745098})");
   ASSERT_TRUE(preprocess.ok()) << preprocess.status();
   EXPECT_EQ(preprocess->short_edge, 96);
   EXPECT_EQ(preprocess->long_edge, 128);

@@ -58,16 +58,24 @@ inline void ExpectMask2FormerParity(const std::string& folder, const std::string
   const auto file = SafetensorsFile::Open(folder + "/case.safetensors");
   ASSERT_TRUE(file.ok()) << file.status();
   const auto& expected = file->tensors();
-  const std::string sizes = is_slow ? "Swin-S, 100 queries, 224x320 pixels" : "3 random ones, 4 stages, 64x96 to 96x160 pixels";
+  const std::string sizes =
+      is_slow ? "Swin-S, 100 queries, 224x320 pixels" : "3 random ones, 4 stages, 64x96 to 96x160 pixels";
   for (const auto& [key, tensor] : RunParts(**model, expected.at("pixels"), at::kFloat).tensors) {
-    const at::Tensor right = expected.at(key);
-    ExpectAtMost({PartName(key, "f32"), sizes, kTransformersClass, is_slow}, absl::StrCat(name, " ", key),
-                 "relative error", RelativeError(tensor, right.dim() == 4 ? right.flatten(2) : right), 1e-4);
+    const ParityCheck check = {PartName(key, "f32"), sizes, kTransformersClass, is_slow};
+    const std::string which = absl::StrCat(name, " ", key);
+    const at::Tensor right = expected.at(key).dim() == 4 ? expected.at(key).flatten(2) : expected.at(key);
+    if (key != "class_logits" && key != "mask_logits") {
+      ExpectAtMost(check, which, "relative error", RelativeError(tensor, right), 2e-5);
+      continue;
+    }
+    // Where a query attends is cut at 0: a logit that rounding carries over it moves that query, and others a little.
+    const at::Tensor errors = (tensor - right).norm(2, -1) / right.norm(2, -1);
+    ExpectAtMost(check, which, "relative error, median of the queries", errors.median().item<double>(), 1e-4);
+    EXPECT_LE(RelativeError(tensor, right), 1e-3) << which;
   }
 }
 
-// The masks that decide where to attend are cut at 0: which of two rounded results lies on the other side is luck, so
-// logits are compared in f32 alone.
+// In low precision many are carried over it, so logits are compared in f32 alone.
 inline void ExpectMask2FormerBf16Parity(const std::string& folder, const std::string& name) {
   const auto model = Mask2Former::Load(folder, at::kBFloat16);
   ASSERT_TRUE(model.ok()) << model.status();

@@ -45,9 +45,6 @@ def make(name, folder):
     model.save_pretrained(folder)
     pixels = torch.randn(batch, 3, height, width)
     found = compute(model, pixels)
-    # Masked attention cuts at 0: what rounding does to a model that is cut elsewhere shows in f64.
-    exact = compute(model.double(), pixels.double())
-    found.update({f"{key}_exact": value.float() for key, value in exact.items()})
     rounded = compute(model.bfloat16(), pixels.bfloat16())
     found.update({f"{key}_bf16": value.float() for key, value in rounded.items()})
     save_file({"pixels": pixels, **{key: value.contiguous() for key, value in found.items()}}, folder / "case.safetensors")

@@ -103,7 +103,8 @@ TEST(Mask2FormerTest, ReadsWhatIsConvertedFromMmdet) {
   ASSERT_TRUE(converted.ok()) << converted.status();
   EXPECT_EQ((*converted)->config().class_names, (*published)->config().class_names);
   const at::Tensor pixels = at::randn({1, 3, 64, 96});
-  EXPECT_TRUE((*converted)->Forward(pixels, kAlways)->mask_logits.equal((*published)->Forward(pixels, kAlways)->mask_logits));
+  const auto ours = (*converted)->Forward(pixels, kAlways), theirs = (*published)->Forward(pixels, kAlways);
+  EXPECT_TRUE(ours->mask_logits.equal(theirs->mask_logits));
 }
 
 TEST(Mask2FormerConfigTest, RefusesWhatItDoesNotCompute) {
