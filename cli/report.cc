@@ -231,8 +231,9 @@ std::string Curves(const RunHistory& history) {
 std::string Shadows(const RunHistory& history) {
   if (history.shadows.empty()) return "";
   std::string html = absl::StrCat(
-      "<h2>Shadow rewards</h2><p class=\"sub\">Scored and compared, not trained on: how they put the samples of a group in "
-      "order beside the trained reward, over the newest updates up to ", Grouped(history.shadows_update),
+      "<h2>Shadow rewards</h2><p class=\"sub\">Scored and compared, not trained on: how they put a group's samples in "
+      "order beside the trained reward, over the newest updates up to ",
+      Grouped(history.shadows_update),
       ".</p><div class=\"card scroll\"><table><tr><th>Scorer</th><th>Rank correlation</th><th>Another best sample</th>"
       "<th>Groups compared</th></tr>");
   for (const auto& [scorer, shadow] : history.shadows)

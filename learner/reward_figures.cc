@@ -88,10 +88,11 @@ RewardFigures MeasureRewards(const std::vector<Group>& groups) {
 std::vector<std::string> MissingRewardWarnings(const RewardFigures& figures, const std::string& where) {
   std::vector<std::string> warnings;
   for (const auto& [scorer, missing] : figures.missing) {
-    warnings.push_back(absl::StrCat(missing.is_shadow ? "the shadow " : "the optional reward ", scorer, " is missing for ", missing.images, " of ",
-                                    figures.images, " images of ", where,
-                                    missing.why.empty() ? "" : absl::StrCat(" (", TruncateUtf8(missing.why, kLongestReason), ")"),
-                                    "; the run goes on without it"));
+    const std::string why =
+        missing.why.empty() ? "" : absl::StrCat(" (", TruncateUtf8(missing.why, kLongestReason), ")");
+    warnings.push_back(absl::StrCat(missing.is_shadow ? "the shadow " : "the optional reward ", scorer,
+                                    " is missing for ", missing.images, " of ", figures.images, " images of ", where,
+                                    why, "; the run goes on without it"));
   }
   return warnings;
 }

@@ -99,7 +99,8 @@ void CheckScorerArgument(const v1::RewardTerm& term, const std::string& path, Vi
   };
   if (!term.kind().empty()) check_owner(".kind");
   if (term.kind().find_first_of(",=") != std::string::npos)
-    found.push_back({absl::StrCat(path, ".kind"), absl::StrCat(term.kind(), " is no kind of scorer: no name holds , or =")});
+    found.push_back(
+        {absl::StrCat(path, ".kind"), absl::StrCat(term.kind(), " is no kind of scorer: no name holds , or =")});
   if (!term.options().empty()) check_owner(".options");
   const std::map<std::string, std::string> options(term.options().begin(), term.options().end());
   for (const auto& [name, value] : options) {

@@ -84,8 +84,9 @@ class ScoringClient {
   std::map<std::string, std::unique_ptr<Endpoint>> endpoints_ ABSL_GUARDED_BY(mutex_);  // never removed
 };
 
-// OK when every required term of every sample has a reward; shadows are never required. Otherwise what the first failure was: InvalidArgument for
-// BAD_INPUT (another attempt cannot help), ResourceExhausted for OVERLOADED, Unavailable for BROKEN.
+// OK when every required term of every sample has a reward; shadows are never required. Otherwise what the first failure
+// was: InvalidArgument for BAD_INPUT (another attempt cannot help), ResourceExhausted for OVERLOADED, Unavailable for
+// BROKEN.
 absl::Status CheckRequiredTerms(const v1::RewardSpec& spec, const std::vector<v1::SampleScores>& scores);
 
 // Unavailable when not one of the scores is a reward to train on: nothing is known of such samples, though no term was

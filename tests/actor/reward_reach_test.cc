@@ -59,7 +59,8 @@ TEST(RewardReachTest, IsContentWithOneOfSeveralServers) {
   v1::RewardSpec spec = Spec(absl::StrCat("127.0.0.1:1, ", (*server)->endpoint()));
   RewardReach reach(ThisHost() + ":50051", network);
   EXPECT_EQ(reach.Resolve(spec), absl::OkStatus());
-  EXPECT_EQ(spec.terms(0).endpoint(), absl::StrCat(ThisHost(), ":1,", ThisHost(), ":", ParseHostPort((*server)->endpoint())->port));
+  EXPECT_EQ(spec.terms(0).endpoint(),
+            absl::StrCat(ThisHost(), ":1,", ThisHost(), ":", ParseHostPort((*server)->endpoint())->port));
   v1::RewardSpec shadow = Spec("127.0.0.1:1");
   shadow.mutable_terms(0)->set_weight(0);
   EXPECT_EQ(reach.Resolve(shadow), absl::OkStatus()) << "a shadow is never required";

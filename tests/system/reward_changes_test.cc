@@ -190,7 +190,8 @@ TEST_F(RewardChangesTest, ChangesAtTheSameTimeAllCount) {
 }
 
 TEST(RewardServersTest, AShadowChangesNoBitOfTheAdapter) {
-  Cluster cluster({"rewards.terms.1={scorer: twin, weight: 0}", "rewards.terms.2={scorer: away, weight: 0, endpoint: '127.0.0.1:1'}"});
+  Cluster cluster({"rewards.terms.1={scorer: twin, weight: 0}",
+                   "rewards.terms.2={scorer: away, weight: 0, endpoint: '127.0.0.1:1'}"});
   cluster.StartAll();
   cluster.ExpectToFinish();
   EXPECT_EQ(cluster.ExportedAdapter(), BaselineAdapter());
@@ -230,7 +231,8 @@ TEST(RewardServersTest, AServerThatIsBackEmptyIsLeftOutUntilItHasItsScorerAgain)
   const CommandResult load = Flowawr({"reward", "load", kSmall, "--server", address});
   EXPECT_EQ(load.exit_code, 0) << load.output;
   const absl::Time limit = absl::Now() + kPatience;
-  while (second->images_scored() == 0 && absl::Now() < limit) cluster.WaitForUpdate(cluster.WaitForUpdate(1).update() + 1);
+  while (second->images_scored() == 0 && absl::Now() < limit)
+    cluster.WaitForUpdate(cluster.WaitForUpdate(1).update() + 1);
   EXPECT_GT(second->images_scored(), 0);
   EXPECT_THAT(cluster.WaitForUpdate(1).dropped(), IsEmpty());
 }

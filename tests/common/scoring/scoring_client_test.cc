@@ -291,7 +291,8 @@ TEST(ScoringClientTest, TakesAServerBackOnceItAnswersThoughTheOtherIsWell) {
   const std::string dead = DeadEndpoint();
   ScoringClient client({}, Quick());
   const v1::RewardSpec spec = Spec({Both(dead, alive.endpoint())});
-  while (client.breaker_state(dead) == CircuitBreaker::State::kClosed) ASSERT_TRUE(client.Score(spec, {}, Images(1)).ok());
+  while (client.breaker_state(dead) == CircuitBreaker::State::kClosed)
+    ASSERT_TRUE(client.Score(spec, {}, Images(1)).ok());
   ScriptedServer restarted(FirstByte, dead);
   const absl::Time limit = MonotonicNow() + absl::Seconds(20);
   while (restarted.items_per_call().empty() && MonotonicNow() < limit) {
@@ -405,7 +406,8 @@ TEST(ScoringClientTest, WaitsAsLongAsAServerThatRefusesAWholeCallAsks) {
 }
 
 TEST(ScoringClientTest, WaitsNoLongerThanIsReasonableWhateverAServerAsks) {
-  for (const double absurd : {1e300, -1.0, std::numeric_limits<double>::quiet_NaN(), std::numeric_limits<double>::infinity()}) {
+  constexpr double kNan = std::numeric_limits<double>::quiet_NaN(), kInfinity = std::numeric_limits<double>::infinity();
+  for (const double absurd : {1e300, -1.0, kNan, kInfinity}) {
     ScriptedServer server([&](int call, const v1::ScoreRequest& request, v1::ScoreResponse& response) {
       if (call > 0) return FirstByte(call, request, response);
       v1::ScoreError& error = *response.add_results()->mutable_error();
