@@ -16,7 +16,8 @@ constexpr absl::Duration kDelayAfterSuccess = absl::Seconds(5);
 
 }  // namespace
 
-bool IsHopeless(absl::string_view end) {
+bool IsHopeless(absl::string_view end, bool is_first_start) {
+  if (is_first_start && end == "exit status 73") return true;
   for (const char* hopeless :
        {"exit status 64", "exit status 65", "exit status 66", "exit status 77", "exit status 78"})
     if (end == hopeless) return true;

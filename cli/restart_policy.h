@@ -2,7 +2,7 @@
 //
 // Actors and reward servers hold nothing durable: they are started again after a pause that doubles, until the run's
 // restarts are used up; an end without error is not counted. One that says that another start would end the same way (a
-// bad configuration, a wrong token) ends the run at once. The learner is not started again by itself: what broke it
+// bad configuration, a wrong token, at first a port that is taken) ends the run at once. The learner is not started again by itself: what broke it
 // (a full disk, a bad model) would break it again, and `flowawr run --resume` continues from its last checkpoint
 // without loss.
 #pragma once
@@ -38,8 +38,9 @@ struct RestartDecision {
 inline constexpr absl::Duration kStableLife = absl::Minutes(1);
 
 // Whether `end`, in ChildProcess::Poll()'s words, is an exit status that another start would give again: wrong usage
-// (64), a damaged or missing file (65, 66), refused (77), configuration (78).
-bool IsHopeless(absl::string_view end);
+// (64), a damaged or missing file (65, 66), refused (77), configuration (78). At the first start of a process also that
+// its address is taken (73): nothing of the run can have it. Later it may be the process's own, for a moment.
+bool IsHopeless(absl::string_view end, bool is_first_start = false);
 
 RestartDecision DecideRestart(const ProcessExit& exit);
 

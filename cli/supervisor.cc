@@ -6,30 +6,71 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <system_error>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
-#include "common/base/file.h"
+#include "common/base/utf8.h"
 #include "common/process/exit_code.h"
 
 namespace flowawr {
 namespace {
 
 constexpr int kTailLines = 12;
+constexpr size_t kMostMessageLines = 64;  // more than any program's message has
+constexpr uint64_t kMostTailBytes = 64 << 10;
+constexpr size_t kMostReasonBytes = 240;  // of a message within a sentence
+
+// What the log holds after byte `from`, its last 64 KiB at most.
+std::string ReadTail(const std::string& log_file, uint64_t from) {
+  std::ifstream log(log_file, std::ios::binary | std::ios::ate);
+  if (!log) return "";
+  const uint64_t size = static_cast<uint64_t>(log.tellg());
+  from = std::max(from, size > kMostTailBytes ? size - kMostTailBytes : 0);
+  if (from >= size) return "";
+  std::string text(size - from, '\0');
+  log.seekg(static_cast<std::streamoff>(from));
+  log.read(text.data(), static_cast<std::streamsize>(text.size()));
+  text.resize(static_cast<size_t>(log.gcount()));
+  return text;
+}
+
+std::string MessageStart(absl::string_view program) {
+  return absl::StrCat(program.substr(program.rfind('/') + 1), ": ");  // npos + 1 is 0
+}
+
+uint64_t SizeOf(const std::string& file) {
+  std::error_code error;
+  const uintmax_t size = std::filesystem::file_size(file, error);
+  return error ? 0 : size;
+}
 
 }  // namespace
 
-std::string TailOfLog(const std::string& log_file, int lines) {
-  const absl::StatusOr<std::string> text = ReadFile(log_file);
-  if (!text.ok()) return "";
-  std::vector<absl::string_view> all = absl::StrSplit(*text, '\n');
+std::string TailOfLog(const std::string& log_file, int lines, absl::string_view program, uint64_t from) {
+  const std::string text = ReadTail(log_file, from);
+  std::vector<absl::string_view> all = absl::StrSplit(text, '\n');
   if (!all.empty() && all.back().empty()) all.pop_back();
-  const size_t first = all.size() > static_cast<size_t>(lines) ? all.size() - static_cast<size_t>(lines) : 0;
-  return absl::StrJoin(all.begin() + static_cast<std::ptrdiff_t>(first), all.end(), "\n");
+  size_t shown = std::min(all.size(), static_cast<size_t>(lines));
+  const std::string start = MessageStart(program);
+  for (size_t count = shown; count < all.size() && count < kMostMessageLines && !program.empty(); ++count)
+    if (absl::StartsWith(all[all.size() - count - 1], start)) shown = count + 1;
+  return absl::StrJoin(all.end() - static_cast<std::ptrdiff_t>(shown), all.end(), "\n");
+}
+
+std::string LastMessage(const std::string& log_file, absl::string_view program, uint64_t from) {
+  const std::string text = ReadTail(log_file, from), start = MessageStart(program);
+  const std::vector<absl::string_view> all = absl::StrSplit(text, '\n');
+  for (auto line = all.rbegin(); line != all.rend(); ++line)
+    if (absl::StartsWith(*line, start)) return std::string(TruncateUtf8(line->substr(start.size()), kMostReasonBytes));
+  return "";
 }
 
 Supervisor::~Supervisor() {
@@ -63,11 +104,14 @@ std::vector<std::string> Supervisor::Poll() {
       if (const std::optional<std::string> how = process.child->Poll()) HandleExit(process, *how);
     } else if (process.restart_at && *process.restart_at <= clock_.Now() && !is_ending_) {
       process.restart_at.reset();
+      const std::string message =
+          LastMessage(process.spec.log_file, process.spec.arguments.front(), process.log_begins_at);
       if (const absl::Status status = StartChild(process); !status.ok()) {
         Fail(process, process.end, std::string(status.message()));
       } else {
         events.push_back(absl::StrCat(process.spec.name, " ended", process.end.empty() ? "" : " with ", process.end,
-                                      " and was started again (log: ", process.spec.log_file, ")"));
+                                      " and was started again", message.empty() ? "" : ": ", message,
+                                      " (log: ", process.spec.log_file, ")"));
       }
     }
   }
@@ -99,11 +143,13 @@ bool Supervisor::IsRunning(ProcessRole role) const {
 }
 
 absl::Status Supervisor::StartChild(Process& process) {
+  process.log_begins_at = SizeOf(process.spec.log_file);
   absl::StatusOr<ChildProcess> child = ChildProcess::Start(process.spec.arguments, process.spec.log_file,
                                                              process.spec.inherited_descriptor);
   if (!child.ok()) return child.status();
   process.child = *std::move(child);
   process.started = clock_.Now();
+  ++process.starts;
   return absl::OkStatus();
 }
 
@@ -113,7 +159,7 @@ void Supervisor::HandleExit(Process& process, const std::string& how) {
   if (clock_.Now() - process.started >= kStableLife) process.restarts = 0;
   const RestartDecision decision = DecideRestart({.role = process.spec.role,
                                                   .succeeded = how.empty(),
-                                                  .is_hopeless = IsHopeless(how),
+                                                  .is_hopeless = IsHopeless(how, process.starts == 1),
                                                   .run_is_ending = is_ending_,
                                                   .restarts = process.restarts,
                                                   .restarts_in_run = restarts_in_run_,
@@ -143,7 +189,7 @@ void Supervisor::HandleExit(Process& process, const std::string& how) {
 void Supervisor::Fail(const Process& process, const std::string& how, const std::string& reason) {
   is_ending_ = true;
   if (!failure_.ok()) return;
-  const std::string tail = TailOfLog(process.spec.log_file, kTailLines);
+  const std::string tail = TailOfLog(process.spec.log_file, kTailLines, process.spec.arguments.front(), process.log_begins_at);
   int exit_code = 0;
   absl::string_view text = how;
   const bool has_code = absl::ConsumePrefix(&text, "exit status ") && absl::SimpleAtoi(text, &exit_code);

@@ -3,11 +3,13 @@
 // Not thread-safe, and bound to the thread that calls Start() and Poll(): children die with that thread.
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "cli/child_process.h"
 #include "cli/restart_policy.h"
@@ -45,7 +47,7 @@ class Supervisor {
   void EndRun() { is_ending_ = true; }
   bool is_ending() const { return is_ending_; }
 
-  // Why the run ended, when something broke: names the process, its log and the log's end. The kind of error is the one
+  // Why the run ended, when something broke: names the process, its log and the end of what its last life wrote there. The kind of error is the one
   // that the process's exit code stands for, else Internal; OK when nothing broke.
   const absl::Status& failure() const { return failure_; }
 
@@ -61,7 +63,8 @@ class Supervisor {
     absl::Time started;
     std::string end;  // "exit status 3", "" for success
     std::optional<absl::Time> restart_at;
-    int restarts = 0;  // in a row
+    int starts = 0, restarts = 0;    // in all; in a row
+    uint64_t log_begins_at = 0;      // what its present or last life writes to the log; lives before it lie before
   };
 
   absl::Status StartChild(Process& process);
@@ -77,7 +80,13 @@ class Supervisor {
   absl::Status failure_;
 };
 
-// The last `lines` lines of a log, for an error; "" when there is none.
-std::string TailOfLog(const std::string& log_file, int lines);
+// The end of a log, for an error: its last `lines` lines, and more when the message that `program` ended with
+// ("PROGRAM: ...", which may have many lines) begins before them. Of what follows byte `from` alone, and of 64 KiB at
+// most; "" when there is none.
+std::string TailOfLog(const std::string& log_file, int lines, absl::string_view program = "", uint64_t from = 0);
+
+// The first line of the last message of `program` in the log after byte `from`, without the program's name, cut to what
+// a sentence may hold; "" when there is none.
+std::string LastMessage(const std::string& log_file, absl::string_view program, uint64_t from = 0);
 
 }  // namespace flowawr

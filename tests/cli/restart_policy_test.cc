@@ -45,6 +45,12 @@ TEST(RestartPolicyTest, EndsTheRunAtOnceWhenAnotherStartWouldEndTheSameWay) {
     EXPECT_FALSE(IsHopeless(end)) << end;
 }
 
+TEST(RestartPolicyTest, TakesATakenAddressForHopelessAtTheFirstStartAlone) {
+  EXPECT_TRUE(IsHopeless("exit status 73", true));
+  EXPECT_FALSE(IsHopeless("exit status 73"));
+  EXPECT_FALSE(IsHopeless("exit status 70", true));
+}
+
 TEST(RestartPolicyTest, EndsTheRunWithTheLearner) {
   const RestartDecision finished = DecideRestart({.role = ProcessRole::kLearner, .succeeded = true, .max_restarts = 9});
   EXPECT_EQ(finished.action, Action::kEndRun);

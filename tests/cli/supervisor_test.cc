@@ -14,9 +14,11 @@
 namespace flowawr {
 namespace {
 
+using testing::AllOf;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
+using testing::Not;
 
 class SupervisorTest : public testing::Test {
  protected:
@@ -136,6 +138,45 @@ TEST_F(SupervisorTest, KillsWhatRunsWhenItGoes) {
 TEST_F(SupervisorTest, ShowsTheLastLinesOfALog) {
   EXPECT_EQ(TailOfLog(folder_.Write("log", "a\nb\nc\n"), 2), "b\nc");
   EXPECT_EQ(TailOfLog(folder_ / "none", 2), "");
+  EXPECT_EQ(TailOfLog(folder_.Write("long", std::string(1 << 20, 'x') + "\nlast\n"), 1), "last");
+}
+
+TEST_F(SupervisorTest, ShowsAMessageOfManyLinesWhole) {
+  std::string log = "2026-11-26 learner info began\nflowawr-learner: 40 prompts are bad:\n";
+  for (int i = 0; i < 40; ++i) log += "  prompt\n";
+  const std::string tail = TailOfLog(folder_.Write("log", log), 12, "/bin/flowawr-learner");
+  EXPECT_TRUE(tail.starts_with("flowawr-learner: 40 prompts are bad:\n")) << tail;
+  EXPECT_EQ(LastMessage(folder_ / "log", "/bin/flowawr-learner"), "40 prompts are bad:");
+  EXPECT_EQ(LastMessage(folder_ / "log", "/bin/flowawr-learner", log.size()), "");
+}
+
+// The log of a run that was resumed holds the errors of earlier tries, too.
+TEST_F(SupervisorTest, ShowsNothingOfEarlierLives) {
+  folder_.Write("learner", "sh: the seed is another\n");
+  Supervisor supervisor(3, clock_);
+  ASSERT_TRUE(supervisor.Start(Shell(ProcessRole::kLearner, "learner", "echo sh: disk full; exit 75")).ok());
+  AwaitAnyExit();
+  supervisor.Poll();
+  EXPECT_THAT(std::string(supervisor.failure().message()), AllOf(HasSubstr("disk full"), Not(HasSubstr("seed"))));
+}
+
+TEST_F(SupervisorTest, SaysWhyItStartsAProcessAgain) {
+  Supervisor supervisor(3, clock_);
+  ASSERT_TRUE(supervisor.Start(Shell(ProcessRole::kRewardServer, "reward-server", "echo sh: no room; exit 75")).ok());
+  AwaitAnyExit();
+  EXPECT_THAT(supervisor.Poll(), IsEmpty());
+  clock_.Advance(absl::Seconds(1));
+  EXPECT_THAT(supervisor.Poll(),
+              ElementsAre(HasSubstr("reward-server ended with exit status 75 and was started again: no room (log: ")));
+}
+
+TEST_F(SupervisorTest, EndsTheRunWhenAnAddressIsTakenAtTheFirstStart) {
+  Supervisor supervisor(9, clock_);
+  ASSERT_TRUE(supervisor.Start(Shell(ProcessRole::kRewardServer, "reward-server", "echo sh: in use; exit 73")).ok());
+  AwaitAnyExit();
+  supervisor.Poll();
+  EXPECT_TRUE(supervisor.is_ending());
+  EXPECT_EQ(supervisor.failure().code(), absl::StatusCode::kAlreadyExists);
 }
 
 }  // namespace
