@@ -3,8 +3,10 @@
 #include <filesystem>
 #include <map>
 #include <system_error>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "cli/run_inputs.h"
 #include "common/base/checkpoint_names.h"
 #include "common/base/file.h"
@@ -35,17 +37,22 @@ absl::Status CheckPrograms(const std::string& folder) {
 
 // Whether the run continues from a checkpoint.
 absl::StatusOr<bool> CheckRunFolder(const std::string& folder, bool resume) {
+  std::error_code error;
+  if (Exists(folder) && !fs::is_directory(folder, error))
+    return absl::InvalidArgumentError(absl::StrCat("run_dir: ", folder, " is a file; a run needs a folder of its own"));
   FLOWAWR_ASSIGN_OR_RETURN(const std::vector<std::string> checkpoints, CheckpointNames(folder + "/checkpoints"));
   const bool has_checkpoint = !checkpoints.empty();
-  std::error_code error;
   const auto history = fs::file_size(folder + "/metrics.jsonl", error);
   const bool has_history = !error && history > 0;
-  // Without a lock no run of ours wrote it: it is somebody's own.
-  const bool is_others = Exists(folder + "/config.yaml") && !Exists(folder + "/lock");
-  if (!resume && (has_checkpoint || has_history || is_others)) {
+  if (!resume && (has_checkpoint || has_history)) {
     return absl::AlreadyExistsError(absl::StrCat(folder, " already holds a run. Continue it by `flowawr run ",
                                                  ShellQuote(folder),
                                                  " --resume`, or choose another folder with --run-dir"));
+  }
+  if (const std::vector<std::string> taken = NamesTakenByOthers(folder); !resume && !taken.empty()) {
+    return absl::AlreadyExistsError(absl::StrCat(folder, " holds ", absl::StrJoin(taken, ", "),
+                                                 ", which no run wrote and a run would write over: choose a folder of ",
+                                                 "its own with --run-dir, or move them away"));
   }
   if (resume && !has_checkpoint && !Exists(folder + "/config.yaml"))
     return absl::NotFoundError(absl::StrCat(

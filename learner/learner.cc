@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/synchronization/notification.h"
 #include "common/base/file.h"
 #include "common/base/host_port.h"
@@ -138,6 +139,7 @@ absl::StatusOr<Standing> FindStanding(const LearnerOptions& options, const v1::R
     return fresh;
   }
   FLOWAWR_RETURN_IF_ERROR(CheckResumable(found->manifest.config(), config));
+  FLOWAWR_RETURN_IF_ERROR(CheckUpdatesAhead(found->manifest.update(), config));
   FLOWAWR_RETURN_IF_ERROR(CheckSameModel(found->manifest, config.model().path(), parts));
   FLOWAWR_ASSIGN_OR_RETURN(PolicyRoles roles, LoadCheckpoint(*found, layout));
   spdlog::info("resumed {} at update {}", found->folder, found->manifest.update());
@@ -146,6 +148,18 @@ absl::StatusOr<Standing> FindStanding(const LearnerOptions& options, const v1::R
   Standing standing{std::move(roles), found->manifest, found->manifest.update()};
   standing.manifest.set_instruction_set(instructions);
   return standing;
+}
+
+// Refuses a folder with files of somebody else that this run would write over. To be asked before the run's lock lies there.
+// A config.yaml alone may be the very configuration that is given.
+absl::Status CheckNothingOfOthers(const LearnerOptions& options, const std::string& run_dir) {
+  if (options.is_resume || options.lock_descriptor >= 0) return absl::OkStatus();  // `flowawr run` has looked
+  std::vector<std::string> taken = NamesTakenByOthers(run_dir);
+  std::erase(taken, kRunConfigFile);
+  if (taken.empty()) return absl::OkStatus();
+  return absl::AlreadyExistsError(absl::StrCat("the run directory ", run_dir, " holds ", absl::StrJoin(taken, ", "),
+                                               ", which no run wrote and a run would write over: choose another ",
+                                               "run_dir, or move them away"));
 }
 
 // Every reward needs a server, or no actor could ever deliver a group.
@@ -216,6 +230,7 @@ absl::Status RunLearner(const LearnerOptions& options, const std::function<bool(
   at::set_num_threads(1);  // the gradient workers are the threads
   FLOWAWR_ASSIGN_OR_RETURN(const v1::RunConfig config, LoadWholeConfig(options.config));
   FLOWAWR_RETURN_IF_ERROR(CheckActorsCanBeTold(config.model()));
+  FLOWAWR_RETURN_IF_ERROR(CheckNothingOfOthers(options, config.run_dir()));
   FLOWAWR_ASSIGN_OR_RETURN(auto directory, RunDirectory::Open(config.run_dir(), options.lock_descriptor));
   const std::string& model = config.model().path();
   FLOWAWR_RETURN_IF_ERROR(CheckModelFolder(model));

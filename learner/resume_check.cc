@@ -47,6 +47,14 @@ absl::Status CheckResumable(const v1::RunConfig& saved, const v1::RunConfig& now
                    differences, "give the saved values, or start a new run in another --run-dir"));
 }
 
+absl::Status CheckUpdatesAhead(uint64_t done, const v1::RunConfig& now) {
+  const auto wanted = static_cast<uint64_t>(now.train().updates());
+  if (done <= wanted) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat("train.updates: ", wanted, ", but ", done,
+                                                 " updates are done and a run does not go back; give ", done,
+                                                 " to end it here, or more to go on"));
+}
+
 std::string WarningOfOtherInstructions(absl::string_view saved, absl::string_view now) {
   if (saved.empty() || saved == now) return "";
   return absl::StrCat("this run was made with the instruction set ", saved, " and goes on with ", now,

@@ -1,6 +1,7 @@
 // Whether a run may go on under a configuration.
 #pragma once
 
+#include <cstdint>
 #include <string>
 
 #include "absl/status/status.h"
@@ -15,6 +16,10 @@ namespace flowawr {
 // endpoints and time-outs. So may the paths of the model, whose fingerprint is compared instead, and of the prompt files,
 // whose content is (prompt_sets.h), and lora.init_from, which counts when a run begins.
 absl::Status CheckResumable(const v1::RunConfig& saved, const v1::RunConfig& now);
+
+// InvalidArgument when train.updates is fewer than the `done` ones: a run does not go back, and what it would call
+// finished is not what the configuration asks for.
+absl::Status CheckUpdatesAhead(uint64_t done, const v1::RunConfig& now);
 
 // A warning when a run goes on with other vector instructions than its checkpoint was made with ("" in checkpoints of
 // older versions: unknown); "" when there is nothing to say. The run is as good, but no longer the same bits.

@@ -38,4 +38,17 @@ std::string RunFolderOf(const std::string& path) {
   return is_run ? folder.string() : "";
 }
 
+std::vector<std::string> NamesTakenByOthers(const std::string& folder) {
+  std::error_code ignored;
+  if (fs::exists(fs::path(folder) / "lock", ignored)) return {};
+  std::vector<std::string> taken;
+  for (const char* file : {kRunConfigFile, "report.html", "summary.json"})
+    if (fs::exists(fs::path(folder) / file, ignored)) taken.emplace_back(file);
+  for (const char* inner : {"images", "export"}) {
+    const bool is_empty = fs::is_empty(fs::path(folder) / inner, ignored);
+    if (!ignored && !is_empty) taken.push_back(std::string(inner) + "/");
+  }
+  return taken;
+}
+
 }  // namespace flowawr

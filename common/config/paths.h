@@ -6,6 +6,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "absl/functional/function_ref.h"
 #include "flowawr/v1/config.pb.h"
@@ -25,5 +26,9 @@ void MakePathsAbsolute(v1::RunConfig* config);
 // The run directory that the configuration file `path` belongs to: its folder, when the file is named as a run's and
 // the folder is one. Empty: none.
 std::string RunFolderOf(const std::string& path);
+
+// What is in `folder` under names that a run writes over ("report.html", "images/") though no run of ours wrote it:
+// somebody's own files. Empty where a run's lock lies, and for a folder that is not there.
+std::vector<std::string> NamesTakenByOthers(const std::string& folder);
 
 }  // namespace flowawr

@@ -16,6 +16,7 @@ namespace {
 
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 class PlanRunTest : public ::testing::Test {
  protected:
@@ -89,6 +90,28 @@ TEST_F(PlanRunTest, LooksAtTheFolderAgainUnderItsLock) {
   const auto lock = PrepareRunFolder(*plan);
   ASSERT_TRUE(lock.ok()) << lock.status();
   EXPECT_TRUE(plan->continues);
+}
+
+TEST_F(PlanRunTest, BeginsInNoFolderWithSomebodysOwnFilesOfItsNames) {
+  folder_.Write("mine/thesis.txt", "");  // nothing of a run's is called so
+  EXPECT_TRUE(PlanRun(Request(folder_ / "mine")).ok());
+  for (const char* file : {"config.yaml", "report.html", "summary.json", "images/cat.png", "export/peft/mine"}) {
+    const TempFolder other;
+    other.Write(file, "mine");
+    const absl::Status status = PlanRun(Request(other.path())).status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kAlreadyExists) << file;
+    const std::string inner = std::string(file).substr(0, std::string(file).find('/'));
+    EXPECT_THAT(std::string(status.message()), HasSubstr(absl::StrCat(" holds ", inner))) << file;
+    EXPECT_THAT(std::string(status.message()), Not(HasSubstr("--resume"))) << file;
+    other.Write("lock", "");  // a start of ours that failed
+    EXPECT_TRUE(PlanRun(Request(other.path())).ok()) << file;
+  }
+}
+
+TEST_F(PlanRunTest, SaysThatARunNeedsAFolder) {
+  const absl::Status status = PlanRun(Request(folder_.Write("report", ""))).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << status;
+  EXPECT_THAT(std::string(status.message()), HasSubstr("is a file; a run needs a folder"));
 }
 
 TEST_F(PlanRunTest, ShowsCommandsThatAShellReadsBack) {

@@ -36,6 +36,15 @@ TEST(CheckResumable, AllowsWhatDoesNotChangeTheRun) {
   EXPECT_TRUE(CheckResumable(Saved(), now).ok()) << CheckResumable(Saved(), now);
 }
 
+TEST(CheckUpdatesAhead, RefusesFewerUpdatesThanAreDone) {
+  v1::RunConfig now = Saved();  // 10 updates
+  EXPECT_TRUE(CheckUpdatesAhead(9, now).ok());
+  EXPECT_TRUE(CheckUpdatesAhead(10, now).ok());
+  const absl::Status status = CheckUpdatesAhead(95, now);
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(status.message()), HasSubstr("train.updates: 10, but 95 updates are done"));
+}
+
 TEST(CheckResumable, ListsEveryFieldThatDiffersAndNoOther) {
   v1::RunConfig now = Saved();
   now.set_name("other");
