@@ -37,6 +37,7 @@ absl::Status ErrnoStatus(int error, absl::string_view action, absl::string_view 
   const std::string message = absl::StrCat(action, " ", path, ": ", std::generic_category().message(error));
   switch (error) {
     case ENOENT:
+    case ENOTDIR:  // what should be a folder on the way is a file
       return absl::NotFoundError(message);
     case ENOSPC:
     case EDQUOT:
@@ -46,6 +47,13 @@ absl::Status ErrnoStatus(int error, absl::string_view action, absl::string_view 
     case EPERM:
     case EROFS:
       return absl::PermissionDeniedError(message);
+    case EISDIR:
+    case ENAMETOOLONG:
+    case ELOOP:
+      return absl::InvalidArgumentError(message);
+    case EMFILE:
+    case ENFILE:
+      return absl::ResourceExhaustedError(absl::StrCat(message, "; allow more open files (ulimit -n)"));
     default:
       return absl::InternalError(message);
   }

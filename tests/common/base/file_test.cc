@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <csignal>
 #include <filesystem>
 #include <string>
@@ -124,6 +125,18 @@ TEST(ReadFile, NamesWhatItCannotOpen) {
   EXPECT_EQ(missing.code(), absl::StatusCode::kNotFound);
   EXPECT_THAT(std::string(missing.message()), HasSubstr(folder / "none"));
   EXPECT_FALSE(ReadFile(folder.path()).ok());
+}
+
+// What a wrong name leads to is the user's to mend, not an error of the program.
+TEST(ErrnoStatus, TellsWrongNamesFromInternalErrors) {
+  const TempFolder folder;
+  const std::string file = folder.Write("file", "");
+  EXPECT_EQ(ReadFile(file + "/below").status().code(), absl::StatusCode::kNotFound);
+  EXPECT_EQ(ReadFile(folder / std::string(300, 'x')).status().code(), absl::StatusCode::kInvalidArgument);
+  std::filesystem::create_symlink("circle", folder / "circle");
+  EXPECT_EQ(ReadFile(folder / "circle").status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(ErrnoStatus(EMFILE, "opening", "x").code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ(ErrnoStatus(EIO, "reading", "x").code(), absl::StatusCode::kInternal);
 }
 
 TEST(MakeDirectories, MakesAllThatAreMissing) {
