@@ -23,6 +23,7 @@
 #include "common/process/exit_code.h"
 #include "common/process/option_values.h"
 #include "common/sd3/latent_shape.h"
+#include "common/sd3/model_folder.h"
 #include "common/sd3/prompt_cache.h"
 #include "common/sd3/text_encoders.h"
 #include "common/telemetry/read_progress.h"
@@ -88,6 +89,7 @@ absl::StatusOr<Plan> MakePlan(const Arguments& arguments) {
   if (files.empty()) return absl::InvalidArgumentError("nothing to encode: give --prompts FILE, one prompt a line");
   if (plan.cache.empty())
     return absl::InvalidArgumentError("nowhere to put the embeddings: give --cache DIR, or set model.embeds_cache");
+  FLOWAWR_RETURN_IF_ERROR(CheckModelFolder(plan.model));  // before a file that waits for it
   std::set<std::string> seen;
   for (const std::string& file : files) {
     FLOWAWR_ASSIGN_OR_RETURN(const PromptSet prompts, PromptSet::Load(file));

@@ -27,7 +27,7 @@ absl::StatusOr<int64_t> ParseMemory(const std::string& text) {
   const struct {
     const char* name;
     double bytes;
-  } units[] = {{"", 1},      {"B", 1},          {"MB", 1e6},       {"GB", 1e9},
+  } units[] = {{"B", 1},     {"MB", 1e6},       {"GB", 1e9},
                {"TB", 1e12}, {"MiB", 1u << 20}, {"GiB", 1u << 30}, {"TiB", 1024.0 * (1u << 30)}};
   double value = 0;
   for (const auto& [name, bytes] : units) {

@@ -109,11 +109,23 @@ v1::Status StatusOfCheckpoint(const CheckpointFolder& checkpoint, const std::str
 
 std::string ExportedPeftFolder(const std::string& run_dir) { return run_dir + "/export/peft"; }
 
+namespace {
+
+// What to do about a run of which no learner runs.
+std::string HowToGoOn(const std::string& run_dir) {
+  const std::string resume = absl::StrCat("`flowawr run ", ShellQuote(run_dir), " --resume");
+  const absl::StatusOr<CheckpointFolder> newest = NewestCheckpoint(run_dir);
+  if (newest.ok() && IsFinished(newest->manifest))
+    return absl::StrCat("the run has finished. ", resume, " --set train.updates=N` trains on, to N updates");
+  return absl::StrCat("the run is stopped. ", resume, "` goes on with it");
+}
+
+}  // namespace
+
 absl::StatusOr<Endpoint> LearnerEndpointOf(const std::string& run_dir) {
   const absl::StatusOr<Endpoint> endpoint = ReadEndpoint(run_dir + "/endpoints/learner");
   if (absl::IsNotFound(endpoint.status())) {
-    return absl::UnavailableError(absl::StrCat("no learner runs for ", run_dir, ": the run is stopped. `flowawr run ",
-                                               ShellQuote(run_dir), " --resume` goes on with it"));
+    return absl::UnavailableError(absl::StrCat("no learner runs for ", run_dir, ": ", HowToGoOn(run_dir)));
   }
   return endpoint;
 }
@@ -122,7 +134,7 @@ absl::StatusOr<Endpoint> RewardServerEndpointOf(const std::string& run_dir) {
   const absl::StatusOr<Endpoint> endpoint = ReadEndpoint(run_dir + "/endpoints/reward-server");
   if (absl::IsNotFound(endpoint.status())) {
     return absl::UnavailableError(absl::StrCat(run_dir, " has no reward server of its own that runs: either the run ",
-                                               "is stopped, or its rewards come from elsewhere; name one by --server"));
+                                               "is over or stopped, or its rewards come from elsewhere; name one by --server"));
   }
   return endpoint;
 }

@@ -3,10 +3,13 @@
 #include <filesystem>
 #include <string>
 #include <system_error>
+#include <utility>
+#include <vector>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "common/base/nearest_word.h"
 #include "common/base/shell_quote.h"
 #include "common/base/status.h"
 #include "common/config/prompts.h"
@@ -15,18 +18,32 @@
 namespace flowawr {
 namespace {
 
-// OWNER/NAME, which people know from Python libraries, where it is fetched by itself.
-bool LooksLikeHubId(absl::string_view path) {
-  const std::pair<absl::string_view, absl::string_view> parts = absl::StrSplit(path, absl::MaxSplits('/', 1));
+// OWNER/NAME, which people know from Python libraries, where it is fetched by itself; not in a folder that is here.
+bool LooksLikeHubId(const std::string& path) {
+  const std::pair<std::string, std::string> parts = absl::StrSplit(path, absl::MaxSplits('/', 1));
+  std::error_code ignored;
   return !parts.first.empty() && parts.first[0] != '.' && !parts.second.empty() &&
-         !absl::StrContains(parts.second, '/');
+         !absl::StrContains(parts.second, '/') && !std::filesystem::exists(parts.first, ignored);
+}
+
+// The models beside the one that is not there.
+std::vector<std::string> ModelsIn(const std::filesystem::path& folder) {
+  std::vector<std::string> models;
+  std::error_code error;
+  for (std::filesystem::directory_iterator entry(folder, error), end; !error && entry != end; entry.increment(error))
+    if (CheckModelFolder(entry->path().string()).ok()) models.push_back(entry->path().string());
+  return models;
 }
 
 absl::Status CheckModel(const std::string& path) {
   const absl::Status found = CheckModelFolder(path);
   std::error_code ignored;
-  if (found.ok() || !LooksLikeHubId(path) || std::filesystem::exists(path, ignored))
-    return Annotate(found, "model.path");
+  if (found.ok() || std::filesystem::exists(path, ignored)) return Annotate(found, "model.path");
+  if (!LooksLikeHubId(path)) {
+    const std::filesystem::path folder = std::filesystem::path(path).parent_path();
+    return absl::Status(found.code(), absl::StrCat("model.path: ", found.message(),
+                                                   DidYouMean(path, ModelsIn(folder.empty() ? "." : folder))));
+  }
   return absl::Status(found.code(), absl::StrCat("model.path: ", found.message(),
                                                  ". If this is a model of the Hugging Face hub, fetch it: hf download ",
                                                  ShellQuote(path), " --local-dir FOLDER, and name that folder"));

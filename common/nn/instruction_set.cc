@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "absl/algorithm/container.h"
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "common/nn/highway_targets.h"
@@ -92,10 +93,11 @@ absl::Status CheckInstructionSetName(absl::string_view name) {
   const std::string choices = absl::StrJoin(AvailableInstructionSets(), ", ", spell);
   const auto known = absl::c_find_if(kNames, [&](const Name& one) { return one.name == name; });
   if (known == std::end(kNames)) {
+    const std::string lower = absl::AsciiStrToLower(absl::StripAsciiWhitespace(name));
     const Name& nearest = *absl::c_max_element(
-        kNames, [&](const Name& a, const Name& b) { return CommonPrefix(name, a.name) < CommonPrefix(name, b.name); });
+        kNames, [&](const Name& a, const Name& b) { return CommonPrefix(lower, a.name) < CommonPrefix(lower, b.name); });
     const std::string hint =
-        CommonPrefix(name, nearest.name) < 2 ? "" : absl::StrCat(" (did you mean ", nearest.name, "?)");
+        CommonPrefix(lower, nearest.name) < 2 ? "" : absl::StrCat(" (did you mean ", nearest.name, "?)");
     return absl::InvalidArgumentError(absl::StrCat("FLOWAWR_CPU=", name, " is no instruction set", hint,
                                                    "; this processor can run ", choices,
                                                    "; unset it for the best of them"));

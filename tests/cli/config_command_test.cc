@@ -14,6 +14,7 @@ namespace flowawr {
 namespace {
 
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 std::string WriteConfig(const TempFolder& folder, const std::string& model) {
   const std::string prompts = folder.Write("prompts.txt", "a sign that says \"CAT\"\n");
@@ -41,6 +42,18 @@ TEST(ConfigCommand, PrintsAllTheSameWhereTheModelIsMissing) {
   EXPECT_EQ(outcome.exit_code, 66);
   EXPECT_THAT(outcome.output, HasSubstr("  height: 0\n"));
   EXPECT_THAT(outcome.output, HasSubstr("model.path: nowhere does not exist"));
+}
+
+TEST(ConfigCommand, TellsHowToFetchAModelOfTheHubAndTheNearestOfThoseThatAreHere) {
+  const TempFolder folder;
+  const std::string hint = "hf download acme/painter --local-dir FOLDER";
+  EXPECT_THAT(RunFlowawr(folder, absl::StrCat("config ", WriteConfig(folder, "acme/painter"))).output, HasSubstr(hint));
+  const Outcome near = RunFlowawr(folder, absl::StrCat("config ", WriteConfig(folder, SourceFolder() + "/models/tiny-sd")));
+  EXPECT_EQ(near.exit_code, 66);
+  EXPECT_THAT(near.output, HasSubstr(absl::StrCat("did you mean \"", SourceFolder(), "/models/tiny-sd3\"?")));
+  folder.Write("acme/other", "");
+  EXPECT_THAT(RunFlowawr(folder, absl::StrCat("config ", WriteConfig(folder, folder / "acme/painter"))).output,
+              Not(HasSubstr("hf download")));
 }
 
 }  // namespace

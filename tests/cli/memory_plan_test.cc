@@ -118,8 +118,8 @@ TEST(MemoryPlan, RefusesSizesThatTheModelCannotDo) {
 TEST(MachineMemory, ReadsAmountsAndRefusesOthers) {
   EXPECT_EQ(ParseMemory("24GiB").value(), int64_t{24} << 30);
   EXPECT_EQ(ParseMemory("1.5 GB").value(), 1'500'000'000);
-  EXPECT_EQ(ParseMemory("4096").value(), 4096);
-  for (const char* text : {"", "GiB", "24 gibibytes", "-3GB", "0", "1e3GB"})
+  EXPECT_EQ(ParseMemory("4096B").value(), 4096);
+  for (const char* text : {"", "24", "GiB", "24 gibibytes", "-3GB", "0", "1e3GB"})
     EXPECT_EQ(ParseMemory(text).status().code(), absl::StatusCode::kInvalidArgument) << text;
   EXPECT_GT(MachineMemory(), 0);
 }

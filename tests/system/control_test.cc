@@ -72,7 +72,7 @@ TEST(SystemControl, AnswersForARunThatIsOver) {
               AllOf(HasSubstr("finished"), HasSubstr("loss "), Not(HasSubstr("loss 0.0000"))));
   const CommandResult pause = Flowawr({"pause", run.run_dir()});
   EXPECT_EQ(pause.exit_code, 69);
-  EXPECT_THAT(pause.output, HasSubstr("no learner runs for "));
+  EXPECT_THAT(pause.output, AllOf(HasSubstr("no learner runs for "), HasSubstr("the run has finished")));
 
   const std::string adapter = run.ExportedAdapter(), out = run.folder() / "again";
   ASSERT_FALSE(adapter.empty());

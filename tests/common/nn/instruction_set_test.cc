@@ -26,6 +26,11 @@ TEST(InstructionSetTest, NamesTheNearestWordForAMisspelling) {
   EXPECT_THAT(std::string(status.message()), HasSubstr(std::string(NameOf(AvailableInstructionSets().front()))));
 }
 
+TEST(InstructionSetTest, NamesTheRightSpellingOfCapitals) {
+  for (const char* name : {"AVX2", " avx2"})
+    EXPECT_THAT(std::string(CheckInstructionSetName(name).message()), HasSubstr("did you mean avx2?")) << name;
+}
+
 TEST(InstructionSetTest, RefusesWhatTheProcessorDoesNotHave) {
 #if defined(__x86_64__)
   constexpr absl::string_view kForeign = "neon";
