@@ -82,12 +82,14 @@ absl::StatusOr<ScorerHost::Made> ScorerHost::Make(const v1::LoadScorerRequest& r
 
 std::shared_ptr<ScorerRunner> ScorerHost::Run(Made made, const ScorerSeries& series) {
   series.memory_bytes->Set(static_cast<double>(made.scorer->memory_bytes()));
-  series.is_healthy->Set(1);
-  TellHealth(series.scorer, true);
-  return std::make_shared<ScorerRunner>(std::move(made.scorer), series, made.options, [this, series](bool is_healthy) {
-    series.is_healthy->Set(is_healthy ? 1 : 0);
-    TellHealth(series.scorer, is_healthy);
-  });
+  ShowHealth(series, true);
+  return std::make_shared<ScorerRunner>(std::move(made.scorer), series, made.options,
+                                        [this, series](bool is_healthy) { ShowHealth(series, is_healthy); });
+}
+
+void ScorerHost::ShowHealth(const ScorerSeries& series, bool is_healthy) {
+  series.is_healthy->Set(is_healthy ? 1 : 0);
+  TellHealth(series.scorer, is_healthy);
 }
 
 absl::StatusOr<v1::ScorerInfo> ScorerHost::Load(const v1::LoadScorerRequest& request) {
@@ -143,15 +145,17 @@ absl::StatusOr<v1::ScorerInfo> ScorerHost::Reload(const v1::LoadScorerRequest& r
     series = scorers_[wanted.name()].series;
   }
   // Both runners share the series until the old one has ended.
-  std::shared_ptr<ScorerRunner> runner = Run(std::move(made), series);
+  const std::shared_ptr<ScorerRunner> runner = Run(std::move(made), series);
   v1::ScorerInfo info = InfoOf(wanted, *runner);
+  std::shared_ptr<ScorerRunner> old = runner;
   {
     absl::MutexLock lock(&mutex_);
     Loaded& loaded = scorers_[wanted.name()];
     loaded.request = wanted;
-    loaded.runner.swap(runner);
+    loaded.runner.swap(old);
   }
-  StopRunner(std::move(runner), absl::InfiniteDuration());
+  StopRunner(std::move(old), absl::InfiniteDuration());
+  ShowHealth(series, runner->Info().health() == v1::ScorerInfo::HEALTHY);  // the old one's may have been told last
   return info;
 }
 

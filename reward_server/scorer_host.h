@@ -76,6 +76,7 @@ class ScorerHost {
   // The request that is to be loaded in the place of what is there; the name is then in transition.
   absl::StatusOr<v1::LoadScorerRequest> BeginReload(const v1::LoadScorerRequest& request);
   void StopRunner(std::shared_ptr<ScorerRunner> runner, absl::Duration grace);
+  void ShowHealth(const ScorerSeries& series, bool is_healthy);
   void TellHealth(const std::string& name, bool is_serving);
   void TellGone(const std::string& name);
   void EndTransition(const std::string& name);

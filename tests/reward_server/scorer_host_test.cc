@@ -62,7 +62,7 @@ std::vector<v1::ScoreItem> Items(int count) {
   return std::vector<v1::ScoreItem>(static_cast<size_t>(count), item);
 }
 
-size_t ResidentBytes() {
+[[maybe_unused]] size_t ResidentBytes() {
   std::ifstream statm("/proc/self/statm");
   size_t pages = 0;
   statm >> pages >> pages;
