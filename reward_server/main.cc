@@ -53,8 +53,12 @@ absl::Status ServeUntilSignal(const RewardServerOptions& options, ShutdownSignal
     LoadRemembered(*memory, host);
   }
   for (const v1::LoadScorerRequest& scorer : options.scorers) {
-    // Replaced or loaded anew while the last server ran.
-    if (host.Find(scorer.name()).ok()) continue;
+    if (host.Find(scorer.name()).ok()) {
+      spdlog::warn("scorer {} is what it was replaced with while the last server ran, not what the command line says; "
+                   "unload it, and the next start has the command line's",
+                   scorer.name());
+      continue;
+    }
     FLOWAWR_ASSIGN_OR_RETURN(const v1::ScorerInfo info, host.Load(scorer));
     spdlog::info("loaded scorer {} ({})", info.name(), info.version());
   }
