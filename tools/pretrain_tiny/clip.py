@@ -231,7 +231,7 @@ def main():
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--groups", type=int, default=2000)
     parser.add_argument("--steps", type=int, default=800)
-    parser.add_argument("--preference-steps", type=int, default=600)
+    parser.add_argument("--preference-steps", type=int, default=400)
     parser.add_argument("--lr", type=float, default=1e-3)
     args = parser.parse_args()
 

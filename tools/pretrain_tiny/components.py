@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import shutil
 
 import sentencepiece
 import torch
@@ -47,7 +48,8 @@ def write_clip_tokenizer(folder, merges, pad_token, length):
     symbols = _byte_symbols()
     tokens = symbols + [s + "</w>" for s in symbols] + [a + b for a, b in merges]
     tokens += ["<|startoftext|>", "<|endoftext|>"]
-    os.makedirs(folder, exist_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)  # an earlier tokenizer.json would win over what is written here
+    os.makedirs(folder)
     vocab, merges_file = f"{folder}/vocab.json", f"{folder}/merges.txt"
     with open(vocab, "w", encoding="utf-8") as file:
         json.dump({token: i for i, token in enumerate(tokens)}, file, ensure_ascii=False)

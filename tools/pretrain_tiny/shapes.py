@@ -21,6 +21,7 @@ RELATIONS = ("left of", "right of", "above", "below")
 TAGS = {"colors": 0.1, "counting": 0.3, "color_attr": 0.3, "position": 0.3}  # and their shares
 CAPTION_NOISE = 0.12  # probability that a class, a colour, a count or a relation of a caption is drawn anew
 SUPERSAMPLING = 4
+CELLS = 3  # of a row and of a column of the neat pictures
 
 TEXT_LENGTH = 14  # tokens of the longest prompt, with CLIP's beginning and end
 T5_WORDS = ("a an photo of red orange yellow green blue purple two three four circle square triangle star circles "
@@ -139,10 +140,17 @@ def scatter(kinds, rng):
             return objects
 
 
-def place(wish, rng):
+def settle(kinds, rng):
+    """The same, of nearly equal size in the cells of a 3 x 3 grid: less to learn about where things may be."""
+    cells = rng.sample([(x, y) for x in range(CELLS) for y in range(CELLS)], len(kinds))
+    near = lambda cell: (cell + 0.5) * WIDTH / CELLS + rng.uniform(-0.7, 0.7)
+    return [Object(colour, shape, near(x), near(y), rng.uniform(6.2, 6.8)) for (colour, shape), (x, y) in zip(kinds, cells)]
+
+
+def place(wish, rng, put=scatter):
     """Objects as wished for."""
     while True:
-        objects = scatter(wish.kinds * wish.count, rng)
+        objects = put(wish.kinds * wish.count, rng)
         if not wish.relation or _holds(wish.relation, *objects):
             return objects
 
@@ -186,6 +194,10 @@ def random_subject(rng):
 
 def draw(wish, rng):
     return paint(place(wish, rng), rng)
+
+
+def draw_neat(wish, rng):
+    return paint(place(wish, rng, settle), rng)
 
 
 def noisy_caption(wish, rng):

@@ -6,7 +6,8 @@ folder, and one that was stopped goes on.
     python tools/pretrain_tiny/train.py --world shapes --work /tmp/pretrain/shapes --out models/tiny-shapes
 
 Stages: vae, latents, transformer (with the text encoders), misspell (words only: a short further training on
-captions with more noise, so that the base draws crisp letters but often the wrong ones). evaluate.py and geneval.py give
+captions with more noise, so that the base draws crisp letters but often the wrong ones), neat (shapes
+only: a longer one on shapes in the cells of a grid, so that they get crisp too). evaluate.py and geneval.py give
 the figures of the results.
 """
 
@@ -27,8 +28,8 @@ import world as words
 WORLDS = {"words": words, "shapes": shapes}
 
 
-def pictures(world, subjects, rng):
-    images = np.stack([world.draw(subject, rng) for subject in subjects])
+def pictures(draw, subjects, rng):
+    images = np.stack([draw(subject, rng) for subject in subjects])
     return torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
@@ -39,7 +40,7 @@ def autocast(args):
 def train_vae(args, world, vae):
     rng = random.Random(args.seed)
     vae.to(memory_format=torch.channels_last)
-    pool = pictures(world, [world.random_subject(rng) for _ in range(8000)], rng)
+    pool = pictures(world.draw, [world.random_subject(rng) for _ in range(8000)], rng)
 
     def loss_of(step):
         x = pool[torch.randint(len(pool), (32,))].contiguous(memory_format=torch.channels_last)
@@ -55,23 +56,20 @@ def train_vae(args, world, vae):
 
 
 @torch.no_grad()
-def make_latents(args, world, vae):
-    """Posterior means of `args.pictures` pictures and their noisy captions; fixes the VAE's scaling and shift."""
-    path = f"{args.work}/latents.pt"
+def make_latents(args, world, vae, name, draw):
+    """Posterior means of `args.pictures` pictures, not scaled, and their noisy captions."""
+    path = f"{args.work}/{name}.pt"
     if not os.path.exists(path):
         rng = random.Random(args.seed + 1)
         vae.eval()
         latents, captions = [], []
         for _ in range(0, args.pictures, 500):
             batch = [world.random_subject(rng) for _ in range(500)]
-            latents.append(vae.encode(pictures(world, batch, rng)).latent_dist.mean)
+            latents.append(vae.encode(pictures(draw, batch, rng)).latent_dist.mean)
             captions += [[world.noisy_caption(subject, rng) for _ in range(2)] for subject in batch]
         torch.save({"latents": torch.cat(latents), "captions": captions}, path)
     stored = torch.load(path)
-    latents = stored["latents"]
-    shift, scale = latents.mean().item(), 1 / latents.std().item()
-    vae.register_to_config(scaling_factor=scale, shift_factor=shift)
-    return (latents - shift) * scale, stored["captions"]
+    return stored["latents"], stored["captions"]
 
 
 def train_transformer(args, pipeline, latents, captions, stage, steps, lr):
@@ -106,6 +104,7 @@ def main():
     parser.add_argument("--pictures", type=int, default=30000)
     parser.add_argument("--steps", type=int, default=3400)
     parser.add_argument("--misspell-steps", type=int, default=400, help="words only")
+    parser.add_argument("--neat-steps", type=int, default=1600, help="shapes only")
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--lr", type=float, default=1e-3)
     parser.add_argument("--bf16", action=argparse.BooleanOptionalAction, default=False, help="autocast")
@@ -118,12 +117,18 @@ def main():
     world = WORLDS[args.world]
     pipeline = components.make_pipeline(args.out, world)
     train_vae(args, world, pipeline.vae)
-    latents, captions = make_latents(args, world, pipeline.vae)
+    latents, captions = make_latents(args, world, pipeline.vae, "latents", world.draw)
+    shift, scale = latents.mean().item(), 1 / latents.std().item()
+    pipeline.vae.register_to_config(scaling_factor=scale, shift_factor=shift)
+    latents = (latents - shift) * scale
     train_transformer(args, pipeline, latents, captions, "transformer", args.steps, args.lr)
     if world is words:
         rng = random.Random(args.seed + 3)
         misspelt = [[words.misspell(caption, words.FURTHER_NOISE, rng) for caption in pair] for pair in captions]
         train_transformer(args, pipeline, latents, misspelt, "misspell", args.misspell_steps, args.lr / 4)
+    else:
+        latents, captions = make_latents(args, world, pipeline.vae, "neat_latents", world.draw_neat)
+        train_transformer(args, pipeline, (latents - shift) * scale, captions, "neat", args.neat_steps, args.lr)
     pipeline.save_pretrained(args.out)
     with open(f"{args.out}/flowawr.json", "w") as file:  # sample_size can say squares only; diffusers passes over it
         json.dump({"height": world.HEIGHT, "width": world.WIDTH, "max_sequence_length": world.TEXT_LENGTH}, file, indent=2)
