@@ -138,9 +138,9 @@ absl::StatusOr<GenevalTask> ParseGenevalTask(const std::map<std::string, std::st
                                              const GenevalClasses& classes) {
   const auto tag = metadata.find("tag"), include = metadata.find("include"), exclude = metadata.find("exclude");
   if (tag == metadata.end() || include == metadata.end())
-    return absl::InvalidArgumentError(
-        absl::StrCat("the prompt's metadata has no ", tag == metadata.end() ? "tag" : "include",
-                     R"(; GenEval's lines are {"tag": ..., "include": [{"class": ..., "count": ...}], "prompt": ...})"));
+    return absl::InvalidArgumentError(absl::StrCat(
+        "the prompt's metadata has no ", tag == metadata.end() ? "tag" : "include",
+        R"(; GenEval's lines are {"tag": ..., "include": [{"class": ..., "count": ...}], "prompt": ...})"));
   GenevalTask task;
   FLOWAWR_ASSIGN_OR_RETURN(const size_t known_tag, IndexOf(Json(tag->second), kTags, "tag"));
   task.tag = kTags[known_tag];

@@ -68,10 +68,9 @@ inline void ExpectMask2FormerParity(const std::string& folder, const std::string
       ExpectAtMost(check, which, "relative error", RelativeError(tensor, right), 2e-5);
       continue;
     }
-    // Where a query attends is cut at 0: a logit that rounding carries over it moves that query, and others a little.
-    const at::Tensor errors = (tensor - right).norm(2, -1) / right.norm(2, -1);
-    ExpectAtMost(check, which, "relative error, median of the queries", errors.median().item<double>(), 1e-4);
-    EXPECT_LE(RelativeError(tensor, right), 1e-3) << which;
+    // Where a query attends is cut at 0. Of the half a million places of the true size one or two are so near to it that
+    // rounding carries them over, which moves their query by a thousandth and the others by less.
+    ExpectAtMost(check, which, "relative error", RelativeError(tensor, right), is_slow ? 5e-4 : 1e-4);
   }
 }
 

@@ -90,7 +90,8 @@ TEST(Mask2FormerTest, ListsEveryTensorThatDoesNotFit) {
   const absl::Status status = Mask2Former::Load(copy.path(), at::kFloat).status();
   EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
   EXPECT_THAT(status.message(), HasSubstr("\"class_predictor.bias\" is missing"));
-  EXPECT_THAT(status.message(), HasSubstr("\"model.pixel_level_module.decoder.level_embed\" is [4,32], expected [3,32]"));
+  EXPECT_THAT(status.message(),
+              HasSubstr("\"model.pixel_level_module.decoder.level_embed\" is [4,32], expected [3,32]"));
   EXPECT_THAT(status.message(), HasSubstr("\"surplus\" [1] is unexpected"));
 }
 
