@@ -185,9 +185,16 @@ void AddServerCommand(CLI::App* reward, int* exit_code, const char* name, const 
 std::string DescribeScorers(const v1::ListScorersResponse& scorers) {
   std::string text;
   if (scorers.scorers().empty()) text = "no scorer is loaded\n";
+  constexpr size_t kWidest = 40;
+  size_t names = 0, kinds = 0;  // widths of the columns
   for (const v1::ScorerInfo& scorer : scorers.scorers()) {
-    absl::StrAppendFormat(&text, "%-12s %-12s %s: %d images, %d errors, %d queued", scorer.name(), scorer.kind(),
-                          scorer.version(), scorer.images_scored(), scorer.errors(), scorer.queued_images());
+    names = std::min(std::max(names, scorer.name().size()), kWidest);
+    kinds = std::min(std::max(kinds, scorer.kind().size()), kWidest);
+  }
+  for (const v1::ScorerInfo& scorer : scorers.scorers()) {
+    absl::StrAppendFormat(&text, "%-*s %-*s %s: %d images, %d errors, %d queued", static_cast<int>(names),
+                          scorer.name(), static_cast<int>(kinds), scorer.kind(), scorer.version(),
+                          scorer.images_scored(), scorer.errors(), scorer.queued_images());
     if (scorer.memory_bytes() > 0) absl::StrAppendFormat(&text, ", %.1f MB of weights", scorer.memory_bytes() / 1e6);
     if (scorer.health() == v1::ScorerInfo::STUCK)
       absl::StrAppend(&text, ", STUCK", scorer.health_message().empty() ? "" : ": ", scorer.health_message());
