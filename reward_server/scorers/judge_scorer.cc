@@ -236,29 +236,31 @@ std::unique_ptr<HttpPoster> JudgeScorer::BorrowPoster() {
   return poster;
 }
 
+// A turn is taken when it is used: an image that is given up before costs the others none.
 absl::Status JudgeScorer::WaitForTurn(absl::Time not_before, KeepWaiting keep_waiting) {
-  absl::Time turn;
-  {
-    absl::MutexLock lock(&mutex_);
-    turn = std::max({MonotonicNow(), not_before, next_turn_});
-    if (options_.per_minute > 0) next_turn_ = turn + absl::Minutes(1) / options_.per_minute;
-  }
   while (true) {
     FLOWAWR_RETURN_IF_ERROR(keep_waiting());
+    absl::Duration left;
     {
       absl::MutexLock lock(&mutex_);
-      turn = std::max(turn, held_until_);
+      const absl::Time now = MonotonicNow();
+      left = std::max({not_before, next_turn_, held_until_}) - now;
+      if (left <= absl::ZeroDuration()) {
+        if (options_.per_minute > 0) next_turn_ = now + absl::Minutes(1) / options_.per_minute;
+        return absl::OkStatus();
+      }
     }
-    const absl::Duration left = turn - MonotonicNow();
-    if (left <= absl::ZeroDuration()) return absl::OkStatus();
     absl::SleepFor(std::min(left, kPoll));
   }
 }
 
-JudgeScorer::Failure JudgeScorer::NoTurn(const absl::Status& why) const {
+JudgeScorer::Failure JudgeScorer::NoTurn(const absl::Status& why) {
   if (!absl::IsDeadlineExceeded(why)) return {v1::ScoreError::BROKEN, std::string(why.message())};
-  return {v1::ScoreError::OVERLOADED, "there are more images than the judge may be asked about now (per_minute)", false,
-          options_.per_minute > 0 ? absl::Minutes(1) / options_.per_minute : absl::Seconds(1)};
+  absl::MutexLock lock(&mutex_);
+  return {v1::ScoreError::OVERLOADED,
+          held_until_ > next_turn_ ? "the judge asked to be left alone for a while (Retry-After)"
+                                   : "there are more images than the judge may be asked about now (per_minute)",
+          false, std::max(std::max(next_turn_, held_until_) - MonotonicNow(), absl::Seconds(1))};
 }
 
 void JudgeScorer::HoldUntil(absl::Time time) {

@@ -94,7 +94,7 @@ class JudgeScorer : public Scorer {
   std::unique_ptr<HttpPoster> BorrowPoster();
   // Until `per_minute` and the endpoint let the next request go, not before `not_before`; what `keep_waiting` says.
   absl::Status WaitForTurn(absl::Time not_before, KeepWaiting keep_waiting);
-  Failure NoTurn(const absl::Status& why) const;
+  Failure NoTurn(const absl::Status& why);
   // No request goes before `time`: the endpoint asked for it.
   void HoldUntil(absl::Time time);
   void Count(const std::string& what, double amount);

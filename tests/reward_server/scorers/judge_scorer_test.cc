@@ -198,6 +198,17 @@ TEST_F(JudgeScorerTest, KeepsToItsPace) {
   EXPECT_GT(late.error().retry_after_s(), 0);
 }
 
+TEST_F(JudgeScorerTest, ImagesThatAreGivenUpTakeNoTurn) {
+  const auto scorer = Load("good", {{"per_minute", "60"}});
+  ASSERT_TRUE(ScoreWith(*scorer, Bright()).has_reward());
+  const auto unwanted = [](size_t) { return absl::DeadlineExceededError("takes too long"); };
+  for (int i = 0; i < 120; ++i) EXPECT_TRUE(ScoreWith(*scorer, Bright(), unwanted).has_error());
+  const auto patient = [until = MonotonicNow() + absl::Seconds(30)](size_t) {
+    return MonotonicNow() < until ? absl::OkStatus() : absl::DeadlineExceededError("takes too long");
+  };
+  EXPECT_TRUE(ScoreWith(*scorer, Bright(), patient).has_reward());
+}
+
 TEST_F(JudgeScorerTest, SendsTheKeyAndNeverShowsIt) {
   const std::string key = folder_->Write("key", "sk-secret\n");
   const auto refused = ScoreWith(*Load("tells-the-key", {{"api_key_file", key}}), Bright());
