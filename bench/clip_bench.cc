@@ -19,7 +19,7 @@ namespace {
 
 int Main(char** argv) {
   const std::string kind = argv[1];
-  ScorerOptions options({{"model", argv[2]}, {"dtype", argv[3]}, {"batch", argv[5]}});
+  ScorerOptions options({{"model", argv[2]}, {"dtype", argv[3]}});
   const ScorerContext context{.threads = std::atoi(argv[4])};
   const auto scorer = kind == "clipscore" ? ClipScorer::LoadClipScore(options, context)
                       : kind == "hpsv2"   ? ClipScorer::LoadHpsV2(options, context)

@@ -97,7 +97,6 @@ absl::StatusOr<std::shared_ptr<Scorer>> ClipScorer::Load(const ClipScorerKind& k
   const std::string model = options.Text("model", "");
   const std::string head_folder = kind.reads_prompt ? "" : options.Text("head", "");
   const std::string dtype_name = options.Choice("dtype", "float32", {"float32", "bfloat16"});
-  const int batch = options.Integer("batch", 8, 1, 64);
   FLOWAWR_RETURN_IF_ERROR(options.Finish());
   if (model.empty())
     return absl::InvalidArgumentError(
@@ -123,17 +122,16 @@ absl::StatusOr<std::shared_ptr<Scorer>> ClipScorer::Load(const ClipScorerKind& k
   std::string version = absl::StrCat(FolderName(model), " ", dtype_name);
   if (head) version = absl::StrCat(FolderName(head_folder), " on ", version);
   return std::shared_ptr<Scorer>(
-      new ClipScorer(kind, preprocess, *std::move(clip), std::move(head), context.threads, batch, std::move(version)));
+      new ClipScorer(kind, preprocess, *std::move(clip), std::move(head), context.threads, std::move(version)));
 }
 
 ClipScorer::ClipScorer(const ClipScorerKind& kind, ClipPreprocess preprocess, std::shared_ptr<SharedClip> clip,
-                       std::unique_ptr<const AestheticHead> head, int threads, int batch, std::string version)
+                       std::unique_ptr<const AestheticHead> head, int threads, std::string version)
     : kind_(kind),
       preprocess_(preprocess),
       clip_(std::move(clip)),
       head_(std::move(head)),
       threads_(threads),
-      batch_(batch),
       version_(std::move(version)),
       weights_sha256_(head_ ? HexSha256(absl::StrCat(clip_->model().weights_sha256(), head_->weights_sha256()))
                             : clip_->model().weights_sha256()) {}

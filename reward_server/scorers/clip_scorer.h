@@ -15,7 +15,6 @@
 //   model=FOLDER   the CLIP model, see clip_model.h; must be given
 //   head=FOLDER    `aesthetic` alone: the MLP, see aesthetic_head.h; must be given
 //   dtype=float32  or bfloat16: what the towers compute in
-//   batch=8        pictures of one call, 1 to 64. They are embedded one by one: more only gives several requests a turn
 //
 // Details of a result: `cosine` (not for `aesthetic`), and `cut_off`: the end of a prompt that is longer than the model
 // takes (77 tokens as published).
@@ -55,7 +54,8 @@ class ClipScorer : public Scorer {
   const std::string& version() const override { return version_; }
   std::string weights_sha256() const override { return weights_sha256_; }
   size_t memory_bytes() const override;
-  int recommended_batch() const override { return batch_; }
+  // They are embedded one by one: more than one only gives several requests a turn.
+  int recommended_batch() const override { return 8; }
   int parallel_calls() const override { return 1; }  // the products run on all its threads
 
   const SharedClip& clip() const { return *clip_; }
@@ -64,7 +64,7 @@ class ClipScorer : public Scorer {
   static absl::StatusOr<std::shared_ptr<Scorer>> Load(const ClipScorerKind& kind, ScorerOptions& options,
                                                       const ScorerContext& context);
   ClipScorer(const ClipScorerKind& kind, ClipPreprocess preprocess, std::shared_ptr<SharedClip> clip,
-             std::unique_ptr<const AestheticHead> head, int threads, int batch, std::string version);
+             std::unique_ptr<const AestheticHead> head, int threads, std::string version);
 
   absl::StatusOr<v1::ScoreResult> ScoreOne(const v1::ScoreItem& item,
                                            absl::FunctionRef<absl::Status()> keep_going) const;
@@ -74,7 +74,6 @@ class ClipScorer : public Scorer {
   const std::shared_ptr<SharedClip> clip_;
   const std::unique_ptr<const AestheticHead> head_;  // null for kinds that read the prompt
   const int threads_;
-  const int batch_;
   const std::string version_;
   const std::string weights_sha256_;
 };
