@@ -29,6 +29,15 @@ TEST(InitLogging, ShowsWhatTheLevelAsksFor) {
   EXPECT_EQ(Logged("off"), "");
 }
 
+// An actor chooses its name, a prompt file its prompts.
+TEST(InitLogging, LetsNoTextFromOutsideForgeALineOrMoveTheCursor) {
+  ::testing::internal::CaptureStderr();
+  InitLogging("learner");
+  spdlog::info("actor {} joined", "a\n2026-11-26 learner info finished\r\x1b[2J\x7f\tcaf\u00e9");
+  const std::string lines = ::testing::internal::GetCapturedStderr();
+  EXPECT_THAT(lines, HasSubstr("actor a\n  2026-11-26 learner info finished\\x0d\\x1b[2J\\x7f\tcaf\u00e9 joined\n"));
+}
+
 TEST(InitLogging, WarnsOfALevelThatIsNone) {
   const std::string lines = Logged("loud");
   EXPECT_THAT(lines, HasSubstr("unknown log level \"loud\""));
