@@ -31,6 +31,11 @@ Kinds and their options (defaults shown):
     margin=20           white pixels around the picture
   jpeg_compressibility  -kilobytes / scale of the image as JPEG
     quality=95  scale=500  sign=-1
+  pickscore, clipscore, hpsv2   how well the image fits its prompt, by a CLIP
+    model=FOLDER        dtype=float32: or bfloat16
+  aesthetic             LAION's predictor, likewise, and head=FOLDER
+  geneval               does the image show the objects, colours and places that the prompt's metadata asks for?
+    detector=FOLDER     clip=FOLDER  reward=strict  colours=clip; others in docs/rewards.md
   judge                 a vision-language model's rating, by an OpenAI-compatible endpoint
     url=URL  model=NAME prompt_file=FILE  answer=last_number or json:FIELD  lowest=0  highest=10
     api_key_env=NAME    concurrent=4  per_minute=0  timeout_s=25  retries=3; others in docs/rewards.md
