@@ -56,6 +56,8 @@ absl::StatusOr<HttpAnswer> HttpPoster::Post(const std::string& url, const std::v
   CURLM* const multi = handles_->multi;
   if (easy == nullptr || multi == nullptr) return absl::ResourceExhaustedError("libcurl has no memory");
   curl_slist* list = curl_slist_append(nullptr, "Content-Type: application/json");
+  // Else libcurl asks first whether a body of more than a megabyte may come, and waits a second for an answer to that.
+  list = curl_slist_append(list, "Expect:");
   for (const std::string& header : headers) list = curl_slist_append(list, header.c_str());
   const absl::Cleanup free_list = [list] { curl_slist_free_all(list); };
   HttpAnswer answer;

@@ -152,7 +152,7 @@ v1::ScoreResult JudgeScorer::ScoreOne(const v1::ScoreItem& item, KeepWaiting kee
   if (!body.ok()) return ErrorResult(v1::ScoreError::BAD_INPUT, std::string(body.status().message()));
   const Attempt attempt = AskAgainAndAgain(*body, keep_waiting);
   if (attempt.failure == nullptr) return ResultOf(attempt.completion);
-  v1::ScoreResult result = ErrorResult(attempt.failure->kind, attempt.failure->message);
+  v1::ScoreResult result = ErrorResult(attempt.failure->kind, WithoutKey(attempt.failure->message));
   if (attempt.failure->kind == v1::ScoreError::OVERLOADED)
     result.mutable_error()->set_retry_after_s(absl::ToDoubleSeconds(attempt.failure->retry_after));
   return result;
@@ -197,9 +197,7 @@ JudgeScorer::Attempt JudgeScorer::Ask(HttpPoster& poster, const std::string& bod
   if (IsOverload(answer->code)) attempt.failure->kind = v1::ScoreError::OVERLOADED;
   attempt.failure->may_pass = IsPassing(answer->code);
   attempt.failure->retry_after = answer->retry_after.value_or(absl::ZeroDuration());
-  std::string said = ErrorOfBody(answer->body);
-  if (!options_.api_key.empty()) absl::StrReplaceAll({{options_.api_key, "***"}}, &said);
-  attempt.failure->message = absl::StrCat("the judge answered HTTP ", answer->code, ": ", said);
+  attempt.failure->message = absl::StrCat("the judge answered HTTP ", answer->code, ": ", ErrorOfBody(answer->body));
   return attempt;
 }
 
@@ -280,15 +278,20 @@ v1::ScoreResult JudgeScorer::ResultOf(const Completion& completion) {
     result = RewardResult(*reward);
   } else {
     result = ErrorResult(v1::ScoreError::BROKEN,
-                         absl::StrCat(reward.status().message(),
+                         absl::StrCat(WithoutKey(std::string(reward.status().message())),
                                       completion.was_cut ? "; it was cut off: raise max_tokens" : ""));
   }
   auto& details = *result.mutable_details();
-  details["answer"] = completion.text;
+  details["answer"] = WithoutKey(completion.text);
   details["prompt_tokens"] = absl::StrCat(completion.prompt_tokens);
   details["completion_tokens"] = absl::StrCat(completion.completion_tokens);
   if (cost > 0) details["cost"] = absl::StrCat(cost);
   return result;
+}
+
+std::string JudgeScorer::WithoutKey(std::string text) const {
+  if (!options_.api_key.empty()) absl::StrReplaceAll({{options_.api_key, "***"}}, &text);
+  return text;
 }
 
 void JudgeScorer::Count(const std::string& what, double amount) {

@@ -97,6 +97,8 @@ class JudgeScorer : public Scorer {
   Failure NoTurn(const absl::Status& why);
   // No request goes before `time`: the endpoint asked for it.
   void HoldUntil(absl::Time time);
+  // What comes from the endpoint may repeat the key that it was sent.
+  std::string WithoutKey(std::string text) const;
   void Count(const std::string& what, double amount);
 
   const JudgeOptions options_;

@@ -2,6 +2,7 @@
 
 #include <cstdlib>
 #include <nlohmann/json.hpp>
+#include <random>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
@@ -209,10 +210,23 @@ TEST_F(JudgeScorerTest, ImagesThatAreGivenUpTakeNoTurn) {
   EXPECT_TRUE(ScoreWith(*scorer, Bright(), patient).has_reward());
 }
 
+TEST_F(JudgeScorerTest, SendsALargePictureWithoutAskingFirst) {
+  std::mt19937 random(1);
+  Image noise = Plain(600, 800);
+  for (char& byte : noise.rgb) byte = static_cast<char>(random());
+  ASSERT_TRUE(ScoreWith(*Load("good"), MakeItem(noise, "noise")).has_reward());
+  EXPECT_TRUE(RequestsTo("good").back()["expect"].is_null());
+}
+
 TEST_F(JudgeScorerTest, SendsTheKeyAndNeverShowsIt) {
   const std::string key = folder_->Write("key", "sk-secret\n");
   const auto refused = ScoreWith(*Load("tells-the-key", {{"api_key_file", key}}), Bright());
   EXPECT_THAT(refused.error().message(), AllOf(HasSubstr("HTTP 401"), HasSubstr("***"), Not(HasSubstr("sk-secret"))));
+  for (const char* model : {"repeats-the-key", "repeats-the-key-in-html"}) {
+    const v1::ScoreResult repeated = ScoreWith(*Load(model, {{"api_key_file", key}}), Bright());
+    EXPECT_THAT(repeated.error().message(), AllOf(HasSubstr("***"), Not(HasSubstr("sk-secret"))));
+    for (const auto& [name, detail] : repeated.details()) EXPECT_THAT(detail, Not(HasSubstr("sk-secret")));
+  }
   ::setenv("FLOWAWR_TEST_JUDGE_KEY", "sk-other", 1);
   ScoreWith(*Load("good", {{"api_key_env", "FLOWAWR_TEST_JUDGE_KEY"}}), Bright());
   EXPECT_EQ(RequestsTo("good").back()["key"], "Bearer sk-other");

@@ -57,7 +57,7 @@ class Judge(BaseHTTPRequestHandler):
             with open(f"{folder}/requests", "a") as file:
                 shown = dict(request, messages=request["messages"][0]["content"][0]["text"])
                 file.write(json.dumps({"path": self.path, "key": self.headers.get("Authorization"),
-                                       "time": time.monotonic(), "body": shown}) + "\n")
+                                       "time": time.monotonic(), "expect": self.headers.get("Expect"), "body": shown}) + "\n")
         if model == "good":
             self.answer(200, completion(f"The picture is rather bright, so 2 points off. Rating: {rating}/10"))
         elif model == "json":
@@ -93,6 +93,10 @@ class Judge(BaseHTTPRequestHandler):
             self.connection.close()
         elif model == "tells-the-key":
             self.answer(401, json.dumps({"error": {"message": "no such key: " + self.headers["Authorization"]}}))
+        elif model == "repeats-the-key":
+            self.answer(200, completion("I was sent " + self.headers["Authorization"]))
+        elif model == "repeats-the-key-in-html":
+            self.answer(200, "<p>" + self.headers["Authorization"])
         elif model == "elsewhere":
             self.answer(302, "", [("Location", "http://127.0.0.1:1/")])
         elif model == "endless":
