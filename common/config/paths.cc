@@ -1,18 +1,41 @@
 #include "common/config/paths.h"
 
 #include <filesystem>
+#include <set>
 #include <system_error>
+
+#include "absl/strings/str_cat.h"
 
 namespace flowawr {
 namespace fs = std::filesystem;
 
-void ForEachPath(v1::RunConfig& config, absl::FunctionRef<void(const std::string&, std::string&)> visit) {
+namespace {
+
+bool IsScorerPath(const std::string& kind, const std::string& option) {
+  static const auto& paths = *new std::set<std::string>{"api_key_file", "body_file",   "clip", "detector",
+                                                        "head",         "prompt_file", "tessdata"};
+  return paths.contains(option) || (option == "model" && kind != "judge");  // whose model has a name
+}
+
+}  // namespace
+
+void ForEachScorerPath(v1::RewardsConfig& rewards, PathVisitor visit) {
+  for (int i = 0; i < rewards.terms_size(); ++i) {
+    v1::RewardTerm& term = *rewards.mutable_terms(i);
+    const std::string& kind = term.kind().empty() ? term.scorer() : term.kind();
+    for (auto& [option, value] : *term.mutable_options())
+      if (IsScorerPath(kind, option)) visit(absl::StrCat("rewards.terms.", i, ".options.", option), value);
+  }
+}
+
+void ForEachPath(v1::RunConfig& config, PathVisitor visit) {
   visit("run_dir", *config.mutable_run_dir());
   visit("model.path", *config.mutable_model()->mutable_path());
   visit("model.embeds_cache", *config.mutable_model()->mutable_embeds_cache());
   visit("lora.init_from", *config.mutable_lora()->mutable_init_from());
   visit("prompts.train", *config.mutable_prompts()->mutable_train());
   visit("prompts.heldout", *config.mutable_prompts()->mutable_heldout());
+  ForEachScorerPath(*config.mutable_rewards(), visit);
   v1::NetworkConfig& network = *config.mutable_network();
   visit("network.tls_cert", *network.mutable_tls_cert());
   visit("network.tls_key", *network.mutable_tls_key());

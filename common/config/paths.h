@@ -17,8 +17,13 @@ inline constexpr char kRunConfigFile[] = "config.yaml";
 // The configuration of a run that is about to start, until its learner has accepted it.
 inline constexpr char kStartingConfigFile[] = "config.yaml.new";
 
-// Calls `visit` with the dotted name and the value of every field that is a path.
-void ForEachPath(v1::RunConfig& config, absl::FunctionRef<void(const std::string& name, std::string& path)> visit);
+using PathVisitor = absl::FunctionRef<void(const std::string& name, std::string& path)>;
+
+// Calls `visit` with the dotted name and the value of every field that is a path, those of scorers included.
+void ForEachPath(v1::RunConfig& config, PathVisitor visit);
+
+// The same for the options of scorers that are files or folders: what the kinds in reward_server/scorers call so.
+void ForEachScorerPath(v1::RewardsConfig& rewards, PathVisitor visit);
 
 // Every path that is not empty, from the working directory on.
 void MakePathsAbsolute(v1::RunConfig* config);

@@ -36,6 +36,20 @@ TEST(CheckResumable, AllowsWhatDoesNotChangeTheRun) {
   EXPECT_TRUE(CheckResumable(Saved(), now).ok()) << CheckResumable(Saved(), now);
 }
 
+TEST(CheckResumable, TakesAModelOfAScorerFromElsewhereButNoOther) {
+  v1::RunConfig saved = Saved();
+  saved.mutable_rewards()->mutable_terms(0)->set_scorer("geneval");
+  v1::RunConfig now = saved;
+  (*saved.mutable_rewards()->mutable_terms(0)->mutable_options())["detector"] = "/a/models/swin";
+  std::string& detector = (*now.mutable_rewards()->mutable_terms(0)->mutable_options())["detector"];
+  for (const char* elsewhere : {"/b/swin", "models/swin/", "swin"}) {
+    detector = elsewhere;
+    EXPECT_TRUE(CheckResumable(saved, now).ok()) << elsewhere;
+  }
+  detector = "/a/models/resnet";
+  EXPECT_THAT(std::string(CheckResumable(saved, now).message()), HasSubstr("swin"));
+}
+
 TEST(CheckUpdatesAhead, RefusesFewerUpdatesThanAreDone) {
   v1::RunConfig now = Saved();  // 10 updates
   EXPECT_TRUE(CheckUpdatesAhead(9, now).ok());

@@ -321,5 +321,27 @@ TEST(MakePathsAbsolute, LeavesNoRelativePathAndKeepsWhatIsEmpty) {
   EXPECT_EQ(again.SerializeAsString(), config.SerializeAsString());
 }
 
+TEST(MakePathsAbsolute, KnowsWhichOptionsOfScorersArePaths) {
+  v1::RunConfig config;
+  v1::RewardTerm& finds = *config.mutable_rewards()->add_terms();
+  finds.set_scorer("geneval");
+  finds.mutable_options()->insert({{"detector", "models/d"}, {"clip", "/c"}, {"reward", "strict"}});
+  v1::RewardTerm& judges = *config.mutable_rewards()->add_terms();
+  judges.set_scorer("taste");
+  judges.set_kind("judge");
+  judges.mutable_options()->insert({{"model", "qwen"}, {"prompt_file", "rate.txt"}});
+  v1::RewardTerm& fits = *config.mutable_rewards()->add_terms();
+  fits.set_scorer("pickscore");
+  fits.mutable_options()->insert({"model", "p"});
+  MakePathsAbsolute(&config);
+  const std::string here = std::filesystem::current_path().string();
+  EXPECT_EQ(finds.options().at("detector"), here + "/models/d");
+  EXPECT_EQ(finds.options().at("clip"), "/c");
+  EXPECT_EQ(finds.options().at("reward"), "strict");
+  EXPECT_EQ(judges.options().at("model"), "qwen");
+  EXPECT_EQ(judges.options().at("prompt_file"), here + "/rate.txt");
+  EXPECT_EQ(fits.options().at("model"), here + "/p");
+}
+
 }  // namespace
 }  // namespace flowawr
