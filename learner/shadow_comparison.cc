@@ -32,6 +32,14 @@ bool SharesABest(const std::vector<double>& a, const std::vector<double>& b) {
   return false;
 }
 
+// Whether the sample has any of the rewards that are trained on; without, its energy is 0, which says nothing of it.
+bool IsRewarded(const Group& group, int64_t sample) {
+  const v1::RewardSpec& spec = group.lease.reward_spec();
+  for (int term = 0; term < spec.terms_size(); ++term)
+    if (!IsShadow(spec.terms(term)) && std::isfinite(group.rewards[term][sample].item<double>())) return true;
+  return false;
+}
+
 }  // namespace
 
 std::optional<double> SpearmanCorrelation(const std::vector<double>& a, const std::vector<double>& b) {
@@ -68,7 +76,7 @@ void ShadowComparison::Add(const std::vector<Group>& batch, const at::Tensor& tr
       std::vector<double> a, b;
       for (int64_t k = 0; k < shadow.size(0); ++k) {
         const double x = own.const_data_ptr<double>()[k], y = shadow.const_data_ptr<double>()[k];
-        if (std::isfinite(x) && std::isfinite(y)) a.push_back(x), b.push_back(y);
+        if (std::isfinite(x) && std::isfinite(y) && IsRewarded(batch[group], k)) a.push_back(x), b.push_back(y);
       }
       const std::optional<double> correlation = SpearmanCorrelation(a, b);
       if (!correlation) continue;

@@ -28,7 +28,8 @@ class ShadowComparison {
   static constexpr size_t kUpdates = 20;
 
   // The batch of an update, all of one spec. `trained` is what it was trained on, [groups, samples] f32 or f64: any
-  // value that puts a group's samples in order; not finite where there is none.
+  // value that puts a group's samples in order. Samples where it is not finite, or that none of the trained rewards could
+  // be had of, are left out.
   void Add(const std::vector<Group>& batch, const at::Tensor& trained);
 
   // Of the newest kUpdates updates that were added, one a shadow of their spec, in its order.

@@ -73,6 +73,15 @@ TEST(ShadowComparison, LeavesOutSamplesWithoutAReward) {
   EXPECT_EQ(comparison.figures()[1].groups(), 0u) << "of one sample";
 }
 
+TEST(ShadowComparison, LeavesOutSamplesThatHaveNoTrainedRewardWhateverTheirEnergy) {
+  ShadowComparison comparison;
+  Group group = GroupOf({1, 2, 3, 9}, {1, 1, 1, 1});
+  group.rewards[0][3] = kNan;
+  comparison.Add({group}, Trained({{-1, 0.5, 1, 0}}));
+  EXPECT_DOUBLE_EQ(comparison.figures()[0].rank_correlation(), 1);
+  EXPECT_DOUBLE_EQ(comparison.figures()[0].best_differs(), 0);
+}
+
 TEST(ShadowComparison, ABestSampleThatBothHaveIsNoneThatDiffers) {
   ShadowComparison comparison;
   comparison.Add({GroupOf({0, 7, 7}, {7, 0, 0})}, Trained({{1, 1, 0}}));
