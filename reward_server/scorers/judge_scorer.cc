@@ -35,7 +35,8 @@ constexpr absl::Duration kPoll = absl::Milliseconds(100);
 constexpr absl::Duration kLongestPause = absl::Seconds(20);
 
 bool IsPassing(int code) { return code == 408 || code == 429 || code >= 500; }
-bool IsOverload(int code) { return code == 429 || code == 503; }
+// The endpoint, or what stands before it, is away or too busy: later it may do.
+bool IsOverload(int code) { return code == 429 || (code >= 502 && code <= 504); }
 
 // The value of the option NAME, or of the file that NAME_file names; empty: neither.
 absl::StatusOr<std::string> TextOrFile(ScorerOptions& options, const std::string& name) {
@@ -183,7 +184,9 @@ JudgeScorer::Attempt JudgeScorer::Ask(HttpPoster& poster, const std::string& bod
   Attempt attempt;
   attempt.failure = std::make_unique<Failure>();
   if (!answer.ok()) {
+    // An endpoint that is away is not a judge that is broken: whoever loads or asks it comes again.
     attempt.failure->may_pass = absl::IsUnavailable(answer.status());
+    if (attempt.failure->may_pass) attempt.failure->kind = v1::ScoreError::OVERLOADED;
     attempt.failure->message = absl::StrCat("the judge gave no answer: ", answer.status().message());
     return attempt;
   }

@@ -131,7 +131,8 @@ class MemoryPlanMeasured : public testing::Test {
         total / 1e9);
     std::fflush(stdout);
     const bool is_widened = step.dtype == "bfloat16" && kernels::WidensBf16Products();
-    EXPECT_LE(predicted - measured, (is_widened ? kWidenedTolerance : kTolerance) * measured) << json.dump();
+    // How much of kComputingBytes the libraries take differs by processor: of these small models it may be a fifth.
+    EXPECT_LE(predicted - kComputingBytes - measured, (is_widened ? kWidenedTolerance : kTolerance) * measured) << json.dump();
     EXPECT_LE(measured - predicted, kTolerance * measured) << json.dump();
     EXPECT_LE(std::abs(predicted_total - total), kTolerance * total) << json.dump();
   }

@@ -131,7 +131,6 @@ TEST_F(JudgeScorerTest, TypesWhateverTheEndpointDoesWrong) {
       {"beyond", "it rates 11, outside of 0 to 10"},
       {"html", "is not JSON: \"<!doctype html>"},
       {"half", "is not JSON"},
-      {"hangs-up", "gave no answer"},
       {"elsewhere", "HTTP 302"},
       {"endless", "longer than 4 MiB"},
       {"unheard-of", "HTTP 404: no model unheard-of"},
@@ -168,6 +167,12 @@ TEST_F(JudgeScorerTest, AsksAgainWhatMayPassButNotForEver) {
   EXPECT_EQ(RequestsTo("shaky").size(), 3);
   const auto html = ScoreWith(*Load("html", {{"retries", "1"}}), Bright());
   EXPECT_EQ(html.error().kind(), v1::ScoreError::BROKEN);
+}
+
+TEST_F(JudgeScorerTest, TakesAnEndpointThatIsAwayForBusy) {
+  const auto result = ScoreWith(*Load("hangs-up", {{"retries", "0"}}), Bright());
+  EXPECT_EQ(result.error().kind(), v1::ScoreError::OVERLOADED) << "so that a start of the server is tried again";
+  EXPECT_THAT(result.error().message(), HasSubstr("gave no answer"));
 }
 
 TEST_F(JudgeScorerTest, EndsAnAnswerThatNeverComes) {
