@@ -7,7 +7,8 @@ folder, and one that was stopped goes on.
 
 Stages: vae, latents, transformer (with the text encoders), misspell (words only: a short further training on
 captions with more noise, so that the base draws crisp letters but often the wrong ones), neat (shapes
-only: a longer one on shapes in the cells of a grid, so that they get crisp too). evaluate.py and geneval.py give
+only: a longer one on shapes in the cells of a grid, so that they get crisp too), bind (the same
+again from the full learning rate, so that the picture follows its prompt). evaluate.py and geneval.py give
 the figures of the results.
 """
 
@@ -105,6 +106,7 @@ def main():
     parser.add_argument("--steps", type=int, default=3400)
     parser.add_argument("--misspell-steps", type=int, default=400, help="words only")
     parser.add_argument("--neat-steps", type=int, default=1600, help="shapes only")
+    parser.add_argument("--bind-steps", type=int, default=4000, help="shapes only")
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--lr", type=float, default=1e-3)
     parser.add_argument("--bf16", action=argparse.BooleanOptionalAction, default=False, help="autocast")
@@ -128,7 +130,9 @@ def main():
         train_transformer(args, pipeline, latents, misspelt, "misspell", args.misspell_steps, args.lr / 4)
     else:
         latents, captions = make_latents(args, world, pipeline.vae, "neat_latents", world.draw_neat)
-        train_transformer(args, pipeline, (latents - shift) * scale, captions, "neat", args.neat_steps, args.lr)
+        latents = (latents - shift) * scale
+        train_transformer(args, pipeline, latents, captions, "neat", args.neat_steps, args.lr)
+        train_transformer(args, pipeline, latents, captions, "bind", args.bind_steps, args.lr)
     pipeline.save_pretrained(args.out)
     with open(f"{args.out}/flowawr.json", "w") as file:  # sample_size can say squares only; diffusers passes over it
         json.dump({"height": world.HEIGHT, "width": world.WIDTH, "max_sequence_length": world.TEXT_LENGTH}, file, indent=2)
