@@ -14,6 +14,7 @@
 #include "cli/summary.h"
 #include "cli/svg_chart.h"
 #include "common/base/file.h"
+#include "common/base/last_name.h"
 #include "common/base/status.h"
 #include "common/base/version.h"
 
@@ -332,8 +333,7 @@ absl::Status WriteReport(const std::string& run_dir) {
   const std::string summary =
       Summarise(history, run_dir).dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
   FLOWAWR_RETURN_IF_ERROR(WriteFileAtomically(run_dir + "/summary.json", summary));
-  const std::filesystem::path folder = std::filesystem::absolute(run_dir).lexically_normal();
-  const std::string name = (folder.has_filename() ? folder : folder.parent_path()).filename().string();
+  const std::string name = LastName(std::filesystem::absolute(run_dir).string());
   return WriteFileAtomically(run_dir + "/report.html", RenderReport(history, name, summary));
 }
 

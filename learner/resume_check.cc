@@ -2,10 +2,10 @@
 
 #include <google/protobuf/util/message_differencer.h>
 
-#include <filesystem>
 #include <string>
 
 #include "absl/strings/str_cat.h"
+#include "common/base/last_name.h"
 #include "common/config/paths.h"
 
 namespace flowawr {
@@ -30,10 +30,7 @@ v1::RunConfig WithoutWhatMayDiffer(v1::RunConfig config) {
   config.mutable_rollout()->clear_lease_timeout_s();
   config.mutable_rollout()->clear_max_attempts();
   // What scores may lie elsewhere by now, if it is still called the same.
-  ForEachScorerPath(*config.mutable_rewards(), [](const std::string&, std::string& path) {
-    const std::filesystem::path whole(path);
-    path = (whole.has_filename() ? whole : whole.parent_path()).filename().string();
-  });
+  ForEachScorerPath(*config.mutable_rewards(), [](const std::string&, std::string& path) { path = LastName(path); });
   for (v1::RewardTerm& term : *config.mutable_rewards()->mutable_terms()) {
     term.clear_endpoint();
     term.clear_timeout_s();

@@ -3,12 +3,12 @@
 #include <ATen/Parallel.h>
 #include <torch/types.h>
 
-#include <filesystem>
 #include <utility>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "common/base/last_name.h"
 #include "common/base/sha256.h"
 #include "common/base/status.h"
 #include "common/clip/clip_preprocess.h"
@@ -69,11 +69,6 @@ absl::Status CheckText(const ClipScorerKind& kind, absl::string_view prompt) {
       absl::StrCat("the prompt is empty: ", kind.name, " tells how well a picture fits its prompt"));
 }
 
-std::string FolderName(const std::string& folder) {
-  const std::filesystem::path path = std::filesystem::path(folder).lexically_normal();
-  return (path.has_filename() ? path : path.parent_path()).filename().string();
-}
-
 }  // namespace
 
 absl::StatusOr<std::shared_ptr<Scorer>> ClipScorer::LoadPickScore(ScorerOptions& options,
@@ -119,8 +114,8 @@ absl::StatusOr<std::shared_ptr<Scorer>> ClipScorer::Load(const ClipScorerKind& k
   if (!kind.reads_prompt) {
     FLOWAWR_ASSIGN_OR_RETURN(head, AestheticHead::Load(head_folder, (*clip)->model().projection_dim()));
   }
-  std::string version = absl::StrCat(FolderName(model), " ", dtype_name);
-  if (head) version = absl::StrCat(FolderName(head_folder), " on ", version);
+  std::string version = absl::StrCat(LastName(model), " ", dtype_name);
+  if (head) version = absl::StrCat(LastName(head_folder), " on ", version);
   return std::shared_ptr<Scorer>(
       new ClipScorer(kind, preprocess, *std::move(clip), std::move(head), context.threads, std::move(version)));
 }

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <array>
-#include <filesystem>
 #include <limits>
 #include <map>
 #include <utility>
@@ -12,6 +11,7 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
+#include "common/base/last_name.h"
 #include "common/base/status.h"
 #include "common/clip/clip_preprocess.h"
 #include "common/clip/shared_clip.h"
@@ -152,9 +152,7 @@ class PixelColours : public GenevalColours {
 
 absl::StatusOr<std::unique_ptr<GenevalColours>> LoadClipColours(const std::string& folder) {
   FLOWAWR_ASSIGN_OR_RETURN(std::shared_ptr<SharedClip> clip, SharedClip::Open(folder, at::kFloat));
-  const std::filesystem::path path = std::filesystem::path(folder).lexically_normal();
-  const std::string name = (path.has_filename() ? path : path.parent_path()).filename().string();
-  return std::make_unique<ClipColours>(std::move(clip), name);
+  return std::make_unique<ClipColours>(std::move(clip), LastName(folder));
 }
 
 std::unique_ptr<GenevalColours> MakePixelColours() { return std::make_unique<PixelColours>(); }
