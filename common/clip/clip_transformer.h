@@ -8,17 +8,12 @@
 #include <utility>
 #include <vector>
 
-#include "absl/functional/function_ref.h"
-#include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "common/base/keep_going.h"
 #include "common/clip/clip_config.h"
 #include "common/nn/packed_linear.h"
 
 namespace flowawr {
-
-// Asked before every layer, which may take a tenth of a second: an error ends the computation with it.
-using KeepGoing = absl::FunctionRef<absl::Status()>;
-inline constexpr auto kToTheEnd = [] { return absl::OkStatus(); };
 
 struct ClipNorm {
   at::Tensor weight, bias;

@@ -7,9 +7,9 @@
 #include <string>
 #include <vector>
 
+#include "common/base/keep_going.h"
 #include "common/nn/products.h"
 #include "common/nn/weight_binder.h"
-#include "reward_server/detection/keep_going.h"
 
 namespace flowawr {
 

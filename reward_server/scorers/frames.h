@@ -4,19 +4,17 @@
 #include <string>
 #include <vector>
 
-#include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "common/base/keep_going.h"
 
 namespace flowawr {
 
 using Frame = std::vector<std::string>;
 
-// Asked several times a second while the other side is waited for; anything but OK ends the waiting and is returned.
-using KeepWaiting = absl::FunctionRef<absl::Status()>;
-
-// Unavailable when the other side is gone.
-absl::Status SendFrame(int socket, const Frame& frame, KeepWaiting keep_waiting);
+// Unavailable when the other side is gone; `keep_going` is asked while it is waited for.
+absl::Status SendFrame(int socket, const Frame& frame, KeepGoing keep_going);
 // Also Unavailable for what is no frame, e.g. of more than 8 strings or 256 MiB.
-absl::StatusOr<Frame> ReceiveFrame(int socket, KeepWaiting keep_waiting);
+absl::StatusOr<Frame> ReceiveFrame(int socket, KeepGoing keep_going);
 
 }  // namespace flowawr

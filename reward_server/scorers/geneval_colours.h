@@ -8,9 +8,9 @@
 
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
+#include "common/base/keep_going.h"
 #include "common/tensor/image.h"
 #include "reward_server/detection/instances.h"
-#include "reward_server/detection/keep_going.h"
 
 namespace flowawr {
 

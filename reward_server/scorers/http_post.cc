@@ -51,7 +51,7 @@ HttpPoster::~HttpPoster() = default;
 
 absl::StatusOr<HttpAnswer> HttpPoster::Post(const std::string& url, const std::vector<std::string>& headers,
                                             const std::string& body, absl::Duration timeout,
-                                            KeepWaiting keep_waiting) {
+                                            KeepGoing keep_going) {
   CURL* const easy = handles_->easy;
   CURLM* const multi = handles_->multi;
   if (easy == nullptr || multi == nullptr) return absl::ResourceExhaustedError("libcurl has no memory");
@@ -80,7 +80,7 @@ absl::StatusOr<HttpAnswer> HttpPoster::Post(const std::string& url, const std::v
   while (running > 0) {
     if (curl_multi_perform(multi, &running) != CURLM_OK) return absl::InternalError("libcurl failed");
     if (running == 0) break;
-    FLOWAWR_RETURN_IF_ERROR(keep_waiting());
+    FLOWAWR_RETURN_IF_ERROR(keep_going());
     curl_multi_poll(multi, nullptr, 0, kPollMs, nullptr);
   }
   int left = 0;

@@ -8,7 +8,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
-#include "reward_server/scorers/frames.h"
+#include "common/base/keep_going.h"
 
 namespace flowawr {
 
@@ -28,9 +28,9 @@ class HttpPoster {
 
   // The answer, whatever its code; redirects are not followed: they would carry the key elsewhere. `headers` as
   // "Name: value". Unavailable when there is no connection or it breaks; DeadlineExceeded after `timeout`;
-  // ResourceExhausted for an answer above 4 MiB; what `keep_waiting` says, which is asked ten times a second.
+  // ResourceExhausted for an answer above 4 MiB; what `keep_going` says, which is asked ten times a second.
   absl::StatusOr<HttpAnswer> Post(const std::string& url, const std::vector<std::string>& headers,
-                                  const std::string& body, absl::Duration timeout, KeepWaiting keep_waiting);
+                                  const std::string& body, absl::Duration timeout, KeepGoing keep_going);
 
  private:
   struct Handles;

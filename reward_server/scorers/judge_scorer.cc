@@ -146,12 +146,12 @@ v1::ScoreItem JudgeScorer::ProbeItem() const {
   return item;
 }
 
-v1::ScoreResult JudgeScorer::ScoreOne(const v1::ScoreItem& item, KeepWaiting keep_waiting) {
+v1::ScoreResult JudgeScorer::ScoreOne(const v1::ScoreItem& item, KeepGoing keep_going) {
   const auto text = prompt_.Fill(item.prompt(), {item.metadata().begin(), item.metadata().end()});
   if (!text.ok()) return ErrorResult(v1::ScoreError::BAD_INPUT, std::string(text.status().message()));
   const auto body = BodyFor(item, *text);
   if (!body.ok()) return ErrorResult(v1::ScoreError::BAD_INPUT, std::string(body.status().message()));
-  const Attempt attempt = AskAgainAndAgain(*body, keep_waiting);
+  const Attempt attempt = AskAgainAndAgain(*body, keep_going);
   if (attempt.failure == nullptr) return ResultOf(attempt.completion);
   v1::ScoreResult result = ErrorResult(attempt.failure->kind, WithoutKey(attempt.failure->message));
   if (attempt.failure->kind == v1::ScoreError::OVERLOADED)
@@ -176,10 +176,10 @@ absl::StatusOr<std::string> JudgeScorer::BodyFor(const v1::ScoreItem& item, cons
   return body.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
-JudgeScorer::Attempt JudgeScorer::Ask(HttpPoster& poster, const std::string& body, KeepWaiting keep_waiting) {
+JudgeScorer::Attempt JudgeScorer::Ask(HttpPoster& poster, const std::string& body, KeepGoing keep_going) {
   std::vector<std::string> headers;
   if (!options_.api_key.empty()) headers.push_back(absl::StrCat("Authorization: Bearer ", options_.api_key));
-  const auto answer = poster.Post(options_.url, headers, body, options_.timeout, keep_waiting);
+  const auto answer = poster.Post(options_.url, headers, body, options_.timeout, keep_going);
   Count("requests", 1);
   Attempt attempt;
   attempt.failure = std::make_unique<Failure>();
@@ -204,18 +204,18 @@ JudgeScorer::Attempt JudgeScorer::Ask(HttpPoster& poster, const std::string& bod
   return attempt;
 }
 
-JudgeScorer::Attempt JudgeScorer::AskAgainAndAgain(const std::string& body, KeepWaiting keep_waiting) {
+JudgeScorer::Attempt JudgeScorer::AskAgainAndAgain(const std::string& body, KeepGoing keep_going) {
   std::unique_ptr<HttpPoster> poster = BorrowPoster();
   Backoff backoff({.max_attempts = options_.retries + 1, .initial = absl::Milliseconds(500), .max = absl::Seconds(10)});
   Attempt attempt;
   absl::Time not_before = absl::InfinitePast();
   while (true) {
-    if (const absl::Status waited = WaitForTurn(not_before, keep_waiting); !waited.ok()) {
+    if (const absl::Status waited = WaitForTurn(not_before, keep_going); !waited.ok()) {
       // What the last attempt met says more than that the time is over.
       if (attempt.failure == nullptr) attempt.failure = std::make_unique<Failure>(NoTurn(waited));
       break;
     }
-    attempt = Ask(*poster, body, keep_waiting);
+    attempt = Ask(*poster, body, keep_going);
     if (attempt.failure == nullptr || !attempt.failure->may_pass) break;
     const std::optional<absl::Duration> pause = backoff.Next();
     const absl::Duration told = attempt.failure->retry_after;
@@ -238,9 +238,9 @@ std::unique_ptr<HttpPoster> JudgeScorer::BorrowPoster() {
 }
 
 // A turn is taken when it is used: an image that is given up before costs the others none.
-absl::Status JudgeScorer::WaitForTurn(absl::Time not_before, KeepWaiting keep_waiting) {
+absl::Status JudgeScorer::WaitForTurn(absl::Time not_before, KeepGoing keep_going) {
   while (true) {
-    FLOWAWR_RETURN_IF_ERROR(keep_waiting());
+    FLOWAWR_RETURN_IF_ERROR(keep_going());
     absl::Duration left;
     {
       absl::MutexLock lock(&mutex_);

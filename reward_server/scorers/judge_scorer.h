@@ -86,14 +86,14 @@ class JudgeScorer : public Scorer {
 
   JudgeScorer(JudgeOptions options, JudgePrompt prompt, const std::string& text);
 
-  v1::ScoreResult ScoreOne(const v1::ScoreItem& item, KeepWaiting keep_waiting);
+  v1::ScoreResult ScoreOne(const v1::ScoreItem& item, KeepGoing keep_going);
   absl::StatusOr<std::string> BodyFor(const v1::ScoreItem& item, const std::string& text) const;
-  Attempt Ask(HttpPoster& poster, const std::string& body, KeepWaiting keep_waiting);
-  Attempt AskAgainAndAgain(const std::string& body, KeepWaiting keep_waiting);
+  Attempt Ask(HttpPoster& poster, const std::string& body, KeepGoing keep_going);
+  Attempt AskAgainAndAgain(const std::string& body, KeepGoing keep_going);
   v1::ScoreResult ResultOf(const Completion& completion);
   std::unique_ptr<HttpPoster> BorrowPoster();
-  // Until `per_minute` and the endpoint let the next request go, not before `not_before`; what `keep_waiting` says.
-  absl::Status WaitForTurn(absl::Time not_before, KeepWaiting keep_waiting);
+  // Until `per_minute` and the endpoint let the next request go, not before `not_before`; what `keep_going` says.
+  absl::Status WaitForTurn(absl::Time not_before, KeepGoing keep_going);
   Failure NoTurn(const absl::Status& why);
   // No request goes before `time`: the endpoint asked for it.
   void HoldUntil(absl::Time time);

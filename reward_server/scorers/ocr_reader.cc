@@ -112,11 +112,11 @@ OcrReader::~OcrReader() {
 }
 
 absl::StatusOr<std::string> OcrReader::Read(const GrayPage& page, const std::string& whitelist,
-                                            KeepWaiting keep_waiting) {
+                                            KeepGoing keep_going) {
   const Frame request = {absl::StrCat(page.height), absl::StrCat(page.width), whitelist,
                          std::string(page.pixels.begin(), page.pixels.end())};
-  absl::Status sent = SendFrame(socket_, request, keep_waiting);
-  absl::StatusOr<std::string> text = sent.ok() ? TextOf(ReceiveFrame(socket_, keep_waiting)) : std::move(sent);
+  absl::Status sent = SendFrame(socket_, request, keep_going);
+  absl::StatusOr<std::string> text = sent.ok() ? TextOf(ReceiveFrame(socket_, keep_going)) : std::move(sent);
   if (absl::IsUnavailable(text.status())) return absl::InternalError("Tesseract's process ended while it read");
   return text;
 }

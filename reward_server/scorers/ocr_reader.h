@@ -28,9 +28,9 @@ class OcrReader {
   OcrReader& operator=(const OcrReader&) = delete;
 
   // The text, valid UTF-8; empty where there is none. `whitelist` names the only characters that may be read; empty:
-  // any. What was read before leaves no trace in what is read next. After an error, which may be what `keep_waiting`
+  // any. What was read before leaves no trace in what is read next. After an error, which may be what `keep_going`
   // said, the reader is of no use any more.
-  absl::StatusOr<std::string> Read(const GrayPage& page, const std::string& whitelist, KeepWaiting keep_waiting);
+  absl::StatusOr<std::string> Read(const GrayPage& page, const std::string& whitelist, KeepGoing keep_going);
 
   // Of the library, e.g. "5.3.0".
   const std::string& tesseract_version() const { return version_; }

@@ -49,12 +49,12 @@ absl::Status OcrScorer::CheckPrompt(const std::string& prompt, const PromptMetad
   return OcrTarget(prompt, {metadata.begin(), metadata.end()}).status();
 }
 
-v1::ScoreResult OcrScorer::ScoreOne(const v1::ScoreItem& item, KeepWaiting keep_waiting) {
+v1::ScoreResult OcrScorer::ScoreOne(const v1::ScoreItem& item, KeepGoing keep_going) {
   const auto target = OcrTarget(item.prompt(), {item.metadata().begin(), item.metadata().end()});
   if (!target.ok()) return ErrorResult(v1::ScoreError::BAD_INPUT, std::string(target.status().message()));
   auto reader = Borrow();
   if (!reader.ok()) return ErrorResult(v1::ScoreError::BROKEN, std::string(reader.status().message()));
-  const auto text = (*reader)->Read(MakePage(item, page_options_), WhitelistFor(*target), keep_waiting);
+  const auto text = (*reader)->Read(MakePage(item, page_options_), WhitelistFor(*target), keep_going);
   if (!text.ok()) return ErrorResult(v1::ScoreError::BROKEN, std::string(text.status().message()));
   GiveBack(*std::move(reader));
   const auto reward = ComputeOcrReward(*target, *text);

@@ -41,7 +41,7 @@ class OcrScorer : public Scorer {
  private:
   OcrScorer(TesseractOptions reader, PageOptions page, std::string letters, int threads);
 
-  v1::ScoreResult ScoreOne(const v1::ScoreItem& item, KeepWaiting keep_waiting);
+  v1::ScoreResult ScoreOne(const v1::ScoreItem& item, KeepGoing keep_going);
   // A free reader, or a new one when all are in use or were thrown away.
   absl::StatusOr<std::unique_ptr<OcrReader>> Borrow();
   void GiveBack(std::unique_ptr<OcrReader> reader);
