@@ -3,7 +3,6 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdio>
-#include <exception>
 #include <memory>
 #include <set>
 #include <string>
@@ -22,6 +21,7 @@
 #include "common/config/run_config.h"
 #include "common/process/exit_code.h"
 #include "common/process/option_values.h"
+#include "common/process/without_throwing.h"
 #include "common/sd3/latent_shape.h"
 #include "common/sd3/model_folder.h"
 #include "common/sd3/prompt_cache.h"
@@ -189,14 +189,6 @@ absl::Status Encode(const Arguments& arguments) {
   return status;
 }
 
-absl::Status EncodeWithoutThrowing(const Arguments& arguments) {
-  try {
-    return Encode(arguments);
-  } catch (const std::exception& error) {
-    return absl::InternalError(absl::StrCat("encoding failed: ", error.what()));
-  }
-}
-
 }  // namespace
 
 std::string DescribeEncoding(const std::string& component, size_t done, size_t all, size_t timed,
@@ -232,7 +224,9 @@ void AddEncodeCommand(CLI::App& app, int* exit_code) {
       ->transform(WholeNumber(1, 1024))
       ->capture_default_str();
   command->add_option("--threads", arguments->threads, "default: one a core")->transform(WholeNumber(1, 1024));
-  command->callback([arguments, exit_code] { *exit_code = ReportAndExitCodeOf(EncodeWithoutThrowing(*arguments)); });
+  command->callback([arguments, exit_code] {
+    *exit_code = ReportAndExitCodeOf(WithoutThrowing("encoding failed", [&] { return Encode(*arguments); }));
+  });
 }
 
 }  // namespace flowawr

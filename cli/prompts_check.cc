@@ -3,7 +3,6 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdio>
-#include <exception>
 #include <memory>
 #include <optional>
 #include <string>
@@ -24,6 +23,7 @@
 #include "common/process/command_line.h"
 #include "common/process/exit_code.h"
 #include "common/process/option_values.h"
+#include "common/process/without_throwing.h"
 #include "common/scoring/prompt_check.h"
 #include "common/scoring/reward_terms.h"
 #include "common/sd3/component_loader.h"
@@ -268,14 +268,6 @@ absl::Status Check(const Arguments& arguments) {
   return bad == 0 ? absl::OkStatus() : absl::DataLossError(absl::StrCat(bad, " faults; mend those lines"));
 }
 
-absl::Status CheckWithoutThrowing(const Arguments& arguments) {
-  try {
-    return Check(arguments);
-  } catch (const std::exception& error) {
-    return absl::InternalError(absl::StrCat("the check failed: ", error.what()));
-  }
-}
-
 }  // namespace
 
 void AddPromptsCheck(CLI::App* prompts, int* exit_code) {
@@ -299,7 +291,9 @@ void AddPromptsCheck(CLI::App* prompts, int* exit_code) {
   command->add_option("--most", arguments->most, "findings that are shown of each kind; all are counted")
       ->transform(WholeNumber(1, 100'000'000))
       ->capture_default_str();
-  command->callback([arguments, exit_code] { *exit_code = ReportAndExitCodeOf(CheckWithoutThrowing(*arguments)); });
+  command->callback([arguments, exit_code] {
+    *exit_code = ReportAndExitCodeOf(WithoutThrowing("the check failed", [&] { return Check(*arguments); }));
+  });
 }
 
 }  // namespace flowawr

@@ -13,11 +13,9 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
 #include "cli/supervisor.h"
 #include "common/base/clock.h"
-#include "common/base/nearest_word.h"
 #include "common/base/shell_quote.h"
 #include "common/base/status.h"
 #include "common/config/paths.h"
@@ -25,7 +23,7 @@
 #include "common/rpc/channel.h"
 #include "common/rpc/endpoint_file.h"
 #include "common/rpc/status.h"
-#include "common/rpc/tls_check.h"
+#include "common/scoring/reward_server_errors.h"
 #include "common/scoring/reward_terms.h"
 #include "common/scoring/scorer_text.h"
 
@@ -208,9 +206,7 @@ absl::StatusOr<v1::ListScorersResponse> RewardAccess::List(const std::string& en
       CallUnlessUnwanted(*context, is_wanted, [&] { return stub->ListScorers(context.get(), {}, &response); });
   if (answer.ok()) return response;
   if (!is_wanted()) return Stopped();
-  const absl::Status error = ExplainFailure(FromGrpc(answer), endpoint, network_);
-  return Annotate(error, absl::StrCat(absl::IsUnavailable(error) ? "no reward server answers at " : "reward server ",
-                                      endpoint));
+  return ExplainRewardServer(FromGrpc(answer), endpoint, network_);
 }
 
 // A scorer that one of its term's servers has is there.
@@ -241,11 +237,7 @@ absl::Status RewardAccess::FindScorers(Wanted is_wanted) {
         missing = absl::OkStatus();
         break;
       }
-      missing = absl::NotFoundError(
-          absl::StrCat("the reward server ", endpoint, " has no scorer \"", term.scorer(), "\"; there ",
-                       names.empty() ? "is none" : "are: ", absl::StrJoin(names, ", "),
-                       DidYouMean(term.scorer(), names), ". Load it first: flowawr reward load ",
-                       ShellQuote(absl::StrCat(term.scorer(), "=KIND")), " --server ", ShellQuote(endpoint)));
+      missing = ScorerNotLoaded(term.scorer(), endpoint, names);
     }
     FLOWAWR_RETURN_IF_ERROR(missing);
   }

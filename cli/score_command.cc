@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdio>
-#include <exception>
 #include <filesystem>
 #include <memory>
 #include <string>
@@ -34,6 +33,7 @@
 #include "common/process/command_line.h"
 #include "common/process/exit_code.h"
 #include "common/process/option_values.h"
+#include "common/process/without_throwing.h"
 #include "common/scoring/scoring_client.h"
 #include "common/tensor/image.h"
 
@@ -289,14 +289,6 @@ absl::Status Score(const Arguments& arguments) {
   return faults;
 }
 
-absl::Status ScoreWithoutThrowing(const Arguments& arguments) {
-  try {
-    return Score(arguments);
-  } catch (const std::exception& error) {
-    return absl::InternalError(absl::StrCat("scoring failed: ", error.what()));
-  }
-}
-
 }  // namespace
 
 void AddScoreCommand(CLI::App& app, int* exit_code) {
@@ -327,7 +319,9 @@ void AddScoreCommand(CLI::App& app, int* exit_code) {
       ->transform(WholeNumber(1, 256));
   command->add_option("--in-flight", arguments->in_flight, "pictures asked for at a time; default: by --threads")
       ->transform(WholeNumber(1, 256));
-  command->callback([arguments, exit_code] { *exit_code = ReportAndExitCodeOf(ScoreWithoutThrowing(*arguments)); });
+  command->callback([arguments, exit_code] {
+    *exit_code = ReportAndExitCodeOf(WithoutThrowing("scoring failed", [&] { return Score(*arguments); }));
+  });
 }
 
 }  // namespace flowawr

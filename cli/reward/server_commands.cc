@@ -19,7 +19,7 @@
 #include "common/rpc/channel.h"
 #include "common/rpc/peer.h"
 #include "common/rpc/status.h"
-#include "common/rpc/tls_check.h"
+#include "common/scoring/reward_server_errors.h"
 #include "common/scoring/reward_terms.h"
 #include "common/scoring/scorer_text.h"
 #include "flowawr/v1/reward.grpc.pb.h"
@@ -49,12 +49,11 @@ struct RewardServer {
   }
 
   absl::Status Explain(const grpc::Status& status) const {
-    const absl::Status error = ExplainFailure(FromGrpc(status), endpoint, network);
+    const absl::Status error = FromGrpc(status);
     if (IsAnotherPeer(error))
       return absl::UnavailableError(absl::StrCat("no reward server of this run answers: it has ended, and another ",
                                                  "process listens at its address, ", endpoint));
-    return Annotate(
-        error, absl::StrCat(absl::IsUnavailable(error) ? "no reward server answers at " : "reward server ", endpoint));
+    return ExplainRewardServer(error, endpoint, network);
   }
 };
 

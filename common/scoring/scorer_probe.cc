@@ -6,17 +6,15 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
 #include "common/base/clock.h"
-#include "common/base/nearest_word.h"
-#include "common/base/shell_quote.h"
 #include "common/base/status.h"
 #include "common/base/utf8.h"
 #include "common/rpc/channel.h"
 #include "common/rpc/retry.h"
 #include "common/rpc/status.h"
 #include "common/rpc/tls_check.h"
+#include "common/scoring/reward_server_errors.h"
 #include "common/scoring/reward_terms.h"
 #include "common/scoring/score_bounds.h"
 #include "flowawr/v1/reward.grpc.pb.h"
@@ -112,12 +110,7 @@ class Server {
     if (stub_->ListScorers(MakeContext(kAnswerTime, network_).get(), {}, &list).ok())
       for (const v1::ScorerInfo& info : list.scorers())
         if (names.size() < kMostNames) names.push_back(TruncateUtf8(info.name(), kMaxDetailKeyBytes));
-    const std::string meant = DidYouMean(scorer, names);
-    return absl::NotFoundError(absl::StrCat("the reward server ", endpoint_, " has no scorer \"", scorer, "\"; there ",
-                                            names.empty() ? "is none" : "are: ", absl::StrJoin(names, ", "),
-                                            meant.empty() ? "." : meant, " Load it first: flowawr reward load ",
-                                            ShellQuote(absl::StrCat(scorer, "=KIND")), " --server ",
-                                            ShellQuote(endpoint_)));
+    return ScorerNotLoaded(scorer, endpoint_, names);
   }
 
   std::string endpoint_;
