@@ -1,0 +1,173 @@
+{{/* The learner's pod and the actors' pod, each used by whatever keeps them running. */}}
+
+{{- define "flowawr.learnerContainer" -}}
+args:  # the image runs them under an init
+  - flowawr-learner
+  - --config
+  - /etc/flowawr/config/run.yaml
+  - --resume  # from the newest checkpoint, if there is one
+  - --fail-when-stopped  # an evicted learner has not finished its run: its Job starts it again
+  - --metrics
+  - 0.0.0.0:{{ include "flowawr.port.metrics" . }}
+  - --log-level
+  - {{ .Values.learner.logLevel }}
+ports:
+  - {name: grpc, containerPort: {{ include "flowawr.port.learner" . }}}
+  - {name: metrics, containerPort: {{ include "flowawr.port.metrics" . }}}
+{{ include "flowawr.probes" (list . (include "flowawr.port.learner" .) .Values.learner.startupSeconds) }}
+{{- end }}
+
+{{/* Copies what the run keeps to an object store, beside the learner and once more when it has ended. */}}
+{{- define "flowawr.copySidecar" -}}
+- name: copy
+  image: {{ .Values.copy.image }}
+  restartPolicy: Always
+  command: [sh, -c]
+  args:
+    - |
+      copy() { rclone copy /runs "$REMOTE" --config /etc/rclone/rclone.conf --exclude '/*/lock' --exclude '/*/endpoints/**'; }
+      trap 'copy; exit 0' TERM
+      while :; do copy || echo "copy failed, tried again in $EVERY s" >&2; sleep "$EVERY" & wait $!; done
+  env:
+    - {name: REMOTE, value: {{ .Values.copy.remote | quote }}}
+    - {name: EVERY, value: {{ .Values.copy.everySeconds | quote }}}
+    - {name: HOME, value: /tmp}
+  resources:
+    requests: {cpu: 100m, memory: 128Mi}
+    limits: {cpu: "1", memory: 512Mi}
+  securityContext:
+    allowPrivilegeEscalation: false
+    readOnlyRootFilesystem: true
+    capabilities: {drop: [ALL]}
+  volumeMounts:
+    - {name: runs, mountPath: /runs, readOnly: true}
+    - {name: rclone, mountPath: /etc/rclone, readOnly: true}
+    - {name: tmp, mountPath: /tmp}
+{{- end }}
+
+{{- define "flowawr.learnerMounts" -}}
+- {name: runs, mountPath: /runs}
+{{- if or .Values.prompts.files .Values.prompts.configMap }}
+- {name: prompts, mountPath: {{ .Values.prompts.mountPath }}, readOnly: true}
+{{- end }}
+{{- end }}
+
+{{- define "flowawr.learnerVolumes" -}}
+- name: runs
+  persistentVolumeClaim: {claimName: {{ .Values.runs.claim | default (printf "%s-runs" (include "flowawr.fullname" .)) }}}
+{{- if or .Values.prompts.files .Values.prompts.configMap }}
+- name: prompts
+  configMap: {name: {{ .Values.prompts.configMap | default (printf "%s-prompts" (include "flowawr.fullname" .)) }}}
+{{- end }}
+{{- if .Values.copy.enabled }}
+- name: rclone
+  secret: {secretName: {{ .Values.copy.configSecret }}, defaultMode: 0440}
+{{- end }}
+{{- end }}
+
+{{/* The spec of the learner's Job. The index of its pods is the rank; there is one rank so far. Exit codes that no restart
+     mends (docs/operations.md, "Logs and exit codes") end it; evictions do not count. */}}
+{{- define "flowawr.learnerJob" -}}
+completionMode: Indexed
+completions: {{ .Values.learner.ranks }}
+parallelism: {{ .Values.learner.ranks }}
+backoffLimit: {{ .Values.learner.backoffLimit }}
+podReplacementPolicy: Failed  # never two learners at a time
+podFailurePolicy:
+  rules:
+    - action: Ignore
+      onPodConditions: [{type: DisruptionTarget, status: "True"}]
+    - action: FailJob
+      onExitCodes: {containerName: learner, operator: In, values: [64, 65, 66, 73, 77, 78]}
+template:
+  {{- $sidecars := "" -}}
+  {{- if .Values.copy.enabled }}{{- $sidecars = include "flowawr.copySidecar" . }}{{- end }}
+  {{- $prompts := .Values.prompts.files | toYaml }}
+  {{- include "flowawr.pod" (dict "root" . "role" .Values.learner "component" "learner" "account" "learner" "restart" "Never"
+        "container" (include "flowawr.learnerContainer" .) "mounts" (include "flowawr.learnerMounts" .)
+        "volumes" (include "flowawr.learnerVolumes" .) "sidecars" $sidecars
+        "configItems" (list "run.yaml" "probe.yaml") "tokens" (list "actor" "reward" "operator" "read-only")
+        "configDigest" (printf "%s%s" (include "flowawr.runConfig" .) $prompts | sha256sum | trunc 16)) | nindent 2 }}
+{{- end }}
+
+{{- define "flowawr.actorContainer" -}}
+args:
+  - flowawr-actor
+  - --learner
+  - {{ include "flowawr.fullname" . }}-learner:{{ include "flowawr.port.learner" . }}
+  - --id
+  - $(POD_NAME)
+  - --threads
+  - {{ .Values.actors.threads | quote }}
+  - --score-workers
+  - {{ .Values.actors.scoreWorkers | quote }}
+  - --evaluation-rows
+  - {{ .Values.actors.evaluationRows | quote }}
+  - --give-up-after
+  - {{ .Values.actors.giveUpAfterSeconds | quote }}
+  {{- if eq .Values.actors.workload "Job" }}
+  - --fail-when-stopped  # an evicted actor is replaced; one that was told of the run's end is not
+  {{- end }}
+  - --network-config
+  - /etc/flowawr/config/actor.yaml
+  - --metrics
+  - 0.0.0.0:{{ include "flowawr.port.metrics" . }}
+  - --log-level
+  - {{ .Values.actors.logLevel }}
+ports:
+  - {name: metrics, containerPort: {{ include "flowawr.port.metrics" . }}}
+{{- $check := include "flowawr.actorCheck" . }}
+startupProbe:
+  {{- $check | nindent 2 }}
+  periodSeconds: 5
+  failureThreshold: {{ div .Values.actors.startupSeconds 5 | max 1 }}
+livenessProbe:
+  {{- $check | nindent 2 }}
+  periodSeconds: 20
+  failureThreshold: 6
+{{- end }}
+
+{{/* An actor serves nothing but /metrics. Where clients must show a certificate, kubelet has none. */}}
+{{- define "flowawr.actorCheck" -}}
+{{- if .Values.tls.mutual -}}
+exec:
+  command: [flowawr, health, --metrics, "127.0.0.1:{{ include "flowawr.port.metrics" . }}", --network-config, /etc/flowawr/config/actor.yaml]
+timeoutSeconds: 10
+{{- else -}}
+httpGet: {path: /metrics, port: metrics, scheme: {{ eq .Values.tls.mode "off" | ternary "HTTP" "HTTPS" }}}
+timeoutSeconds: 5
+{{- end }}
+{{- end }}
+
+{{/* (list $ "Always" or "OnFailure" ...) */}}
+{{- define "flowawr.actorPod" -}}
+{{- $root := index . 0 -}}
+{{- include "flowawr.pod" (dict "root" $root "role" $root.Values.actors "component" "actor" "account" "actor" "restart" (index . 1)
+      "container" (include "flowawr.actorContainer" $root) "configItems" (list "actor.yaml") "tokens" (list "actor")
+      "configDigest" (include "flowawr.network" (list $root "actor") | sha256sum | trunc 16)) }}
+{{- end }}
+
+{{/* The spec of the actors' Job. */}}
+{{- define "flowawr.actorJob" -}}
+completionMode: Indexed
+completions: {{ .Values.actors.replicas }}
+parallelism: {{ .Values.actors.replicas }}
+backoffLimitPerIndex: {{ .Values.actors.backoffLimit }}  # each actor on its own account
+podReplacementPolicy: Failed
+podFailurePolicy:
+  rules:
+    - action: Ignore
+      onPodConditions: [{type: DisruptionTarget, status: "True"}]
+    - action: FailIndex
+      onExitCodes: {containerName: actor, operator: In, values: [64, 77, 78]}
+template:
+  {{- include "flowawr.actorPod" (list . "Never") | nindent 2 }}
+{{- end }}
+
+{{/* Pods of Jobs never change: another name for other content makes Helm replace the workload (SIGTERM, checkpoint, resume).
+     (list $ "content") */}}
+{{- define "flowawr.workloadName" -}}
+{{- $root := index . 0 -}}
+{{- include "flowawr.fullname" $root -}}
+{{- if $root.Values.learner.nameByContent }}-{{ index . 1 | sha256sum | trunc 8 }}{{- end -}}
+{{- end }}

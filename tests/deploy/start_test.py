@@ -1,0 +1,166 @@
+"""The pods of the base, started here as kubelet would: their arguments, their files and nothing else, TLS and a token for
+each role. They train; their probes answer; Prometheus is let in by what the chart gives it.
+
+Names of Services become loopback addresses, ports free ones, and mounted folders temporary ones; nothing else is changed.
+"""
+import contextlib
+import re
+import secrets
+import signal
+import socket
+import ssl
+import subprocess
+import time
+import urllib.error
+import urllib.request
+
+import pytest
+import yaml
+
+import programs
+from manifests import ROOT, main_container, of_kind, pod_templates, read
+
+PATIENCE_S = 240  # that something hangs, not that it is slow
+
+
+def free_port():
+    with socket.socket() as sock:
+        sock.bind(("0.0.0.0", 0))
+        return sock.getsockname()[1]
+
+
+def make_secrets(folder):
+    """What the Secrets of the chart hold, as docs/kubernetes.md has people make them."""
+    folder.mkdir()
+    def openssl(*arguments):
+        subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)
+    key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    openssl("req", "-x509", *key, "-days", "2", "-keyout", "ca.key", "-out", "ca.crt", "-subj", "/CN=flowawr test CA")
+    openssl("req", *key, "-keyout", "tls.key", "-out", "tls.csr", "-subj", "/CN=flowawr")
+    (folder / "names").write_text("subjectAltName=DNS:flowawr-learner,DNS:flowawr-actor,DNS:flowawr-reward-ocr,DNS:localhost,IP:127.0.0.1\n")
+    openssl("x509", "-req", "-in", "tls.csr", "-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2", "-extfile", "names", "-out", "tls.crt")
+    for role in ("actor", "reward", "operator", "read-only"):
+        (folder / role).write_text(secrets.token_hex(32))
+    return {name: {file.name: file.read_text() for file in folder.iterdir()} for name in ("flowawr-tls", "flowawr-tokens")}
+
+
+class Node:
+    """Runs pods of one kustomization."""
+
+    def __init__(self, objects, folder, learner_config):
+        self.folder, self.processes = folder, {}
+        self.pods = {template["metadata"]["labels"]["app.kubernetes.io/component"]: template for _, template in pod_templates(objects)}
+        self.data = {one["metadata"]["name"]: dict(one["data"]) for one in of_kind(objects, "ConfigMap")}
+        run = yaml.safe_load(self.data["flowawr-config"]["run.yaml"])
+        for section, change in learner_config.items():
+            run[section].update(change)
+        self.data["flowawr-config"]["run.yaml"] = yaml.safe_dump(run)
+        self.data.update(make_secrets(folder / "secrets"))
+        self.ports = {}
+        (folder / "runs").mkdir()
+
+    def port(self, component, port):
+        return self.ports.setdefault((component, port), free_port())
+
+    def here(self, component, text):
+        """`text` of a pod as it must be on this machine."""
+        for other in self.pods:
+            text = re.sub(rf"\bflowawr-{other}:(\d+)", lambda found, other=other: f"127.0.0.1:{self.port(other, found[1])}", text)
+        text = re.sub(r"\b(0\.0\.0\.0|127\.0\.0\.1):(5005\d|9464)\b", lambda found: f"{found[1]}:{self.port(component, found[2])}", text)
+        text = text.replace("/etc/flowawr/", f"{self.folder}/{component}/etc/flowawr/").replace("/runs/", f"{self.folder}/runs/")
+        return text.replace("$(POD_NAME)", f"{component}-0")
+
+    def mount(self, component):
+        pod = self.pods[component]
+        volumes = {volume["name"]: volume for volume in pod["spec"]["volumes"]}
+        for mount in main_container(pod)["volumeMounts"]:
+            source = volumes[mount["name"]].get("configMap") or volumes[mount["name"]].get("secret")
+            if not source:
+                continue
+            where = self.folder / component / mount["mountPath"].lstrip("/")
+            where.mkdir(parents=True, exist_ok=True)
+            for item in source["items"]:
+                text = self.data[source.get("name") or source.get("secretName")][item["key"]]
+                (where / item["path"]).write_text(self.here(component, text))
+
+    def command(self, component, words):
+        return [programs.path(words[0]), *(self.here(component, str(word)) for word in words[1:])]
+
+    def start(self, component):
+        self.mount(component)
+        log = open(self.folder / f"{component}.log", "w")
+        self.processes[component] = subprocess.Popen(
+            self.command(component, main_container(self.pods[component])["args"]), cwd=ROOT, stdout=log, stderr=subprocess.STDOUT)
+
+    def wait(self, component):
+        code = self.processes[component].wait(timeout=PATIENCE_S)
+        assert code == 0, (self.folder / f"{component}.log").read_text()[-4000:]
+
+    def probe(self, component, kind):
+        """(answered, what was said)"""
+        probe = main_container(self.pods[component])[kind]
+        if "exec" in probe:
+            done = subprocess.run(self.command(component, probe["exec"]["command"]), capture_output=True, text=True, timeout=60)
+            return done.returncode == 0, done.stderr
+        assert "httpGet" in probe, probe
+        port = self.port(component, "9464")
+        with contextlib.suppress(OSError):
+            return self.get(f"{probe['httpGet']['scheme'].lower()}://127.0.0.1:{port}{probe['httpGet']['path']}", verify=False)[0] == 200, ""
+        return False, "does not answer"
+
+    def await_probe(self, component, kind):
+        until = time.monotonic() + PATIENCE_S
+        while True:
+            answered, said = self.probe(component, kind)
+            if answered:
+                return
+            assert self.processes[component].poll() is None and time.monotonic() < until, (
+                said + (self.folder / f"{component}.log").read_text()[-4000:])
+            time.sleep(0.1)  # as kubelet does, more often
+
+    def get(self, url, verify=True, token=None):
+        context = ssl.create_default_context(cafile=self.folder / "secrets/ca.crt") if verify else ssl._create_unverified_context()
+        request = urllib.request.Request(url, headers={"Authorization": f"Bearer {token}"} if token else {})
+        try:
+            with urllib.request.urlopen(request, context=context, timeout=30) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, ""
+
+    def stop(self):
+        for process in self.processes.values():
+            if process.poll() is None:
+                process.send_signal(signal.SIGKILL)
+            process.wait()
+
+
+@pytest.fixture
+def node(tmp_path):
+    there = Node(read("base"), tmp_path, {
+        "rollout": {"groups_per_batch": 2, "samples_per_group": 4}, "train": {"updates": 2}, "prompts": {"heldout": ""},
+        "evaluation": {"every_updates": 0}, "sampler": {"steps": 4}})
+    yield there
+    there.stop()
+
+
+def test_the_pods_of_the_base_train_with_tls_and_a_token_for_each_role(node):
+    for component in ("actor", "learner", "reward-ocr"):  # no order is asked for
+        node.start(component)
+    node.await_probe("reward-ocr", "startupProbe")
+    node.await_probe("reward-ocr", "readinessProbe")
+    status, page = node.get(f"https://127.0.0.1:{node.port('reward-ocr', '9464')}/metrics", token=node.data["flowawr-tokens"]["read-only"])
+    assert status == 200 and "flowawr_scorer_queue_images{" in page  # what autoscaling goes by
+    assert node.get(f"https://127.0.0.1:{node.port('reward-ocr', '9464')}/metrics")[0] == 401
+    node.await_probe("actor", "startupProbe")
+    node.wait("learner")
+    node.wait("actor")
+    export = node.folder / "runs/run/export/pytorch_lora_weights.safetensors"
+    assert export.exists()
+    assert node.processes["reward-ocr"].poll() is None
+    assert node.probe("reward-ocr", "livenessProbe")[0]
+
+
+def test_a_probe_says_no_when_nobody_is_there(node):
+    node.mount("learner")
+    assert not node.probe("learner", "startupProbe")[0]
+    assert not node.probe("actor", "startupProbe")[0]
