@@ -1,0 +1,279 @@
+"""Scenarios of containers, with a real engine. scripts/test-containers runs this."""
+
+import argparse
+import functools
+import json
+import pathlib
+import random
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+
+from tests.containers import engine
+from tests.containers.deployment import Deployment
+from tests.containers.engine import ROOT, docker, run
+
+IMAGE = "flowawr:test"
+SCENARIOS = {}
+
+
+def scenario(function):
+    SCENARIOS[function.__name__.replace("_", "-")] = function
+    return function
+
+
+def say(text: str) -> None:
+    print(text, flush=True)
+
+
+class Tests:
+    def __init__(self, arguments):
+        self.kills = arguments.kills
+        self.random = random.Random(arguments.seed)
+        self.settings = {"FLOWAWR_IMAGE": IMAGE}
+        whole = (ROOT / "tests/containers/run.yaml").read_text()
+        network = (ROOT / "deploy/compose/run.yaml").read_text()
+        self._folder = tempfile.TemporaryDirectory()
+        self.config = pathlib.Path(self._folder.name) / "run.yaml"
+        self.config.write_text(whole + network[network.index("\nnetwork:"):])  # TLS and tokens as they are shipped
+        self.config.chmod(0o644)
+        pathlib.Path(self._folder.name).chmod(0o755)
+
+    def deployment(self, name: str) -> Deployment:
+        return Deployment(name, self.config, self.settings)
+
+    @functools.cached_property
+    def undisturbed(self) -> str:
+        """The digest of the adapter of a run that nobody disturbed."""
+        with self.deployment("undisturbed") as it:
+            it.up("learner", "actor", "reward-a", "reward-b")
+            return it.await_end()
+
+    def expect_the_same(self, it: Deployment) -> None:
+        digest = it.await_end()
+        assert digest == self.undisturbed, f"another adapter than of the undisturbed run: {digest}, {self.undisturbed}"
+
+
+def inside(*command, **options) -> str:
+    return docker("run", "--rm", "--read-only", "--entrypoint", "", IMAGE, *command, **options)
+
+
+@scenario
+def image(_: Tests) -> None:
+    """What the image holds: all roles, no compiler, no root, a size."""
+    described = json.loads(docker("image", "inspect", IMAGE))[0]
+    say(f"  size {described['Size'] / 1e6:.0f} MB")
+    assert described["Config"]["User"] == "10001:10001" and described["Config"]["Healthcheck"]
+    for program in ("flowawr", "flowawr-learner", "flowawr-actor", "flowawr-reward-server"):
+        say(f"  {program} {inside(program, '--version')}")
+    for absent in ("cc", "gcc", "g++", "ld", "as", "cmake", "python3", "pip", "git"):
+        assert not inside("sh", "-c", f"command -v {absent} || true"), f"{absent} is in the image"
+    packages = json.loads(inside("cat", "/usr/share/flowawr/sbom.spdx.json"))["packages"]
+    names = {package["name"] for package in packages}
+    installed = set(inside("dpkg-query", "-W", "-f", "${Package}\n").split())
+    assert installed | {"torch"} <= names, f"not in the SBOM: {installed - names}"
+    is_cpu = "torch_cuda" not in inside("ls", "/usr/lib/flowawr/torch/lib")
+    assert not is_cpu or described["Size"] < 1e9, "a CPU image is to stay under 1 GB"
+    inside("sh", "-c", "! touch /nowhere 2>/dev/null")
+
+
+@scenario
+def one_container(_: Tests) -> None:
+    """`flowawr run` in one container: PID 1 hands SIGTERM on, the run is saved, nothing is left unreaped."""
+    name = "flowawr-test-one"
+    run("docker", "rm", "-f", name, check=False)
+    try:
+        docker("run", "-d", "--name", name, "--read-only", "--tmpfs", "/tmp", IMAGE, "flowawr", "run",
+               "configs/tiny-ocr.yaml", "--set", "evaluation.final_prompts=2")
+        limit = time.monotonic() + 300
+        while "update 2 " not in docker("logs", name) + run("docker", "logs", name).stderr:
+            assert time.monotonic() < limit, run("docker", "logs", name).stdout
+            time.sleep(0.2)
+        docker("exec", name, "sh", "-c", "(sleep 0.1 & exec sleep 0.01) & wait")  # an orphan, for PID 1
+        time.sleep(1)
+        states = docker("exec", name, "sh", "-c", "grep -h ^State: /proc/[0-9]*/status")
+        assert "Z" not in states.replace("State:", ""), states
+        docker("stop", "--time", "60", name)
+        code = docker("inspect", "-f", "{{.State.ExitCode}}", name)
+        assert code == "130", f"exit code {code}\n{docker('logs', name)}"
+        assert "saved" in run("docker", "logs", name).stdout + run("docker", "logs", name).stderr
+    finally:
+        run("docker", "rm", "-f", "-v", name, check=False)
+
+
+@scenario
+def first_update(tests: Tests) -> None:
+    """Everything with one command, as shipped; how long until the first update; who is scraped."""
+    tests_config, tests.config = tests.config, ROOT / "deploy/compose/run.yaml"
+    try:
+        with tests.deployment("first-update") as it:
+            begin = time.monotonic()
+            it.up()
+            it.await_update(1)
+            took = time.monotonic() - begin
+            say(f"  up to the first update: {took:.1f} s")
+            assert took < 60
+            it.compose("up", "--detach", "--no-recreate", "--wait")
+            port = it.compose("port", "prometheus", "9090").strip().rsplit(":", 1)[1]
+
+            def targets() -> dict:
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/v1/query?query=up") as answer:
+                    found = json.load(answer)["data"]["result"]
+                return {one["metric"]["instance"]: one["value"][1] for one in found}
+
+            it.await_that("five targets are up", lambda: list(targets().values()) == ["1"] * 5)
+            say(f"  scraped: {', '.join(sorted(targets()))}")
+    finally:
+        tests.config = tests_config
+
+
+@scenario
+def train(tests: Tests) -> None:
+    """From `up` to the end, undisturbed; every role ends as it should."""
+    say(f"  adapter {tests.undisturbed[:12]}")
+
+
+@scenario
+def any_order(tests: Tests) -> None:
+    """Actors, then the learner, then the reward server, each alone for a while."""
+    with tests.deployment("order") as it:
+        it.up("actor")
+        it.await_that("an actor waits", lambda: "waiting for the learner" in it.compose("logs", "actor"))
+        it.up("learner")
+        it.await_that("leases", lambda: it.status().get("open_leases", 0) > 0)
+        it.up("reward-a")
+        tests.expect_the_same(it)
+
+
+@scenario
+def scale(tests: Tests) -> None:
+    """Actors up to four and down to one while it trains."""
+    with tests.deployment("scale") as it:
+        it.up("learner", "actor", "reward-a")
+        it.await_update(3)
+        it.up("learner", "actor", "reward-a", scale=4)
+        assert len(it.containers("actor")) == 4
+        it.await_update(15)
+        it.up("learner", "actor", "reward-a", scale=1)
+        assert len(it.containers("actor")) == 1
+        tests.expect_the_same(it)
+
+
+@scenario
+def kills(tests: Tests) -> None:
+    """SIGKILL to random processes at random instants; what comes back trains the same bits."""
+    with tests.deployment("kills") as it:
+        services = ("learner", "actor", "reward-a", "reward-b")
+        it.up(*services)
+        it.await_update(1)
+        killed = dict.fromkeys(services, 0)
+        while sum(killed.values()) < tests.kills and not it.is_finished():
+            service = tests.random.choice(services)
+            killed[service] += it.crash(service, tests.random.randrange(2) if service == "actor" else 0)
+            time.sleep(tests.random.uniform(0, 2))
+        say(f"  killed: {killed}; at update {it.updates()[-1]}")
+        tests.expect_the_same(it)
+
+
+@scenario
+def pause(tests: Tests) -> None:
+    """An actor, the reward server and the learner, each frozen for 30 s."""
+    with tests.deployment("pause") as it:
+        it.up("learner", "actor", "reward-a")
+        for number, service in enumerate(("actor", "reward-a", "learner")):
+            it.await_update(3 + 4 * number)
+            container = it.containers(service)[0]
+            docker("pause", container)
+            time.sleep(30)
+            docker("unpause", container)
+        tests.expect_the_same(it)
+
+
+@scenario
+def cut_off(tests: Tests) -> None:
+    """An actor, the reward server and the learner, each without network for 20 s."""
+    with tests.deployment("cut-off") as it:
+        it.up("learner", "actor", "reward-a")
+        network = f"{it.project}_default"
+        for number, service in enumerate(("actor", "reward-a", "learner")):
+            it.await_update(3 + 4 * number)
+            container = it.containers(service)[0]
+            docker("network", "disconnect", network, container)
+            time.sleep(20)
+            docker("network", "connect", "--alias", service, network, container)
+        tests.expect_the_same(it)
+
+
+@scenario
+def swap(tests: Tests) -> None:
+    """The reward moves to the second server while it trains; the first is stopped afterwards."""
+    with tests.deployment("swap") as it:
+        it.up("learner", "actor", "reward-a", "reward-b")
+        it.await_update(5)
+        it.flowawr("reward", "swap", "/runs/demo", "ocr", "--to", "reward-b:50052")
+        swapped_at = it.updates()[-1]
+        it.await_update(swapped_at + 3)
+        it.compose("stop", "reward-a")
+        it.await_update(swapped_at + 6)
+        status = it.status()
+        assert not status["dropped"], f"groups that failed: {status['dropped']}"
+        assert status["reward_spec"]["terms"][0]["endpoint"] == "reward-b:50052", status["reward_spec"]
+        tests.expect_the_same(it)  # the second server reads as the first one does
+
+
+@scenario
+def down_and_up(tests: Tests) -> None:
+    """`down` saves a checkpoint within its grace; `up` goes on to the same bytes."""
+    with tests.deployment("down") as it:
+        it.up("learner", "actor", "reward-a")
+        it.await_update(10)
+        it.compose("down")
+        stopped_at = it.updates()[-1]
+        newest = sorted(path.name for path in (it.run_folder / "checkpoints").glob("update-*"))[-1]
+        assert newest == f"update-{stopped_at:06}", f"{newest} is the newest checkpoint, {stopped_at} the last update"
+        it.up("learner", "actor", "reward-a")
+        tests.expect_the_same(it)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="scripts/test-containers")
+    parser.add_argument("scenarios", nargs="*", metavar="SCENARIO", help="default: all")
+    parser.add_argument("--list", action="store_true", help="tell what there is")
+    parser.add_argument("--kills", type=int, default=50, help="of the scenario `kills` (%(default)s)")
+    parser.add_argument("--seed", type=int, default=1, help="of what is killed when")
+    parser.add_argument("--no-build", action="store_true", help=f"take {IMAGE} as it is")
+    arguments = parser.parse_args()
+    if arguments.list:
+        for name, function in SCENARIOS.items():
+            say(f"{name:14} {function.__doc__.splitlines()[0]}")
+        return 0
+    unknown = set(arguments.scenarios) - set(SCENARIOS)
+    if unknown:
+        parser.error(f"unknown: {', '.join(sorted(unknown))} (see --list)")
+    failed = []
+    with engine.Engine():
+        engine.ensure_base()
+        tests = Tests(arguments)
+        tests.settings["PROMETHEUS_IMAGE"] = engine.ensure_monitoring("prometheus", "prom/prometheus:v2.55.1")
+        tests.settings["ALERTMANAGER_IMAGE"] = engine.ensure_monitoring("prometheus-alertmanager", "prom/alertmanager:v0.27.0")
+        if not arguments.no_build:
+            begin = time.monotonic()
+            engine.build(ROOT, IMAGE, "-f", ROOT / "docker/Dockerfile")
+            say(f"built in {time.monotonic() - begin:.0f} s")
+        for name in arguments.scenarios or SCENARIOS:
+            say(f"{name}: {SCENARIOS[name].__doc__.splitlines()[0]}")
+            begin = time.monotonic()
+            try:
+                SCENARIOS[name](tests)
+                say(f"  passed in {time.monotonic() - begin:.0f} s")
+            except (AssertionError, RuntimeError, subprocess.SubprocessError) as problem:
+                failed.append(name)
+                say(f"  FAILED after {time.monotonic() - begin:.0f} s: {problem}")
+    say(f"{len(arguments.scenarios or SCENARIOS) - len(failed)} passed, {len(failed)} failed")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
