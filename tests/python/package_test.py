@@ -42,7 +42,8 @@ def test_is_one_wheel_for_all_with_types_and_protocol(wheel):
     assert wheel.name == f"flowawr_reward-{VERSION}-py3-none-any.whl"
     names = set(zipfile.ZipFile(wheel).namelist())
     modules = {f"flowawr_reward/{path.name}" for path in (PACKAGE / "flowawr_reward").glob("*.py")}
-    assert modules | {"flowawr_reward/py.typed", "flowawr_reward/reward.binpb"} <= names
+    modules |= {f"flowawr_metrics/{path.name}" for path in (PACKAGE / "flowawr_metrics").glob("*.py")}
+    assert modules | {"flowawr_metrics/py.typed", "flowawr_reward/py.typed", "flowawr_reward/reward.binpb"} <= names
     assert not any("_pb2" in name for name in names)
 
 
@@ -83,6 +84,7 @@ def test_has_types_that_hold(tmp_path):
         "pyproject.toml",
         "--cache-dir",
         str(tmp_path),
+        "flowawr_metrics",
         "flowawr_reward",
     ]
     ended = subprocess.run(command, cwd=PACKAGE, capture_output=True, text=True)

@@ -1,0 +1,63 @@
+"""python -m flowawr_metrics RUN_DIR --to wandb|mlflow|csv"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+
+from flowawr_metrics.reader import follow, read
+from flowawr_metrics.sinks import CsvSink, MlflowSink, Sink, WandbSink
+
+
+def _options(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m flowawr_metrics",
+        description="Hands the figures of a FlowAWR run to Weights & Biases, to MLflow or to a table.",
+        epilog="wandb and mlflow are yours to install (pip install wandb, pip install mlflow-skinny) and to log in to. "
+        "Reads the run's folder alone and writes nothing there.",
+    )
+    parser.add_argument("run_dir", metavar="RUN_DIR", type=Path, help="the folder of the run")
+    parser.add_argument("--to", choices=["wandb", "mlflow", "csv"], required=True)
+    parser.add_argument("--follow", action="store_true", help="go on until the run has been evaluated at its end")
+    parser.add_argument("--project", default="flowawr", help="of W&B, or experiment of MLflow; default: %(default)s")
+    parser.add_argument("--out", metavar="FILE", help="of csv; default: standard output")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    options = _options(arguments)
+    if not options.follow and not (options.run_dir / "metrics.jsonl").exists():
+        print(
+            f"{options.run_dir} has no metrics.jsonl: it is no folder of a run, or its run has not been evaluated yet "
+            "(--follow waits for it)",
+            file=sys.stderr,
+        )
+        return 66
+    with ExitStack() as stack:
+        sink: Sink
+        try:
+            if options.to == "wandb":
+                sink = WandbSink(options.run_dir, options.project)
+            elif options.to == "mlflow":
+                sink = MlflowSink(options.run_dir, options.project)
+            else:
+                out = stack.enter_context(open(options.out, "w", newline="")) if options.out else sys.stdout
+                sink = CsvSink(out)
+        except ImportError as error:
+            package = "mlflow-skinny" if options.to == "mlflow" else options.to
+            print(f"{options.to} is not installed here ({error}): pip install {package}", file=sys.stderr)
+            return 69
+        try:
+            for record in follow(options.run_dir) if options.follow else read(options.run_dir):
+                sink.add(record)
+        except KeyboardInterrupt:
+            pass
+        finally:
+            sink.finish()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
