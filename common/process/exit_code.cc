@@ -5,6 +5,9 @@
 #include <cstdio>
 #include <string>
 
+#include "absl/time/clock.h"
+#include "common/telemetry/log.h"
+
 namespace flowawr {
 
 int ExitCodeOf(const absl::Status& status) {
@@ -62,7 +65,9 @@ absl::StatusCode CodeOfExit(int exit_code) {
 }
 
 int ReportAndExitCodeOf(const absl::Status& status) {
-  if (!status.ok())
+  if (!status.ok() && LogsJson())
+    std::fputs(JsonLogLine(absl::Now(), "error", status.message()).c_str(), stderr);
+  else if (!status.ok())
     std::fprintf(stderr, "%s: %s\n", program_invocation_short_name, std::string(status.message()).c_str());
   return ExitCodeOf(status);
 }

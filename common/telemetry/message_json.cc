@@ -1,4 +1,4 @@
-#include "cli/status_json.h"
+#include "common/telemetry/message_json.h"
 
 #include <cmath>
 #include <map>
