@@ -13,8 +13,8 @@
 Images are numpy arrays [height, width, 3], uint8. Functions of other trainers: `flowawr_reward.adapter`.
 """
 
-from .admission import Refused
 from .command import serve
+from .refused import Refused
 from .reward import Image, Kind, Metadata, Result, Reward, RewardError, to_pil
 from .server import Server, ServerOptions
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import hmac
+import logging
 import ssl
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -12,17 +11,13 @@ from typing import Any
 
 import grpc
 
+from .refused import Refused
+from .tokens import FileStamps, TokenBook, why_not
+
+log = logging.getLogger("flowawr_reward")
+
 _PEER_HEADER = "flowawr-for"  # common/rpc/peer.h
-_MIN_TOKEN_CHARS = 16
 _MAX_FILE_BYTES = 1 << 20
-
-
-class Refused(Exception):
-    """The server cannot start as it was asked to; `exit_code` as of the project's commands."""
-
-    def __init__(self, message: str, exit_code: int = 78) -> None:
-        super().__init__(message)
-        self.exit_code = exit_code
 
 
 def _read(path: str, option: str) -> bytes:
@@ -35,19 +30,6 @@ def _read(path: str, option: str) -> bytes:
     if len(content) > _MAX_FILE_BYTES:
         raise Refused(f"{option}: {path} has {len(content)} bytes, too many")
     return content
-
-
-def read_token(path: str) -> str:
-    """The token of a deployment, blanks around it removed. Refused says what is wrong, never the token."""
-    token = _read(path, "--token-file").decode("latin-1").strip()
-    if len(token) < _MIN_TOKEN_CHARS:
-        raise Refused(
-            f"--token-file: the token in {path} has {len(token)} characters, expected at least {_MIN_TOKEN_CHARS}; "
-            "make one with: openssl rand -hex 32"
-        )
-    if not all("!" <= character <= "~" for character in token):
-        raise Refused(f"--token-file: the token in {path} must be one word of visible ASCII characters")
-    return token
 
 
 def _no_passphrase() -> str:
@@ -64,10 +46,7 @@ def _shake_hands(server: ssl.SSLContext, client: ssl.SSLContext) -> None:
                 side.do_handshake()
 
 
-def tls_credentials(cert: str, key: str, authority: str = "") -> Any:
-    """Of gRPC. Refused when a file is missing or no PEM, key and certificate do not belong together, the key is
-    encrypted, the certificate is past its time, or, with `authority`, the clients' tls_ca, of another authority: gRPC
-    itself would answer that with handshakes that fail."""
+def _read_tls(cert: str, key: str, authority: str, is_mutual: bool) -> Any:
     key_pem, cert_pem = _read(key, "--tls-key"), _read(cert, "--tls-cert")
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     try:
@@ -87,18 +66,45 @@ def tls_credentials(cert: str, key: str, authority: str = "") -> Any:
         raise Refused(f"--tls-cert: no client would take {cert}: {error.verify_message}") from None
     except ssl.SSLError as error:
         raise Refused(f"--tls-ca {authority or cert} and --tls-cert {cert} do not fit: {error.reason}") from None
-    return grpc.ssl_server_credentials([(key_pem, cert_pem)])
+    roots = _read(authority, "--tls-ca") if is_mutual else None
+    return grpc.ssl_server_certificate_configuration([(key_pem, cert_pem)], roots)
+
+
+def tls_credentials(cert: str, key: str, authority: str = "", is_mutual: bool = False) -> Any:
+    """Of gRPC. Refused when a file is missing or no PEM, key and certificate do not belong together, the key is
+    encrypted, the certificate is past its time, or, with `authority`, the clients' tls_ca, of another authority: gRPC
+    itself would answer that with handshakes that fail. With `is_mutual` clients must show a certificate that
+    `authority` vouches for. Files that are replaced serve new connections; what is no good changes nothing."""
+    if is_mutual and not authority:
+        raise Refused("--mutual-tls needs --tls-ca, to know clients by", 64)
+    stamps = FileStamps([path for path in (cert, key, authority) if path])
+    stamps.look()
+    problems: list[str] = []
+
+    def fetch() -> Any:
+        if not stamps.look():
+            return None
+        try:
+            return _read_tls(cert, key, authority, is_mutual)
+        except (Refused, OSError, ValueError) as refused:
+            if problems[-1:] != [str(refused)]:
+                log.warning("TLS files stay as they were: %s", refused)
+                problems[:] = [str(refused)]
+            return None
+
+    return grpc.dynamic_ssl_server_credentials(_read_tls(cert, key, authority, is_mutual), fetch, is_mutual)
 
 
 class Admission(grpc.ServerInterceptor):  # type: ignore[misc]
-    """Refuses calls of every service, before any handler sees them: UNAUTHENTICATED without the token (compared in
-    constant time, never logged), FAILED_PRECONDITION when they are meant for another process."""
+    """Refuses calls of every service, before any handler sees them: UNAUTHENTICATED without a token (compared in
+    constant time, never logged), PERMISSION_DENIED when its role may not call that, FAILED_PRECONDITION when they are
+    meant for another process."""
 
-    def __init__(self, token: str) -> None:
-        self._digest = hashlib.sha256(f"Bearer {token}".encode()).digest() if token else b""
+    def __init__(self, tokens: TokenBook) -> None:
+        self._tokens = tokens
 
     def intercept_service(self, continuation: Callable[[Any], Any], details: Any) -> Any:
-        why = self._why_refused(details.invocation_metadata)
+        why = self._why_refused(details.method, details.invocation_metadata)
         if why is None:
             return continuation(details)
         code, message = why
@@ -109,16 +115,20 @@ class Admission(grpc.ServerInterceptor):  # type: ignore[misc]
         # Of streams: it is answered without waiting for a message.
         return grpc.stream_stream_rpc_method_handler(refuse)
 
-    def _why_refused(self, metadata: Iterable[tuple[str, str | bytes]]) -> tuple[Any, str] | None:
+    def _why_refused(self, method: str, metadata: Iterable[tuple[str, str | bytes]]) -> tuple[Any, str] | None:
         headers = {key: value.encode() if isinstance(value, str) else value for key, value in metadata}
-        if self._digest:
+        if not self._tokens.is_open:
             given = headers.get("authorization")
             if given is None:
                 message = "this server wants a token; set network.token_file to the file that it uses"
                 return grpc.StatusCode.UNAUTHENTICATED, message
-            if not hmac.compare_digest(hashlib.sha256(given).digest(), self._digest):
+            scheme, _, token = given.partition(b" ")
+            role = self._tokens.role_of(token) if scheme == b"Bearer" else None
+            if role is None:
                 message = "the token is wrong; use the network.token_file that this server uses"
                 return grpc.StatusCode.UNAUTHENTICATED, message
+            if why := why_not(role, method):
+                return grpc.StatusCode.PERMISSION_DENIED, why
         if _PEER_HEADER in headers:
             message = "another process listens here than the one that was asked for"
             return grpc.StatusCode.FAILED_PRECONDITION, message

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from .adapter import from_function, resolve
-from .admission import Refused
+from .refused import Refused
 from .reward import Reward
 from .server import Server, ServerOptions
 from .version import VERSION
@@ -69,7 +69,15 @@ def _make_parser(description: str) -> argparse.ArgumentParser:
     add("--tls-cert", metavar="PEM", default="", help="with --tls-key switches TLS on")
     add("--tls-key", metavar="PEM", default="", help="the key of --tls-cert")
     add("--tls-ca", metavar="PEM", default="", help="the authority that the actors trust: checks --tls-cert against it")
+    add("--mutual-tls", action="store_true", help="clients must show a certificate that --tls-ca vouches for")
     add("--token-file", metavar="FILE", default="", help="holds the token that every call must carry")
+    for role, may in (
+        ("actor", "ask for scores"),
+        ("reward", "ask for scores"),
+        ("operator", "call everything that is here"),
+        ("read-only", "list the rewards"),
+    ):
+        add(f"--{role}-token-file", metavar="FILE", default="", help=f"likewise; with that token a call may {may}")
     add("--insecure", action="store_true", help="allow listening outside loopback without TLS")
     add("--threads", metavar="N", type=_whole(1, 256), help="calls of each reward side by side (what the reward says)")
     add(

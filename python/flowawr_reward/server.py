@@ -19,11 +19,13 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from . import protocol
-from .admission import Admission, Refused, read_token, tls_credentials
+from .admission import Admission, tls_credentials
 from .metrics import Metrics, MetricsPage, ScorerSeries, is_loopback, join_host_port
+from .refused import Refused
 from .reward import Reward
 from .runner import Runner, RunnerOptions
 from .service import MAX_CALLS, Service
+from .tokens import TokenBook
 from .version import VERSION
 
 log = logging.getLogger("flowawr_reward")
@@ -44,7 +46,12 @@ class ServerOptions:
     tls_cert: str = ""
     tls_key: str = ""
     tls_ca: str = ""
+    mutual_tls: bool = False
     token_file: str = ""
+    actor_token_file: str = ""
+    reward_token_file: str = ""
+    operator_token_file: str = ""
+    read_only_token_file: str = ""
     insecure: bool = False
     threads: int | None = None  #: None: what each reward says
     max_batch: int | None = None  #: None: what each reward says
@@ -67,7 +74,7 @@ class Server:
     def __init__(self, *rewards: Reward, options: ServerOptions | None = None) -> None:
         self._options = options = options or ServerOptions()
         _check_rewards(rewards)
-        credentials, token = _security(options)
+        credentials, tokens = _security(options)
         _lift_file_limit()
         for reward in rewards:
             start = time.monotonic()
@@ -85,7 +92,7 @@ class Server:
         self._health = health.HealthServicer()
         self._is_stopped = threading.Event()
         try:
-            self._server, self.endpoint = self._listen(credentials, token)
+            self._server, self.endpoint = self._listen(credentials, tokens)
         except BaseException:
             self._page.close()
             for runner in self._runners.values():
@@ -122,13 +129,13 @@ class Server:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    def _listen(self, credentials: Any, token: str) -> tuple[Any, str]:
+    def _listen(self, credentials: Any, tokens: TokenBook) -> tuple[Any, str]:
         options = self._options
         host, port = parse_host_port(options.listen, "--listen")
         max_bytes = options.max_message_mib << 20
         server = grpc.server(
             futures.ThreadPoolExecutor(MAX_CALLS, thread_name_prefix="call"),
-            interceptors=(Admission(token),),
+            interceptors=(Admission(tokens),),
             maximum_concurrent_rpcs=MAX_CALLS,
             options=[
                 ("grpc.max_receive_message_length", max_bytes),
@@ -197,7 +204,7 @@ def _check_rewards(rewards: tuple[Reward, ...]) -> None:
         raise Refused(f"two rewards have the name {twice.pop()}: a run asks for one by its name", 64)
 
 
-def _security(options: ServerOptions) -> tuple[Any, str]:
+def _security(options: ServerOptions) -> tuple[Any, TokenBook]:
     if bool(options.tls_cert) != bool(options.tls_key):
         raise Refused("--tls-cert and --tls-key go together: give both or none", 64)
     host, _ = parse_host_port(options.listen, "--listen")
@@ -207,10 +214,20 @@ def _security(options: ServerOptions) -> tuple[Any, str]:
             "--insecure on a network that you trust, or listen on 127.0.0.1",
             77,
         )
-    token = read_token(options.token_file) if options.token_file else ""
+    tokens = TokenBook(
+        {
+            "all": options.token_file,
+            "actor": options.actor_token_file,
+            "reward": options.reward_token_file,
+            "operator": options.operator_token_file,
+            "read_only": options.read_only_token_file,
+        }
+    )
     if not options.tls_cert:
-        return None, token
-    return tls_credentials(options.tls_cert, options.tls_key, options.tls_ca), token
+        if options.mutual_tls:
+            raise Refused("--mutual-tls needs --tls-cert and --tls-key", 64)
+        return None, tokens
+    return tls_credentials(options.tls_cert, options.tls_key, options.tls_ca, options.mutual_tls), tokens
 
 
 def _runner_options(reward: Reward, options: ServerOptions) -> RunnerOptions:

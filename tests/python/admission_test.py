@@ -2,10 +2,11 @@
 
 import socket
 import subprocess
+from pathlib import Path
 
 import grpc
 import pytest
-from conftest import PATIENCE_S, Client, item
+from conftest import PATIENCE_S, Client, item, pb
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from flowawr_reward import Refused, Reward, Server, ServerOptions
@@ -189,3 +190,96 @@ def test_rewards_that_cannot_be_told_apart_or_give_nothing_are_refused():
 
     with pytest.raises(Refused, match="neither score_one"):
         Server(Idle())
+
+
+# What each role's token may do here, said in another way than the package does.
+ALLOWED = {"all": "SCH", "actor": "SCH", "reward": "SCH", "operator": "SCH", "read_only": "C"}
+
+
+def test_every_role_may_do_its_own_and_nothing_else(serve, tmp_path):
+    tokens = {role: f"the-token-of-{role}-here" for role in ALLOWED}
+    for role, token in tokens.items():
+        (tmp_path / role).write_text(token)
+    files = {"token_file" if role == "all" else f"{role}_token_file": str(tmp_path / role) for role in tokens}
+    endpoint = serve(Half(), **files).server.endpoint
+    for role, token in tokens.items():
+        client = Client(endpoint, "half", metadata=[("authorization", f"Bearer {token}")])
+        health = health_pb2_grpc.HealthStub(client.channel)
+        health.Check(health_pb2.HealthCheckRequest(), timeout=PATIENCE_S, metadata=client.metadata)
+        assert client.info().name == "half"
+        if role == "read_only":
+            with pytest.raises(grpc.RpcError) as caught:
+                client.score(item())
+            assert caught.value.code() == grpc.StatusCode.PERMISSION_DENIED
+            assert "the token is for looking only; Score needs" in caught.value.details()
+        else:
+            assert client.score(item())[0].reward == 0.5
+
+
+def test_every_method_has_its_row():
+    from flowawr_reward import tokens
+
+    methods = pb.DESCRIPTOR.services_by_name["RewardService"].methods_by_name
+    assert len(methods) >= 6
+    assert {f"/flowawr.v1.RewardService/{name}" for name in methods} == {
+        method for method in tokens._METHODS if "RewardService" in method
+    }
+
+
+def test_one_token_for_two_roles_is_refused(tmp_path, token_file):
+    (tmp_path / "other").write_text(TOKEN)
+    refused = refusal(token_file=token_file, actor_token_file=str(tmp_path / "other"))
+    assert "hold the same token" in str(refused) and TOKEN not in str(refused)
+
+
+def test_a_token_is_replaced_while_it_serves(serve, tmp_path, token_file):
+    endpoint = serve(Half(), token_file=token_file).server.endpoint
+    new = Client(endpoint, "half", metadata=[("authorization", "Bearer another-token-now")])
+    assert code_of(new) == grpc.StatusCode.UNAUTHENTICATED
+    (tmp_path / "token").write_text("half")
+    assert code_of(new) == grpc.StatusCode.UNAUTHENTICATED
+    (tmp_path / "token").write_text("another-token-now\n")
+    assert new.score(item())[0].reward == 0.5
+    old = Client(endpoint, "half", metadata=[("authorization", f"Bearer {TOKEN}")])
+    assert old.score(item())[0].reward == 0.5, "for a minute"
+
+
+def test_a_removed_token_is_forgotten_after_its_grace(tmp_path):
+    from flowawr_reward.tokens import GRACE_S, TokenBook
+
+    now = [0.0]
+    (tmp_path / "token").write_text(TOKEN)
+    book = TokenBook({"all": str(tmp_path / "token")}, now=lambda: now[0])
+    assert book.role_of(TOKEN.encode()) == "all"
+    (tmp_path / "token").write_text("another-token-now")
+    now[0] = 2.0
+    assert book.role_of(TOKEN.encode()) == "all"
+    now[0] += GRACE_S
+    assert book.role_of(TOKEN.encode()) is None
+    assert book.role_of(b"another-token-now") == "all"
+
+
+def test_a_certificate_is_replaced_while_it_serves(serve, authority):
+    files, other = authority.make("server"), authority.make("other")
+    endpoint = serve(Half(), **files).server.endpoint
+
+    def score(trusted):
+        with open(trusted, "rb") as file:
+            return Client(endpoint, "half", grpc.ssl_channel_credentials(file.read())).score(item())[0].reward
+
+    own = files["tls_cert"] + ".own"
+    Path(own).write_bytes(Path(files["tls_cert"]).read_bytes())
+    assert score(own) == 0.5
+    Path(files["tls_cert"]).write_bytes(Path(other["tls_cert"]).read_bytes())  # beside the key of the first
+    assert score(own) == 0.5
+    Path(files["tls_key"]).write_bytes(Path(other["tls_key"]).read_bytes())
+    assert score(other["tls_cert"]) == 0.5
+
+
+def test_mutual_tls_keeps_clients_without_a_certificate_out(serve, authority):
+    files = authority.make("server")  # its own authority
+    endpoint = serve(Half(), tls_ca=files["tls_cert"], mutual_tls=True, **files).server.endpoint
+    cert, key = (Path(files[name]).read_bytes() for name in ("tls_cert", "tls_key"))
+    assert Client(endpoint, "half", grpc.ssl_channel_credentials(cert, key, cert)).score(item())[0].reward == 0.5
+    assert code_of(Client(endpoint, "half", grpc.ssl_channel_credentials(cert))) == grpc.StatusCode.UNAVAILABLE
+    assert refusal(mutual_tls=True).exit_code == 64
