@@ -1,4 +1,5 @@
-{{/* What the schema cannot say: values that each make sense and do not go together. Included once, by the configuration. */}}
+{{/* What the schema cannot say: values that each make sense and do not go together. Included by whoever
+     makes the learner's configuration. */}}
 {{- define "flowawr.checks" -}}
 {{- if and (eq .Values.tls.mode "secret") (not .Values.tls.secret) -}}
   {{- fail "tls.mode is secret: name the Secret in tls.secret (tls.crt, tls.key, ca.crt), or choose certManager or off" -}}

@@ -39,6 +39,7 @@
 {{/* The configuration that the learner gets: places filled in. What a term says of its scorer's kind and options goes to
      the reward servers that have it, see flowawr.scorerArguments. */}}
 {{- define "flowawr.runConfig" -}}
+{{- include "flowawr.checks" . -}}
 {{- $config := include "flowawr.writtenConfig" . | fromYaml -}}
 {{- $_ := set $config "run_dir" (printf "/runs/%s" .Values.run.name) -}}
 {{- $network := dict "learner_listen" (printf "0.0.0.0:%s" (include "flowawr.port.learner" .)) -}}
