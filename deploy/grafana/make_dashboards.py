@@ -251,8 +251,8 @@ COST = board(
         panel("memory of scorers", "Of their weights.", (f"flowawr_scorer_memory_bytes{{{RUN}}}", "{{instance}} {{scorer}}"), unit=BYTES, least=0),
         panel("open files and connections", "By process; at the limit nobody can connect.",
               (f"process_open_fds{{{ONE}}} and on (job, instance, run) flowawr_build_info", "{{instance}}"), least=0),
-        panel("certificates expire in", "Of the first certificate of each file. Empty without TLS.",
-              (f"flowawr_tls_certificate_expiry_timestamp_seconds{{{ONE}}} - time()", "{{instance}} {{field}}"), unit=SECONDS),
+        panel("certificates expire in", "By process. Empty without TLS.",
+              (f"flowawr_tls_certificate_expiry_timestamp_seconds{{{ONE}}} - time()", "{{instance}}"), unit=SECONDS),
         panel("free room", "On the file system of the run's folder.", (f"flowawr_learner_run_directory_free_bytes{{{ONE}}}", "free"), unit=BYTES, least=0),
     ], [textbox("core_hour", "price of a core hour", "0.05")])
 
