@@ -30,13 +30,13 @@ VALUES = {
                     "runtimeClassName": "nvidia", "nodeSelector": {"kind": "big"}, "tolerations": [{"operator": "Exists"}],
                     "affinity": {"nodeAffinity": {}}, "extraVolumes": [{"name": "cache", "emptyDir": {"sizeLimit": "1Gi"}}],
                     "extraVolumeMounts": [{"name": "cache", "mountPath": "/cache"}]},
-        "actors": {"workload": "Job", "replicas": 100},
+        "actors": {"workload": "Job", "replicas": 100, "giveUpAfterSeconds": 5000000},
         "rewardServers": {"a-name-of-15-ab": {"scorers": ["taste=jpeg_compressibility,scale=5"], "egress": [{"ports": [{"port": 443}]}],
                                               "autoscaling": {"enabled": True, "maxReplicas": 9}}},
         "networkPolicy": {"operators": [{"podSelector": {"matchLabels": {"app": "console"}}}],
                           "rewardsElsewhere": [{"ports": [{"port": 443, "protocol": "TCP"}]}]},
         "monitoring": {"podMonitor": True, "rules": True, "dashboards": True, "labels": {"release": "prometheus"}},
-        "pod": {"annotations": {"note": "x"}, "labels": {"team": "art"}},
+        "pod": {"userId": 1000670000, "groupId": 1000670000, "annotations": {"note": "x"}, "labels": {"team": "art"}},
     },
     "no job sets": {"learner": {"workload": "Job"}, "monitoring": {"podMonitor": True}},
     "nothing secret": {"tls": {"mode": "off"}, "tokens": {"secret": ""}, "runs": {"claim": "mine"}, "networkPolicy": {"enabled": False}},
@@ -238,6 +238,23 @@ def test_the_package_holds_all_that_it_is_rendered_from(tmp_path):
     helm("package", str(CHART), "--destination", str(tmp_path))
     (package,) = tmp_path.glob("*.tgz")
     assert template(VALUES["sd35-multi-node"], chart=package) == template(VALUES["sd35-multi-node"])
+
+
+def test_every_certificate_that_is_mounted_is_asked_for():
+    objects = template(VALUES["all on"])
+    made = {one["spec"]["secretName"] for one in of_kind(objects, "Certificate")}
+    mounted = {volume["secret"]["secretName"] for _, pods in pod_templates(objects) for volume in pods["spec"]["volumes"] if volume["name"] == "tls"}
+    assert mounted == made
+
+
+def test_numbers_of_a_configuration_stay_what_they_are():
+    values = {"run": {"config": {"train": {"updates": 2000000}, "optimizer": {"learning_rate": 0.00001}, "seed": 12345678901}}}
+    (config,) = [one for one in of_kind(template(values), "ConfigMap") if "run.yaml" in one["data"]]
+    run = yaml.safe_load(config["data"]["run.yaml"])
+    assert run["train"]["updates"] == 2000000 and run["seed"] == 12345678901
+    text = json.dumps(template({**VALUES["all on"], **values}))
+    assert "e+0" not in text and '"5000000"' in text and "1000670000" in text
+    assert "updates: 2000000\n" in config["data"]["run.yaml"] and float(run["optimizer"]["learning_rate"]) == 0.00001
 
 
 def test_scorers_take_their_options_from_the_run():

@@ -5,7 +5,6 @@ Names of Services become loopback addresses, ports free ones, and mounted folder
 """
 import contextlib
 import re
-import secrets
 import signal
 import socket
 import ssl
@@ -29,35 +28,54 @@ def free_port():
         return sock.getsockname()[1]
 
 
-def make_secrets(folder):
-    """What the Secrets of the chart hold, as docs/kubernetes.md has people make them."""
-    folder.mkdir()
+def flowawr_certs(folder, components):
+    """The Secrets as docs/kubernetes.md has people make them."""
+    hosts = [word for component in components for word in ("--host", f"flowawr-{component}")]
+    subprocess.run([programs.path("flowawr"), "certs", str(folder), "--tokens", *hosts], check=True, capture_output=True)
+    tls = {"tls.crt": "server.pem", "tls.key": "server-key.pem", "ca.crt": "ca.pem"}
+    return {name: (folder / file).read_text() for name, file in tls.items()}
+
+
+def cert_manager(folder, component):
+    """What a Certificate of the chart asks for, by openssl."""
     def openssl(*arguments):
         subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)
     key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
-    openssl("req", "-x509", *key, "-days", "2", "-keyout", "ca.key", "-out", "ca.crt", "-subj", "/CN=flowawr test CA")
-    openssl("req", *key, "-keyout", "tls.key", "-out", "tls.csr", "-subj", "/CN=flowawr")
-    (folder / "names").write_text("subjectAltName=DNS:flowawr-learner,DNS:flowawr-actor,DNS:flowawr-reward-ocr,DNS:localhost,IP:127.0.0.1\n")
-    openssl("x509", "-req", "-in", "tls.csr", "-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2", "-extfile", "names", "-out", "tls.crt")
-    for role in ("actor", "reward", "operator", "read-only"):
-        (folder / role).write_text(secrets.token_hex(32))
-    return {name: {file.name: file.read_text() for file in folder.iterdir()} for name in ("flowawr-tls", "flowawr-tokens")}
+    if not (folder / "ca.crt").exists():
+        openssl("req", "-x509", *key, "-days", "2", "-keyout", "ca.key", "-out", "ca.crt", "-subj", "/CN=flowawr test CA")
+    openssl("req", *key, "-keyout", "tls.key", "-out", "tls.csr", "-subj", f"/CN=flowawr-{component}")
+    (folder / "extensions").write_text(f"subjectAltName=DNS:flowawr-{component},DNS:localhost,IP:127.0.0.1\n"
+                                       "keyUsage=digitalSignature,keyEncipherment\nextendedKeyUsage=serverAuth,clientAuth\n")
+    openssl("x509", "-req", "-in", "tls.csr", "-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2", "-extfile", "extensions", "-out", "tls.crt")
+    return {name: (folder / name).read_text() for name in ("tls.crt", "tls.key", "ca.crt")}
 
 
 class Node:
     """Runs pods of one kustomization."""
 
-    def __init__(self, objects, folder, learner_config):
-        self.folder, self.processes = folder, {}
+    def __init__(self, objects, folder):
+        self.folder, self.processes, self.ports = folder, {}, {}
         self.pods = {template["metadata"]["labels"]["app.kubernetes.io/component"]: template for _, template in pod_templates(objects)}
         self.data = {one["metadata"]["name"]: dict(one["data"]) for one in of_kind(objects, "ConfigMap")}
-        run = yaml.safe_load(self.data["flowawr-config"]["run.yaml"])
-        for section, change in learner_config.items():
-            run[section].update(change)
-        self.data["flowawr-config"]["run.yaml"] = yaml.safe_dump(run)
-        self.data.update(make_secrets(folder / "secrets"))
-        self.ports = {}
+        secrets = folder / "secrets"
+        shared = flowawr_certs(secrets, self.pods)
+        self.data["flowawr-tokens"] = {role: (secrets / f"{role}-token").read_text() for role in ("actor", "reward", "operator", "read-only")}
+        if of_kind(objects, "Certificate"):
+            self.data.update({f"flowawr-{component}-tls": cert_manager(secrets, component) for component in self.pods})
+        else:
+            self.data["flowawr-tls"] = shared
+        self.ca = self.certificate_of("learner")["ca.crt"]
         (folder / "runs").mkdir()
+
+    def certificate_of(self, component):
+        return self.data.get(f"flowawr-{component}-tls") or self.data["flowawr-tls"]
+
+    def train(self, network, **sections):
+        """Has the learner train this, in place of what may need a model that is not here."""
+        run = yaml.safe_load(read_config("base"))
+        for section, change in sections.items():
+            run[section].update(change)
+        self.data["flowawr-config"]["run.yaml"] = yaml.safe_dump({**run, "network": network})
 
     def port(self, component, port):
         return self.ports.setdefault((component, port), free_port())
@@ -105,7 +123,7 @@ class Node:
         assert "httpGet" in probe, probe
         port = self.port(component, "9464")
         with contextlib.suppress(OSError):
-            return self.get(f"{probe['httpGet']['scheme'].lower()}://127.0.0.1:{port}{probe['httpGet']['path']}", verify=False)[0] == 200, ""
+            return self.get(f"{probe['httpGet']['scheme'].lower()}://127.0.0.1:{port}{probe['httpGet']['path']}")[0] == 200, ""
         return False, "does not answer"
 
     def await_probe(self, component, kind):
@@ -118,8 +136,13 @@ class Node:
                 said + (self.folder / f"{component}.log").read_text()[-4000:])
             time.sleep(0.1)  # as kubelet does, more often
 
-    def get(self, url, verify=True, token=None):
-        context = ssl.create_default_context(cafile=self.folder / "secrets/ca.crt") if verify else ssl._create_unverified_context()
+    def get(self, url, token=None, certificate=None):
+        """(status, body) of a page of a server that the authority vouches for."""
+        context = ssl.create_default_context(cadata=self.ca)
+        if certificate:
+            for name in ("tls.crt", "tls.key"):
+                (self.folder / name).write_text(certificate[name])
+            context.load_cert_chain(self.folder / "tls.crt", self.folder / "tls.key")
         request = urllib.request.Request(url, headers={"Authorization": f"Bearer {token}"} if token else {})
         try:
             with urllib.request.urlopen(request, context=context, timeout=30) as answer:
@@ -134,33 +157,40 @@ class Node:
             process.wait()
 
 
-@pytest.fixture
-def node(tmp_path):
-    there = Node(read("base"), tmp_path, {
-        "rollout": {"groups_per_batch": 2, "samples_per_group": 4}, "train": {"updates": 2}, "prompts": {"heldout": ""},
-        "evaluation": {"every_updates": 0}, "sampler": {"steps": 4}})
+def read_config(kustomization):
+    return next(one["data"]["run.yaml"] for one in of_kind(read(kustomization), "ConfigMap") if "run.yaml" in one["data"])
+
+
+@pytest.fixture(params=["base", "overlays/sd35-multi-node"])
+def node(request, tmp_path):
+    there = Node(read(request.param), tmp_path)
+    there.train(yaml.safe_load(read_config(request.param))["network"],
+                rollout={"groups_per_batch": 2, "samples_per_group": 4}, train={"updates": 2}, prompts={"heldout": ""},
+                evaluation={"every_updates": 0}, sampler={"steps": 4})
     yield there
     there.stop()
 
 
-def test_the_pods_of_the_base_train_with_tls_and_a_token_for_each_role(node):
+def test_the_pods_train_with_tls_and_a_token_for_each_role(node):
     for component in ("actor", "learner", "reward-ocr"):  # no order is asked for
         node.start(component)
     node.await_probe("reward-ocr", "startupProbe")
     node.await_probe("reward-ocr", "readinessProbe")
-    status, page = node.get(f"https://127.0.0.1:{node.port('reward-ocr', '9464')}/metrics", token=node.data["flowawr-tokens"]["read-only"])
-    assert status == 200 and "flowawr_scorer_queue_images{" in page  # what autoscaling goes by
-    assert node.get(f"https://127.0.0.1:{node.port('reward-ocr', '9464')}/metrics")[0] == 401
     node.await_probe("actor", "startupProbe")
+    metrics = f"https://127.0.0.1:{node.port('reward-ocr', '9464')}/metrics"
+    mine = node.certificate_of("reward-ocr")
+    status, page = node.get(metrics, token=node.data["flowawr-tokens"]["read-only"].strip(), certificate=mine)  # as the PodMonitor says
+    assert status == 200 and "flowawr_scorer_queue_images{" in page  # what autoscaling goes by
+    assert node.get(metrics, certificate=mine)[0] == 401
     node.wait("learner")
     node.wait("actor")
-    export = node.folder / "runs/run/export/pytorch_lora_weights.safetensors"
-    assert export.exists()
+    (run,) = (node.folder / "runs").iterdir()
+    assert (run / "export/pytorch_lora_weights.safetensors").exists()
     assert node.processes["reward-ocr"].poll() is None
     assert node.probe("reward-ocr", "livenessProbe")[0]
 
 
-def test_a_probe_says_no_when_nobody_is_there(node):
-    node.mount("learner")
-    assert not node.probe("learner", "startupProbe")[0]
-    assert not node.probe("actor", "startupProbe")[0]
+def test_probes_say_no_when_nobody_is_there(node):
+    for component in ("learner", "actor"):
+        node.mount(component)
+        assert not node.probe(component, "startupProbe")[0]

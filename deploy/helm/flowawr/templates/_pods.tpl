@@ -1,6 +1,7 @@
 {{/* Pods. All of them run under the restricted Pod Security Standard: no root, no writable root file system, no rights. */}}
 
-{{/* (dict "root" $ "role" settings "component" "learner" "account" "learner" "container" YAML "volumes" YAML "restart" "Always" "sidecars" YAML) */}}
+{{/* (dict "root" $ "role" settings "component" "learner" "account" "learner" "container" YAML "volumes" YAML
+     "restart" "Always" "sidecars" YAML "certificateOf" "another component") */}}
 {{- define "flowawr.pod" -}}
 {{- $root := .root -}}
 metadata:
@@ -18,12 +19,12 @@ spec:
   automountServiceAccountToken: false
   enableServiceLinks: false
   restartPolicy: {{ .restart }}
-  terminationGracePeriodSeconds: {{ .role.terminationGracePeriodSeconds }}
+  terminationGracePeriodSeconds: {{ .role.terminationGracePeriodSeconds | int64 }}
   securityContext:
     runAsNonRoot: true
-    runAsUser: {{ $root.Values.pod.userId }}
-    runAsGroup: {{ $root.Values.pod.groupId }}
-    fsGroup: {{ $root.Values.pod.groupId }}
+    runAsUser: {{ $root.Values.pod.userId | int64 }}
+    runAsGroup: {{ $root.Values.pod.groupId | int64 }}
+    fsGroup: {{ $root.Values.pod.groupId | int64 }}
     fsGroupChangePolicy: OnRootMismatch
     seccompProfile: {type: RuntimeDefault}
   {{- with $root.Values.image.pullSecrets }}
@@ -102,7 +103,7 @@ spec:
     {{- if ne $root.Values.tls.mode "off" }}
     - name: tls
       secret:
-        secretName: {{ include "flowawr.tlsSecret" (list $root .component) }}
+        secretName: {{ include "flowawr.tlsSecret" (list $root (.certificateOf | default .component)) }}
         defaultMode: 0440
         items: [{key: tls.crt, path: tls.crt}, {key: tls.key, path: tls.key}, {key: ca.crt, path: ca.crt}]
     {{- end }}
@@ -140,7 +141,7 @@ timeoutSeconds: 5
 startupProbe:
   {{- $check | nindent 2 }}
   periodSeconds: 5
-  failureThreshold: {{ div (index . 2) 5 | max 1 }}
+  failureThreshold: {{ div (index . 2 | int64) 5 | max 1 }}
 readinessProbe:
   {{- $check | nindent 2 }}
   periodSeconds: 10

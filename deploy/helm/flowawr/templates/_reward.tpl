@@ -8,13 +8,13 @@ args:
   - 0.0.0.0:{{ include "flowawr.port.reward" $root }}
   {{- include "flowawr.scorerArguments" . | trim | nindent 2 }}
   - --threads
-  - {{ $settings.threads | quote }}
+  - {{ $settings.threads | int64 | quote }}
   - --max-batch
-  - {{ $settings.maxBatch | quote }}
+  - {{ $settings.maxBatch | int64 | quote }}
   - --max-wait-ms
   - {{ $settings.maxWaitMs | quote }}
   - --max-queued
-  - {{ $settings.maxQueued | quote }}
+  - {{ $settings.maxQueued | int64 | quote }}
   - --network-config
   - /etc/flowawr/config/reward.yaml
   - --metrics

@@ -30,7 +30,7 @@ ports:
       while :; do copy || echo "copy failed, tried again in $EVERY s" >&2; sleep "$EVERY" & wait $!; done
   env:
     - {name: REMOTE, value: {{ .Values.copy.remote | quote }}}
-    - {name: EVERY, value: {{ .Values.copy.everySeconds | quote }}}
+    - {name: EVERY, value: {{ .Values.copy.everySeconds | int64 | quote }}}
     - {name: HOME, value: /tmp}
   resources:
     requests: {cpu: 100m, memory: 128Mi}
@@ -69,9 +69,9 @@ ports:
      mends (docs/operations.md, "Logs and exit codes") end it; evictions do not count. */}}
 {{- define "flowawr.learnerJob" -}}
 completionMode: Indexed
-completions: {{ .Values.learner.ranks }}
-parallelism: {{ .Values.learner.ranks }}
-backoffLimit: {{ .Values.learner.backoffLimit }}
+completions: {{ .Values.learner.ranks | int64 }}
+parallelism: {{ .Values.learner.ranks | int64 }}
+backoffLimit: {{ .Values.learner.backoffLimit | int64 }}
 podReplacementPolicy: Failed  # never two learners at a time
 podFailurePolicy:
   rules:
@@ -98,13 +98,13 @@ args:
   - --id
   - $(POD_NAME)
   - --threads
-  - {{ .Values.actors.threads | quote }}
+  - {{ .Values.actors.threads | int64 | quote }}
   - --score-workers
-  - {{ .Values.actors.scoreWorkers | quote }}
+  - {{ .Values.actors.scoreWorkers | int64 | quote }}
   - --evaluation-rows
-  - {{ .Values.actors.evaluationRows | quote }}
+  - {{ .Values.actors.evaluationRows | int64 | quote }}
   - --give-up-after
-  - {{ .Values.actors.giveUpAfterSeconds | quote }}
+  - {{ .Values.actors.giveUpAfterSeconds | int64 | quote }}
   {{- if eq .Values.actors.workload "Job" }}
   - --fail-when-stopped  # an evicted actor is replaced; one that was told of the run's end is not
   {{- end }}
@@ -120,7 +120,7 @@ ports:
 startupProbe:
   {{- $check | nindent 2 }}
   periodSeconds: 5
-  failureThreshold: {{ div .Values.actors.startupSeconds 5 | max 1 }}
+  failureThreshold: {{ div (.Values.actors.startupSeconds | int64) 5 | max 1 }}
 livenessProbe:
   {{- $check | nindent 2 }}
   periodSeconds: 20
@@ -150,9 +150,9 @@ timeoutSeconds: 5
 {{/* The spec of the actors' Job. */}}
 {{- define "flowawr.actorJob" -}}
 completionMode: Indexed
-completions: {{ .Values.actors.replicas }}
-parallelism: {{ .Values.actors.replicas }}
-backoffLimitPerIndex: {{ .Values.actors.backoffLimit }}  # each actor on its own account
+completions: {{ .Values.actors.replicas | int64 }}
+parallelism: {{ .Values.actors.replicas | int64 }}
+backoffLimitPerIndex: {{ .Values.actors.backoffLimit | int64 }}  # each actor on its own account
 podReplacementPolicy: Failed
 podFailurePolicy:
   rules:
