@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from contextlib import ExitStack
 from pathlib import Path
@@ -52,10 +53,11 @@ def main(arguments: list[str] | None = None) -> int:
         try:
             for record in follow(options.run_dir) if options.follow else read(options.run_dir):
                 sink.add(record)
-        except KeyboardInterrupt:
-            pass
-        finally:
             sink.finish()
+        except KeyboardInterrupt:
+            sink.finish()
+        except BrokenPipeError:  # whoever read the table has seen enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
 

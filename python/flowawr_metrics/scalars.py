@@ -6,7 +6,7 @@ from flowawr_metrics.reader import Evaluation, Record, Update
 
 
 def scalars(record: Record) -> dict[str, float]:
-    """By name; what was not measured is left out."""
+    """By name; what was not measured is left out. No name is another one's beginning: MLflow's files make folders of them."""
     named: dict[str, float | None] = {}
     if isinstance(record, Update):
         named = {
@@ -20,7 +20,7 @@ def scalars(record: Record) -> dict[str, float]:
             "time/elapsed_s": record.elapsed_s,
             "reward_spec": float(record.reward_spec),
         }
-        named |= {f"train/reward/{scorer}": mean for scorer, mean in record.by_scorer.items()}
+        named |= {f"train/scorer/{scorer}": mean for scorer, mean in record.by_scorer.items()}
         named |= {f"seconds/learner/{stage}": spent for stage, spent in record.learner_seconds.items()}
         named |= {f"seconds/actors/{stage}": spent for stage, spent in record.actor_seconds.items()}
     elif isinstance(record, Evaluation):
@@ -29,5 +29,5 @@ def scalars(record: Record) -> dict[str, float]:
             "heldout/reward_stderr": record.reward_stderr,
             "heldout/exact_share": record.exact_share,
         }
-        named |= {f"heldout/reward/{scorer}": mean for scorer, mean in record.by_scorer.items()}
+        named |= {f"heldout/scorer/{scorer}": mean for scorer, mean in record.by_scorer.items()}
     return {name: value for name, value in named.items() if value is not None}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import importlib
+import re
 from pathlib import Path
 from typing import Any, Protocol, TextIO
 
@@ -84,7 +85,8 @@ class MlflowSink:
         if isinstance(record, RewardSwap):
             self._mlflow.set_tag(f"flowawr.reward_swap.{record.reward_spec}", describe(record))
         elif numbers := scalars(record):
-            self._mlflow.log_metrics(numbers, step=record.update)
+            allowed = {re.sub(r"[^\w\-. :/]", "_", name, flags=re.ASCII): value for name, value in numbers.items()}
+            self._mlflow.log_metrics(allowed, step=record.update)
 
     def finish(self) -> None:
         self._mlflow.end_run()

@@ -160,6 +160,17 @@ def test_hands_mlflow_metrics_by_step(tmp_path):
     assert mlflow.calls[3][1][0]["train/reward"] == 0.25 and mlflow.calls[3][2] == {"step": 1}
 
 
+def test_no_name_is_the_beginning_of_another():
+    names = {*scalars(parse(json.dumps(update(1)))), *scalars(parse(json.dumps(evaluation(1, "latest"))))}
+    assert not [name for name in names if any(other.startswith(name + "/") for other in names)]
+
+
+def test_hands_mlflow_no_name_that_it_refuses(tmp_path):
+    mlflow = Recorder()
+    MlflowSink(tmp_path, "paintings", mlflow).add(parse(json.dumps(update(1, by_scorer={"a#b": 1.0}))))
+    assert "train/scorer/a_b" in mlflow.calls[-1][1][0]
+
+
 def test_writes_a_table_of_figures():
     out = io.StringIO()
     sink = CsvSink(out)
