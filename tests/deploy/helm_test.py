@@ -36,9 +36,10 @@ VALUES = {
         "networkPolicy": {"operators": [{"podSelector": {"matchLabels": {"app": "console"}}}],
                           "rewardsElsewhere": [{"ports": [{"port": 443, "protocol": "TCP"}]}]},
         "monitoring": {"podMonitor": True, "rules": True, "dashboards": True, "labels": {"release": "prometheus"}},
-        "pod": {"userId": 1000670000, "groupId": 1000670000, "annotations": {"note": "x"}, "labels": {"team": "art"}},
+        "pod": {"listen": "::", "userId": 1000670000, "groupId": 1000670000, "annotations": {"note": "x"}, "labels": {"team": "art"}},
     },
     "no job sets": {"learner": {"workload": "Job"}, "monitoring": {"podMonitor": True}},
+    "scaled by others": {"actors": {"replicas": None}},
     "nothing secret": {"tls": {"mode": "off"}, "tokens": {"secret": ""}, "runs": {"claim": "mine"}, "networkPolicy": {"enabled": False}},
     "tokens without tls": {"tls": {"mode": "off"}},
     **{name: yaml.safe_load((CHART / f"presets/{name}.yaml").read_text()) for name in OVERLAYS},
@@ -197,6 +198,7 @@ REFUSED = [  # values, what is said
     ({"rewardServers": {"ocr": {"maxQueued": 10}}}, "queueImages 64 is never reached"),
     ({"prompts": {"files": {"a": "b"}, "configMap": "c"}}, "set one of them"),
     ({"actors": {"giveUpAfterSeconds": 0}}, "giveUpAfterSeconds"),
+    ({"actors": {"workload": "Job", "replicas": None}}, "say how many in actors.replicas"),
     ({"fullnameOverride": "a" * 37}, "fullnameOverride"),
 ]
 

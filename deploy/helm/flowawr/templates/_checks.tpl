@@ -19,6 +19,9 @@
 {{- if and (eq .Values.actors.workload "Deployment") (le (int .Values.actors.giveUpAfterSeconds) 0) -}}
   {{- fail "actors.giveUpAfterSeconds: 0 makes actors of a Deployment leave before the learner is there" -}}
 {{- end -}}
+{{- if and (eq .Values.actors.workload "Job") (kindIs "invalid" .Values.actors.replicas) -}}
+  {{- fail "actors.workload is Job: say how many in actors.replicas" -}}
+{{- end -}}
 {{- if not (omit .Values.rewardServers "") -}}
   {{- range (include "flowawr.writtenConfig" . | fromYaml).rewards.terms -}}
     {{- if not .endpoint }}{{- fail "rewardServers is empty, and the run's rewards name no endpoint" }}{{- end -}}

@@ -43,6 +43,12 @@ helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace 
 {{/* The component of a reward server: its label, its Service and what its pods are called after. */}}
 {{- define "flowawr.rewardServer" -}}reward-{{ . }}{{- end }}
 
+{{/* Where a program listens. (list $ port) */}}
+{{- define "flowawr.listen" -}}
+{{- $host := (index . 0).Values.pod.listen -}}
+{{- contains ":" $host | ternary (printf "[%s]:%s" $host (index . 1)) (printf "%s:%s" $host (index . 1)) -}}
+{{- end }}
+
 {{- define "flowawr.port.learner" -}}50051{{- end }}
 {{- define "flowawr.port.reward" -}}50052{{- end }}
 {{- define "flowawr.port.metrics" -}}9464{{- end }}

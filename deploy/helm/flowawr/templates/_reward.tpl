@@ -5,7 +5,7 @@
 args:
   - flowawr-reward-server
   - --listen
-  - 0.0.0.0:{{ include "flowawr.port.reward" $root }}
+  - {{ include "flowawr.listen" (list $root (include "flowawr.port.reward" $root)) | quote }}
   {{- include "flowawr.scorerArguments" . | trim | nindent 2 }}
   - --threads
   - {{ $settings.threads | int64 | quote }}
@@ -18,7 +18,7 @@ args:
   - --network-config
   - /etc/flowawr/config/reward.yaml
   - --metrics
-  - 0.0.0.0:{{ include "flowawr.port.metrics" $root }}
+  - {{ include "flowawr.listen" (list $root (include "flowawr.port.metrics" $root)) | quote }}
   - --log-level
   - {{ $settings.logLevel }}
 ports:

@@ -42,7 +42,7 @@
 {{- include "flowawr.checks" . -}}
 {{- $config := include "flowawr.writtenConfig" . | fromYaml -}}
 {{- $_ := set $config "run_dir" (printf "/runs/%s" .Values.run.name) -}}
-{{- $network := dict "learner_listen" (printf "0.0.0.0:%s" (include "flowawr.port.learner" .)) -}}
+{{- $network := dict "learner_listen" (include "flowawr.listen" (list . (include "flowawr.port.learner" .))) -}}
 {{- $_ := set $config "network" (mergeOverwrite $network (include "flowawr.network" (list . "actor" "reward" "operator" "read-only") | fromYaml)) -}}
 {{- $terms := list -}}
 {{- range $term := $config.rewards.terms -}}

@@ -8,7 +8,7 @@ args:  # the image runs them under an init
   - --resume  # from the newest checkpoint, if there is one
   - --fail-when-stopped  # an evicted learner has not finished its run: its Job starts it again
   - --metrics
-  - 0.0.0.0:{{ include "flowawr.port.metrics" . }}
+  - {{ include "flowawr.listen" (list . (include "flowawr.port.metrics" .)) | quote }}
   - --log-level
   - {{ .Values.learner.logLevel }}
 ports:
@@ -111,7 +111,7 @@ args:
   - --network-config
   - /etc/flowawr/config/actor.yaml
   - --metrics
-  - 0.0.0.0:{{ include "flowawr.port.metrics" . }}
+  - {{ include "flowawr.listen" (list . (include "flowawr.port.metrics" .)) | quote }}
   - --log-level
   - {{ .Values.actors.logLevel }}
 ports:
