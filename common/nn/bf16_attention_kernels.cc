@@ -29,10 +29,15 @@ struct HeadShape {
         keys(first.tokens + second.tokens),
         queries((first.q == nullptr ? 0 : first.tokens) + (second.q == nullptr ? 0 : second.tokens)),
         padded_keys(RoundUp(keys, 2 * kVector)),
-        padded_queries(RoundUp(queries, kVector)) {}
+        padded_queries(RoundUp(queries, kVector)),
+        padded_pairs(RoundUp(dim / 2, kVector)) {}
+
+  // Rows of queries, and one tile's width behind them, as TransposeWords() reads them; and what it makes of them.
+  int64_t query_elements() const { return padded_queries * dim + 2 * kVector; }
+  int64_t query_pairs() const { return padded_pairs * padded_queries; }
 
   int64_t dim, keys, queries;
-  int64_t padded_keys, padded_queries;  // the last ones are nothing
+  int64_t padded_keys, padded_queries, padded_pairs;  // the last ones are nothing
 };
 
 FLOWAWR_BF16_INLINE float InverseRms(const Bf16* x, int64_t dim, float epsilon) {
@@ -74,7 +79,8 @@ FLOWAWR_BF16_INLINE void NormaliseRowBackward(const Bf16* x, const Bf16* weight,
   }
 }
 
-// [rows, columns] words to [columns, rows]; both multiples of kVector.
+// [rows, columns] words to [columns, rows], both counted up to the next multiple of kVector: what is read and written
+// beyond `columns` is of no meaning, but must be there.
 FLOWAWR_BF16_TARGET void TransposeWords(const void* in, int64_t rows, int64_t columns, void* out) {
   for (int64_t i = 0; i < rows; i += kVector) {
     for (int64_t j = 0; j < columns; j += kVector)
@@ -114,7 +120,7 @@ FLOWAWR_BF16_INLINE void Prefetch(const Bf16AttentionStream& stream, int64_t at,
 // of two. Rows beyond the tokens are zeros.
 struct GatheredHead {
   explicit GatheredHead(const HeadShape& shape)
-      : q(shape.padded_queries * shape.dim), k(shape.padded_keys * shape.dim), v(shape.padded_keys * shape.dim) {}
+      : q(shape.query_elements()), k(shape.padded_keys * shape.dim), v(shape.padded_keys * shape.dim) {}
 
   FLOWAWR_BF16_TARGET void Fill(const AttentionSize& size, const Bf16AttentionStream& first,
                                 const Bf16AttentionStream& second, int64_t b, int64_t h) {
@@ -204,7 +210,7 @@ FLOWAWR_BF16_TARGET void Bf16Attention(const AttentionSize& size, const Bf16Atte
   GatheredHead head(shape);
   std::vector<Bf16> v_transposed(dim * shape.padded_keys);
   std::vector<uint32_t> pairs;
-  std::vector<uint32_t> q_pairs(dim / 2 * shape.padded_queries);
+  std::vector<uint32_t> q_pairs(shape.query_pairs());
   std::vector<float> scores(kKeyBlock * kQueryBlock);
   std::vector<uint32_t> weights(kKeyBlock / 2 * kQueryBlock);
   std::vector<float> values(dim * kQueryBlock);
@@ -289,9 +295,9 @@ FLOWAWR_BF16_TARGET void Bf16AttentionBackward(const AttentionSize& size, const 
   const int64_t first_queries = first.q == nullptr ? 0 : first.tokens;
   const float softmax_scale = 1.0f / std::sqrt(static_cast<float>(dim));
   GatheredHead head(shape);
-  std::vector<Bf16> dout(padded * dim), k_transposed(dim * shape.padded_keys);
-  std::vector<uint32_t> pairs, q_pairs(dim / 2 * padded), q_row_pairs(padded / 2 * dim), dout_pairs(dim / 2 * padded),
-      dout_row_pairs(padded / 2 * dim);
+  std::vector<Bf16> dout(shape.query_elements()), k_transposed(dim * shape.padded_keys);
+  std::vector<uint32_t> pairs, q_pairs(shape.query_pairs()), q_row_pairs(padded / 2 * dim),
+      dout_pairs(shape.query_pairs()), dout_row_pairs(padded / 2 * dim);
   std::vector<float> log_sum(padded), expected(padded), dq(dim * padded), dq_rows(padded * dim), dk(kKeyBlock * dim),
       dv(kKeyBlock * dim);
   const auto tile = std::make_unique<BackwardTile>();

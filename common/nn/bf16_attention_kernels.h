@@ -10,8 +10,6 @@
 
 namespace flowawr::kernels {
 
-inline constexpr int64_t kBf16HeadDimMultiple = 32;  // of AttentionSize::head_dim, which is at most kMaxHeadDim
-
 // As AttentionStream, in bfloat16.
 struct Bf16AttentionStream {
   int64_t tokens = 0;

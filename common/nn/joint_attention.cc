@@ -162,8 +162,7 @@ bool UseKernel(const AttentionInput& first, const AttentionInput& second, int64_
   const at::Tensor& x = first.projection;
   const int64_t head_dim = Width(first) / heads;
   if (!x.is_cpu() || head_dim % kernels::kHeadDimMultiple != 0 || head_dim > kernels::kMaxHeadDim) return false;
-  if (x.scalar_type() == at::kBFloat16)
-    return head_dim % kernels::kBf16HeadDimMultiple == 0 && kernels::IsChosen(kernels::Kernel::kBf16);
+  if (x.scalar_type() == at::kBFloat16) return kernels::IsChosen(kernels::Kernel::kBf16);
   const int64_t tokens = x.size(1) + (second.projection.defined() ? second.projection.size(1) : 0);
   return x.scalar_type() == at::kFloat && tokens <= kernels::kMaxAttentionTokens && at::get_num_threads() == 1 &&
          kernels::IsChosen(kernels::Kernel::kAttention);

@@ -1,9 +1,9 @@
 // Takes the place of Leptonica's pixWriteMem() in the process that reads texts: before Tesseract reads a line, it writes
-// the line's image into memory as PNG and reads it back, an eighth of the time of a short text. Here the image is written as
-// Leptonica's own format, which is the pixels as they are; its pixReadMem() tells formats apart by what they begin with.
+// the line's image into memory as PNG and reads it back, an eighth of the time of a short text. Here the image is written
+// in Leptonica's own format, which is the pixels as they are; its pixReadMem() knows a format by how it begins.
 //
-// The linker exports the function because libtesseract asks for it, so that the library finds this one first. Where it does
-// not (a static library, say), lines are written as PNG and read as before.
+// The linker exports the function because libtesseract asks for it, so that the library finds this one first. Where it
+// does not, lines are written as PNG and read as before.
 #include <dlfcn.h>
 #include <leptonica/allheaders.h>
 

@@ -6,6 +6,7 @@
 #include <functional>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "common/nn/lora_linear.h"
 
 namespace flowawr {
@@ -114,15 +115,16 @@ TEST(QuickGeluTest, MatchesItsFormulaAlsoFarFromZero) {
   EXPECT_TRUE(QuickGelu(at::full({20}, NAN)).isnan().all().item<bool>());
 }
 
-// Projections of 2 heads of 32 with their norm weights, through the textbook formula.
+// Projections of 2 heads with their norm weights, through the textbook formula.
 at::Tensor Heads(const at::Tensor& x, const at::Tensor& weight) {
-  const at::Tensor heads = x.unflatten(2, {2, 32}).transpose(1, 2);
+  const at::Tensor heads = x.unflatten(2, {2, -1}).transpose(1, 2);
   if (!weight.defined()) return heads;
   return heads * at::rsqrt(heads.square().mean(-1, true) + 1e-6) * weight;
 }
 
 at::Tensor Textbook(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) {
-  return at::softmax(q.matmul(k.transpose(2, 3)) / std::sqrt(32.0), -1).matmul(v).transpose(1, 2).flatten(2);
+  const double scale = 1 / std::sqrt(static_cast<double>(q.size(3)));
+  return at::softmax(q.matmul(k.transpose(2, 3)) * scale, -1).matmul(v).transpose(1, 2).flatten(2);
 }
 
 TEST(JointAttentionTest, MatchesTheFormula) {
@@ -163,15 +165,18 @@ TEST(JointAttentionTest, SecondStreamMayOnlyBeAttendedTo) {
 
 TEST(SelfAttentionTest, MatchesTheFormula) {
   for (const int64_t tokens : {33, 157}) {  // 157: several of the bfloat16 kernel's blocks, the last one ragged
-    ExpectSame(
-        {at::randn({2, tokens, 192}), at::randn({32}), at::randn({32})}, 1,
-        [](const Tensors& t) {
-          return Tensors{SelfAttention({t[0], true, t[1], t[2]}, 2)};
-        },
-        [](const Tensors& t) {
-          const Tensors a = t[0].split(64, 2);
-          return Tensors{Textbook(Heads(a[0], t[1]), Heads(a[1], t[2]), Heads(a[2], {}))};
-        });
+    for (const int64_t dim : {32, 80}) {    // 80: of ViT-H; its pairs fill no whole vectors
+      SCOPED_TRACE(absl::StrCat(tokens, " tokens, heads of ", dim));
+      ExpectSame(
+          {at::randn({2, tokens, 6 * dim}), at::randn({dim}), at::randn({dim})}, 1,
+          [](const Tensors& t) {
+            return Tensors{SelfAttention({t[0], true, t[1], t[2]}, 2)};
+          },
+          [](const Tensors& t) {
+            const Tensors a = t[0].chunk(3, 2);
+            return Tensors{Textbook(Heads(a[0], t[1]), Heads(a[1], t[2]), Heads(a[2], {}))};
+          });
+    }
   }
 }
 
