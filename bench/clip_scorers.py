@@ -6,7 +6,8 @@
 
 Both sides are loaded once and wait; a round is one batch by Python, one by the service, so that other load on the machine
 moves both. Each includes making the pictures ready and the prompt's tokens and tower. Prints rows for docs/performance.md:
-pictures a second by the median round, and how much faster the service is by medians and by fastest rounds.
+pictures a second by the median round, and how much faster the service is by medians, by fastest rounds and by processor time,
+which other load moves least.
 """
 
 import argparse
@@ -34,7 +35,7 @@ class Side:
     def time(self, prompt):
         self.process.stdin.write(prompt + "\n")
         self.process.stdin.flush()
-        return float(self.read())
+        return tuple(map(float, self.read().split()))
 
     def end(self):
         self.process.stdin.close()
@@ -48,7 +49,7 @@ def compare(model, dtype, threads, args):
     for side in sides:
         side.read()  # "ready"
         side.time("a picture to begin with")
-    times = [[], []]
+    times = [[], []]  # of each side: (seconds, the processor's seconds)
     for i in range(args.rounds):
         prompt = f"a photo of {i} red circles left of a green triangle, studio light, highly detailed"
         for side, seconds in zip(sides, times):
@@ -75,13 +76,14 @@ def main():
         subprocess.run([sys.executable, ROOT / "tools/random_clip_of_size.py", model, "--size", args.size], check=True)
     print(f"{processor.describe(max(args.threads))}; {args.size}, batches of {args.batch} pictures of {args.side} x {args.side}, "
           f"{args.rounds} rounds in turns\n")
-    print("| dtype | threads | Python, pictures/s | this service | faster by: median, fastest |\n|---|---|---|---|---|")
+    print("| dtype | threads | Python, pictures/s | this service | faster by: median, fastest | processor time |\n|---|---|---|---|---|---|")
     for dtype in args.dtype:
         for threads in args.threads:
-            python, service = compare(model, dtype, threads, args)
+            (python, python_used), (service, service_used) = (zip(*side) for side in compare(model, dtype, threads, args))
             medians = statistics.median(python), statistics.median(service)
+            used = statistics.median(python_used) / statistics.median(service_used)
             print(f"| {dtype} | {threads} | {args.batch / medians[0]:.2f} | {args.batch / medians[1]:.2f} | "
-                  f"**{medians[0] / medians[1]:.2f} x**, {min(python) / min(service):.2f} x |", flush=True)
+                  f"**{medians[0] / medians[1]:.2f} x**, {min(python) / min(service):.2f} x | {used:.2f} x |", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
-// Load for a reward server: closed (a number of clients, each with its next call when the last is answered) or open
-// (calls at a rate, whatever the answers do). Prints one line of JSON.
+// Load for a reward server, of a folder's pictures: closed (a number of clients, each with its next call when the last is
+// answered) or open (calls at a rate, whatever the answers do). Prints one line of JSON.
 //
 // In open load a call's time counts from when it was due, not from when it could be sent: a server that falls behind
 // shows it.
@@ -9,6 +9,7 @@
 #include <iostream>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <numeric>
 #include <random>
 #include <string>
 #include <vector>
@@ -18,8 +19,8 @@
 #include "common/base/file.h"
 #include "common/rpc/channel.h"
 #include "common/rpc/status.h"
+#include "common/scoring/score_message.h"
 #include "common/tensor/image.h"
-#include "flowawr/v1/reward.grpc.pb.h"
 #include "grpcpp/alarm.h"
 
 namespace flowawr {
@@ -27,7 +28,7 @@ namespace {
 
 struct Load {
   std::string server, scorer, folder;
-  int side = 64, images = 8, clients = 4;
+  int images = 8, clients = 4;
   double seconds = 5, rate = 0;  // rate 0: closed
 };
 
@@ -45,24 +46,23 @@ v1::NetworkConfig Network() {
   return network;
 }
 
-// The PNGs of the folder, whose names are the words that they show; else one grey picture.
-std::vector<v1::ScoreItem> ItemsOf(const Load& load) {
-  std::vector<v1::ScoreItem> items;
-  const auto add = [&items](const Image& image, const std::string& word) {
-    v1::ScoreItem& item = items.emplace_back();
-    item.set_height(static_cast<uint32_t>(image.height));
-    item.set_width(static_cast<uint32_t>(image.width));
-    item.set_image_rgb(image.rgb);
-    item.set_prompt(absl::StrCat("a sign that says \"", word, "\""));
-  };
-  if (load.folder.empty()) {
-    add({load.side, load.side, std::string(static_cast<size_t>(3 * load.side * load.side), '\x7f')}, "A");
-    return items;
-  }
-  for (const auto& file : std::filesystem::directory_iterator(load.folder)) {
+// What is asked of a picture, and its pixels.
+struct Item {
+  v1::ScoreItem item;
+  std::string rgb;
+};
+
+// The PNGs of the folder, whose names are the words that they show.
+std::vector<Item> ItemsOf(const std::string& folder) {
+  std::vector<Item> items;
+  for (const auto& file : std::filesystem::directory_iterator(folder)) {
     const auto bytes = ReadFile(file.path().string());
     const auto image = bytes.ok() ? DecodePng(*bytes) : bytes.status();
-    if (image.ok()) add(*image, file.path().stem().string());
+    if (!image.ok()) continue;
+    v1::ScoreItem& item = items.emplace_back(Item{{}, image->rgb}).item;
+    item.set_height(static_cast<uint32_t>(image->height));
+    item.set_width(static_cast<uint32_t>(image->width));
+    item.set_prompt(absl::StrCat("a sign that says \"", file.path().stem().string(), "\""));
   }
   return items;
 }
@@ -72,10 +72,10 @@ double Quantile(std::vector<double>& sorted, double q) {
 }
 
 int Run(const Load& load) {
-  const std::vector<v1::ScoreItem> items = ItemsOf(load);
-  std::vector<std::unique_ptr<v1::RewardService::Stub>> stubs;
+  const std::vector<Item> items = ItemsOf(load.folder);
+  std::vector<std::unique_ptr<ScoreStub>> stubs;
   for (int i = 0; i < std::min(load.clients, 16); ++i)
-    stubs.push_back(v1::RewardService::NewStub(MakeChannel(load.server, Network()).value()));
+    stubs.push_back(std::make_unique<ScoreStub>(MakeChannel(load.server, Network()).value()));
   size_t next_item = 0;
   grpc::CompletionQueue queue;
   std::vector<double> latencies;
@@ -85,10 +85,15 @@ int Run(const Load& load) {
     auto call = std::make_unique<Call>();
     call->due = due;
     call->context = MakeContext(absl::Minutes(2), Network());
-    v1::ScoreRequest request;
-    request.set_scorer(load.scorer);
-    for (int i = 0; i < load.images; ++i) *request.add_items() = items[next_item++ % items.size()];
-    call->reader = stubs[sent % stubs.size()]->AsyncScore(call->context.get(), request, &queue);
+    std::vector<v1::ScoreItem> asked;
+    std::vector<grpc::Slice> pixels;
+    for (int i = 0; i < load.images; ++i, ++next_item) {
+      asked.push_back(items[next_item % items.size()].item);
+      pixels.emplace_back(items[next_item % items.size()].rgb);
+    }
+    call->reader = stubs[sent % stubs.size()]->PrepareUnaryCall(call->context.get(), ScoreMethod(),
+                                                                ScoreMessage(load.scorer, asked, pixels), &queue);
+    call->reader->StartCall();
     Call* const tag = call.release();
     tag->reader->Finish(&tag->response, &tag->status, tag);
     ++sent;
@@ -127,6 +132,8 @@ int Run(const Load& load) {
                               {"calls", latencies.size()},
                               {"failed", refused},
                               {"mean_reward", images > 0 ? rewards / images : 0},
+                              {"mean_ms", 1000 * std::accumulate(latencies.begin(), latencies.end(), 0.0) /
+                                              static_cast<double>(std::max<size_t>(latencies.size(), 1))},
                               {"p50_ms", 1000 * Quantile(latencies, .5)},
                               {"p90_ms", 1000 * Quantile(latencies, .9)},
                               {"p99_ms", 1000 * Quantile(latencies, .99)}}
@@ -143,8 +150,7 @@ int main(int argc, char** argv) {
   CLI::App app("Load for a reward server.");
   app.add_option("--server", load.server, "HOST:PORT")->required();
   app.add_option("--scorer", load.scorer, "its name")->required();
-  app.add_option("--folder", load.folder, "PNGs that show the words that they are named after; else one grey picture");
-  app.add_option("--side", load.side, "pixels of the grey picture")->capture_default_str();
+  app.add_option("--folder", load.folder, "PNGs that show the words that they are named after")->required();
   app.add_option("--images", load.images, "of a call")->capture_default_str();
   app.add_option("--clients", load.clients, "of closed load, at most 16 connections")->capture_default_str();
   app.add_option("--rate", load.rate, "calls a second of open load (Poisson); 0: closed")->capture_default_str();

@@ -1,9 +1,10 @@
 """A reward server of the usual kind: Flask, pickled pictures over HTTP, one request after the other in one worker.
 
-    BENCH_SCORER=ocr|empty BENCH_THREADS=2 gunicorn --chdir bench/reward_server --workers 1 plain_server:app
+    BENCH_SCORER=ocr|pickscore|empty BENCH_THREADS=2 [BENCH_MODEL=FOLDER] gunicorn --chdir bench/reward_server --workers 1 plain_server:app
 
 A request is pickle of {"images": [JPEG bytes or uint8 array, ...], "prompts": [text, ...]}, the answer pickle of
-{"scores": [float, ...]}. `ocr` is tools/pretrain_tiny's: Tesseract in this process (tesserocr), an engine a thread.
+{"scores": [float, ...]}. `ocr` is tools/pretrain_tiny's: Tesseract in this process (tesserocr), an engine a thread; `pickscore`
+is transformers' CLIPModel.
 """
 import io
 import os
@@ -15,15 +16,24 @@ import flask
 import numpy as np
 from PIL import Image
 
-if os.environ["BENCH_SCORER"] == "ocr":
-    sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools" / "pretrain_tiny"))
-    from ocr import Reader
+ROOT = Path(__file__).resolve().parents[2]
 
-    score = Reader(int(os.environ["BENCH_THREADS"])).score
-else:
-    def score(images, prompts):
-        return [1.0] * len(images)
 
+def scorer(kind, threads):
+    if kind == "ocr":
+        sys.path.insert(0, str(ROOT / "tools" / "pretrain_tiny"))
+        from ocr import Reader
+
+        return Reader(threads).score
+    if kind == "pickscore":
+        sys.path.insert(0, str(ROOT / "bench"))
+        from python_baseline.pickscore import PickScore
+
+        return PickScore(os.environ["BENCH_MODEL"], "float32", threads).score
+    return lambda images, prompts: [1.0] * len(images)
+
+
+score = scorer(os.environ["BENCH_SCORER"], int(os.environ["BENCH_THREADS"]))
 app = flask.Flask(__name__)
 
 

@@ -1,9 +1,9 @@
 // A reward server with one more kind, `empty`: every image gets the same reward at once, so that what is left is the
-// server's own work. Serves until its standard input ends.
-#include <unistd.h>
-
+// server's own work. Serves until its standard input ends; answers each line of it with its histograms, as JSON:
+// {name: [sum, count]}.
 #include <CLI/CLI.hpp>
 #include <iostream>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
@@ -36,6 +36,15 @@ class EmptyScorer : public Scorer {
   const std::string version_ = "empty";
 };
 
+nlohmann::json Histograms(const prometheus::Registry& metrics) {
+  nlohmann::json all = nlohmann::json::object();
+  for (const prometheus::MetricFamily& family : metrics.Collect())
+    for (const prometheus::ClientMetric& metric : family.metric)
+      if (family.type == prometheus::MetricType::Histogram)
+        all[family.name] = {metric.histogram.sample_sum, metric.histogram.sample_count};
+  return all;
+}
+
 absl::Status Serve(const std::vector<std::string>& scorers, int threads) {
   ScorerRegistry registry = ScorerRegistry::Default();
   registry.Register("empty", EmptyScorer::Load);
@@ -52,9 +61,7 @@ absl::Status Serve(const std::vector<std::string>& scorers, int threads) {
   const auto server = RpcServer::Start({.listen = "127.0.0.1:0", .network = network}, {&service});
   if (!server.ok()) return server.status();
   std::cout << (*server)->endpoint() << std::endl;
-  char byte = 0;
-  while (read(STDIN_FILENO, &byte, 1) > 0) {
-  }
+  for (std::string line; std::getline(std::cin, line);) std::cout << Histograms(metrics).dump() << std::endl;
   return absl::OkStatus();
 }
 

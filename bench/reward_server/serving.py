@@ -1,13 +1,17 @@
 #!/usr/bin/env python3
-"""This reward server and one of the usual kind, on the same pictures, engine and threads, in turns.
+"""This reward server and one of the usual kind, on the same pictures, engine or model and threads, in turns.
 
     ninja -C build/release flowawr_reward_bench_server flowawr_reward_load
-    .venv/bin/python bench/reward_server/serving.py [--seconds 5] [--repeats 3] [--json FILE]
+    .venv/bin/python bench/reward_server/serving.py [--only ocr empty pickscore] [--seconds 5] [--repeats 3] [--json FILE]
 
-- ocr: images a second of words of three letters, 8 a call, 8 clients; and the time of a call when calls come at a rate;
+- ocr: words of three letters, 8 a call: images a second with 8 clients at once;
+- pickscore: drawn pictures of 512 x 512, 4 a call, by a CLIP of ViT-B/32's size with random weights, float32: the same with 4 clients;
+- both: the time of a call when calls come at random at a rate, each server at seven tenths of what it can do, and both at
+  seven tenths of what the usual one can do; and where the time of this server's calls goes;
 - empty: milliseconds of a call whose scorer does nothing, from pixels to rewards, one client: the overhead. The usual
   client makes JPEGs of its pictures; `arrays` is the same without.
-Needs: scripts/setup --tests, pip install tesserocr flask gunicorn requests.
+Needs: scripts/setup --tests; pip install flask gunicorn requests; pip install --no-binary tesserocr tesserocr (from source, so that
+it takes the system's Tesseract, as this server does).
 """
 import argparse
 import io
@@ -31,10 +35,23 @@ ROOT = Path(__file__).resolve().parents[2]
 BIN = ROOT / "build/release/bin"
 
 
+def processor_seconds(process):
+    """Of a process and of its children: (own, theirs)."""
+    ticks = [0, 0]
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rsplit(")", 1)[1].split()
+        except OSError:
+            continue
+        if process.pid in (int(stat.parent.name), int(fields[1])):
+            ticks[int(stat.parent.name) != process.pid] += int(fields[11]) + int(fields[12])
+    return [t / os.sysconf("SC_CLK_TCK") for t in ticks]
+
+
 class Plain:
     """The usual server, gunicorn's one worker, and its clients: pictures become JPEG or stay arrays, then pickle."""
 
-    def __init__(self, scorer, threads):
+    def __init__(self, scorer, threads, model=""):
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             address = f"127.0.0.1:{free.getsockname()[1]}"
@@ -42,7 +59,7 @@ class Plain:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "gunicorn", "--chdir", ROOT / "bench/reward_server", "--workers", "1", "--bind", address,
              "--log-level", "error", "plain_server:app"],
-            env={**os.environ, "BENCH_SCORER": scorer, "BENCH_THREADS": str(threads)})
+            env={**os.environ, "BENCH_SCORER": scorer, "BENCH_THREADS": str(threads), "BENCH_MODEL": str(model)})
         while True:
             try:
                 requests.get(self.url)
@@ -56,6 +73,7 @@ class Plain:
 
     def load(self, images, prompts, clients, seconds, rate=0, as_jpeg=True):
         rng, lock, times = np.random.default_rng(1), threading.Lock(), []
+        used_before = sum(processor_seconds(self.process))
         start = time.perf_counter()
         end = start + seconds
         due = list(np.cumsum(rng.exponential(1 / rate, int(2 * rate * seconds)))) if rate else []
@@ -82,10 +100,11 @@ class Plain:
         for thread in threads:
             thread.join()
         seconds = time.perf_counter() - start
+        used = sum(processor_seconds(self.process)) - used_before
         times.sort()
         at = lambda q: 1000 * times[min(len(times) - 1, int(q * len(times)))]  # noqa: E731
         return {"images_per_s": len(images) * len(times) / seconds, "mean_reward": statistics.mean(rewards),
-                "p50_ms": at(.5), "p90_ms": at(.9), "p99_ms": at(.99)}
+                "cpu_ms": 1000 * used / len(images) / len(times), "p50_ms": at(.5), "p90_ms": at(.9), "p99_ms": at(.99)}
 
     def stop(self):
         self.process.terminate()
@@ -93,44 +112,56 @@ class Plain:
 
 
 class Ours:
-    def __init__(self, scorer, threads):
+    def __init__(self, scorer, threads, model=""):
         self.scorer = scorer
-        command = [BIN / "flowawr_reward_bench_server", "--scorer", scorer, "--threads", str(threads)]
+        command = [BIN / "flowawr_reward_bench_server", "--scorer", f"{scorer}:model={model}" if model else scorer,
+                   "--threads", str(threads)]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.address = self.process.stdout.readline().strip()
 
-    def load(self, clients, seconds, rate=0, **options):
-        arguments = [a for name, value in options.items() for a in (f"--{name}", str(value))]
-        before = self.processor_seconds()
+    def load(self, work, clients, seconds, rate=0):
+        before, measured_before = processor_seconds(self.process), self.histograms()
         done = subprocess.run([BIN / "flowawr_reward_load", "--server", self.address, "--scorer", self.scorer,
-                               "--clients", str(clients), "--seconds", str(seconds), "--rate", str(rate), *arguments],
+                               "--clients", str(clients), "--seconds", str(seconds), "--rate", str(rate),
+                               "--folder", work.folder, "--images", str(work.count)],
                               stdout=subprocess.PIPE, text=True, check=True)
         figures = json.loads(done.stdout)
-        spent = [after - b for after, b in zip(self.processor_seconds(), before)]
-        images = figures["calls"] * options["images"]
-        return {**figures, "server_ms": 1000 * spent[0] / images, "readers_ms": 1000 * spent[1] / images}
+        spent = [after - b for after, b in zip(processor_seconds(self.process), before)]
+        images = figures["calls"] * work.count
+        figures |= {"server_cpu_ms": 1000 * spent[0] / images, "readers_cpu_ms": 1000 * spent[1] / images,
+                    "cpu_ms": 1000 * sum(spent) / images}
+        for name, (total, count) in self.histograms().items():
+            earlier = measured_before.get(name, (0, 0))
+            figures[name] = (total - earlier[0]) / max(count - earlier[1], 1)
+        return figures
 
-    def processor_seconds(self):
-        """Of the server, and of Tesseract, which is in children of it."""
-        ticks = [0, 0]
-        for stat in Path("/proc").glob("[0-9]*/stat"):
-            try:
-                fields = stat.read_text().rsplit(")", 1)[1].split()
-            except OSError:
-                continue
-            if self.process.pid in (int(stat.parent.name), int(fields[1])):
-                ticks[int(stat.parent.name) != self.process.pid] += int(fields[11]) + int(fields[12])
-        return [t / os.sysconf("SC_CLK_TCK") for t in ticks]
+    def histograms(self):
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+        return json.loads(self.process.stdout.readline())
 
     def stop(self):
         self.process.stdin.close()
         self.process.wait()
 
 
-def pair(ours, plain, figure):
-    """The ratio is above 1 where ours is better."""
-    ratio = ours[figure] / plain[figure]
-    return {"ours": ours, "plain": plain, "figure": figure, "ratio": ratio if figure == "images_per_s" else 1 / ratio}
+class Work:
+    """What a call asks: `count` of a folder's pictures, with what they show as their prompts."""
+
+    def __init__(self, folder, count):
+        self.folder, self.count = folder, count
+        files = sorted(Path(folder).glob("*.png"))[:count]
+        self.images = [np.asarray(Image.open(file).convert("RGB")) for file in files]
+        self.prompts = [f'a sign that says "{file.stem}"' for file in files]
+
+
+def draw_pictures(folder, side, count):
+    """Soft shapes and a little noise: they cost a JPEG about what photographs do."""
+    random = np.random.default_rng(1)
+    for i in range(count):
+        shapes = Image.fromarray(random.integers(0, 256, (8, 8, 3), dtype=np.uint8)).resize((side, side), Image.BICUBIC)
+        picture = np.asarray(shapes) + random.normal(0, 3, (side, side, 1))
+        Image.fromarray(np.clip(picture, 0, 255).astype(np.uint8)).save(Path(folder) / f"{i}.png")
 
 
 def jpeg(image):
@@ -139,37 +170,77 @@ def jpeg(image):
     return file.getvalue()
 
 
-def ocr(options, folder):
-    words = sorted(Path(folder).glob("*.png"))[:8]
-    images = [np.asarray(Image.open(file).convert("RGB")) for file in words]
-    prompts = [f'a sign that says "{file.stem}"' for file in words]
-    plain, ours = Plain("ocr", options.threads), Ours("ocr", options.threads)
-    work = {"folder": folder, "images": 8}
-    mine, theirs = ours.load(8, options.seconds, **work), plain.load(images, prompts, 8, options.seconds)
-    # Seven tenths of what each can do; and at the rate of the usual one, which this one has time to spare for.
-    rate = .7 * theirs["images_per_s"] / 8
-    open_theirs = plain.load(images, prompts, 64, options.seconds, rate=rate)
-    open_mine = ours.load(8, options.seconds, rate=.7 * mine["images_per_s"] / 8, **work)
-    same_rate = ours.load(8, options.seconds, rate=rate, **work)
+def pair(ours, plain, figure):
+    """The ratio is above 1 where ours is better."""
+    ratio = ours[figure] / plain[figure]
+    return {"ours": ours, "plain": plain, "figure": figure, "ratio": ratio if figure == "images_per_s" else 1 / ratio}
+
+
+def serve(name, work, clients, seconds, options, model=""):
+    plain, ours = Plain(name, options.threads, model), Ours(name, options.threads, model)
+    for warm in (lambda: ours.load(work, 1, 1), lambda: plain.load(work.images, work.prompts, 1, 1)):
+        warm()
+    mine, theirs = ours.load(work, clients, seconds), plain.load(work.images, work.prompts, clients, seconds)
+    # Calls a second at seven tenths of what each can do; and at the rate of the usual one.
+    rate = .7 * theirs["images_per_s"] / work.count
+    open_theirs = plain.load(work.images, work.prompts, 64, seconds, rate=rate)
+    open_mine = ours.load(work, clients, seconds, rate=.7 * mine["images_per_s"] / work.count)
+    same_rate = ours.load(work, clients, seconds, rate=rate)
     plain.stop()
     ours.stop()
-    return {"ocr": pair(mine, theirs, "images_per_s"), "ocr, each at 70% of its own": pair(open_mine, open_theirs, "p99_ms"),
-            "ocr, both at 70% of the usual one's": pair(same_rate, open_theirs, "p99_ms")}
+    return {name: pair(mine, theirs, "images_per_s"),
+            f"{name}, the server's processor time an image": pair(mine, theirs, "cpu_ms"),
+            f"{name}, each at 70% of its own": pair(open_mine, open_theirs, "p99_ms"),
+            f"{name}, both at 70% of the usual one's": pair(same_rate, open_theirs, "p99_ms")}
 
 
-def empty(options):
+def ocr(options, folder):
+    subprocess.run([sys.executable, ROOT / "tests/reward_server/scorers/draw_words.py", folder, "64"], check=True)
+    return serve("ocr", Work(folder, 8), 8, options.seconds, options)
+
+
+def pickscore(options, folder):
+    model = ROOT / "build/clip-bench/vit-b-32"
+    if not (model / "model.safetensors").exists():
+        subprocess.run([sys.executable, ROOT / "tools/random_clip_of_size.py", model, "--size", "vit-b-32"], check=True)
+    draw_pictures(folder, 512, 8)
+    return serve("pickscore", Work(folder, 4), 4, 3 * options.seconds, options, model)
+
+
+def empty(options, folder):
     rows = {}
     for side, count in ((64, 8), (512, 4)):
+        pictures = Path(folder) / str(side)
+        pictures.mkdir()
+        draw_pictures(pictures, side, count)
+        work = Work(pictures, count)
         plain, ours = Plain("empty", options.threads), Ours("empty", options.threads)
-        images = [np.full((side, side, 3), 127, np.uint8)] * count
-        mine = ours.load(1, options.seconds, images=count, side=side)
-        theirs = plain.load(images, [""] * count, 1, options.seconds)
-        arrays = plain.load(images, [""] * count, 1, options.seconds, as_jpeg=False)
+        mine = ours.load(work, 1, options.seconds)
+        theirs = plain.load(work.images, work.prompts, 1, options.seconds)
+        arrays = plain.load(work.images, work.prompts, 1, options.seconds, as_jpeg=False)
         plain.stop()
         ours.stop()
         rows[f"empty, {count} of {side}x{side}"] = pair(mine, theirs, "p50_ms")
         rows[f"empty, {count} of {side}x{side}, arrays"] = pair(mine, arrays, "p50_ms")
     return rows
+
+
+def where_time_goes(runs):
+    """Of this server's calls, in milliseconds: means, by its own histograms and what its clients saw."""
+    rows = [name for name, row in runs[0].items() if row["figure"] in ("images_per_s", "p99_ms")]
+    if not rows:
+        return
+    print("\n| this server, ms (median of the runs' means) | a call | before its scorer begins | in the scorer | message, network, the rest | "
+          "processor an image: scorer's processes | server |\n|---|---|---|---|---|---|---|")
+    for row in rows:
+        at = lambda figure: statistics.median(run[row]["ours"][figure] for run in runs)  # noqa: E731
+        call, request = at("mean_ms"), 1000 * at("flowawr_score_request_seconds")
+        waited = min(1000 * at("flowawr_scorer_wait_seconds"), request)
+        print(f"| {row} | {call:.2f} | {waited:.2f} | {request - waited:.2f} | {call - request:.2f} | {at('readers_cpu_ms'):.2f} | "
+              f"{at('server_cpu_ms'):.2f} |")
+
+
+SCORERS = {"ocr": ocr, "pickscore": pickscore, "empty": empty}
 
 
 def main():
@@ -178,20 +249,21 @@ def main():
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2, help="of the scorer, on both sides")
     parser.add_argument("--json", help="file for every run's figures")
+    parser.add_argument("--only", nargs="+", choices=SCORERS, default=list(SCORERS))
     options = parser.parse_args()
     runs = []
-    with tempfile.TemporaryDirectory() as folder:
-        subprocess.run([sys.executable, ROOT / "tests/reward_server/scorers/draw_words.py", folder, "64"], check=True)
-        for _ in range(options.repeats):
-            runs.append({**ocr(options, folder), **empty(options)})
+    for _ in range(options.repeats):
+        runs.append({})
+        for name in options.only:
+            with tempfile.TemporaryDirectory() as folder:
+                runs[-1] |= SCORERS[name](options, folder)
     print("| median of", options.repeats, "| this server | the usual one | ratio |\n|---|---|---|---|")
     for name in runs[0]:
         figure = runs[0][name]["figure"]
         mine, theirs, ratio = (statistics.median(f(run[name]) for run in runs) for f in
                                (lambda r: r["ours"][figure], lambda r: r["plain"][figure], lambda r: r["ratio"]))
         print(f"| {name}, {figure} | {mine:.3g} | {theirs:.3g} | {ratio:.2f}x |")
-    spent = {name: statistics.median(run["ocr"]["ours"][name] for run in runs) for name in ("server_ms", "readers_ms")}
-    print(f"\nProcessor time an image of ocr: {spent['readers_ms']:.2f} ms Tesseract, {spent['server_ms']:.2f} ms else")
+    where_time_goes(runs)
     if options.json:
         Path(options.json).write_text(json.dumps(runs, indent=1))
 
