@@ -1,7 +1,6 @@
 #include "cli/run_plan.h"
 
 #include <filesystem>
-#include <map>
 #include <system_error>
 #include <vector>
 
@@ -15,6 +14,7 @@
 #include "common/base/status.h"
 #include "common/config/paths.h"
 #include "common/config/run_config.h"
+#include "common/scoring/scorer_text.h"
 #include "common/sd3/latent_shape.h"
 
 namespace flowawr {
@@ -61,12 +61,13 @@ absl::StatusOr<bool> CheckRunFolder(const std::string& folder, bool resume) {
   return has_checkpoint;
 }
 
-// NAME[=KIND][,option=value...], as of the reward server's --scorer; by name, so that the same term gives the same text.
+// As of the reward server's --scorer.
 std::string ScorerArgument(const v1::RewardTerm& term) {
-  const std::map<std::string, std::string> options(term.options().begin(), term.options().end());
-  std::string text = term.kind().empty() ? term.scorer() : absl::StrCat(term.scorer(), "=", term.kind());
-  for (const auto& [name, value] : options) absl::StrAppend(&text, ",", name, "=", value);
-  return text;
+  v1::LoadScorerRequest scorer;
+  scorer.set_name(term.scorer());
+  scorer.set_kind(term.kind());
+  *scorer.mutable_options() = term.options();
+  return FormatScorer(scorer);
 }
 
 // That it is there; the learner reads it.
@@ -80,6 +81,15 @@ absl::Status CheckInitialAdapter(const v1::LoraConfig& lora) {
 void AddMetricsOptions(const RunPlan& plan, const std::string& process, std::vector<std::string>& command) {
   command.insert(command.end(), {"--metrics", HostPort{plan.config.network().metrics_host(), 0}.ToString(),
                                  "--metrics-endpoint-file", plan.EndpointFile(process + ".metrics")});
+}
+
+// Whose section `network` is an actor's: it sends the actors' token, and knows of no more than it needs.
+v1::RunConfig ConfigOfActors(v1::RunConfig config) {
+  v1::NetworkConfig& own = *config.mutable_network();
+  own.clear_token_file();
+  own.clear_reward_token_file();
+  own.clear_operator_token_file();
+  return config;
 }
 
 }  // namespace
@@ -122,6 +132,10 @@ absl::StatusOr<FolderLock> PrepareRunFolder(RunPlan& plan) {
   FLOWAWR_RETURN_IF_ERROR(MakeDirectories(plan.run_dir() + "/logs"));
   FLOWAWR_ASSIGN_OR_RETURN(const std::string yaml, RunConfigToYaml(plan.config));
   FLOWAWR_RETURN_IF_ERROR(WriteFileAtomically(plan.StartingConfigFile(), yaml));
+  if (!plan.config.network().actor_token_file().empty()) {
+    FLOWAWR_ASSIGN_OR_RETURN(const std::string network, RunConfigToYaml(ConfigOfActors(plan.config)));
+    FLOWAWR_RETURN_IF_ERROR(WriteFileAtomically(plan.ActorNetworkFile(), network));
+  }
   return lock;
 }
 
@@ -162,7 +176,8 @@ std::vector<std::string> ActorCommand(const RunPlan& plan, int index, const std:
   const std::string name = absl::StrCat("actor-", index);
   std::vector<std::string> command = {
       plan.binaries + "/flowawr-actor",        "--learner",        learner_endpoint, "--id", name, "--threads",
-      absl::StrCat(plan.budget.actor_threads), "--network-config", plan.ConfigFile()};
+      absl::StrCat(plan.budget.actor_threads), "--network-config",
+      plan.config.network().actor_token_file().empty() ? plan.ConfigFile() : plan.ActorNetworkFile()};
   AddMetricsOptions(plan, name, command);
   return command;
 }

@@ -33,6 +33,7 @@ struct RunPlan {
   const std::string& run_dir() const { return config.run_dir(); }
   std::string ConfigFile() const { return run_dir() + "/config.yaml"; }              // once the learner has accepted it
   std::string StartingConfigFile() const { return run_dir() + "/config.yaml.new"; }  // until then
+  std::string ActorNetworkFile() const { return EndpointFile("actors.yaml"); }  // of local actors, when they have a token
   std::string ScorerFile() const { return run_dir() + "/scorers.jsonl"; }  // loaded while the run goes on
   std::string LogFile(const std::string& process) const { return run_dir() + "/logs/" + process + ".log"; }
   std::string EndpointFile(const std::string& process) const { return run_dir() + "/endpoints/" + process; }

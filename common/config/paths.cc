@@ -9,15 +9,11 @@
 namespace flowawr {
 namespace fs = std::filesystem;
 
-namespace {
-
 bool IsScorerPath(const std::string& kind, const std::string& option) {
   static const auto& paths = *new std::set<std::string>{"api_key_file", "body_file",   "clip", "detector",
                                                         "head",         "prompt_file", "tessdata"};
   return paths.contains(option) || (option == "model" && kind != "judge");  // whose model has a name
 }
-
-}  // namespace
 
 void ForEachScorerPath(v1::RewardsConfig& rewards, PathVisitor visit) {
   for (int i = 0; i < rewards.terms_size(); ++i) {
@@ -33,6 +29,7 @@ void ForEachPath(v1::RunConfig& config, PathVisitor visit) {
   visit("model.path", *config.mutable_model()->mutable_path());
   visit("model.embeds_cache", *config.mutable_model()->mutable_embeds_cache());
   visit("lora.init_from", *config.mutable_lora()->mutable_init_from());
+  visit("checkpoint.copy_to", *config.mutable_checkpoint()->mutable_copy_to());
   visit("prompts.train", *config.mutable_prompts()->mutable_train());
   visit("prompts.heldout", *config.mutable_prompts()->mutable_heldout());
   ForEachScorerPath(*config.mutable_rewards(), visit);
@@ -41,6 +38,10 @@ void ForEachPath(v1::RunConfig& config, PathVisitor visit) {
   visit("network.tls_key", *network.mutable_tls_key());
   visit("network.tls_ca", *network.mutable_tls_ca());
   visit("network.token_file", *network.mutable_token_file());
+  visit("network.actor_token_file", *network.mutable_actor_token_file());
+  visit("network.reward_token_file", *network.mutable_reward_token_file());
+  visit("network.operator_token_file", *network.mutable_operator_token_file());
+  visit("network.read_only_token_file", *network.mutable_read_only_token_file());
 }
 
 void MakePathsAbsolute(v1::RunConfig* config) {

@@ -127,19 +127,21 @@ void CheckRewards(const v1::RewardsConfig& rewards, Violations& found) {
 
 void CheckNetwork(const v1::NetworkConfig& network, Violations& found) {
   const bool has_tls = !network.tls_cert().empty();
-  const auto check_address = [&](const std::string& path, const std::string& text, bool can_use_tls) {
+  const auto check_address = [&](const std::string& path, const std::string& text, bool is_encrypted,
+                                 absl::string_view tls_fields) {
     const auto address = ParseHostPort(text);
     if (!address.ok()) {
       found.push_back({path, std::string(address.status().message())});
-    } else if (!address->is_loopback() && !network.insecure() && !(can_use_tls && has_tls)) {
-      found.push_back({path, absl::StrCat(address->host, " is reached from outside this machine, unencrypted; ",
-                                          can_use_tls ? "set network.tls_cert and network.tls_key, or " : "set ",
-                                          "network.insecure: true on a network that you trust")});
+    } else if (!address->is_loopback() && !network.insecure() && !is_encrypted) {
+      found.push_back({path, absl::StrCat(address->host, " is reached from outside this machine, unencrypted; set ", tls_fields,
+                                          ", or network.insecure: true on a network that you trust")});
     }
   };
-  check_address("network.learner_listen", network.learner_listen(), true);
-  check_address("network.reward_listen", network.reward_listen(), true);
-  check_address("network.metrics_host", HostPort{network.metrics_host(), 0}.ToString(), false);
+  constexpr char kTlsFields[] = "network.tls_cert and network.tls_key";
+  check_address("network.learner_listen", network.learner_listen(), has_tls, kTlsFields);
+  check_address("network.reward_listen", network.reward_listen(), has_tls, kTlsFields);
+  check_address("network.metrics_host", HostPort{network.metrics_host(), 0}.ToString(),
+                has_tls && network.metrics_tls(), "network.metrics_tls");
   if (network.tls_key().empty() == has_tls)
     found.push_back({has_tls ? "network.tls_cert" : "network.tls_key",
                      "network.tls_cert and network.tls_key go together; set both or none"});
@@ -147,6 +149,10 @@ void CheckNetwork(const v1::NetworkConfig& network, Violations& found) {
     found.push_back({"network.tls_cert",
                      "clients need network.tls_ca to trust it; set it (for a self-signed "
                      "certificate, to the certificate itself)"});
+  if (network.mutual_tls() && !has_tls)
+    found.push_back({"network.mutual_tls", "needs network.tls_cert and network.tls_key: what this side shows"});
+  if (network.metrics_tls() && !has_tls)
+    found.push_back({"network.metrics_tls", "needs network.tls_cert and network.tls_key"});
 }
 
 }  // namespace

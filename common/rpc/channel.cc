@@ -1,13 +1,16 @@
 #include "common/rpc/channel.h"
 
+#include <arpa/inet.h>
+
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "common/base/host_port.h"
 #include "common/base/status.h"
+#include "common/rpc/call_counts.h"
 #include "common/rpc/channel_poller.h"
-#include "common/rpc/tls_files.h"
+#include "common/rpc/client_tls.h"
 #include "common/rpc/token.h"
 #include "grpcpp/create_channel.h"
 #include "grpcpp/security/credentials.h"
@@ -20,6 +23,8 @@ constexpr absl::Duration kMaxReconnectBackoff = absl::Seconds(2);
 // Of one attempt, TLS handshake included; gRPC derives it from what it calls the least backoff. An attempt that is
 // refused ends at once and waits no longer than the backoff.
 constexpr absl::Duration kConnectTimeout = absl::Seconds(20);
+// A server that moves keeps its name: it is looked up again when a connection is lost, this often at most.
+constexpr absl::Duration kLookUpEvery = absl::Seconds(1);
 
 grpc::ChannelArguments Arguments(const v1::NetworkConfig& network) {
   grpc::ChannelArguments arguments;
@@ -33,6 +38,9 @@ grpc::ChannelArguments Arguments(const v1::NetworkConfig& network) {
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
   arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, absl::ToInt64Milliseconds(kConnectTimeout));
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, absl::ToInt64Milliseconds(kMaxReconnectBackoff));
+  arguments.SetInt(GRPC_ARG_DNS_MIN_TIME_BETWEEN_RESOLUTIONS_MS, absl::ToInt64Milliseconds(kLookUpEvery));
+  // A name may stand for several servers; each has its share of the calls.
+  arguments.SetLoadBalancingPolicyName("round_robin");
   // Messages arrive as they are: what is bounded is what takes memory.
   arguments.SetInt(GRPC_COMPRESSION_CHANNEL_ENABLED_ALGORITHMS_BITSET, 1 << GRPC_COMPRESS_NONE);
   // The connection's state is this channel's own, and a proxy for web pages is none for these services.
@@ -41,37 +49,48 @@ grpc::ChannelArguments Arguments(const v1::NetworkConfig& network) {
   return arguments;
 }
 
+// An IPv6 address as certificates spell it, whatever its zeros were written like.
+std::string Canonical(const std::string& host) {
+  in6_addr address;
+  char text[INET6_ADDRSTRLEN];
+  if (inet_pton(AF_INET6, host.c_str(), &address) != 1) return host;
+  return inet_ntop(AF_INET6, &address, text, sizeof(text));
+}
+
 }  // namespace
 
 absl::StatusOr<std::shared_ptr<grpc::Channel>> MakeChannel(const std::string& endpoint,
                                                            const v1::NetworkConfig& network) {
-  FLOWAWR_ASSIGN_OR_RETURN(const HostPort address, ParseHostPort(endpoint));
+  FLOWAWR_ASSIGN_OR_RETURN(HostPort address, ParseHostPort(endpoint));
+  address.host = Canonical(address.host);
   if (address.port == 0)
     return absl::InvalidArgumentError(absl::StrCat("\"", endpoint, "\": port 0 is for listening; name the real port"));
-  if (!network.token_file().empty()) {
-    FLOWAWR_RETURN_IF_ERROR(ReadToken(network.token_file()).status());
+  if (const std::string& token_file = TokenFileToSend(network); !token_file.empty()) {
+    FLOWAWR_RETURN_IF_ERROR(ReadToken(token_file).status());
     if (network.tls_ca().empty() && !address.is_loopback() && !network.insecure())
       return absl::PermissionDeniedError(
           absl::StrCat("the token would travel to ", endpoint,
                        " unencrypted; set network.tls_ca, or network.insecure: true on a network that you trust"));
   }
-  std::shared_ptr<grpc::ChannelCredentials> credentials;
-  if (network.tls_ca().empty()) {
-    credentials = grpc::InsecureChannelCredentials();
-  } else {
-    grpc::SslCredentialsOptions tls;
-    FLOWAWR_ASSIGN_OR_RETURN(tls.pem_root_certs, ReadTlsAuthorities(network));
-    credentials = grpc::SslCredentials(tls);
+  std::shared_ptr<ClientTls> tls;
+  if (!network.tls_ca().empty()) {
+    FLOWAWR_ASSIGN_OR_RETURN(tls, ClientTls::For(network));
+  } else if (network.mutual_tls()) {
+    return absl::InvalidArgumentError("network.mutual_tls: this client needs network.tls_ca to know its server by");
   }
-  return KeepPolled(grpc::CreateCustomChannel(address.ToString(), credentials, Arguments(network)));
+  const auto credentials = tls != nullptr ? tls->credentials() : grpc::InsecureChannelCredentials();
+  const auto channel = KeepPolled(grpc::experimental::CreateCustomChannelWithInterceptors(
+      address.ToString(), credentials, Arguments(network), CallCounters()));
+  // The files are followed as long as the channel is there.
+  return std::shared_ptr<grpc::Channel>(channel.get(), [channel, tls](grpc::Channel*) {});
 }
 
 std::unique_ptr<grpc::ClientContext> MakeContext(absl::Duration deadline, const v1::NetworkConfig& network) {
   auto context = std::make_unique<grpc::ClientContext>();
   context->set_deadline(absl::ToChronoTime(absl::Now() + deadline));
-  if (!network.token_file().empty()) {
+  if (const std::string& token_file = TokenFileToSend(network); !token_file.empty()) {
     // Without a readable token the call goes out bare, and the server's answer says so.
-    if (const absl::StatusOr<std::string> token = ReadToken(network.token_file()); token.ok())
+    if (const absl::StatusOr<std::string> token = ReadToken(token_file); token.ok())
       context->AddMetadata("authorization", absl::StrCat("Bearer ", *token));
   }
   return context;

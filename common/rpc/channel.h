@@ -12,7 +12,8 @@
 
 namespace flowawr {
 
-// TLS when `network.tls_ca` is set. Does not connect yet: a server that is not there shows in the first call, as
+// TLS when `network.tls_ca` is set, showing `tls_cert` with `network.mutual_tls`; the files are followed while they change.
+// Does not connect yet: a server that is not there shows in the first call, as
 // Unavailable. Once there was a call, it connects within two seconds of the server's (re)turn and the time that the
 // handshake takes, whether somebody waits in a call or not. Takes no compressed messages.
 //
@@ -21,7 +22,8 @@ namespace flowawr {
 absl::StatusOr<std::shared_ptr<grpc::Channel>> MakeChannel(const std::string& endpoint,
                                                            const v1::NetworkConfig& network);
 
-// The context of one call: its deadline from now on, and the token. The token file is read anew for each call.
+// The context of one call: its deadline from now on, and the token. The token file is read anew for each call; of
+// several tokens the first is sent.
 std::unique_ptr<grpc::ClientContext> MakeContext(absl::Duration deadline, const v1::NetworkConfig& network);
 
 }  // namespace flowawr

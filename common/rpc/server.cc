@@ -14,6 +14,7 @@
 #include "absl/time/clock.h"
 #include "common/base/host_port.h"
 #include "common/base/status.h"
+#include "common/rpc/call_counts.h"
 #include "common/rpc/server_credentials.h"
 #include "grpcpp/ext/proto_server_reflection_plugin.h"
 #include "grpcpp/health_check_service_interface.h"
@@ -82,6 +83,9 @@ void Configure(const ServerOptions& options, grpc::ServerBuilder& builder) {
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
   builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
   builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 5'000);
+  if (options.max_connection_age != absl::InfiniteDuration())
+    builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_AGE_MS,
+                               static_cast<int>(absl::ToInt64Milliseconds(options.max_connection_age)));
 }
 
 // A connection is an open file, and the usual limit of 1,024 is one that a process may lift by itself.
@@ -107,17 +111,18 @@ absl::StatusOr<std::unique_ptr<RpcServer>> RpcServer::Start(const ServerOptions&
     return absl::PermissionDeniedError(
         absl::StrCat("listening on ", options.listen, " would let others in unencrypted; set network.tls_cert and ",
                      "network.tls_key, or network.insecure: true on a network that you trust, or listen on 127.0.0.1"));
-  FLOWAWR_ASSIGN_OR_RETURN(const auto credentials, MakeServerCredentials(options.network, options.identities));
+  std::unique_ptr<RpcServer> server(new RpcServer);
+  FLOWAWR_ASSIGN_OR_RETURN(server->credentials_, MakeServerCredentials(options.network, options.identities));
 
   LiftFileLimit();
   grpc::EnableDefaultHealthCheckService(true);
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
   grpc::ServerBuilder builder;
   Configure(options, builder);
+  CountCallsOf(builder);
   int port = 0;
-  builder.AddListeningPort(address.ToString(), credentials, &port);
+  builder.AddListeningPort(address.ToString(), server->credentials_, &port);
   for (grpc::Service* service : services) builder.RegisterService(service);
-  std::unique_ptr<RpcServer> server(new RpcServer);
   server->server_ = builder.BuildAndStart();
   if (server->server_ == nullptr || port == 0) {
     server->server_.reset();

@@ -10,6 +10,7 @@
 #include "absl/time/time.h"
 #include "flowawr/v1/config.pb.h"
 #include "grpcpp/impl/service_type.h"
+#include "grpcpp/security/server_credentials.h"
 #include "grpcpp/server.h"
 
 namespace flowawr {
@@ -20,6 +21,9 @@ struct ServerOptions {
   std::vector<std::string> identities = {};  // what calls may be meant for, see peer.h; empty: anything
   // Calls of services that are not of the callback API hold one each; above it they end as ResourceExhausted.
   int max_threads = 512;
+  // Clients connect again after this long, and look the server's name up when they do: servers that came to a name get
+  // their share. Calls under way are finished.
+  absl::Duration max_connection_age = absl::InfiniteDuration();
 };
 
 // Owns the server's threads; not the services, which must outlive it. Thread-safe.
@@ -28,8 +32,9 @@ class RpcServer {
   // Serving when it returns. Errors: PermissionDenied for an address outside loopback without TLS or
   // `network.insecure`; AlreadyExists when the port is taken; InvalidArgument for an address or file that is no good.
   //
-  // With `network.token_file` every call of every service must carry "authorization: Bearer TOKEN", else it ends as
-  // UNAUTHENTICATED before a handler sees it. The token is compared in constant time and never logged.
+  // With `network.token_file` or a token file of a role every call of every service must carry "authorization: Bearer
+  // TOKEN", else it ends as UNAUTHENTICATED before a handler sees it, and as PERMISSION_DENIED when the token's role may
+  // not call that (access.h). Tokens are compared in constant time and never logged. Files are followed while they change.
   static absl::StatusOr<std::unique_ptr<RpcServer>> Start(const ServerOptions& options,
                                                           const std::vector<grpc::Service*>& services);
   // Shutdown() without grace.
@@ -51,6 +56,7 @@ class RpcServer {
   RpcServer() = default;
 
   std::string endpoint_;
+  std::shared_ptr<grpc::ServerCredentials> credentials_;  // the server asks them at every connection
   std::unique_ptr<grpc::Server> server_;
 };
 

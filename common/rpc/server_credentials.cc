@@ -1,16 +1,18 @@
 #include "common/rpc/server_credentials.h"
 
 #include <algorithm>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
-#include "absl/strings/str_cat.h"
-#include "common/base/sha256.h"
+#include "absl/strings/strip.h"
 #include "common/base/status.h"
+#include "common/rpc/access.h"
 #include "common/rpc/peer.h"
-#include "common/rpc/tls_files.h"
-#include "common/rpc/token.h"
+#include "common/rpc/rejects.h"
+#include "common/rpc/tls_watch.h"
+#include "common/rpc/token_book.h"
 #include "grpc/grpc.h"
 #include "grpc/grpc_security.h"
 
@@ -23,48 +25,81 @@ absl::string_view View(const grpc_slice& slice) {
 
 // Whom a server lets in.
 struct Admission {
-  std::string token_digest;             // of the wanted header; empty: no token
+  std::shared_ptr<TokenBook> tokens;
   std::vector<std::string> identities;  // empty: calls for anybody
 };
 
-// The answer to a call, a string that lasts for ever; null: it may pass.
-const char* WhyRefused(const Admission& admission, const grpc_metadata* metadata, size_t count,
-                       grpc_status_code* code) {
+struct Refusal {
+  grpc_status_code code;
+  Reject reason;
+  std::string why;
+};
+
+std::optional<Refusal> RefusalOf(const Admission& admission, const grpc_metadata* metadata, size_t count) {
   const auto value_of = [&](absl::string_view key) {
     const auto* const found =
         std::find_if(metadata, metadata + count, [key](const grpc_metadata& entry) { return View(entry.key) == key; });
-    return found == metadata + count ? nullptr : found;
+    return found == metadata + count ? std::nullopt : std::optional(View(found->value));
   };
-  if (!admission.token_digest.empty()) {
-    *code = GRPC_STATUS_UNAUTHENTICATED;
-    const grpc_metadata* const token = value_of("authorization");
-    if (token == nullptr) return "this server wants a token; set network.token_file to the file that it uses";
-    // Digests have one length, so that the comparison tells nothing of the token's.
-    if (!EqualInConstantTime(Sha256(View(token->value)), admission.token_digest))
-      return "the token is wrong; use the network.token_file that this server uses";
+  if (!admission.tokens->is_open()) {
+    std::optional<absl::string_view> token = value_of("authorization");
+    if (!token)
+      return Refusal{GRPC_STATUS_UNAUTHENTICATED, Reject::kNoToken,
+                     "this server wants a token; set network.token_file to the file that it uses"};
+    const std::optional<Role> role =
+        absl::ConsumePrefix(&*token, "Bearer ") ? admission.tokens->RoleOf(*token) : std::nullopt;
+    if (!role)
+      return Refusal{GRPC_STATUS_UNAUTHENTICATED, Reject::kUnknownToken,
+                     "the token is wrong; use the network.token_file that this server uses"};
+    if (std::string why = WhyNot(*role, value_of(":path").value_or("")); !why.empty())
+      return Refusal{GRPC_STATUS_PERMISSION_DENIED, Reject::kRole, std::move(why)};
   }
-  const grpc_metadata* const peer = value_of(kPeerHeader);
-  if (peer == nullptr || admission.identities.empty()) return nullptr;
-  *code = GRPC_STATUS_FAILED_PRECONDITION;
+  const std::optional<absl::string_view> peer = value_of(kPeerHeader);
   const auto& known = admission.identities;
-  return std::find(known.begin(), known.end(), View(peer->value)) == known.end() ? kAnotherPeer : nullptr;
+  if (!peer || known.empty() || std::find(known.begin(), known.end(), *peer) != known.end()) return std::nullopt;
+  return Refusal{GRPC_STATUS_FAILED_PRECONDITION, Reject::kAnotherPeer, kAnotherPeer};
 }
 
 // The C core's hook for every incoming call of every service; `state` is the Admission.
 void Admit(void* state, grpc_auth_context*, const grpc_metadata* metadata, size_t count,
            grpc_process_auth_metadata_done_cb done, void* user_data) {
-  grpc_status_code code = GRPC_STATUS_OK;
-  const char* const why = WhyRefused(*static_cast<const Admission*>(state), metadata, count, &code);
-  done(user_data, nullptr, 0, nullptr, 0, why == nullptr ? GRPC_STATUS_OK : code, why);
+  const std::optional<Refusal> refusal = RefusalOf(*static_cast<const Admission*>(state), metadata, count);
+  if (!refusal) return done(user_data, nullptr, 0, nullptr, 0, GRPC_STATUS_OK, nullptr);
+  CountReject(refusal->reason);
+  done(user_data, nullptr, 0, nullptr, 0, refusal->code, refusal->why.c_str());  // which copies it
+}
+
+// What the C core asks for at every new connection: the files as they are now, or that they are those it knows.
+struct CertificateSource {
+  std::shared_ptr<TlsWatch> watch;
+  std::shared_ptr<const TlsMaterial> given;
+};
+
+grpc_ssl_certificate_config_reload_status FetchCertificates(void* source, grpc_ssl_server_certificate_config** config) {
+  auto& state = *static_cast<CertificateSource*>(source);
+  std::shared_ptr<const TlsMaterial> now = state.watch->Current();
+  if (now == state.given) return GRPC_SSL_CERTIFICATE_CONFIG_RELOAD_UNCHANGED;
+  const grpc_ssl_pem_key_cert_pair pair{now->identity.key.c_str(), now->identity.cert.c_str()};
+  // The core wants authorities even where it asks for no client's certificate.
+  const std::string& authorities = now->authorities.empty() ? now->identity.cert : now->authorities;
+  *config = grpc_ssl_server_certificate_config_create(authorities.c_str(), &pair, 1);
+  state.given = std::move(now);
+  return GRPC_SSL_CERTIFICATE_CONFIG_RELOAD_NEW;
 }
 
 // The C++ layer takes an auth processor with TLS only; the C core takes it with plain connections too.
 class CoreServerCredentials : public grpc::ServerCredentials {
  public:
-  // `tls`: key and certificate; null: plain. The base class brings the gRPC library up, which the core needs.
-  explicit CoreServerCredentials(grpc_ssl_pem_key_cert_pair* tls)
-      : core_(tls == nullptr ? grpc_insecure_server_credentials_create()
-                             : grpc_ssl_server_credentials_create(nullptr, tls, 1, 0, nullptr)) {}
+  // Plain. The base class brings the gRPC library up, which the core needs.
+  CoreServerCredentials() : core_(grpc_insecure_server_credentials_create()) {}
+  // With TLS.
+  CoreServerCredentials(std::shared_ptr<TlsWatch> watch, bool is_mutual)
+      : source_{.watch = std::move(watch), .given = nullptr},
+        core_(grpc_ssl_server_credentials_create_with_options(
+            grpc_ssl_server_credentials_create_options_using_config_fetcher(
+                is_mutual ? GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY
+                          : GRPC_SSL_DONT_REQUEST_CLIENT_CERTIFICATE,
+                FetchCertificates, &source_))) {}
   ~CoreServerCredentials() override { grpc_server_credentials_release(core_); }
 
   void Require(Admission admission) {
@@ -82,6 +117,7 @@ class CoreServerCredentials : public grpc::ServerCredentials {
     return grpc_server_add_http2_port(server, address.c_str(), core_);
   }
 
+  CertificateSource source_;  // the core calls under a lock of its own
   grpc_server_credentials* const core_;
 };
 
@@ -91,20 +127,19 @@ absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> MakeServerCredentials(
     const v1::NetworkConfig& network, const std::vector<std::string>& identities) {
   if (network.tls_cert().empty() != network.tls_key().empty())
     return absl::InvalidArgumentError("network.tls_cert and network.tls_key go together: set both or none");
-  std::string token;
-  if (!network.token_file().empty()) {
-    FLOWAWR_ASSIGN_OR_RETURN(token, ReadToken(network.token_file()));
-  }
+  if (network.mutual_tls() && (network.tls_cert().empty() || network.tls_ca().empty()))
+    return absl::InvalidArgumentError(
+        "network.mutual_tls needs network.tls_cert and network.tls_key, and network.tls_ca to know clients by");
+  FLOWAWR_ASSIGN_OR_RETURN(std::shared_ptr<TokenBook> tokens, TokenBook::Open(network));
   std::shared_ptr<CoreServerCredentials> credentials;
   if (network.tls_cert().empty()) {
-    credentials = std::make_shared<CoreServerCredentials>(nullptr);
+    credentials = std::make_shared<CoreServerCredentials>();
   } else {
-    FLOWAWR_ASSIGN_OR_RETURN(const TlsIdentity identity, ReadTlsIdentity(network));
-    grpc_ssl_pem_key_cert_pair pair{identity.key.c_str(), identity.cert.c_str()};
-    credentials = std::make_shared<CoreServerCredentials>(&pair);
+    FLOWAWR_ASSIGN_OR_RETURN(std::shared_ptr<TlsWatch> watch,
+                             TlsWatch::Open(network, {.identity = true, .authorities = network.mutual_tls()}));
+    credentials = std::make_shared<CoreServerCredentials>(std::move(watch), network.mutual_tls());
   }
-  if (!token.empty() || !identities.empty())
-    credentials->Require({token.empty() ? "" : Sha256(absl::StrCat("Bearer ", token)), identities});
+  if (!tokens->is_open() || !identities.empty()) credentials->Require({std::move(tokens), identities});
   return credentials;
 }
 

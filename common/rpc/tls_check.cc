@@ -59,25 +59,68 @@ int Connect(const HostPort& address, absl::Time limit) {
 
 enum class Answer { kTls, kNoTls, kNone };
 
-// OpenSSL works on memory, so that a write to a closed socket raises no SIGPIPE.
-Answer Handshake(SSL* session, int fd, absl::Time limit) {
+constexpr char kWantsCertificate[] =
+    "it wants a certificate from its clients, and this one showed none that it could use; set network.mutual_tls: true, "
+    "network.tls_cert and network.tls_key";
+constexpr char kTakesNoSuchCertificate[] =
+    "it does not take this client's certificate (network.tls_cert): that must be signed by an authority in the server's "
+    "network.tls_ca, be within its time, and be meant for clients (extended key usage clientAuth)";
+
+// What there was to see of a handshake.
+struct Handshake {
+  Answer answer = Answer::kNone;
+  bool was_asked = false;              // for a certificate
+  bool was_left = false;               // once it was over, by a server that had not said a word
+  const char* objection = nullptr;     // an alert about this client's certificate
+};
+
+// The alert of a server that does not take what it was or was not shown; with TLS 1.3 it comes after the handshake.
+const char* ObjectionInAlert() {
+  const unsigned long error = ERR_peek_last_error();
+  if (ERR_GET_LIB(error) != ERR_LIB_SSL) return nullptr;
+  switch (ERR_GET_REASON(error)) {
+    case SSL_R_TLSV13_ALERT_CERTIFICATE_REQUIRED:
+      return kWantsCertificate;
+    case SSL_R_TLSV1_ALERT_UNKNOWN_CA:
+    case SSL_R_SSLV3_ALERT_CERTIFICATE_EXPIRED:
+    case SSL_R_SSLV3_ALERT_BAD_CERTIFICATE:
+    case SSL_R_SSLV3_ALERT_UNSUPPORTED_CERTIFICATE:
+      return kTakesNoSuchCertificate;
+    default:
+      return nullptr;
+  }
+}
+
+// OpenSSL works on memory, so that a write to a closed socket raises no SIGPIPE. A server that has nothing against its
+// client begins to speak HTTP/2 after the handshake; gRPC's, when it has, hangs up without an alert.
+void ShakeHands(SSL* session, int fd, absl::Time limit, Handshake& seen) {
   BIO* const from_server = BIO_new(BIO_s_mem());
   BIO* const to_server = BIO_new(BIO_s_mem());
   SSL_set_bio(session, from_server, to_server);  // owns both
   SSL_set_connect_state(session);
   while (true) {
     ERR_clear_error();
-    const int result = SSL_do_handshake(session);
-    if (result == 1) return Answer::kTls;
-    if (SSL_get_error(session, result) != SSL_ERROR_WANT_READ) return Answer::kNoTls;
     char buffer[16384];
+    const int result = SSL_read(session, buffer, sizeof(buffer));
+    const bool is_over = SSL_is_init_finished(session);
+    if (is_over) seen.answer = Answer::kTls;
+    if (result > 0) return;
+    if (SSL_get_error(session, result) != SSL_ERROR_WANT_READ) {
+      seen.objection = ObjectionInAlert();
+      if (!is_over) seen.answer = seen.objection == nullptr ? Answer::kNoTls : Answer::kTls;
+      return;
+    }
     while (const int bytes = BIO_read(to_server, buffer, sizeof(buffer))) {
       if (bytes < 0) break;  // all is sent
-      if (send(fd, buffer, bytes, MSG_NOSIGNAL) != bytes) return Answer::kNone;
+      if (send(fd, buffer, bytes, MSG_NOSIGNAL) != bytes) {
+        seen.was_left = is_over;
+        return;
+      }
     }
-    if (!Await(fd, POLLIN, limit)) return Answer::kNone;
+    if (!Await(fd, POLLIN, limit)) return;
     const ssize_t bytes = recv(fd, buffer, sizeof(buffer), 0);
-    if (bytes <= 0) return Answer::kNone;
+    seen.was_left = bytes <= 0 && is_over;
+    if (bytes <= 0) return;
     BIO_write(from_server, buffer, static_cast<int>(bytes));
   }
 }
@@ -89,8 +132,9 @@ void ExpectHost(SSL* session, const std::string& host) {
   SSL_set_tlsext_host_name(session, host.c_str());
 }
 
-absl::Status Judge(Answer answer, long verified, const std::string& host, const v1::NetworkConfig& network) {
+absl::Status Judge(const Handshake& seen, long verified, const std::string& host, const v1::NetworkConfig& network) {
   const bool wants_tls = !network.tls_ca().empty();
+  const Answer answer = seen.answer;
   if (answer == Answer::kNone || (answer == Answer::kNoTls && !wants_tls)) return absl::OkStatus();
   if (answer == Answer::kNoTls)
     return absl::PermissionDeniedError(
@@ -108,6 +152,9 @@ absl::Status Judge(Answer answer, long verified, const std::string& host, const 
     return absl::PermissionDeniedError(absl::StrCat("its certificate is not trusted (",
                                                     X509_verify_cert_error_string(verified), "); set network.tls_ca, ",
                                                     "now ", network.tls_ca(), ", to the authority that signed it"));
+  if (seen.objection != nullptr) return absl::PermissionDeniedError(seen.objection);
+  if (seen.was_asked && seen.was_left)
+    return absl::PermissionDeniedError(network.mutual_tls() ? kTakesNoSuchCertificate : kWantsCertificate);
   return absl::OkStatus();
 }
 
@@ -124,10 +171,20 @@ absl::Status CheckTls(const std::string& endpoint, const v1::NetworkConfig& netw
   if (!network.tls_ca().empty()) SSL_CTX_load_verify_locations(context.get(), network.tls_ca().c_str(), nullptr);
   SSL_CTX_set_alpn_protos(context.get(), kHttp2, sizeof(kHttp2));
   SSL_CTX_set_verify(context.get(), SSL_VERIFY_NONE, nullptr);  // verified, but a bad result does not end the handshake
+  if (network.mutual_tls()) {
+    SSL_CTX_use_certificate_chain_file(context.get(), network.tls_cert().c_str());
+    SSL_CTX_use_PrivateKey_file(context.get(), network.tls_key().c_str(), SSL_FILETYPE_PEM);
+  }
   const Session session(SSL_new(context.get()));
   ExpectHost(session.get(), address->host);
-  const Answer answer = Handshake(session.get(), fd, limit);
-  const absl::Status found = Judge(answer, SSL_get_verify_result(session.get()), address->host, network);
+  Handshake seen;
+  const auto note_question = [](SSL*, void* handshake) {
+    static_cast<Handshake*>(handshake)->was_asked = true;
+    return 1;
+  };
+  SSL_set_cert_cb(session.get(), note_question, &seen);
+  ShakeHands(session.get(), fd, limit, seen);
+  const absl::Status found = Judge(seen, SSL_get_verify_result(session.get()), address->host, network);
   ERR_clear_error();
   return found;
 }

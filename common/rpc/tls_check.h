@@ -11,7 +11,8 @@ namespace flowawr {
 
 // Makes one TLS handshake of its own with the server at `endpoint`. PermissionDenied with what to do when the TLS
 // settings of `network` and the server's do not fit: one side encrypts and the other does not, the certificate is of an
-// authority that `network.tls_ca` does not hold, or it names another host. OK when they fit, and when the server could
+// authority that `network.tls_ca` does not hold, or it names another host, or the server does not take this client's
+// certificate. OK when they fit, and when the server could
 // not be asked: then TLS is not what is wrong. Takes three seconds at most, and the time to look the host up.
 absl::Status CheckTls(const std::string& endpoint, const v1::NetworkConfig& network);
 

@@ -130,6 +130,20 @@ absl::StatusOr<TlsIdentity> ReadTlsIdentity(const v1::NetworkConfig& network) {
   return identity;
 }
 
+absl::StatusOr<absl::Time> CertificateExpiry(const v1::NetworkConfig& network) {
+  if (network.tls_cert().empty()) return absl::NotFoundError("network.tls_cert is not set");
+  const PemFile file{"network.tls_cert", network.tls_cert()};
+  FLOWAWR_ASSIGN_OR_RETURN(const std::string pem, Read(file));
+  FLOWAWR_ASSIGN_OR_RETURN(const std::vector<X509Ptr> chain, ParseCertificates(file, pem));
+  absl::Time first = absl::InfiniteFuture();
+  for (const X509Ptr& link : chain) {
+    tm parts{};
+    if (ASN1_TIME_to_tm(X509_get0_notAfter(link.get()), &parts) != 1) return Bad(file, "has an end that cannot be read");
+    first = std::min(first, absl::FromTM(parts, absl::UTCTimeZone()));
+  }
+  return first;
+}
+
 absl::StatusOr<std::string> ReadTlsAuthorities(const v1::NetworkConfig& network) {
   const PemFile file{"network.tls_ca", network.tls_ca()};
   FLOWAWR_ASSIGN_OR_RETURN(std::string pem, Read(file));

@@ -1,0 +1,77 @@
+#include "common/process/standard_metrics.h"
+
+#include <utility>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/statusor.h"
+#include "absl/synchronization/mutex.h"
+#include "common/base/clock.h"
+#include "common/rpc/call_counts.h"
+#include "common/rpc/rejects.h"
+#include "common/rpc/tls_files.h"
+#include "common/telemetry/metric_catalogue.h"
+#include "common/telemetry/process_metrics.h"
+
+namespace flowawr {
+namespace {
+
+using Families = std::vector<prometheus::MetricFamily>;
+
+constexpr absl::Duration kCertificateAge = absl::Minutes(1);
+
+void AddCalls(Families& out) {
+  prometheus::MetricFamily calls = FamilyOf("flowawr_rpc_calls_total"),
+                           received = FamilyOf("flowawr_rpc_received_bytes_total"),
+                           sent = FamilyOf("flowawr_rpc_sent_bytes_total"),
+                           rejected = FamilyOf("flowawr_rpc_rejected_calls_total");
+  for (const CallCounts& counts : CountedCalls()) {
+    const prometheus::ClientMetric::Label side = {"side", counts.is_server ? "server" : "client"},
+                                          method = {"method", counts.method};
+    AddMetric(received, static_cast<double>(counts.received_bytes), {method, side});
+    AddMetric(sent, static_cast<double>(counts.sent_bytes), {method, side});
+    for (const auto& [code, number] : counts.ended)
+      AddMetric(calls, static_cast<double>(number), {{"code", code}, method, side});
+  }
+  for (const Reject reason : kRejects)
+    AddMetric(rejected, static_cast<double>(RejectsOf(reason)), {{"reason", NameOf(reason)}});
+  for (prometheus::MetricFamily* family : {&calls, &received, &sent, &rejected})
+    if (!family->metric.empty()) out.push_back(std::move(*family));
+}
+
+class StandardMetrics : public prometheus::Collectable {
+ public:
+  explicit StandardMetrics(const v1::NetworkConfig& network) : network_(network) {}
+
+  Families Collect() const override {
+    Families families = ProcessMetrics();
+    AddCalls(families);
+    if (const absl::StatusOr<absl::Time> expiry = Expiry(); expiry.ok())
+      families.push_back(SingleMetric("flowawr_tls_certificate_expiry_timestamp_seconds",
+                                      absl::ToDoubleSeconds(*expiry - absl::UnixEpoch())));
+    return families;
+  }
+
+ private:
+  absl::StatusOr<absl::Time> Expiry() const {
+    absl::MutexLock lock(&mutex_);
+    if (MonotonicNow() >= next_look_) {
+      next_look_ = MonotonicNow() + kCertificateAge;
+      expiry_ = CertificateExpiry(network_);
+    }
+    return expiry_;
+  }
+
+  const v1::NetworkConfig network_;
+  mutable absl::Mutex mutex_;
+  mutable absl::Time next_look_ ABSL_GUARDED_BY(mutex_) = absl::InfinitePast();
+  mutable absl::StatusOr<absl::Time> expiry_ ABSL_GUARDED_BY(mutex_) = absl::UnknownError("not read yet");
+};
+
+}  // namespace
+
+std::shared_ptr<prometheus::Collectable> MakeStandardMetrics(const v1::NetworkConfig& network) {
+  return std::make_shared<StandardMetrics>(network);
+}
+
+}  // namespace flowawr
