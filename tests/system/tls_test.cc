@@ -43,6 +43,18 @@ class SystemTls : public ::testing::Test {
   }
 
   // Every log, and every file of the run.
+  // Tokens of roles, beside mutual TLS and TLS for pages.
+  std::vector<std::string> Roles(const std::vector<std::string>& more = {}) const {
+    std::vector<std::string> settings = Settings({"network.mutual_tls=true", "network.metrics_tls=true"});
+    for (const std::string role : {"actor", "reward", "operator", "read_only"})
+      settings.push_back(absl::StrCat("network.", role, "_token_file=", RoleToken(role)));
+    settings.insert(settings.end(), more.begin(), more.end());
+    return settings;
+  }
+  std::string RoleToken(const std::string& role) const {
+    return folder_.Write(role + "-token", absl::StrCat("the-token-of-role-", role));
+  }
+
   static void ExpectNowhere(const Cluster& cluster, const std::string& token) {
     int files = 0;
     for (const auto& entry : std::filesystem::recursive_directory_iterator(cluster.folder())) {
@@ -103,6 +115,73 @@ TEST_F(SystemTls, TrainsWithFlowawrRun) {
   ExpectToLeave(cluster, {"flowawr", "run", cluster.config_path()}, 0, HasSubstr("1 of 1 updates"));
   EXPECT_FALSE(cluster.ExportedAdapter().empty());
   ExpectNowhere(cluster, kToken);
+}
+
+TEST_F(SystemTls, FlowawrRunGivesActorsTheirOwnTokenAlone) {
+  Cluster cluster(Roles({"train.updates=1", "rewards.terms.0.scorer=jpeg_compressibility", "local.actors=1"}));
+  ExpectToLeave(cluster, {"flowawr", "run", cluster.config_path()}, 0, HasSubstr("1 of 1 updates"));
+  EXPECT_FALSE(cluster.ExportedAdapter().empty());
+  ExpectNowhere(cluster, kToken);
+  ExpectNowhere(cluster, "the-token-of-role-");
+}
+
+TEST_F(SystemTls, HoldsRolesBetweenProcesses) {
+  Cluster cluster(Roles());
+  cluster.StartRewards();
+  cluster.StartLearner();
+  const auto as = [&](const std::string& role) {
+    return folder_.Write("network.yaml",
+                         absl::StrCat("network: {tls_ca: ", certificate_.cert, ", tls_cert: ", certificate_.cert,
+                                      ", tls_key: ", certificate_.key, ", mutual_tls: true, ", role,
+                                      "_token_file: ", RoleToken(role), "}\n"));
+  };
+  const auto expect = [&](const std::string& role, std::vector<std::string> command, int exit_code,
+                          const ::testing::Matcher<std::string>& says) {
+    command.insert(command.end(), {"--network-config", as(role)});
+    ExpectToLeave(cluster, command, exit_code, says);
+  };
+  const std::string learner = cluster.learner_endpoint(), rewards = cluster.reward_endpoint();
+  expect("actor", {"flowawr", "pause", "--learner", learner}, 77,
+         HasSubstr("the token is the actors'; pausing needs an operator's"));
+  expect("read_only", {"flowawr", "pause", "--learner", learner}, 77, HasSubstr("the token is for looking only"));
+  expect("read_only", {"flowawr", "status", "--learner", learner}, 0, HasSubstr(""));
+  expect("operator", {"flowawr", "pause", "--learner", learner}, 0, HasSubstr(""));
+  expect("operator", {"flowawr-actor", "--learner", learner}, 77, HasSubstr("taking part as an actor needs an actor's"));
+  expect("reward", {"flowawr", "reward", "list", "--server", rewards}, 0, HasSubstr("small"));
+  expect("reward", {"flowawr", "reward", "unload", "twin", "--server", rewards}, 77,
+         HasSubstr("unloading scorers needs an operator's"));
+  expect("operator", {"flowawr", "reward", "unload", "twin", "--server", rewards}, 0, HasSubstr(""));
+}
+
+TEST_F(SystemTls, GoesOnWhileCertificatesAndTokensAreReplaced) {
+  const Certificate authority = MakeAuthority(folder_, "authority"), next_authority = MakeAuthority(folder_, "next-ca");
+  const Certificate first = SignCertificate(folder_, authority, "first");
+  const Certificate next = SignCertificate(folder_, next_authority, "next");
+  const auto install = [&](const Certificate& certificate, const std::string& authorities, const std::string& tokens) {
+    folder_.Write("live/ca.pem", authorities);
+    folder_.Write("live/cert.pem", ReadFile(certificate.cert).value());
+    folder_.Write("live/key.pem", ReadFile(certificate.key).value());
+    folder_.Write("live/token", tokens);
+  };
+  const std::string old_ca = ReadFile(authority.cert).value(), new_ca = ReadFile(next_authority.cert).value();
+  install(first, old_ca, "token-number-one");
+  const std::string live = folder_ / "live/";
+  Cluster cluster({"network.tls_cert=" + live + "cert.pem", "network.tls_key=" + live + "key.pem",
+                   "network.tls_ca=" + live + "ca.pem", "network.token_file=" + live + "token",
+                   "network.mutual_tls=true", "rewards.terms.0.timeout_s=100", "rollout.max_attempts=100"});
+  cluster.StartAll();
+  cluster.WaitForUpdate(1);
+  install(first, old_ca + new_ca, "token-number-two\ntoken-number-one\n");
+  cluster.WaitForUpdate(2);
+  install(next, old_ca + new_ca, "token-number-two\n");
+  cluster.WaitForUpdate(3);
+  // Every connection is new, with the new files; the processes are the old ones but one.
+  cluster.rewards().Kill();
+  cluster.StartRewards();
+  cluster.WaitForUpdate(4);
+  install(next, new_ca, "token-number-two\n");
+  cluster.WaitForStatus([](const v1::Status& status) { return status.phase() == v1::FINISHED; });
+  cluster.ExpectToFinish();
 }
 
 TEST_F(SystemTls, TellsAClientWhatToChange) {
