@@ -24,6 +24,7 @@ struct GroupJob {
   at::Tensor x0;                                // sample: [K, C, h, w] f32
   std::vector<Image> images;                    // decode: K
   std::vector<v1::SampleScores> scores;         // score: K
+  std::vector<v1::StageSpan> spans;             // by every stage that ended; of a merged batch the whole
   std::map<std::string, double> stage_seconds;  // by every stage; a merged batch's time is shared out by rows
 };
 

@@ -42,6 +42,7 @@ absl::StatusOr<GroupMessage> MakeGroupMessage(const GroupJob& job, const std::st
   header.set_reward_spec_version(job.lease.reward_spec().version());
   header.mutable_samples()->Add(job.scores.begin(), job.scores.end());
   *header.mutable_blob() = MakeBlobHeader(message.blob);
+  header.mutable_spans()->Add(job.spans.begin(), job.spans.end());
   header.mutable_stage_seconds()->insert(job.stage_seconds.begin(), job.stage_seconds.end());
   return message;
 }

@@ -19,12 +19,12 @@
 #include "cli/progress_display.h"
 #include "cli/run_folder.h"
 #include "cli/run_history.h"
-#include "cli/status_json.h"
 #include "cli/text_lines.h"
 #include "common/base/clock.h"
 #include "common/base/shell_quote.h"
 #include "common/base/status.h"
 #include "common/process/exit_code.h"
+#include "common/telemetry/message_json.h"
 
 namespace flowawr {
 namespace {
@@ -95,10 +95,20 @@ absl::Status WatchOnce(LearnerConnection& learner, ProgressDisplay* screen, v1::
   return end.ok() ? absl::UnavailableError("the learner stopped") : learner.Explain(end);
 }
 
+// The rewards that the run's folder knows, where it is here, so that the trend begins before this command did.
+void AddPast(const LearnerAddress& address, ProgressDisplay* screen) {
+  if (address.run_dir.empty()) return;
+  const absl::StatusOr<RunHistory> history = ReadRunMetrics(address.run_dir);
+  if (!history.ok()) return;
+  for (const UpdateRecord& record : history->updates)
+    if (record.reward_mean) screen->AddPast(record.update, *record.reward_mean, record.rewards_version);
+}
+
 // A run that stopped may be resumed, at another address perhaps: keep trying for a while.
 absl::Status Watch(const LearnerAddress& address) {
   FLOWAWR_ASSIGN_OR_RETURN(LearnerConnection learner, LearnerConnection::Open(address));
   ProgressDisplay screen;
+  AddPast(address, &screen);
   v1::Status last;
   bool was_ever_heard = false;
   absl::Time give_up = MonotonicNow() + kReconnectTime;
@@ -185,7 +195,7 @@ void AddControlCommands(CLI::App& app, int* exit_code) {
   app.get_subcommand("status")->add_flag("--json", *as_json, "everything the learner tells, for scripts");
   AddCommand(app, exit_code, "watch", "Follow a run until it ends",
              "Example:\n  flowawr watch runs/tiny-ocr\n\n"
-             "A panel on a terminal, lines in a pipe. Ctrl-C stops watching, not the run.",
+             "A panel on a terminal, in colour unless NO_COLOR is set, lines in a pipe. Ctrl-C stops watching, not the run.",
              Watch);
   AddCommand(app, exit_code, "pause", "Hold a run: no new groups, no new update",
              "Example:\n  flowawr pause runs/tiny-ocr\n\nWhat is under way is finished and kept.", Pause);

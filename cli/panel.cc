@@ -17,6 +17,68 @@ constexpr int kWidestBar = 40;
 constexpr int kIndent = 4;  // of what a long line is continued with
 constexpr size_t kMostActors = 8;      // lines of the panel
 constexpr double kSilenceSeconds = 5;  // of an actor, worth telling
+constexpr double kLostSeconds = 15;    // of an actor that has most likely gone
+constexpr int kWidestTrend = 40;
+
+enum class Tone { kPlain, kStrong, kDim, kGood, kWarning, kBad };
+
+const char* SequenceOf(Tone tone) {
+  switch (tone) {
+    case Tone::kStrong:
+      return "\x1b[1m";
+    case Tone::kDim:
+      return "\x1b[2m";
+    case Tone::kGood:
+      return "\x1b[32m";
+    case Tone::kWarning:
+      return "\x1b[33m";
+    case Tone::kBad:
+      return "\x1b[31m";
+    default:
+      return "";
+  }
+}
+
+// What the panel is made of: lines before they are wrapped.
+class PanelLines {
+ public:
+  void Add(std::string line, Tone tone = Tone::kPlain) { lines_.emplace_back(std::move(line), tone); }
+
+  std::vector<std::string> Wrapped(int width, bool has_colour) const {
+    std::vector<std::string> fitting;
+    for (const auto& [line, tone] : lines_)
+      for (const std::string& part : WrapText(line, width, kIndent))
+        fitting.push_back(has_colour && tone != Tone::kPlain ? absl::StrCat(SequenceOf(tone), part, "\x1b[0m") : part);
+    return fitting;
+  }
+
+ private:
+  std::vector<std::pair<std::string, Tone>> lines_;
+};
+
+Tone ToneOf(v1::RunPhase phase) {
+  switch (phase) {
+    case v1::PAUSED:
+      return Tone::kWarning;
+    case v1::FAILED:
+      return Tone::kBad;
+    case v1::FINISHED:
+      return Tone::kGood;
+    default:
+      return Tone::kStrong;
+  }
+}
+
+// The newest evaluation beside the base's: better or worse by more than twice the standard error of the difference.
+// Rewards that were swapped are not compared.
+Tone ToneOfGain(const v1::Status& status) {
+  const v1::EvaluationSummary &base = status.base(), &latest = status.latest();
+  if (!base.has_reward_mean() || !latest.has_reward_mean() || status.reward_spec().version() > 1) return Tone::kPlain;
+  const double gain = latest.reward_mean() - base.reward_mean();
+  const double error = std::hypot(base.reward_stderr(), latest.reward_stderr());
+  if (std::abs(gain) <= 2 * error) return Tone::kPlain;
+  return gain > 0 ? Tone::kGood : Tone::kBad;
+}
 
 std::string Bar(uint64_t done, uint64_t total, int width) {
   const double share = total == 0 ? 0 : std::min(1.0, static_cast<double>(done) / static_cast<double>(total));
@@ -46,6 +108,25 @@ std::string Dropped(const v1::Status& status) {
   for (const auto& [cause, count] : causes)
     if (count > 0) absl::StrAppend(&text, text.empty() ? "   dropped: " : ", ", count, " ", cause);
   return text;
+}
+
+// "trend    ▁▂▅█ rising, 0.250 to 0.520 since update 3"; the word only where there is enough to tell.
+std::string DescribeTrend(const RewardTrend& trend, int columns) {
+  const std::vector<double> values = trend.values();
+  std::string text = absl::StrCat("  trend    ", Sparkline(values, columns), " ");
+  if (const std::optional<Direction> direction = DirectionOf(values))
+    absl::StrAppend(&text, *direction == Direction::kUp     ? "↑ rising, "
+                           : *direction == Direction::kDown ? "↓ falling, "
+                                                            : "→ level, ");
+  const auto [low, high] = std::minmax_element(values.begin(), values.end());
+  absl::StrAppendFormat(&text, "%.3f to %.3f since update %d", *low, *high, trend.first_update());
+  return text;
+}
+
+Tone ToneOf(const RewardTrend& trend) {
+  const std::optional<Direction> direction = DirectionOf(trend.values());
+  if (!direction || *direction == Direction::kLevel) return Tone::kPlain;
+  return *direction == Direction::kUp ? Tone::kGood : Tone::kWarning;
 }
 
 std::string Figure(bool is_measured, double value, int decimals) {
@@ -129,53 +210,53 @@ std::string DescribeRewardSpec(const v1::RewardSpec& spec) {
   return absl::StrCat("version ", spec.version(), ": ", terms.empty() ? "no reward" : absl::StrJoin(terms, ", "));
 }
 
-std::vector<std::string> RenderPanel(const v1::Status& status, int width) {
+std::vector<std::string> RenderPanel(const v1::Status& status, int width, const PanelStyle& style) {
   width = std::max(width, kLeastWidth);
   const int bar = std::clamp(width - 30, 6, kWidestBar);
-  std::vector<std::string> lines;
-  lines.push_back(Ends(absl::StrCat(status.name(), "  ", PhaseName(status.phase())), Times(status), width));
-  if (!status.message().empty()) lines.push_back(absl::StrCat("  ", status.message()));
-  lines.push_back(absl::StrFormat("  updates  %s %d of %d", Bar(status.update(), status.updates_total(), bar),
-                                  status.update(), status.updates_total()));
+  PanelLines lines;
+  const Tone tone = ToneOf(status.phase());
+  lines.Add(Ends(absl::StrCat(status.name(), "  ", PhaseName(status.phase())), Times(status), width), tone);
+  if (!status.message().empty()) lines.Add(absl::StrCat("  ", status.message()), tone == Tone::kStrong ? Tone::kDim : tone);
+  lines.Add(absl::StrFormat("  updates  %s %d of %d", Bar(status.update(), status.updates_total(), bar), status.update(),
+                            status.updates_total()));
   if (status.evaluation_groups_total() > 0) {
-    lines.push_back(absl::StrFormat("  held-out %s %d of %d",
-                                    Bar(status.evaluation_groups(), status.evaluation_groups_total(), bar),
-                                    status.evaluation_groups(), status.evaluation_groups_total()));
+    lines.Add(absl::StrFormat("  held-out %s %d of %d",
+                              Bar(status.evaluation_groups(), status.evaluation_groups_total(), bar),
+                              status.evaluation_groups(), status.evaluation_groups_total()));
   }
   if (status.phase() == v1::RUNNING) {
-    lines.push_back(absl::StrFormat("  batch    %d groups in, %d being made, %.2f groups/s", status.batch_groups(),
-                                    status.open_leases(), status.groups_per_s()));
+    lines.Add(absl::StrFormat("  batch    %d groups in, %d being made, %.2f groups/s", status.batch_groups(),
+                              status.open_leases(), status.groups_per_s()));
   }
-  if (status.update() > 0) {
-    lines.push_back(absl::StrCat("  training ", LastUpdate(status, "   ")));
-  }
-  if (status.has_base()) lines.push_back(absl::StrCat("  base     held-out ", DescribeEvaluation(status.base())));
+  if (status.update() > 0) lines.Add(absl::StrCat("  training ", LastUpdate(status, "   ")));
+  if (style.trend != nullptr && !style.trend->empty())
+    lines.Add(DescribeTrend(*style.trend, std::clamp(width - 60, 8, kWidestTrend)), ToneOf(*style.trend));
+  if (status.has_base()) lines.Add(absl::StrCat("  base     held-out ", DescribeEvaluation(status.base())));
   if (status.has_latest() && status.latest().update() > 0) {
-    lines.push_back(absl::StrCat("  now      held-out ", DescribeEvaluation(status.latest()), " (update ",
-                                 status.latest().update(), ")"));
+    lines.Add(absl::StrCat("  now      held-out ", DescribeEvaluation(status.latest()), " (update ",
+                           status.latest().update(), ")"),
+              ToneOfGain(status));
   }
   if (status.reward_spec().version() > 1)  // replaced: the figures before and after are of different rewards
-    lines.push_back(absl::StrCat("  rewards  ", DescribeRewardSpec(status.reward_spec()), FromUpdate(status),
-                                 "; earlier figures are of others"));
-  for (const v1::ShadowReward& shadow : status.shadows())
-    lines.push_back(absl::StrCat("  shadow   ", DescribeShadow(shadow)));
-  lines.push_back(absl::StrFormat("  samples  %d accepted, %d trained on%s", status.samples_accepted(),
-                                  status.samples_trained(), Dropped(status)));
-  for (const std::string& warning : status.warnings()) lines.push_back(absl::StrCat("  warning: ", warning));
+    lines.Add(absl::StrCat("  rewards  ", DescribeRewardSpec(status.reward_spec()), FromUpdate(status),
+                           "; earlier figures are of others"));
+  for (const v1::ShadowReward& shadow : status.shadows()) lines.Add(absl::StrCat("  shadow   ", DescribeShadow(shadow)));
+  lines.Add(absl::StrFormat("  samples  %d accepted, %d trained on%s", status.samples_accepted(),
+                            status.samples_trained(), Dropped(status)));
+  for (const std::string& warning : status.warnings()) lines.Add(absl::StrCat("  warning: ", warning), Tone::kWarning);
   for (int i = 0; i < status.actors_size() && static_cast<size_t>(i) < kMostActors; ++i) {
     const v1::ActorStatus& actor = status.actors(i);
+    const double silence = actor.seconds_since_seen();
     std::string line =
         absl::StrFormat("  %-8s %d groups, version %d", actor.actor_id(), actor.groups(), actor.adopted_version());
-    if (actor.seconds_since_seen() >= kSilenceSeconds)
-      absl::StrAppendFormat(&line, ", silent for %.0f s", actor.seconds_since_seen());
-    lines.push_back(std::move(line));
+    if (silence >= kSilenceSeconds) absl::StrAppendFormat(&line, ", silent for %.0f s", silence);
+    lines.Add(std::move(line), silence >= kLostSeconds      ? Tone::kBad
+                               : silence >= kSilenceSeconds ? Tone::kWarning
+                                                            : Tone::kPlain);
   }
   if (const int more = status.actors_size() - static_cast<int>(kMostActors); more > 0)
-    lines.push_back(absl::StrCat("  and ", more, " more actors"));
-  std::vector<std::string> fitting;
-  for (const std::string& line : lines)
-    for (std::string& part : WrapText(line, width, kIndent)) fitting.push_back(std::move(part));
-  return fitting;
+    lines.Add(absl::StrCat("  and ", more, " more actors"));
+  return lines.Wrapped(width, style.has_colour);
 }
 
 std::vector<std::string> ProgressLines::Next(const v1::Status& status) {

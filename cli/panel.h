@@ -5,13 +5,20 @@
 #include <string>
 #include <vector>
 
+#include "cli/reward_trend.h"
 #include "flowawr/v1/control.pb.h"
 
 namespace flowawr {
 
+struct PanelStyle {
+  bool has_colour = false;              // ANSI sequences that set the colour of whole lines
+  const RewardTrend* trend = nullptr;  // null: no line of it
+};
+
 // The panel of a live terminal, one string a line, none wider than `width` columns (at least 20 are assumed). Long
-// lines are continued on the next one, not cut. What was not measured is "missing", never 0.
-std::vector<std::string> RenderPanel(const v1::Status& status, int width);
+// lines are continued on the next one, not cut. What was not measured is "missing", never 0. Colours say what words say,
+// too: yellow what to look at, red what is wrong, green what went well.
+std::vector<std::string> RenderPanel(const v1::Status& status, int width, const PanelStyle& style = {});
 
 // For logs and pipes: a line for each update, evaluation and change of phase, none for a status that tells nothing new.
 class ProgressLines {

@@ -27,9 +27,14 @@ bool CanRedraw() {
   return isatty(STDOUT_FILENO) == 1 && term != nullptr && std::string(term) != "dumb";
 }
 
+bool WantsColour() {
+  const char* none = std::getenv("NO_COLOR");
+  return none == nullptr || *none == '\0';
+}
+
 }  // namespace
 
-ProgressDisplay::ProgressDisplay() : is_terminal_(CanRedraw()) {}
+ProgressDisplay::ProgressDisplay() : is_terminal_(CanRedraw()), has_colour_(is_terminal_ && WantsColour()) {}
 
 void ProgressDisplay::Show(const v1::Status& status) {
   if (!is_terminal_) {
@@ -39,6 +44,8 @@ void ProgressDisplay::Show(const v1::Status& status) {
   }
   last_ = status;
   has_status_ = true;
+  if (status.update() > 0 && status.has_reward_mean())
+    trend_.Add(status.update(), status.reward_mean(), status.reward_spec().version());
   Erase();
   Draw();
 }
@@ -58,7 +65,7 @@ void ProgressDisplay::Erase() {
 // A panel taller than the screen could not be erased: its end is left out.
 void ProgressDisplay::Draw() {
   const Size size = TerminalSize();
-  for (const std::string& line : RenderPanel(last_, size.width)) {
+  for (const std::string& line : RenderPanel(last_, size.width, {.has_colour = has_colour_, .trend = &trend_})) {
     if (drawn_lines_ + 1 >= size.height) break;
     printf("%s\n", line.c_str());
     ++drawn_lines_;

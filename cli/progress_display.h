@@ -1,4 +1,5 @@
-// Where a run's progress goes: a panel that is redrawn in place on a terminal, plain lines anywhere else.
+// Where a run's progress goes: a panel that is redrawn in place on a terminal, plain lines anywhere else. In colour,
+// unless NO_COLOR is set in the environment (https://no-color.org).
 #pragma once
 
 #include <string>
@@ -14,6 +15,8 @@ class ProgressDisplay {
   ProgressDisplay();
 
   void Show(const v1::Status& status);
+  // What updates before the first status that is shown had, for the trend.
+  void AddPast(uint64_t update, double reward, uint64_t spec) { trend_.Add(update, reward, spec); }
   // A line that stays, above the panel.
   void Say(const std::string& line);
   // Leaves the last panel on the screen; what is written next comes below it.
@@ -23,7 +26,8 @@ class ProgressDisplay {
   void Erase();
   void Draw();
 
-  const bool is_terminal_;
+  const bool is_terminal_, has_colour_;
+  RewardTrend trend_;
   ProgressLines plain_;
   v1::Status last_;
   bool has_status_ = false;

@@ -21,7 +21,7 @@
 namespace flowawr {
 namespace {
 
-constexpr size_t kPairsShown = 48, kEvaluationsShown = 500, kMostScorers = 32;
+constexpr size_t kPairsShown = 48, kStripsShown = 8, kEvaluationsShown = 500, kMostScorers = 32;
 constexpr double kMissing = std::numeric_limits<double>::quiet_NaN();
 constexpr int kSmallPicture = 160;  // narrower ones are enlarged without blurring
 
@@ -188,6 +188,31 @@ std::string Pictures(const RunHistory& history) {
   return absl::StrCat(html, "</div>");
 }
 
+// One row a prompt, from the base model to the newest evaluation.
+std::string PicturesOverTime(const RunHistory& history) {
+  if (history.pictures_between.empty()) return "";
+  std::string html =
+      "<h2>Over the updates</h2><p class=\"sub\">The same prompts from the same noise, at evaluations spread over the "
+      "run.</p>";
+  size_t rows = 0;
+  for (const auto& [name, picture] : history.pictures_between.rbegin()->second) {
+    if (rows++ == kStripsShown) break;
+    const std::string prompt = HtmlEscape(picture.prompt);
+    absl::StrAppend(&html, R"(<div class="card strip"><h3 title=")", prompt, R"(">)", prompt, "</h3><div>");
+    const auto add = [&](const std::map<std::string, Picture>& pictures, const std::string& when) {
+      if (const auto found = pictures.find(name); found != pictures.end())
+        absl::StrAppend(&html, PictureFigure(found->second, when));
+    };
+    add(history.base_pictures, "before");
+    for (const auto& [update, pictures] : history.pictures_between) add(pictures, absl::StrCat("update ", update));
+    const auto last = history.final_pictures.find(name);
+    if (last != history.final_pictures.end() && last->second.update > history.pictures_between.rbegin()->first)
+      add(history.final_pictures, absl::StrCat("update ", last->second.update));
+    absl::StrAppend(&html, "</div></div>");
+  }
+  return html;
+}
+
 ChartSeries UpdateSeries(const RunHistory& history, absl::string_view name, int colour,
                          std::optional<double> UpdateRecord::*field) {
   ChartSeries series{std::string(name), colour, false, {}};
@@ -323,7 +348,7 @@ std::string RenderReport(const RunHistory& history, const std::string& name, con
       "</h1><p class=\"sub\">FlowAWR training run",
       history.run_id.empty() ? "" : absl::StrCat(" <code>", HtmlEscape(history.run_id), "</code>"), " · flowawr ",
       HtmlEscape(Version()), "</p>\n", Headline(history), Notes(history), "\n", Pictures(history), "\n",
-      Curves(history), "\n", Shadows(history), "\n", Stages(history), "\n", Evaluations(history), "\n<h2>Details</h2>",
+      PicturesOverTime(history), "\n", Curves(history), "\n", Shadows(history), "\n", Stages(history), "\n", Evaluations(history), "\n<h2>Details</h2>",
       Collapsed("Configuration (config.yaml)", history.config_yaml), Collapsed("Figures (summary.json)", summary_json),
       "</main></body></html>\n");
 }

@@ -6,10 +6,10 @@ namespace flowawr {
 inline constexpr char kReportStyle[] = R"css(
 :root{color-scheme:light dark;--page:#f6f7f9;--card:#fff;--ink:#1b1f26;--muted:#5d6673;--grid:#e3e6eb;--axis:#b4bac4;
 --good:#137a41;--good-bg:#e3f5ea;--bad:#b3261e;--bad-bg:#fdebe9;--series-1:#2f6fdb;--series-2:#d9730d;--series-3:#7a4fcf;
---series-4:#0b8a83;--series-5:#64748b}
+--series-4:#0b8a83;--series-5:#64748b;--series-6:#b83280;--series-7:#5c7c12;--series-8:#a14a26}
 @media(prefers-color-scheme:dark){:root{--page:#111418;--card:#1a1f26;--ink:#e8eaee;--muted:#9aa4b2;--grid:#2b323c;
 --axis:#4b5563;--good:#5fd394;--good-bg:#12321f;--bad:#ff8a80;--bad-bg:#3a1a18;--series-1:#6ea3ff;--series-2:#ffa24d;
---series-3:#b69bff;--series-4:#4fd1c5;--series-5:#94a3b8}}
+--series-3:#b69bff;--series-4:#4fd1c5;--series-5:#94a3b8;--series-6:#f58cc3;--series-7:#b5d65c;--series-8:#f0a184}}
 *{box-sizing:border-box}
 body{margin:0;background:var(--page);color:var(--ink);font:16px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,
 "Helvetica Neue",Arial,sans-serif}
@@ -28,6 +28,7 @@ code,pre,.mono{font-family:ui-monospace,SFMono-Regular,Menlo,Consolas,"Liberatio
 @media(max-width:640px){.tile.large,.tile.small{grid-column:span 6}}
 .columns{grid-template-columns:repeat(auto-fit,minmax(min(100%,320px),1fr))}
 .pairs{grid-template-columns:repeat(auto-fill,minmax(min(100%,250px),1fr))}
+.spaced{margin-top:14px}
 .tile .name{color:var(--muted);font-size:.85rem}
 .tile .value{white-space:nowrap;font-size:1.7rem;font-weight:650;line-height:1.25;font-variant-numeric:tabular-nums}
 .tile.large .value{font-size:2.3rem}
@@ -36,6 +37,10 @@ code,pre,.mono{font-family:ui-monospace,SFMono-Regular,Menlo,Consolas,"Liberatio
 .pair{padding:12px}
 .pair h3{overflow:hidden;text-overflow:ellipsis;white-space:nowrap}
 .pair>div{display:grid;grid-template-columns:1fr 1fr;gap:10px}
+.strip{padding:12px;margin-bottom:12px}
+.strip h3{overflow:hidden;text-overflow:ellipsis;white-space:nowrap}
+.strip>div{display:flex;gap:10px;overflow-x:auto}
+.strip figure{flex:1 0 110px;max-width:180px}
 figure{margin:0;min-width:0}
 figure img{display:block;width:100%;height:auto;border-radius:5px;background:var(--grid)}
 figure img.small{image-rendering:pixelated}

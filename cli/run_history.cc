@@ -11,6 +11,8 @@
 #include <utility>
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "common/base/file.h"
 #include "common/base/status.h"
@@ -351,6 +353,25 @@ std::map<std::string, Picture> ReadPictures(const std::string& run_dir, const st
   return pictures;
 }
 
+// images/update-000010 and so on, by update.
+std::map<uint64_t, std::map<std::string, Picture>> ReadPicturesBetween(const std::string& run_dir, RunHistory& history) {
+  std::map<uint64_t, std::string> folders;
+  std::error_code error;
+  for (fs::directory_iterator it(fs::path(run_dir) / "images", error), end; !error && it != end; it.increment(error)) {
+    const std::string name = it->path().filename().string();
+    uint64_t update = 0;
+    if (absl::StartsWith(name, "update-") && absl::SimpleAtoi(name.substr(7), &update)) folders[update] = name;
+    if (folders.size() > kMostRecords) break;
+  }
+  std::vector<uint64_t> updates;
+  for (const auto& [update, folder] : folders) updates.push_back(update);
+  std::map<uint64_t, std::map<std::string, Picture>> pictures;
+  for (const uint64_t update : SpreadUpdates(updates, kMostPicturedUpdates))
+    if (std::map<std::string, Picture> found = ReadPictures(run_dir, folders[update], history); !found.empty())
+      pictures[update] = std::move(found);
+  return pictures;
+}
+
 uint64_t UpdateOf(const std::map<std::string, Picture>& pictures) {
   return pictures.empty() ? 0 : pictures.begin()->second.update;
 }
@@ -367,6 +388,13 @@ std::string RunIdOfCheckpoint(const std::string& run_dir) {
 }
 
 }  // namespace
+
+std::vector<uint64_t> SpreadUpdates(const std::vector<uint64_t>& updates, size_t most) {
+  if (updates.size() <= most || most < 2) return updates;
+  std::vector<uint64_t> spread;
+  for (size_t i = 0; i < most; ++i) spread.push_back(updates[i * (updates.size() - 1) / (most - 1)]);
+  return spread;
+}
 
 const EvaluationRecord* RunHistory::base_evaluation() const {
   return !evaluations.empty() && evaluations.front().update == 0 ? &evaluations.front() : nullptr;
@@ -399,6 +427,7 @@ absl::StatusOr<RunHistory> ReadRunHistory(const std::string& run_dir) {
   // A run that was extended after its end has final pictures that are older.
   if (history.final_pictures.empty() || UpdateOf(latest) > UpdateOf(history.final_pictures))
     history.final_pictures = std::move(latest);
+  history.pictures_between = ReadPicturesBetween(run_dir, history);
   absl::StatusOr<std::string> config = ReadFile(run_dir + "/config.yaml", size_t{4} << 20);
   if (config.ok())
     history.config_yaml = *std::move(config);

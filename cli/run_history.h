@@ -57,6 +57,11 @@ struct Picture {
   std::map<std::string, std::string> details;  // of the first scorer, e.g. `text`: what the OCR read
 };
 
+inline constexpr size_t kMostPicturedUpdates = 6;
+
+// At most `most` of them, spread evenly, with the first and the last. Pure.
+std::vector<uint64_t> SpreadUpdates(const std::vector<uint64_t>& updates, size_t most);
+
 struct RunHistory {
   std::string run_id;                             // empty: not known
   std::vector<UpdateRecord> updates;              // by update; of a repeated one the last line counts
@@ -69,6 +74,8 @@ struct RunHistory {
   // By file name without ending: the same prompt and seed have the same name. The final ones of a run that has not come
   // to its end are those of its latest evaluation.
   std::map<std::string, Picture> base_pictures, final_pictures;
+  // By update, of the evaluations in between: at most kMostPicturedUpdates, spread evenly.
+  std::map<uint64_t, std::map<std::string, Picture>> pictures_between;
   std::string config_yaml;
   std::vector<std::string> notes;  // sentences for the reader of the report
 

@@ -4,6 +4,7 @@
 #include <array>
 #include <cmath>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "common/base/status.h"
 #include "common/base/utf8.h"
@@ -48,6 +49,8 @@ absl::Status CheckScore(const v1::TermScore& score) {
 absl::Status CheckActor(absl::string_view actor_id, absl::string_view session) {
   if (actor_id.empty()) return absl::InvalidArgumentError("actor_id is empty");
   FLOWAWR_RETURN_IF_ERROR(CheckLength("actor_id", actor_id.size(), kMaxActorIdBytes));
+  if (std::any_of(actor_id.begin(), actor_id.end(), absl::ascii_iscntrl))
+    return absl::InvalidArgumentError("actor_id holds a control character; give the actor a plain --id");
   return CheckLength("session", session.size(), kMaxSessionBytes);
 }
 
@@ -74,6 +77,9 @@ absl::Status CheckRequest(const v1::GroupHeader& header) {
   FLOWAWR_RETURN_IF_ERROR(CheckLength("policy_sha256", header.policy_sha256().size(), 32));
   for (const v1::SampleScores& sample : header.samples())
     for (const v1::TermScore& score : sample.terms()) FLOWAWR_RETURN_IF_ERROR(CheckScore(score));
+  FLOWAWR_RETURN_IF_ERROR(CheckCount("spans", header.spans_size(), kMaxSpans));
+  for (const v1::StageSpan& span : header.spans())
+    FLOWAWR_RETURN_IF_ERROR(CheckLength("a stage in spans", span.stage().size(), kMaxStageNameBytes));
   return CheckStages(header.stage_seconds());
 }
 

@@ -16,7 +16,7 @@ namespace flowawr {
 inline constexpr size_t kMaxActorIdBytes = 128, kMaxSessionBytes = 64, kMaxStageNameBytes = 32;
 inline constexpr int kMaxModelParts = 64;
 inline constexpr size_t kMaxPartNameBytes = 64, kMaxPartBytes = 128;
-inline constexpr int kMaxStages = 32, kMaxHeldLeases = 65536;
+inline constexpr int kMaxStages = 32, kMaxSpans = 64, kMaxHeldLeases = 65536;
 inline constexpr size_t kMaxFailureBytes = 500;
 inline constexpr int kMaxScoreDetails = 32;
 inline constexpr size_t kMaxScoreTextBytes = 16384;

@@ -5,17 +5,22 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <filesystem>
 #include <nlohmann/json.hpp>
+#include <set>
+#include <system_error>
 #include <utility>
 
 #include "absl/cleanup/cleanup.h"
 #include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_split.h"
 #include "common/base/file.h"
 #include "common/base/status.h"
 #include "learner/checkpoint.h"
+#include "learner/picture_history.h"
 
 namespace flowawr {
 namespace {
@@ -68,6 +73,20 @@ absl::Status RunDirectory::TruncateMetrics(std::optional<uint64_t> update) {
   return WriteFileAtomically(MetricsPath(), kept);
 }
 
+std::vector<HeldoutReward> RunDirectory::ReadHeldoutRewards() const {
+  std::vector<HeldoutReward> rewards;
+  const std::string text = ReadFile(MetricsPath()).value_or("");
+  for (absl::string_view line : absl::StrSplit(text, '\n', absl::SkipEmpty())) {
+    if (!absl::StrContains(line, "\"evaluation\"")) continue;
+    const nlohmann::json parsed = nlohmann::json::parse(line, nullptr, false);
+    const auto is_number = [&parsed](const char* field) { return parsed.contains(field) && parsed[field].is_number(); };
+    if (!parsed.is_object() || !is_number("update") || !is_number("reward_mean") || !is_number("reward_spec")) continue;
+    rewards.push_back({parsed["update"].get<uint64_t>(), parsed["reward_mean"].get<double>(),
+                       parsed["reward_spec"].get<uint64_t>()});
+  }
+  return rewards;
+}
+
 absl::Status RunDirectory::SavePicture(const std::string& set, int index, const Image& image, const std::string& json,
                                        const std::map<std::string, std::string>& text) {
   const std::string folder = absl::StrCat(path_, "/images/", set);
@@ -76,6 +95,18 @@ absl::Status RunDirectory::SavePicture(const std::string& set, int index, const 
   const std::string stem = absl::StrFormat("%s/%03d", folder, index);
   FLOWAWR_RETURN_IF_ERROR(WriteFileAtomically(stem + ".png", png));
   return WriteFileAtomically(stem + ".json", json);
+}
+
+void RunDirectory::ThinPictureHistory() {
+  std::set<uint64_t> updates;
+  std::error_code error;
+  for (std::filesystem::directory_iterator it(path_ + "/images", error), end; !error && it != end; it.increment(error))
+    if (const std::optional<uint64_t> update = UpdateOfPictureFolder(it->path().filename().string()))
+      updates.insert(*update);
+  while (const std::optional<uint64_t> update = UpdateToForget(updates)) {
+    std::filesystem::remove_all(absl::StrCat(path_, "/images/", PictureHistoryFolder(*update)), error);
+    updates.erase(*update);
+  }
 }
 
 absl::StatusOr<ExportedLora> RunDirectory::Export(const LoraAdapter& adapter, const std::string& base_model,

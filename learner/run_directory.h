@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -16,6 +17,13 @@
 #include "common/tensor/image.h"
 
 namespace flowawr {
+
+// What metrics.jsonl says of an evaluation.
+struct HeldoutReward {
+  uint64_t update = 0;
+  double reward = 0;
+  uint64_t spec_version = 0;
+};
 
 class RunDirectory {
  public:
@@ -37,9 +45,15 @@ class RunDirectory {
   // Drops lines about updates above `update`, and a last line that a kill cut short: a resumed run writes them again.
   // Without `update`, for a run that starts anew, drops all.
   absl::Status TruncateMetrics(std::optional<uint64_t> update);
-  // images/<set>/<index>.png, with `text` as its metadata, and .json; `set` is base, latest or final.
+  // Of all evaluations that measured one, in order. What cannot be read is left out.
+  std::vector<HeldoutReward> ReadHeldoutRewards() const;
+  // images/<set>/<index>.png, with `text` as its metadata, and .json; `set` is base, latest, final or of
+  // PictureHistoryFolder().
   absl::Status SavePicture(const std::string& set, int index, const Image& image, const std::string& json,
                            const std::map<std::string, std::string>& text);
+
+  // Removes pictures of evaluations that a run does not keep (learner/picture_history.h). What cannot be removed stays.
+  void ThinPictureHistory();
 
   // For peft a folder, for diffusers one file, in <path>/export/<name>; `name` empty: in <path>/export. InvalidArgument
   // for a name with a path in it, AlreadyExists for files that no export wrote.

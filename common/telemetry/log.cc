@@ -116,6 +116,10 @@ LogFields::LogFields(std::initializer_list<LogField> fields) : count_(fields.siz
   thread_fields.insert(thread_fields.end(), fields.begin(), fields.end());
 }
 
+LogFields::LogFields(const std::vector<LogField>& fields) : count_(fields.size()) {
+  thread_fields.insert(thread_fields.end(), fields.begin(), fields.end());
+}
+
 LogFields::~LogFields() { thread_fields.resize(thread_fields.size() - count_); }
 
 std::string JsonLogLine(absl::Time time, absl::string_view level, absl::string_view message) {

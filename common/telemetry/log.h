@@ -10,6 +10,7 @@
 #include <string>
 #include <utility>
 #include <variant>
+#include <vector>
 
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
@@ -39,6 +40,7 @@ using LogField = std::pair<const char*, LogValue>;
 class LogFields {
  public:
   LogFields(std::initializer_list<LogField> fields);
+  explicit LogFields(const std::vector<LogField>& fields);
   ~LogFields();
   LogFields(const LogFields&) = delete;
   LogFields& operator=(const LogFields&) = delete;

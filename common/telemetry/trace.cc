@@ -23,10 +23,10 @@ using Json = nlohmann::ordered_json;
 constexpr absl::Duration kWriteEvery = absl::Seconds(1);
 constexpr size_t kWriteAt = size_t{256} << 10;  // bytes that wait
 constexpr size_t kMostTextBytes = 200;
-constexpr char kBegin[] = "[\n";
+constexpr absl::string_view kBegin = "[\n", kBetween = ",\n", kEnd = "\n]\n";
 
 std::string Line(const Json& event) {
-  return event.dump(-1, ' ', false, Json::error_handler_t::replace) + ",\n";
+  return event.dump(-1, ' ', false, Json::error_handler_t::replace) + std::string(kBetween);
 }
 
 std::string Text(absl::string_view text) { return TruncateUtf8(text, kMostTextBytes); }
@@ -40,25 +40,41 @@ int NumberOf(absl::string_view text) {
 
 int64_t Microseconds(absl::Time time) { return absl::ToUnixMicros(time); }
 
-// Where the last whole line of the file ends: what follows was cut short.
-absl::StatusOr<uint64_t> EndOfLastLine(int fd, const std::string& path) {
+// Where the last whole event of the file ends: what follows is the array's end, or was cut short.
+absl::StatusOr<uint64_t> EndOfLastEvent(int fd, const std::string& path) {
   struct stat found = {};
   if (fstat(fd, &found) != 0) return ErrnoStatus(errno, "reading", path);
   uint64_t end = static_cast<uint64_t>(found.st_size);
-  char block[4096];
+  std::string tail;  // from `end` on
   while (end > 0) {
-    const uint64_t begin = end - std::min<uint64_t>(end, sizeof(block));
-    const ssize_t got = pread(fd, block, end - begin, static_cast<off_t>(begin));
-    if (got != static_cast<ssize_t>(end - begin)) return ErrnoStatus(got < 0 ? errno : EIO, "reading", path);
-    const size_t at = absl::string_view(block, static_cast<size_t>(got)).rfind('\n');
-    if (at != absl::string_view::npos) return begin + at + 1;
+    const uint64_t begin = end - std::min<uint64_t>(end, 4096);
+    std::string block(end - begin, '\0');
+    const ssize_t got = pread(fd, block.data(), block.size(), static_cast<off_t>(begin));
+    if (got != static_cast<ssize_t>(block.size())) return ErrnoStatus(got < 0 ? errno : EIO, "reading", path);
+    tail.insert(0, block);
     end = begin;
+    // An event ends its line, perhaps with a comma; within one there is no end of line.
+    for (size_t at = tail.rfind('}'); at != std::string::npos; at = at == 0 ? std::string::npos : tail.rfind('}', at - 1))
+      if (const absl::string_view after = absl::string_view(tail).substr(at + 1, 2); after.substr(0, 1) == "\n" || after == ",\n")
+        return end + at + 1;
   }
   return 0;
 }
 
-absl::StatusOr<int> OpenForAppending(const std::string& path) {
-  const int fd = open(path.c_str(), O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+// All of `bytes` from `offset` on, or an error.
+absl::Status WriteAt(int fd, const std::string& path, absl::string_view bytes, uint64_t offset) {
+  while (!bytes.empty()) {
+    const ssize_t written = pwrite(fd, bytes.data(), bytes.size(), static_cast<off_t>(offset));
+    if (written < 0 && errno == EINTR) continue;
+    if (written <= 0) return ErrnoStatus(written < 0 ? errno : ENOSPC, "writing", path);
+    bytes.remove_prefix(static_cast<size_t>(written));
+    offset += static_cast<uint64_t>(written);
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<int> OpenForWriting(const std::string& path) {
+  const int fd = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
   if (fd < 0) return ErrnoStatus(errno, "opening", path);
   return fd;
 }
@@ -84,18 +100,17 @@ int TraceLanes::Place(absl::Time start, absl::Time end) {
 
 absl::StatusOr<std::unique_ptr<TraceWriter>> TraceWriter::Open(const std::string& folder, uint64_t most_bytes) {
   const std::string path = folder + "/trace.json";
-  FLOWAWR_ASSIGN_OR_RETURN(const int fd, OpenForAppending(path));
-  std::unique_ptr<TraceWriter> writer(new TraceWriter(folder, most_bytes, fd, 0));
-  absl::StatusOr<uint64_t> size = EndOfLastLine(fd, path);
-  if (size.ok() && ftruncate(fd, static_cast<off_t>(*size)) != 0) size = ErrnoStatus(errno, "shortening", path);
-  FLOWAWR_RETURN_IF_ERROR(size.status());
-  writer->size_ = *size;
+  FLOWAWR_ASSIGN_OR_RETURN(const int fd, OpenForWriting(path));
+  std::unique_ptr<TraceWriter> writer(new TraceWriter(folder, most_bytes, fd));
+  FLOWAWR_ASSIGN_OR_RETURN(writer->end_, EndOfLastEvent(fd, path));
+  if (ftruncate(fd, static_cast<off_t>(writer->end_)) != 0) return ErrnoStatus(errno, "shortening", path);
+  if (writer->end_ > 0) FLOWAWR_RETURN_IF_ERROR(WriteAt(fd, path, kEnd, writer->end_));
   writer->writer_ = std::thread(&TraceWriter::WriteLoop, writer.get());
   return writer;
 }
 
-TraceWriter::TraceWriter(std::string folder, uint64_t most_bytes, int fd, uint64_t size)
-    : folder_(std::move(folder)), most_bytes_(most_bytes), fd_(fd), size_(size) {}
+TraceWriter::TraceWriter(std::string folder, uint64_t most_bytes, int fd)
+    : folder_(std::move(folder)), most_bytes_(most_bytes), fd_(fd) {}
 
 TraceWriter::~TraceWriter() {
   {
@@ -192,21 +207,27 @@ void TraceWriter::WriteLoop() {
 
 void TraceWriter::Write(const std::string& lines, const std::string& names) {
   const std::string path = folder_ + "/trace.json";
-  if (size_ > 0 && size_ + lines.size() > most_bytes_ / 2 && fd_ >= 0) {
+  if (end_ > 0 && end_ + lines.size() > most_bytes_ / 2 && fd_ >= 0) {
     // Whoever reads the old file under its new name finds it whole.
-    if (std::rename(path.c_str(), (folder_ + "/trace.1.json").c_str()) != 0) return Gap(ErrnoStatus(errno, "moving", path));
+    if (std::rename(path.c_str(), (folder_ + "/trace.1.json").c_str()) != 0)
+      return Gap(ErrnoStatus(errno, "moving", path));
     close(fd_);
     fd_ = -1;
-    size_ = 0;
+    end_ = 0;
   }
   if (fd_ < 0) {
-    const absl::StatusOr<int> opened = OpenForAppending(path);
+    const absl::StatusOr<int> opened = OpenForWriting(path);
     if (!opened.ok()) return Gap(opened.status());
     fd_ = *opened;
   }
-  const std::string bytes = size_ == 0 ? absl::StrCat(kBegin, names, lines) : lines;
-  if (const absl::Status written = AppendWhole(fd_, path, bytes); !written.ok()) return Gap(written);
-  size_ += bytes.size();
+  std::string events = end_ == 0 ? absl::StrCat(kBegin, names, lines) : absl::StrCat(kBetween, lines);
+  events.resize(events.size() - kBetween.size());
+  // Over the array's end, in one call: a kill leaves a whole array.
+  if (const absl::Status written = WriteAt(fd_, path, absl::StrCat(events, kEnd), end_); !written.ok()) {
+    if (ftruncate(fd_, static_cast<off_t>(end_)) == 0 && end_ > 0) (void)WriteAt(fd_, path, kEnd, end_);
+    return Gap(written);
+  }
+  end_ += events.size();
   has_gap_ = false;
 }
 

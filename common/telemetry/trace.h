@@ -1,7 +1,7 @@
 // A timeline of who did what, in the Chrome trace event format: https://ui.perfetto.dev opens it.
 //
-// An array with one event a line. Its closing bracket is never written, which the format allows: the file can be opened
-// while the run goes on and after a kill.
+// An array with one event a line, whole after every write: each one goes over the array's end. So the file is JSON while
+// the run goes on and after a kill, for viewers that want the closing bracket and no comma before it, too.
 #pragma once
 
 #include <cstdint>
@@ -67,7 +67,7 @@ class TraceWriter {
   static constexpr size_t kMostWaiting = size_t{4} << 20;  // bytes
   static constexpr size_t kMostTracks = 4096;
 
-  TraceWriter(std::string folder, uint64_t most_bytes, int fd, uint64_t size);
+  TraceWriter(std::string folder, uint64_t most_bytes, int fd);
   // The numbers of a track, which are told to the file when they are new.
   struct Track {
     int pid = 0, tid = 0;
@@ -90,7 +90,7 @@ class TraceWriter {
   uint64_t left_out_ ABSL_GUARDED_BY(mutex_) = 0;
   bool is_closing_ ABSL_GUARDED_BY(mutex_) = false;
   int fd_;             // of the writing thread, as are the two below; -1: nothing can be written
-  uint64_t size_ = 0;  // of the file
+  uint64_t end_ = 0;  // of the file's last event; 0: it has none
   bool has_gap_ = false;
   std::thread writer_;
 };

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
@@ -49,6 +50,44 @@ TEST(PanelTest, ShowsProgressRewardsAndActors) {
   EXPECT_THAT(panel, HasSubstr("now      held-out reward 0.500 ± 0.020, exact 12.5% (update 10)"));
   EXPECT_THAT(panel, HasSubstr("dropped: 2 stale"));
   EXPECT_THAT(panel, HasSubstr("silent for 12 s"));
+}
+
+std::string LineWith(const std::vector<std::string>& lines, const std::string& text) {
+  for (const std::string& line : lines)
+    if (absl::StrContains(line, text)) return line;
+  return "";
+}
+
+TEST(PanelTest, ColoursWhatIsToBeSeenAndOnlyWhenAskedTo) {
+  v1::Status status = Running();
+  status.mutable_actors(0)->set_seconds_since_seen(60);
+  status.add_warnings("a reward is missing");
+  const std::vector<std::string> lines = RenderPanel(status, 100, {.has_colour = true});
+  EXPECT_THAT(LineWith(lines, "silent for 60 s"), AllOf(HasSubstr("\x1b[31m"), HasSubstr("\x1b[0m")));
+  EXPECT_THAT(LineWith(lines, "a reward is missing"), HasSubstr("\x1b[33m"));
+  EXPECT_THAT(LineWith(lines, "now      held-out"), HasSubstr("\x1b[32m"));
+  EXPECT_THAT(LineWith(lines, "samples"), Not(HasSubstr("\x1b")));
+  status.set_phase(v1::PAUSED);
+  EXPECT_THAT(LineWith(RenderPanel(status, 100, {.has_colour = true}), "paused"), HasSubstr("\x1b[33m"));
+  EXPECT_THAT(absl::StrJoin(RenderPanel(status, 100), "\n"), Not(HasSubstr("\x1b")));
+}
+
+// What colours say words say, too.
+TEST(PanelTest, IsTheSameTextWithoutColour) {
+  const v1::Status status = Running();
+  std::string coloured = absl::StrJoin(RenderPanel(status, 60, {.has_colour = true}), "\n");
+  for (const char* sequence : {"\x1b[0m", "\x1b[1m", "\x1b[2m", "\x1b[31m", "\x1b[32m", "\x1b[33m"})
+    coloured = absl::StrReplaceAll(coloured, {{sequence, ""}});
+  EXPECT_EQ(coloured, absl::StrJoin(RenderPanel(status, 60), "\n"));
+}
+
+TEST(PanelTest, ShowsWhichWayTheRewardGoes) {
+  RewardTrend trend;
+  for (int update = 1; update <= 20; ++update) trend.Add(update, 0.02 * update, 1);
+  const std::string line = LineWith(RenderPanel(Running(), 100, {.trend = &trend}), "trend");
+  EXPECT_THAT(line, AllOf(HasSubstr("▁"), HasSubstr("█ ↑ rising, 0.020 to 0.400 since update 1")));
+  const RewardTrend nothing;
+  EXPECT_EQ(LineWith(RenderPanel(Running(), 100, {.trend = &nothing}), "trend"), "");
 }
 
 TEST(PanelTest, FillsTheBarByTheShareOfUpdates) {

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 
 #include "absl/strings/escaping.h"
+#include "absl/strings/str_format.h"
 #include "tests/cli/run_directory_fixture.h"
 
 namespace flowawr {
@@ -43,6 +44,27 @@ TEST_F(ReportTest, SummarisesTheRunForPrograms) {
   // FIPS 180-2, appendix B.1.
   EXPECT_EQ(summary["adapter_sha256"]["peft"], "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
   EXPECT_TRUE(summary["adapter_sha256"]["diffusers"].is_null());
+}
+
+TEST_F(ReportTest, ShowsHowPicturesOfAPromptChanged) {
+  EXPECT_THAT(Page(), Not(HasSubstr("Over the updates")));
+  for (int update = 1; update <= 20; ++update)
+    WritePicture(absl::StrFormat("update-%06d", update), "000", "a sign that says \"CAT\"", 0.5, "cat", "true");
+  const std::string page = Page();
+  const size_t begin = page.find("Over the updates");
+  ASSERT_NE(begin, page.npos);
+  const std::string strip = page.substr(begin, page.find("<h2>Reward</h2>") - begin);
+  EXPECT_THAT(strip, HasSubstr(">before · 0.67<"));
+  EXPECT_THAT(strip, HasSubstr(">update 1 · 0.50<"));
+  EXPECT_THAT(strip, HasSubstr(">update 20 · 0.50<"));
+  size_t pictures = 0;
+  for (size_t at = 0; (at = strip.find("<img", at)) != std::string::npos; ++at) ++pictures;
+  EXPECT_EQ(pictures, 1 + kMostPicturedUpdates);  // and the base
+}
+
+TEST(SpreadUpdates, KeepsTheFirstAndTheLast) {
+  EXPECT_THAT(SpreadUpdates({1, 2, 3, 4, 5, 6, 7, 8, 9}, 3), testing::ElementsAre(1, 5, 9));
+  EXPECT_THAT(SpreadUpdates({1, 2}, 3), testing::ElementsAre(1, 2));
 }
 
 TEST_F(ReportTest, LeavesTheFinalFiguresOpenWhileTheRunGoesOn) {

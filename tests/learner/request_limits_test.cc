@@ -22,6 +22,9 @@ void ExpectRefused(const absl::Status& status, const char* field) {
 TEST(RequestLimitsTest, BoundNamesOfActors) {
   EXPECT_TRUE(CheckActor(Long(kMaxActorIdBytes), Long(kMaxSessionBytes)).ok());
   ExpectRefused(CheckActor("", ""), "actor_id is empty");
+  for (const char* id : {"a\nb", "\x1b[2J", "a\x7f"})
+    ExpectRefused(CheckActor(id, ""), "actor_id holds a control character");
+  EXPECT_TRUE(CheckActor("caf\u00e9 2", "").ok());
   ExpectRefused(CheckActor(Long(kMaxActorIdBytes + 1), ""), "actor_id has 129 bytes, at most 128");
   ExpectRefused(CheckActor("a", Long(kMaxSessionBytes + 1)), "session");
 }
@@ -79,6 +82,18 @@ TEST(RequestLimitsTest, CountFailuresUnderAFixedSetOfLabels) {
   const std::string text = FailureText(Long(kMaxFailureBytes - 2) + "\u00e9\u00e9\u00e9");
   EXPECT_LE(text.size(), kMaxFailureBytes);
   EXPECT_TRUE(IsValidUtf8(text));
+}
+
+TEST(RequestLimitsTest, BoundTheTimelineOfAGroup) {
+  v1::GroupHeader header;
+  header.set_actor_id("a");
+  for (int i = 0; i < kMaxSpans; ++i) header.add_spans()->set_stage(Long(kMaxStageNameBytes));
+  EXPECT_TRUE(CheckRequest(header).ok());
+  header.mutable_spans(0)->set_stage(Long(kMaxStageNameBytes + 1));
+  ExpectRefused(CheckRequest(header), "a stage in spans has 33 bytes");
+  header.mutable_spans(0)->clear_stage();
+  header.add_spans();
+  ExpectRefused(CheckRequest(header), "spans has 65 entries");
 }
 
 }  // namespace

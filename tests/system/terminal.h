@@ -27,7 +27,7 @@ class Terminal {
   // Everything that was written before the call.
   std::string written();
   // The lines after moving up (ESC [ n A), clearing down (ESC [ J) and clearing a line (ESC [ 2 K), of which the
-  // program must use no others.
+  // program must use no others. Colours (ESC [ n m) are left out.
   std::vector<std::string> Screen();
 
  private:
