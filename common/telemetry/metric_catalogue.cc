@@ -84,6 +84,8 @@ constexpr MetricInfo kMetrics[] = {
      "rollout.max_staleness; 0: strictly in step."},
     {"learner", "flowawr_learner_reward_spec_version", kGauge, "", "", "Of the rewards; grows with every swap."},
     {"learner", "flowawr_learner_reward_weight", kGauge, "", "scorer", "Weight of each reward; 0: a shadow."},
+    {"learner", "flowawr_learner_scorers_loaded_again_total", kCounter, "scorers", "scorer",
+     "Scorers that a reward server had lost with its process and that the learner loaded again."},
     {"learner", "flowawr_learner_shadow_groups", kGauge, "groups", "scorer",
      "Groups of the newest updates in which a shadow could be compared with what is trained on."},
     {"learner", "flowawr_learner_shadow_rank_correlation", kGauge, "", "scorer",
@@ -117,8 +119,6 @@ constexpr MetricInfo kMetrics[] = {
     {"learner", "flowawr_learner_actor_held_leases", kGauge, "leases", "actor", "Leases that it holds."},
     {"learner", "flowawr_learner_actor_stage_seconds_total", kCounter, "seconds", "actor,stage",
      "Where its time went, as it reports with its heartbeats: encode, sample, decode, score, submit, idle."},
-    {"learner", "flowawr_learner_scorers_loaded_again_total", kCounter, "scorers", "scorer",
-     "Scorers that a reward server had lost and that the learner loaded again."},
 
     // ---- actor
     {"actor", "flowawr_actor_groups_total", kCounter, "groups", "purpose",

@@ -28,7 +28,8 @@ def panel(title, about, *queries, unit=PLAIN, kind="timeseries", width=8, height
         defaults["mappings"] = [{"type": "value", "options": mappings}]
     options = {"timeseries": {"legend": {"displayMode": "list", "placement": "bottom"}, "tooltip": {"mode": "multi"}},
                "stat": {"reduceOptions": {"calcs": ["lastNotNull"]}, "colorMode": "value", "graphMode": "none",
-                        "textMode": "value_and_name" if len(queries) > 1 or "{{" in queries[0][1] else "value"}}[kind]
+                        "textMode": "name" if queries[0][1] in ("{{phase}}", "{{cause}}") else
+                                    "value_and_name" if len(queries) > 1 or "{{" in queries[0][1] else "value"}}[kind]
     return {"title": title, "description": about, "type": kind, "width": width, "height": height,
             "fieldConfig": {"defaults": defaults, "overrides": []}, "options": options,
             "targets": [{"expr": expr, "legendFormat": legend, "refId": chr(ord("A") + i),
