@@ -3,7 +3,9 @@
 // The images of each term are split into calls of a few; all calls are under way at once, each retries by itself:
 // - an image that the server answers with OVERLOADED, and a call whose server is away, go again after a growing,
 //   jittered pause, or the one that the server asks for, until `retry` or the term's `timeout_s` is used up;
-// - BAD_INPUT and BROKEN are final, as is a scorer that the server does not have (NOT_FOUND);
+// - BAD_INPUT and BROKEN are final;
+// - a required scorer that the server does not have (NOT_FOUND) is asked for again for `await_lacking`: a server that
+//   was started again has it back soon, see learner/scorer_keeper.h; then that is final, for others at once;
 // - an endpoint that fails again and again is left alone by its circuit breaker, which all groups share.
 // A term with several endpoints has its calls shared out to the least busy of those that answer. Whatever fails at one,
 // BAD_INPUT excepted, is tried at the others at once, before anything is paused or final; an attempt that others can
@@ -28,9 +30,10 @@
 #include "absl/synchronization/mutex.h"
 #include "common/rpc/retry.h"
 #include "common/scoring/circuit_breaker.h"
+#include "common/scoring/score_message.h"
 #include "common/tensor/image.h"
 #include "flowawr/v1/config.pb.h"
-#include "flowawr/v1/reward.grpc.pb.h"
+#include "flowawr/v1/reward.pb.h"
 #include "flowawr/v1/rollout.pb.h"
 
 namespace flowawr {
@@ -41,6 +44,7 @@ struct ScoringOptions {
   RetryPolicy retry = {.max_attempts = 30, .initial = absl::Milliseconds(50), .max = absl::Seconds(2)};
   absl::Duration longest_retry_after = absl::Seconds(30);  // that a server is heeded in
   absl::Duration leave_out_lacking = absl::Seconds(5);     // an endpoint without the scorer, while there are others
+  absl::Duration await_lacking = absl::Seconds(30);        // a required scorer that no endpoint has
   CircuitBreaker::Options breaker;
 };
 
@@ -59,15 +63,25 @@ class ScoringClient {
 
   // What the breaker of an endpoint thinks; for metrics and tests.
   CircuitBreaker::State breaker_state(const std::string& endpoint) const;
+  struct EndpointState {
+    std::string address;
+    CircuitBreaker::State breaker = CircuitBreaker::State::kClosed;
+    int calls = 0;  // under way
+  };
+  // Of those that were called within the last hour.
+  std::vector<EndpointState> endpoints() const;
+  // Calls beyond the first for the same images, so far.
+  uint64_t retries() const { return retries_; }
 
  private:
   friend class ScoringRound;
   struct Endpoint {
     const std::string address;
-    std::unique_ptr<v1::RewardService::Stub> stub;
+    std::unique_ptr<ScoreStub> stub;
     absl::Mutex mutex;
     CircuitBreaker breaker ABSL_GUARDED_BY(mutex);
     int calls ABSL_GUARDED_BY(mutex) = 0;                              // under way
+    absl::Time used ABSL_GUARDED_BY(mutex) = absl::InfinitePast();     // last
     std::map<std::string, absl::Time> lacks ABSL_GUARDED_BY(mutex);  // scorers that it did not have, until when
     Endpoint(std::string address, const CircuitBreaker::Options& options)
         : address(std::move(address)), breaker(options) {}
@@ -79,6 +93,7 @@ class ScoringClient {
 
   const v1::NetworkConfig network_;
   const ScoringOptions options_;
+  std::atomic<uint64_t> retries_ = 0;
   std::atomic<size_t> turn_ = 0;  // which of equally busy endpoints is first
   mutable absl::Mutex mutex_;
   std::map<std::string, std::unique_ptr<Endpoint>> endpoints_ ABSL_GUARDED_BY(mutex_);  // never removed

@@ -66,6 +66,7 @@ absl::Status ScoringRound::MakeCalls() {
   if (spec_.terms().empty()) return absl::InvalidArgumentError("the reward spec has no terms");
   for (size_t i = 0; i < images_.size(); ++i)
     FLOWAWR_RETURN_IF_ERROR(Annotate(ValidateImage(images_[i]), absl::StrCat("image ", i)));
+  for (const Image& image : images_) pixels_.emplace_back(image.rgb);
   for (v1::SampleScores& sample : scores_)
     for (int term = 0; term < spec_.terms_size(); ++term) sample.add_terms();
   const absl::Time now = MonotonicNow();
@@ -81,6 +82,7 @@ absl::Status ScoringRound::MakeCalls() {
         call = calls_.back().get();
         call->term = term;
         call->is_shadow = IsShadow(spec_.terms(term));
+        call->began = now;
         call->deadline = now + absl::Seconds(spec_.terms(term).timeout_s());
         bytes = images_[i].rgb.size();
       }
@@ -145,24 +147,28 @@ ScoringClient::Endpoint* ScoringRound::Choose(const Call& call, absl::Time now, 
 }
 
 void ScoringRound::Send(Call& call, absl::Time now, bool has_others) {
-  v1::ScoreRequest request;
-  request.set_scorer(spec_.terms(call.term).scorer());
-  for (const int i : call.images) {
-    v1::ScoreItem& item = *request.add_items();
-    item.set_image_rgb(images_[i].rgb);
-    item.set_height(images_[i].height);
-    item.set_width(images_[i].width);
-    item.set_prompt(prompt_.text());
-    *item.mutable_metadata() = prompt_.metadata();
+  std::vector<v1::ScoreItem> items(call.images.size());
+  std::vector<grpc::Slice> pixels;
+  for (size_t i = 0; i < items.size(); ++i) {
+    const Image& image = images_[call.images[i]];
+    items[i].set_height(image.height);
+    items[i].set_width(image.width);
+    items[i].set_prompt(prompt_.text());
+    *items[i].mutable_metadata() = prompt_.metadata();
+    pixels.push_back(pixels_[call.images[i]]);
   }
   call.is_left_alone = false;
   {
     absl::MutexLock lock(&call.endpoint->mutex);
     ++call.endpoint->calls;
+    call.endpoint->used = now;
   }
+  if (std::exchange(call.was_sent, true)) ++client_.retries_;
   call.context = MakeContext((call.deadline - now) / (has_others ? 2 : 1), client_.network_);
   call.response.Clear();
-  call.reader = call.endpoint->stub->AsyncScore(call.context.get(), request, &queue_);
+  call.reader = call.endpoint->stub->PrepareUnaryCall(
+      call.context.get(), ScoreMethod(), ScoreMessage(spec_.terms(call.term).scorer(), items, pixels), &queue_);
+  call.reader->StartCall();
   call.reader->Finish(&call.response, &call.status, &call);
 }
 
@@ -208,7 +214,9 @@ void ScoringRound::OnAnswer(Call& call) {
   call.is_unreachable = absl::IsUnavailable(status);
   call.tried.insert(call.endpoint);
   if (status.ok()) return TakeResults(call);
-  call.may_do_better |= IsTransient(status);
+  const bool may_be_loaded = absl::IsNotFound(status) && IsRequired(spec_.terms(call.term)) &&
+                             MonotonicNow() < call.began + client_.options_.await_lacking;
+  call.may_do_better |= IsTransient(status) || may_be_loaded;
   call.last_kind = absl::IsResourceExhausted(status) || absl::IsDeadlineExceeded(status) ? v1::ScoreError::OVERLOADED
                                                                                          : v1::ScoreError::BROKEN;
   call.last_error = absl::StrCat("scorer ", scorer, " at ", call.endpoint->address, ": ",

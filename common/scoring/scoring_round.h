@@ -31,9 +31,10 @@ class ScoringRound {
     std::vector<int> images;  // not yet settled, in order
     ScoringClient::Endpoint* endpoint = nullptr;  // of the last attempt; null before the first
     std::set<ScoringClient::Endpoint*> tried;     // since the last pause
+    bool was_sent = false;
     bool may_do_better = false;                   // one of those, after a pause
     absl::Duration retry_after;                   // the longest that one of those asked for
-    absl::Time deadline;
+    absl::Time began, deadline;
     Backoff backoff;
     std::string last_error;
     v1::ScoreError::Kind last_kind = v1::ScoreError::BROKEN;
@@ -83,6 +84,7 @@ class ScoringRound {
   const v1::RewardSpec& spec_;
   const v1::Prompt& prompt_;
   const std::vector<Image>& images_;
+  std::vector<grpc::Slice> pixels_;  // of the images, shared by all calls
   std::vector<v1::SampleScores> scores_;
   std::vector<std::vector<ScoringClient::Endpoint*>> endpoints_;  // by term
   std::vector<std::unique_ptr<Call>> calls_;

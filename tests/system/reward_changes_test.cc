@@ -5,9 +5,11 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 
+#include <atomic>
 #include <future>
 #include <map>
 #include <memory>
+#include <thread>
 #include <utility>
 
 #include "absl/strings/match.h"
@@ -44,15 +46,20 @@ class RewardProcess {
   }
   const std::string& endpoint() const { return endpoint_; }
   void Kill() { process_->Kill(); }
-  uint64_t images_scored() const {
+  pid_t pid() const { return process_->pid(); }
+  uint64_t images_scored() const { return First().images_scored(); }
+  uint64_t errors() const { return First().errors(); }
+
+ private:
+  // Of its scorers.
+  v1::ScorerInfo First() const {
     const auto stub = v1::RewardService::NewStub(MakeChannel(endpoint_, {}).value());
     v1::ListScorersResponse list;
     const auto status = stub->ListScorers(MakeContext(absl::Seconds(10), {}).get(), {}, &list);
     EXPECT_TRUE(status.ok()) << status.error_message();
-    return list.scorers_size() == 0 ? 0 : list.scorers(0).images_scored();
+    return list.scorers_size() == 0 ? v1::ScorerInfo() : list.scorers(0);
   }
 
- private:
   TempFolder folder_;
   std::unique_ptr<Process> process_;
   std::string endpoint_;
@@ -216,7 +223,7 @@ TEST(RewardServersTest, KillingOneOfTwoServersLosesNoGroupAndChangesNoBit) {
   EXPECT_EQ(cluster.ExportedAdapter(), BaselineAdapter());
 }
 
-TEST(RewardServersTest, AServerThatIsBackEmptyIsLeftOutUntilItHasItsScorerAgain) {
+TEST(RewardServersTest, AServerThatIsBackEmptyTakesPartAgainOnceItHasItsScorerAgain) {
   RewardProcess first;
   auto second = std::make_unique<RewardProcess>();
   const std::string address = second->endpoint();
@@ -226,15 +233,121 @@ TEST(RewardServersTest, AServerThatIsBackEmptyIsLeftOutUntilItHasItsScorerAgain)
   cluster.WaitForUpdate(1);
   second->Kill();
   second = std::make_unique<RewardProcess>("", address);
-  const uint64_t update = cluster.WaitForUpdate(1).update();
-  cluster.WaitForUpdate(update + 3);
-  const CommandResult load = Flowawr({"reward", "load", kSmall, "--server", address});
-  EXPECT_EQ(load.exit_code, 0) << load.output;
   const absl::Time limit = absl::Now() + kPatience;
   while (second->images_scored() == 0 && absl::Now() < limit)
     cluster.WaitForUpdate(cluster.WaitForUpdate(1).update() + 1);
   EXPECT_GT(second->images_scored(), 0);
   EXPECT_THAT(cluster.WaitForUpdate(1).dropped(), IsEmpty());
+}
+
+// Killed in the middle of the run and started again without its scorer, which only the learner knows how to load.
+TEST(RewardServersTest, TheOnlyServerIsBackEmptyAndTheRunLosesNoGroupAndNoBit) {
+  auto rewards = std::make_unique<RewardProcess>();
+  const std::string address = rewards->endpoint();
+  Cluster cluster({absl::StrCat("rewards.terms.0.endpoint=", address)});
+  cluster.StartAll();
+  cluster.WaitForUpdate(2);
+  rewards->Kill();
+  rewards = std::make_unique<RewardProcess>("", address);
+  const v1::Status status =
+      cluster.WaitForStatus([](const v1::Status& status) { return status.phase() == v1::FINISHED; });
+  EXPECT_THAT(status.dropped(), IsEmpty());
+  EXPECT_THAT(status.warnings(), IsEmpty()) << "it is well again";
+  EXPECT_GT(rewards->images_scored(), 0);
+  cluster.ExpectToFinish();
+  EXPECT_THAT(cluster.learner().log(), HasSubstr("loaded scorer small ("));
+  EXPECT_EQ(cluster.ExportedAdapter(), BaselineAdapter());
+}
+
+// What was loaded while the run went on is known to the learner after it, too.
+TEST(RewardServersTest, AScorerThatWasAddedToTheRunIsLoadedAgainByAResumedLearner) {
+  auto rewards = std::make_unique<RewardProcess>();
+  const std::string address = rewards->endpoint();
+  Cluster cluster({"train.updates=100000", "prompts.heldout=", "evaluation.every_updates=0",
+                   absl::StrCat("rewards.terms.0.endpoint=", address)});
+  cluster.StartAll();
+  cluster.WaitForUpdate(1);
+  const CommandResult load =
+      Flowawr({"reward", "load", "fresh=jpeg_compressibility,scale=3", "--server", address});
+  EXPECT_EQ(load.exit_code, 0) << load.output;
+  const CommandResult add = Flowawr({"reward", "add", "--learner", cluster.learner_endpoint(),
+                                     absl::StrCat("fresh,endpoint=", address)});
+  EXPECT_EQ(add.exit_code, 0) << add.output;
+  ASSERT_TRUE(AwaitText(cluster.run_dir() + "/known_scorers.jsonl", "\"fresh\"", cluster.learner()));
+  cluster.learner().Kill();
+  rewards->Kill();
+  rewards = std::make_unique<RewardProcess>("", address);
+  cluster.StartLearner(/*is_resume=*/true);
+  const uint64_t update = cluster.WaitForUpdate(1).update();
+  const v1::Status status = cluster.WaitForUpdate(update + 3);
+  EXPECT_EQ(status.reward_spec().terms_size(), 2);
+  EXPECT_THAT(status.dropped(), IsEmpty());
+}
+
+TEST(RewardServersTest, AScorerThatSomebodyUnloadedIsToldAndNotLoadedAgain) {
+  RewardProcess rewards;
+  Cluster cluster({"train.updates=100000", "prompts.heldout=", "evaluation.every_updates=0",
+                   absl::StrCat("rewards.terms.0.endpoint=", rewards.endpoint())});
+  cluster.StartAll();
+  cluster.WaitForUpdate(1);
+  const CommandResult unload = Flowawr({"reward", "unload", "small", "--server", rewards.endpoint(), "--force"});
+  EXPECT_EQ(unload.exit_code, 0) << unload.output;
+  cluster.WaitForStatus([](const v1::Status& status) {
+    return status.warnings_size() == 1 && absl::StrContains(status.warnings(0), "small of the reward server") &&
+           absl::StrContains(status.warnings(0), "was unloaded");
+  });
+  EXPECT_EQ(rewards.images_scored(), 0) << "it has none";
+  const CommandResult load = Flowawr({"reward", "load", kSmall, "--server", rewards.endpoint()});
+  EXPECT_EQ(load.exit_code, 0) << load.output;
+  const uint64_t update = cluster.WaitForStatus([](const v1::Status& s) { return s.warnings().empty(); }).update();
+  EXPECT_THAT(cluster.WaitForUpdate(update + 2).dropped(), IsEmpty());
+}
+
+// A swap to and fro under full load, with another scorer loaded and unloaded beside at both servers all the time.
+TEST(RewardServersTest, SwapsUnderLoadBesideLoadsAndUnloadsFailNoRequest) {
+  RewardProcess first, second;
+  Cluster cluster({"train.updates=100000", "prompts.heldout=", "evaluation.every_updates=0", "rollout.max_staleness=2",
+                   absl::StrCat("rewards.terms.0.endpoint=", first.endpoint())});
+  cluster.StartAll();
+  cluster.WaitForUpdate(1);
+  std::atomic<bool> is_over = false;
+  std::atomic<int> cycles = 0;
+  std::vector<std::thread> changers;
+  for (const std::string& address : {first.endpoint(), second.endpoint()}) {
+    changers.emplace_back([&is_over, &cycles, address] {
+      const auto stub = v1::RewardService::NewStub(MakeChannel(address, {}).value());
+      v1::LoadScorerRequest load;
+      load.set_name("beside");
+      load.set_kind("jpeg_compressibility");
+      v1::UnloadScorerRequest unload;
+      unload.set_name("beside");
+      while (!is_over) {
+        v1::LoadScorerResponse loaded;
+        v1::UnloadScorerResponse unloaded;
+        const auto up = stub->LoadScorer(MakeContext(kPatience, {}).get(), load, &loaded);
+        ASSERT_TRUE(up.ok()) << up.error_message();
+        const auto down = stub->UnloadScorer(MakeContext(kPatience, {}).get(), unload, &unloaded);
+        ASSERT_TRUE(down.ok()) << down.error_message();
+        ++cycles;
+      }
+    });
+  }
+  for (int i = 0; i < 6; ++i) {
+    const CommandResult swap = Flowawr({"reward", "swap", "--learner", cluster.learner_endpoint(), "small", "--to",
+                                        i % 2 == 0 ? second.endpoint() : first.endpoint()});
+    EXPECT_EQ(swap.exit_code, 0) << swap.output;
+    cluster.WaitForUpdate(cluster.WaitForUpdate(1).update() + 2);
+  }
+  is_over = true;
+  for (std::thread& changer : changers) changer.join();
+  EXPECT_GT(cycles, 6);
+  const v1::Status status = cluster.WaitForStatus([](const v1::Status&) { return true; });
+  EXPECT_EQ(status.reward_spec().version(), 7);
+  for (const auto& [cause, count] : status.dropped())  // which are made again
+    EXPECT_TRUE(cause == "swapped" || cause == "stale") << cause << " " << count;
+  EXPECT_EQ(first.errors() + second.errors(), 0);
+  EXPECT_GT(first.images_scored(), 0);
+  EXPECT_GT(second.images_scored(), 0);
 }
 
 }  // namespace

@@ -2,8 +2,16 @@
 // not scored, and goes on when the scorer is well again.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <signal.h>
 
+#include <filesystem>
+#include <system_error>
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "common/base/file.h"
 #include "tests/system/cluster.h"
 #include "tests/system/live_run.h"
@@ -113,6 +121,56 @@ TEST(SystemScorerFaults, HoldsWhenNoPromptTellsTheOcrItsTarget) {
   const v1::Status held = AwaitHold(cluster);
   ExpectHeld(held, "reward_bad_input");
   EXPECT_THAT(held.message(), AllOf(HasSubstr("required scorer ocr"), HasSubstr("target")));
+}
+
+std::vector<pid_t> ChildrenOf(pid_t parent) {
+  std::vector<pid_t> children;
+  std::error_code ignored;
+  for (std::filesystem::directory_iterator entry("/proc", ignored), end; entry != end; entry.increment(ignored)) {
+    pid_t pid = 0;
+    if (!absl::SimpleAtoi(entry->path().filename().string(), &pid)) continue;
+    const std::string status = ReadFile(absl::StrCat("/proc/", pid, "/status")).value_or("");
+    if (absl::StrContains(status, absl::StrCat("PPid:\t", parent, "\n"))) children.push_back(pid);
+  }
+  return children;
+}
+
+// The processes that read for the OCR stop dead in the middle of a training: they are given up and started again.
+TEST(SystemScorerFaults, GoesOnWhenTheScorersOwnProcessesStandStill) {
+  const TempFolder folder;
+  const Process rewards({SystemProgram("flowawr-reward-server"), "--listen", "127.0.0.1:0", "--scorer", "ocr", "--threads",
+                         "2", "--max-image-seconds", "1", "--endpoint-file", folder / "endpoint"},
+                        folder / "log");
+  Cluster cluster(Settings({"rewards.terms.0.scorer=ocr"}));
+  cluster.UseRewards(AwaitEndpoint(folder / "endpoint", rewards));
+  cluster.StartLearner();
+  cluster.StartActor("actor-0");
+  cluster.WaitForUpdate(1);
+  int stopped = 0;
+  for (const pid_t reader : ChildrenOf(rewards.pid())) stopped += kill(reader, SIGSTOP) == 0;
+  EXPECT_GT(stopped, 0);
+  const v1::Status status =
+      cluster.WaitForStatus([](const v1::Status& status) { return status.phase() == v1::FINISHED; });
+  EXPECT_EQ(status.update(), 3);
+  cluster.ExpectToFinish();
+  ShowLogOfFailure(folder / "log");
+}
+
+// Nothing closes its connections, so that only silence tells.
+TEST(SystemScorerFaults, WarnsOfARewardServerThatStandsStillAndLosesNothing) {
+  Cluster cluster(Settings({"train.updates=6"}));
+  cluster.StartAll();
+  cluster.WaitForUpdate(1);
+  cluster.rewards().Signal(SIGSTOP);
+  cluster.WaitForStatus([&](const v1::Status& status) {
+    return status.warnings_size() == 1 &&
+           absl::StrContains(status.warnings(0), cluster.reward_endpoint() + " does not answer");
+  });
+  cluster.rewards().Signal(SIGCONT);
+  const v1::Status status =
+      cluster.WaitForStatus([](const v1::Status& status) { return status.phase() == v1::FINISHED; });
+  EXPECT_THAT(status.dropped(), testing::IsEmpty());
+  cluster.ExpectToFinish();
 }
 
 // An OCR whose language is not installed does not serve: nobody waits for rewards that will never come.

@@ -164,13 +164,34 @@ TEST(ScoringClientTest, TakesAWrongNumberOfResultsAsBroken) {
   EXPECT_THAT((*scores)[1].terms(0).error().message(), HasSubstr("0 results for 2 images"));
 }
 
-TEST(ScoringClientTest, DoesNotRetryAScorerThatIsNotThere) {
-  ScriptedServer server([](int, const auto&, auto&) { return grpc::Status(grpc::StatusCode::NOT_FOUND, "no s"); });
+// A server that was started again has it back soon.
+TEST(ScoringClientTest, WaitsForAScorerThatIsNotThereYet) {
+  ScriptedServer server([](int call, const auto& request, auto& response) {
+    return call < 2 ? grpc::Status(grpc::StatusCode::NOT_FOUND, "no s") : FirstByte(call, request, response);
+  });
   ScoringClient client({}, Quick());
   const auto scores = client.Score(Spec({server.endpoint()}), {}, Images(1));
   ASSERT_TRUE(scores.ok());
-  EXPECT_EQ((*scores)[0].terms(0).error().kind(), v1::ScoreError::BROKEN);
-  EXPECT_EQ(server.items_per_call().size(), 1);
+  EXPECT_EQ((*scores)[0].terms(0).reward(), 0);
+  EXPECT_EQ(server.items_per_call().size(), 3);
+}
+
+TEST(ScoringClientTest, DoesNotWaitForAScorerThatNobodyNeedsOrThatDoesNotCome) {
+  ScriptedServer server([](int, const auto&, auto&) { return grpc::Status(grpc::StatusCode::NOT_FOUND, "no s"); });
+  ScoringOptions impatient = Quick();
+  impatient.await_lacking = absl::ZeroDuration();
+  v1::RewardSpec optional = Spec({server.endpoint()}), shadow = optional;
+  optional.mutable_terms(0)->set_is_required(false);
+  shadow.mutable_terms(0)->set_weight(0);
+  size_t calls = 0;
+  for (const auto& [spec, options] : {std::pair(Spec({server.endpoint()}), impatient), std::pair(optional, Quick()),
+                                      std::pair(shadow, Quick())}) {
+    ScoringClient client({}, options);
+    const auto scores = client.Score(spec, {}, Images(1));
+    ASSERT_TRUE(scores.ok());
+    EXPECT_EQ((*scores)[0].terms(0).error().kind(), v1::ScoreError::BROKEN);
+    EXPECT_EQ(server.items_per_call().size(), ++calls);
+  }
 }
 
 TEST(ScoringClientTest, OpensTheBreakerOfADeadServerAndReturnsWithinTheTimeout) {
