@@ -3,7 +3,6 @@
 #include <google/protobuf/util/json_util.h>
 #include <torch/types.h>
 
-#include <algorithm>
 #include <filesystem>
 #include <map>
 #include <system_error>
@@ -12,6 +11,7 @@
 
 #include "absl/cleanup/cleanup.h"
 #include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/strip.h"
@@ -29,6 +29,7 @@ namespace fs = std::filesystem;
 constexpr uint32_t kFormat = 2;
 constexpr char kManifest[] = "checkpoint.json";
 constexpr size_t kMostBytes = size_t{1} << 36;
+constexpr size_t kMostNoteBytes = size_t{16} << 20;
 constexpr char kTemporary[] = ".tmp";
 constexpr char kOld[] = ".old";
 
@@ -80,10 +81,28 @@ absl::StatusOr<LoraAdapter> ReadAdapter(const std::string& path, const std::shar
   return LoraAdapter::ParsePeft(std::move(bytes), layout, path);
 }
 
+absl::Status RemoveOlder(const std::string& parent, const std::map<uint64_t, double>& heldout,
+                         const Retention& retention) {
+  FLOWAWR_ASSIGN_OR_RETURN(const std::vector<std::string> names, CheckpointNames(parent));
+  std::map<uint64_t, std::string> by_update;
+  std::vector<uint64_t> updates;
+  for (const std::string& name : names) {
+    uint64_t update = 0;
+    if (!absl::SimpleAtoi(absl::StripPrefix(name, kCheckpointPrefix), &update)) continue;
+    by_update[update] = name;
+    updates.push_back(update);
+  }
+  std::error_code ignored;
+  for (const uint64_t update : CheckpointsToRemove(updates, heldout, retention))
+    fs::remove_all(absl::StrCat(parent, "/", by_update[update]), ignored);
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::StatusOr<std::string> SaveCheckpoint(const std::string& run_dir, v1::CheckpointManifest manifest,
-                                           const PolicyRoles& roles, int keep) {
+                                           const PolicyRoles& roles, const Retention& retention,
+                                           const CheckpointExtras& extras) {
   const std::string parent = Folder(run_dir);
   FLOWAWR_RETURN_IF_ERROR(MakeDirectories(parent));
   const std::string name = CheckpointName(manifest.update());
@@ -98,6 +117,7 @@ absl::StatusOr<std::string> SaveCheckpoint(const std::string& run_dir, v1::Check
   manifest.set_optimizer_steps(roles.optimizer.steps);
   FLOWAWR_ASSIGN_OR_RETURN(auto files, SerializeFiles(roles));
   FLOWAWR_ASSIGN_OR_RETURN(files[kManifest], SerializeManifest(manifest));
+  files.insert(extras.notes.begin(), extras.notes.end());
   files[kSha256SumsFile] = FormatSha256Sums(files);
   for (const auto& [file, bytes] : files)
     FLOWAWR_RETURN_IF_ERROR(WriteFileAtomically(absl::StrCat(temporary, "/", file), bytes));
@@ -112,8 +132,7 @@ absl::StatusOr<std::string> SaveCheckpoint(const std::string& run_dir, v1::Check
   fs::remove_all(old, ignored);
   FLOWAWR_RETURN_IF_ERROR(FsyncDirectory(parent));
   FLOWAWR_RETURN_IF_ERROR(WriteFileAtomically(parent + "/latest", name + "\n"));
-  FLOWAWR_ASSIGN_OR_RETURN(const std::vector<std::string> all, CheckpointNames(parent));
-  for (size_t i = std::max(keep, 1); i < all.size(); ++i) fs::remove_all(absl::StrCat(parent, "/", all[i]), ignored);
+  FLOWAWR_RETURN_IF_ERROR(RemoveOlder(parent, extras.heldout, retention));
   return target;
 }
 
@@ -153,6 +172,10 @@ absl::StatusOr<std::optional<FoundCheckpoint>> FindCheckpoint(const std::string&
   if (broken.ok()) return std::nullopt;
   return absl::DataLossError(absl::StrCat("the newest checkpoint is broken: ", broken.message(), ". No other in ",
                                           Folder(run_dir), " is whole: start again with another --run-dir"));
+}
+
+std::string ReadNote(const FoundCheckpoint& checkpoint, const std::string& name) {
+  return ReadFile(absl::StrCat(checkpoint.folder, "/", name), kMostNoteBytes).value_or("");
 }
 
 absl::StatusOr<PolicyRoles> LoadCheckpoint(const FoundCheckpoint& checkpoint,

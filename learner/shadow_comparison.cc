@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <nlohmann/json.hpp>
 #include <numeric>
 #include <utility>
 
@@ -105,6 +106,37 @@ std::vector<v1::ShadowReward> ShadowComparison::figures() const {
     figure.set_best_differs(static_cast<double>(total.best_differs) / static_cast<double>(total.groups));
   }
   return figures;
+}
+
+std::string ShadowComparison::ToJson() const {
+  nlohmann::json updates = nlohmann::json::array();
+  for (const std::vector<Sums>& update : updates_) {
+    nlohmann::json& row = updates.emplace_back(nlohmann::json::array());
+    for (const Sums& sums : update)
+      row.push_back({{"groups", sums.groups}, {"correlation", sums.correlation}, {"best_differs", sums.best_differs}});
+  }
+  const nlohmann::json json = {{"reward_spec", spec_version_}, {"scorers", scorers_}, {"updates", updates}};
+  return json.dump(1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+}
+
+void ShadowComparison::Restore(const std::string& text) {
+  *this = ShadowComparison();
+  ShadowComparison found;
+  try {
+    const nlohmann::json json = nlohmann::json::parse(text);
+    found.spec_version_ = json.at("reward_spec").get<uint64_t>();
+    found.scorers_ = json.at("scorers").get<std::vector<std::string>>();
+    for (const nlohmann::json& row : json.at("updates")) {
+      std::vector<Sums>& update = found.updates_.emplace_back();
+      for (const nlohmann::json& sums : row)
+        update.push_back({sums.at("groups").get<uint64_t>(), sums.at("best_differs").get<uint64_t>(),
+                          sums.at("correlation").get<double>()});
+      if (update.size() != found.scorers_.size() || found.updates_.size() > kUpdates) return;
+    }
+  } catch (const nlohmann::json::exception&) {
+    return;
+  }
+  *this = std::move(found);
 }
 
 }  // namespace flowawr

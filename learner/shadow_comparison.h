@@ -35,6 +35,10 @@ class ShadowComparison {
   // Of the newest kUpdates updates that were added, one a shadow of their spec, in its order.
   std::vector<v1::ShadowReward> figures() const;
 
+  // For a checkpoint. Restore() begins with nothing where `json` is not what ToJson() gave.
+  std::string ToJson() const;
+  void Restore(const std::string& json);
+
  private:
   struct Sums {
     uint64_t groups = 0, best_differs = 0;

@@ -39,14 +39,15 @@ class CheckpointTest : public ::testing::Test {
             AdamWState{noise(3), noise(4).abs(), 10 + seed}, 20 + seed};
   }
 
-  absl::StatusOr<std::string> Save(uint64_t update, int keep = 9) const {
+  absl::StatusOr<std::string> Save(uint64_t update, int keep = 9, const CheckpointExtras& extras = {},
+                                   int keep_best = 0) const {
     v1::CheckpointManifest manifest;
     manifest.set_update(update);
     manifest.set_run_id("some-run");
     manifest.set_next_group(uint64_t{1} << 60);
     manifest.add_consumed_groups(77);
     manifest.set_elapsed_s(0.1);
-    return SaveCheckpoint(run_.path(), manifest, Roles(update), keep);
+    return SaveCheckpoint(run_.path(), manifest, Roles(update), {keep, keep_best}, extras);
   }
 
   // What is found must be the checkpoint of `update`, with every bit of it.
@@ -227,6 +228,22 @@ TEST_F(CheckpointTest, KeepsTheNewest) {
   for (const uint64_t update : {999'999, 1'000'000}) ASSERT_TRUE(Save(update, 2).ok());
   ExpectFound(1'000'000);
   EXPECT_THAT(Names(), UnorderedElementsAre("update-999999", "update-1000000", "latest"));
+}
+
+TEST_F(CheckpointTest, KeepsTheBestBesideTheNewest) {
+  const CheckpointExtras extras{.heldout = {{9, .7}, {10, .9}, {11, .8}}};
+  for (const uint64_t update : {9, 10, 11, 12, 13}) ASSERT_TRUE(Save(update, 1, extras, 2).ok());
+  EXPECT_THAT(Names(), UnorderedElementsAre("update-000010", "update-000011", "update-000013", "latest"));
+  ExpectFound(13);
+}
+
+TEST_F(CheckpointTest, RemembersNotesAndChecksThemLikeTheRest) {
+  const std::string folder = Save(4, 9, {.notes = {{"shadows.json", "{}"}}}).value();
+  const FoundCheckpoint found = *FindCheckpoint(run_.path()).value();
+  EXPECT_EQ(ReadNote(found, "shadows.json"), "{}");
+  EXPECT_EQ(ReadNote(found, "others.json"), "");
+  FlipByte(folder + "/shadows.json", 0);
+  EXPECT_THAT(Refusal(), HasSubstr("shadows.json was changed"));
 }
 
 // In a process of its own, whose files may hold 256 bytes: the system's answer beyond is the same kind as a full

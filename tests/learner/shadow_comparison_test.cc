@@ -106,6 +106,30 @@ TEST(ShadowComparison, ForgetsOldUpdatesAndOtherSpecs) {
   EXPECT_DOUBLE_EQ(comparison.figures()[0].rank_correlation(), -1);
 }
 
+TEST(ShadowComparison, GoesOnFromWhatACheckpointHolds) {
+  ShadowComparison before, after;
+  const at::Tensor up = Trained({{1, 2, 3}});
+  before.Add({GroupOf({3, 2, 1}, {1, 2, 3})}, up);
+  before.Add({GroupOf({1, 3, 2}, {1, 1, 1})}, up);
+  after.Restore(before.ToJson());
+  EXPECT_EQ(after.ToJson(), before.ToJson());
+  for (ShadowComparison* comparison : {&before, &after}) comparison->Add({GroupOf({1, 2, 3}, {3, 2, 1})}, up);
+  ASSERT_EQ(after.figures().size(), 2u);
+  for (size_t i = 0; i < 2; ++i)
+    EXPECT_EQ(after.figures()[i].SerializeAsString(), before.figures()[i].SerializeAsString());
+  EXPECT_EQ(after.figures()[0].groups(), 3u);
+}
+
+TEST(ShadowComparison, BeginsAnewFromWhatItDidNotWrite) {
+  ShadowComparison comparison;
+  for (const char* text : {"", "no JSON", "[]", R"({"reward_spec": 1, "scorers": ["a"], "updates": [[]]})",
+                           R"({"reward_spec": 1, "scorers": ["a"], "updates": [[{"groups": "many"}]]})"}) {
+    comparison.Add({GroupOf({3, 2, 1}, {1, 2, 3})}, Trained({{1, 2, 3}}));
+    comparison.Restore(text);
+    EXPECT_TRUE(comparison.figures().empty()) << text;
+  }
+}
+
 TEST(ShadowComparison, HasNothingToSayWithoutShadows) {
   ShadowComparison comparison;
   EXPECT_TRUE(comparison.figures().empty());
