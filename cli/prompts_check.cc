@@ -9,10 +9,10 @@
 #include <utility>
 #include <vector>
 
-#include "absl/container/flat_hash_map.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "cli/interrupt.h"
+#include "cli/prompt_findings.h"
 #include "cli/reward_access.h"
 #include "cli/sample_progress.h"
 #include "common/base/status.h"
@@ -26,9 +26,7 @@
 #include "common/process/without_throwing.h"
 #include "common/scoring/prompt_check.h"
 #include "common/scoring/reward_terms.h"
-#include "common/sd3/component_loader.h"
 #include "common/sd3/latent_shape.h"
-#include "common/sd3/text_encoders.h"
 
 namespace flowawr {
 namespace {
@@ -88,7 +86,7 @@ absl::StatusOr<Plan> MakePlan(const Arguments& arguments) {
                          .network_config = arguments.network_config,
                          .threads = 1};  // no picture is scored
   if (arguments.config.empty() && !arguments.overrides.empty())
-    return absl::InvalidArgumentError("--set changes a configuration: name one with --config");
+    return UsageError("--set changes a configuration: name one with --config");
   if (!arguments.config.empty()) {
     FLOWAWR_ASSIGN_OR_RETURN(const v1::RunConfig config, LoadRunConfig(arguments.config, arguments.overrides));
     if (plan.files.empty()) {
@@ -113,7 +111,7 @@ absl::StatusOr<Plan> MakePlan(const Arguments& arguments) {
     FLOWAWR_ASSIGN_OR_RETURN(plan.rewards.emplace_back(), PlanRewards(reward));
   }
   if (plan.files.empty())
-    return absl::InvalidArgumentError("nothing to check: name a prompt file, or a run's configuration with --config");
+    return UsageError("nothing to check: name a prompt file, or a run's configuration with --config");
   if (!plan.model.empty() && plan.max_sequence_length == 0) {
     FLOWAWR_ASSIGN_OR_RETURN(plan.max_sequence_length, ReadSequenceLength(plan.model, kUsualSequenceLength));
   }
@@ -185,49 +183,20 @@ void AskScorers(const RewardAccess& access, int most, Checked& checked, std::vec
   }
 }
 
-absl::Status CheckLengths(const Plan& plan, const std::vector<Checked>& files, int most) {
-  const TextEncoders::Options options{.max_sequence_length = plan.max_sequence_length};
-  FLOWAWR_RETURN_IF_ERROR(options.Check());
-  FLOWAWR_ASSIGN_OR_RETURN(ComponentLoader loader, ComponentLoader::Open(plan.model, nullptr));
-  const std::unique_ptr<TextEncoders> encoders = TextEncoders::LoadSmallFiles(options, loader);
-  FLOWAWR_RETURN_IF_ERROR(loader.Finish());
-  Findings cuts(most);
-  for (const Checked& checked : files) {
-    for (size_t i = 0; i < checked.prompts.size(); ++i) {
-      for (const std::string& line : encoders->DescribeCut(checked.prompts.At(i).text())) {
-        if (cuts.has_room()) {
-          cuts.Add(absl::StrCat("warning: ", checked.prompts.Where(i), ": ", line));
-        } else {
-          cuts.Count();
-        }
-      }
-    }
-  }
-  cuts.TellRest();
-  return absl::OkStatus();
+std::vector<NamedPrompts> Named(const std::vector<Checked>& files) {
+  std::vector<NamedPrompts> named;
+  for (const Checked& checked : files) named.push_back({checked.file, &checked.prompts});
+  return named;
 }
 
-// Prompts that are there twice, within a file and across files.
-void FindRepeated(const std::vector<Checked>& files, std::vector<std::string>& warnings) {
-  absl::flat_hash_map<std::string, size_t> first;  // which file had it first
-  for (size_t file = 0; file < files.size(); ++file) {
-    size_t twice = 0, shared = 0;
-    std::string example;
-    const PromptSet& prompts = files[file].prompts;
-    for (size_t i = 0; i < prompts.size(); ++i) {
-      std::string text = prompts.At(i).text();
-      const auto [it, is_new] = first.try_emplace(text, file);
-      twice += !is_new && it->second == file;
-      if (is_new || it->second == file) continue;
-      if (shared++ == 0) example = absl::StrCat(prompts.Where(i), ": ", Quoted(text));
-    }
-    if (twice > 0)
-      warnings.push_back(absl::StrCat(twice, " prompts of ", files[file].file, " are repeated there; each counts"));
-    if (shared > 0)
-      warnings.push_back(absl::StrCat(shared, " prompts of ", files[file].file,
-                                      " are in another of the files too, so that they are not held out: e.g. ",
-                                      example));
-  }
+absl::Status CheckLengths(const Plan& plan, const std::vector<Checked>& files, int most) {
+  FLOWAWR_ASSIGN_OR_RETURN(const CutPrompts cut, FindCutPrompts(plan.model, plan.max_sequence_length, Named(files),
+                                                                static_cast<size_t>(most)));
+  Findings cuts(most);
+  for (const std::string& sentence : cut.sentences) cuts.Add(absl::StrCat("warning: ", sentence));
+  while (cuts.count() < cut.count) cuts.Count();
+  cuts.TellRest();
+  return absl::OkStatus();
 }
 
 absl::Status Check(const Arguments& arguments) {
@@ -252,7 +221,7 @@ absl::Status Check(const Arguments& arguments) {
     }
   }
   if (!plan.model.empty()) FLOWAWR_RETURN_IF_ERROR(CheckLengths(plan, files, arguments.most));
-  FindRepeated(files, warnings);
+  for (std::string& sentence : DescribeRepeatedPrompts(Named(files))) warnings.push_back(std::move(sentence));
   for (const std::string& warning : warnings) std::printf("warning: %s\n", SanitizeUtf8(warning).c_str());
 
   std::string by;

@@ -61,8 +61,10 @@ absl::Status CheckPrompts(const std::string& field, const std::string& file) {
 
 }  // namespace
 
+absl::Status CheckModelInput(const v1::RunConfig& config) { return CheckModel(config.model().path()); }
+
 absl::Status CheckRunInputs(const v1::RunConfig& config) {
-  FLOWAWR_RETURN_IF_ERROR(CheckModel(config.model().path()));
+  FLOWAWR_RETURN_IF_ERROR(CheckModelInput(config));
   FLOWAWR_RETURN_IF_ERROR(CheckPrompts("prompts.train", config.prompts().train()));
   return config.prompts().heldout().empty() ? absl::OkStatus()
                                             : CheckPrompts("prompts.heldout", config.prompts().heldout());
