@@ -9,6 +9,7 @@
 #include "common/base/clock.h"
 #include "common/base/status.h"
 #include "common/process/command_line.h"
+#include "common/process/exit_code.h"
 #include "common/process/option_values.h"
 #include "common/rpc/channel.h"
 #include "common/rpc/peer.h"
@@ -26,7 +27,7 @@ void AddLearnerOptions(CLI::App* command, LearnerAddress* address) {
 
 absl::StatusOr<LearnerConnection> LearnerConnection::Open(const LearnerAddress& address) {
   if (address.run_dir.empty() && address.learner.empty())
-    return absl::InvalidArgumentError("name a run directory, or --learner HOST:PORT");
+    return UsageError("name a run directory, or --learner HOST:PORT");
   LearnerConnection connection;
   FLOWAWR_ASSIGN_OR_RETURN(connection.network_, FindNetworkConfig(address.network_config, address.run_dir));
   connection.endpoint_ = address.learner;
@@ -63,6 +64,11 @@ absl::Status LearnerConnection::Explain(const grpc::Status& status) const {
   if (absl::IsUnavailable(error)) {
     return absl::UnavailableError(
         absl::StrCat("no learner answers at ", endpoint_, ": is the run still going on? (", error.message(), ")"));
+  }
+  if (absl::IsDeadlineExceeded(error)) {
+    return absl::DeadlineExceededError(absl::StrCat(
+        "the learner at ", endpoint_, " is there but does not answer in time: it hangs, is stopped (kill -STOP), or its ",
+        "machine is too busy; its log may say more (", error.message(), ")"));
   }
   return Annotate(error, absl::StrCat("the learner at ", endpoint_));
 }

@@ -143,7 +143,7 @@ absl::StatusOr<Time> MeasureTime(const Answer& answer, int cores) {
 
 absl::StatusOr<Answer> Plan(const Arguments& arguments) {
   if (arguments.config.empty())
-    return absl::InvalidArgumentError(
+    return UsageError(
         "name a configuration file, e.g. `flowawr plan configs/sd35-medium-ocr.yaml --model sd35-medium`");
   Answer answer;
   FLOWAWR_ASSIGN_OR_RETURN(answer.config, LoadRunConfig(arguments.config, arguments.overrides));

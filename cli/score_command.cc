@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
 #include "cli/interrupt.h"
@@ -213,10 +214,13 @@ std::vector<ShownPicture> ReadShown(const Arguments& arguments, const std::vecto
   return shown;
 }
 
-absl::Status WriteResults(const Arguments& arguments, const RewardAccess& access,
-                          const std::vector<PictureScore>& sorted) {
+// The names of what was written.
+absl::StatusOr<std::vector<std::string>> WriteResults(const Arguments& arguments, const RewardAccess& access,
+                                                      const std::vector<PictureScore>& sorted) {
   const v1::RewardSpec& spec = access.spec();
+  std::vector<std::string> written = {"index.html"};  // the last, but the first to look at
   const auto write = [&](const char* file, const std::string& bytes) {
+    if (written[0] != file) written.emplace_back(file);
     return WriteFileAtomically(absl::StrCat(arguments.out, "/", file), bytes);
   };
   FLOWAWR_RETURN_IF_ERROR(MakeDirectories(arguments.out));
@@ -232,7 +236,8 @@ absl::Status WriteResults(const Arguments& arguments, const RewardAccess& access
       const std::string page,
       ScorePage(spec, {absl::StrCat(arguments.folder, " by ", arguments.rewards.what), access.versions()}, sorted,
                 shown));
-  return write("index.html", page);
+  FLOWAWR_RETURN_IF_ERROR(write("index.html", page));
+  return written;
 }
 
 // Names what has no reward. OK when all have one; else the kind of the worst failure: a scorer's before a picture's.
@@ -275,10 +280,10 @@ absl::Status Score(const Arguments& arguments) {
   if (scored.empty()) return alive.ok() ? absl::CancelledError("stopped before any picture was scored") : alive;
   const v1::RewardSpec& spec = access->spec();
   SortByReward(spec, scored);
-  FLOWAWR_RETURN_IF_ERROR(WriteResults(arguments, *access, scored));
+  FLOWAWR_ASSIGN_OR_RETURN(const std::vector<std::string> written, WriteResults(arguments, *access, scored));
   std::printf("%s\n%s", TableText(spec, scored, kTableLines, TerminalWidth()).c_str(),
               SummaryText(spec, access->versions(), scored).c_str());
-  std::printf("%s/index.html, sheet.png, scores.csv and scores.jsonl have them all\n", arguments.out.c_str());
+  std::printf("%s/%s have them all\n", arguments.out.c_str(), absl::StrJoin(written, ", ").c_str());
   std::fflush(stdout);  // before what goes to stderr
   for (size_t i = 0; i < prompts.missing().size() && i < kFaultsTold; ++i)
     std::fprintf(stderr, "not there: %s, which a prompt names\n", SanitizeUtf8(prompts.missing()[i]).c_str());

@@ -3,7 +3,9 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdio>
+#include <filesystem>
 #include <memory>
+#include <system_error>
 #include <vector>
 
 #include "absl/strings/match.h"
@@ -12,7 +14,9 @@
 #include "absl/strings/str_join.h"
 #include "cli/learner_connection.h"
 #include "cli/run_folder.h"
+#include "common/base/host_port.h"
 #include "common/base/status.h"
+#include "common/config/paths.h"
 #include "common/process/command_line.h"
 #include "common/process/exit_code.h"
 #include "common/process/option_values.h"
@@ -59,7 +63,7 @@ struct RewardServer {
 
 absl::StatusOr<RewardServer> Open(const ServerArguments& arguments) {
   if (arguments.server.empty() && arguments.run_dir.empty())
-    return absl::InvalidArgumentError("name a reward server: the folder of a run for its own, or --server HOST:PORT");
+    return UsageError("name a reward server: the folder of a run for its own, or --server HOST:PORT");
   RewardServer server;
   server.endpoint = arguments.server;
   FLOWAWR_ASSIGN_OR_RETURN(server.network, FindNetworkConfig(arguments.network_config, arguments.run_dir));
@@ -87,9 +91,24 @@ absl::Status List(const ServerArguments& arguments) {
   return absl::OkStatus();
 }
 
+// A server on this machine need not be told where people are: relative paths start at their folder, not at the server's.
+// A `kind` that is left out is the server's to know; then what is called `model` is a path if there is such a folder.
+void StartPathsHere(const RewardServer& server, v1::LoadScorerRequest* scorer) {
+  const absl::StatusOr<HostPort> place = ParseHostPort(server.endpoint);
+  if (!place.ok() || !place->is_loopback()) return;
+  for (auto& [option, value] : *scorer->mutable_options()) {
+    std::error_code error;
+    const std::filesystem::path path = std::filesystem::absolute(value, error);
+    if (error || !IsScorerPath(scorer->kind(), option)) continue;
+    if (scorer->kind().empty() && !std::filesystem::exists(path, error)) continue;
+    value = path.lexically_normal().string();
+  }
+}
+
 absl::Status Load(const ServerArguments& arguments) {
-  FLOWAWR_ASSIGN_OR_RETURN(const v1::LoadScorerRequest request, ParseScorer(arguments.scorer));
+  FLOWAWR_ASSIGN_OR_RETURN(v1::LoadScorerRequest request, ParseScorer(arguments.scorer));
   FLOWAWR_ASSIGN_OR_RETURN(const RewardServer server, Open(arguments));
+  StartPathsHere(server, &request);
   v1::LoadScorerResponse response;
   const grpc::Status answer = server.stub->LoadScorer(server.Context(kLoadTime).get(), request, &response);
   if (!answer.ok()) return server.Explain(answer);
@@ -101,6 +120,7 @@ absl::Status Reload(const ServerArguments& arguments) {
   FLOWAWR_ASSIGN_OR_RETURN(v1::LoadScorerRequest request, ParseScorer(arguments.scorer));
   if (!absl::StrContains(arguments.scorer.substr(0, arguments.scorer.find(',')), '=')) request.clear_kind();
   FLOWAWR_ASSIGN_OR_RETURN(const RewardServer server, Open(arguments));
+  StartPathsHere(server, &request);
   v1::LoadScorerResponse response;
   const grpc::Status answer = server.stub->ReloadScorer(server.Context(kLoadTime).get(), request, &response);
   if (!answer.ok()) return server.Explain(answer);
@@ -210,8 +230,9 @@ void AddServerCommands(CLI::App& reward, int* exit_code) {
                    nullptr, List);
   AddServerCommand(&reward, exit_code, "load", "Load a scorer while the server runs",
                    "Example:\n  flowawr reward load size=jpeg_compressibility,scale=5 runs/tiny-ocr\n\n"
-                   "A run's own server loads it again when it is started again. No run uses it yet: see\n"
-                   "`flowawr reward add`.",
+                   "A server that is started again, empty, has it loaded again by the run that uses it. No run uses it\n"
+                   "yet: see `flowawr reward add`. Files and folders of a server on this machine start at your working\n"
+                   "directory; name those of a server elsewhere in full, as it sees them.",
                    "NAME[=KIND][,option=value...]", Load);
   AddServerCommand(&reward, exit_code, "reload", "Load a scorer anew, in the place of the one of that name",
                    "Examples:\n  flowawr reward reload size,scale=10 runs/tiny-ocr\n"

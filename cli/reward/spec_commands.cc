@@ -81,7 +81,7 @@ void FindRunDir(SpecArguments* arguments) {
 
 absl::StatusOr<std::string> OneScorer(const SpecArguments& arguments) {
   if (arguments.words.size() == 1) return arguments.words[0];
-  return absl::InvalidArgumentError(
+  return UsageError(
       absl::StrCat("expected RUN_DIR SCORER", arguments.words.empty() ? "; there is no scorer" : ", got ",
                    arguments.words.empty() ? "" : absl::StrJoin(arguments.words, " "),
                    ". `flowawr status RUN_DIR` shows the rewards of a run"));
@@ -89,7 +89,7 @@ absl::StatusOr<std::string> OneScorer(const SpecArguments& arguments) {
 
 absl::Status SetWeightsOf(const SpecArguments& arguments) {
   if (arguments.words.empty())
-    return absl::InvalidArgumentError("expected RUN_DIR SCORER=WEIGHT..., e.g. runs/tiny-ocr ocr=.5 size=-0.1");
+    return UsageError("expected RUN_DIR SCORER=WEIGHT..., e.g. runs/tiny-ocr ocr=.5 size=-0.1");
   std::vector<v1::RewardSpecTerm> weights;
   for (const std::string& word : arguments.words) {
     FLOWAWR_ASSIGN_OR_RETURN(weights.emplace_back(), ParseWeight(word));
@@ -101,7 +101,7 @@ absl::Status SetWeightsOf(const SpecArguments& arguments) {
 
 absl::Status Add(const SpecArguments& arguments) {
   if (arguments.words.empty())
-    return absl::InvalidArgumentError("expected RUN_DIR TERM, e.g. runs/tiny-ocr size,weight=-0.1");
+    return UsageError("expected RUN_DIR TERM, e.g. runs/tiny-ocr size,weight=-0.1");
   std::vector<v1::RewardSpecTerm> added;
   for (const std::string& word : arguments.words) {
     FLOWAWR_ASSIGN_OR_RETURN(added.emplace_back(), ParseTerm(word));
@@ -127,7 +127,7 @@ absl::Status PromoteShadow(const SpecArguments& arguments) {
 
 absl::Status Swap(const SpecArguments& arguments) {
   if (arguments.terms.empty() == arguments.to.empty())
-    return absl::InvalidArgumentError(
+    return UsageError(
         "say what to swap: `SCORER --to HOST:PORT` moves one reward to another server, `--term ...` names all rewards "
         "anew");
   if (!arguments.to.empty()) {
@@ -137,7 +137,7 @@ absl::Status Swap(const SpecArguments& arguments) {
     });
   }
   if (!arguments.words.empty())
-    return absl::InvalidArgumentError(
+    return UsageError(
         absl::StrCat("--term names all rewards, so that ", arguments.words[0], " has no meaning beside it"));
   RewardSpecTerms wanted;
   for (const std::string& text : arguments.terms) {

@@ -29,6 +29,21 @@ size_t Slips(absl::string_view a, absl::string_view b) {
   return last.back();
 }
 
+// The one candidate that `word` leaves letters out of, like "bf16" of "bfloat16"; "" where several might be meant.
+std::string AbbreviatedWord(absl::string_view word, const std::vector<std::string>& candidates) {
+  std::string meant;
+  for (const std::string& candidate : candidates) {
+    const std::string lower = absl::AsciiStrToLower(candidate);
+    if (word.size() < 3 || lower.empty() || lower[0] != word[0] || lower.back() != word.back()) continue;
+    size_t found = 0;
+    for (const char letter : lower) found += found < word.size() && letter == word[found];
+    if (found < word.size()) continue;
+    if (!meant.empty()) return "";
+    meant = candidate;
+  }
+  return meant;
+}
+
 }  // namespace
 
 std::string NearestWord(absl::string_view word, const std::vector<std::string>& candidates) {
@@ -42,7 +57,7 @@ std::string NearestWord(absl::string_view word, const std::vector<std::string>& 
     least = slips;
     nearest = candidate;
   }
-  return nearest;
+  return nearest.empty() ? AbbreviatedWord(lower, candidates) : nearest;
 }
 
 std::string DidYouMean(absl::string_view word, const std::vector<std::string>& candidates) {

@@ -25,6 +25,9 @@ void ForEachPath(v1::RunConfig& config, PathVisitor visit);
 // The same for the options of scorers that are files or folders: what the kinds in reward_server/scorers call so.
 void ForEachScorerPath(v1::RewardsConfig& rewards, PathVisitor visit);
 
+// Whether that option of a scorer of that kind names a file or folder.
+bool IsScorerPath(const std::string& kind, const std::string& option);
+
 // Every path that is not empty, from the working directory on.
 void MakePathsAbsolute(v1::RunConfig* config);
 

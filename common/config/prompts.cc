@@ -71,7 +71,12 @@ absl::StatusOr<v1::Prompt> FromJson(const json& object) {
   if (!object.is_object())
     return absl::InvalidArgumentError(R"(expected one JSON object, e.g. {"prompt": "a red cube", "target": "CAT"})");
   const auto text = object.find("prompt");
-  if (text == object.end()) return absl::InvalidArgumentError("the field \"prompt\" is missing");
+  if (text == object.end()) {
+    for (const auto& [name, value] : object.items())
+      if (absl::EqualsIgnoreCase(name, "prompt"))
+        return absl::InvalidArgumentError(absl::StrCat("the field is called \"", name, "\"; call it \"prompt\""));
+    return absl::InvalidArgumentError("the field \"prompt\" is missing");
+  }
   if (!text->is_string()) return absl::InvalidArgumentError("the field \"prompt\" must be a string");
   prompt.set_text(std::string(absl::StripAsciiWhitespace(text->get_ref<const std::string&>())));
   for (const auto& [name, value] : object.items()) {
@@ -95,6 +100,9 @@ absl::Status CheckPrompt(const v1::Prompt& prompt) {
 absl::Status CheckBytes(absl::string_view line) {
   if (line.size() > kMaxLineBytes)
     return absl::InvalidArgumentError(absl::StrCat("the line has ", line.size(), " bytes; at most ", kMaxLineBytes));
+  if (const size_t nul = line.find('\0'); nul != line.npos)
+    return absl::InvalidArgumentError(
+        absl::StrCat("byte ", nul + 1, " is NUL: this is no plain text; if it is UTF-16, save the file as UTF-8"));
   if (const auto bad = FindInvalidUtf8(line); bad.has_value())
     return absl::InvalidArgumentError(absl::StrCat("byte ", *bad + 1, " is not UTF-8; save the file as UTF-8"));
   return absl::OkStatus();
@@ -148,6 +156,12 @@ absl::Status CheckHeader(const std::vector<std::string>& cells, std::vector<std:
   for (const std::string& cell : cells) FLOWAWR_RETURN_IF_ERROR(CheckBytes(cell));
   header = cells;
   for (std::string& name : header) name = std::string(absl::StripAsciiWhitespace(name));
+  for (const std::string& name : header)
+    if (name != "prompt" && absl::EqualsIgnoreCase(name, "prompt"))
+      return absl::InvalidArgumentError(absl::StrCat("a column is called \"", name, "\"; call it \"prompt\""));
+  if (header.size() == 1 && absl::StrContains(header[0], ';'))
+    return absl::InvalidArgumentError(
+        "the columns are separated by semicolons; save the table with commas, or with tabs as *.tsv");
   if (std::find(header.begin(), header.end(), "prompt") == header.end())
     return absl::InvalidArgumentError(
         absl::StrCat("the first line must name the columns, one of them prompt; there are: ",
@@ -187,6 +201,10 @@ absl::StatusOr<PromptSet> PromptSet::Load(const std::string& path, std::vector<P
     faults->push_back({where, std::string(why.message())});
     return absl::OkStatus();
   };
+  if (absl::StrContains(set.bytes_, '\r') && !absl::StrContains(set.bytes_, '\n') &&
+      !absl::EndsWithIgnoreCase(path, ".json"))
+    return absl::InvalidArgumentError(absl::StrCat(
+        path, ": its lines end in a carriage return alone, as of old Macs; save it with Unix line ends (tr '\\r' '\\n')"));
   absl::Status status;
   if (absl::EndsWithIgnoreCase(path, ".json")) {
     status = set.AddArray(refuse);

@@ -5,12 +5,24 @@
 #include <cstdio>
 #include <string>
 
+#include "absl/strings/cord.h"
 #include "absl/time/clock.h"
 #include "common/telemetry/log.h"
 
 namespace flowawr {
 
+namespace {
+constexpr char kIsUsage[] = "flowawr/usage";
+}  // namespace
+
+absl::Status UsageError(absl::string_view message) {
+  absl::Status error = absl::InvalidArgumentError(message);
+  error.SetPayload(kIsUsage, absl::Cord());
+  return error;
+}
+
 int ExitCodeOf(const absl::Status& status) {
+  if (status.GetPayload(kIsUsage).has_value()) return kUsageExitCode;
   switch (status.code()) {
     case absl::StatusCode::kOk:
       return 0;

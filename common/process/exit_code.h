@@ -2,6 +2,7 @@
 #pragma once
 
 #include "absl/status/status.h"
+#include "absl/strings/string_view.h"
 
 namespace flowawr {
 
@@ -14,6 +15,10 @@ error; 73 there is something already (a run in the folder, a listener on the add
 77 refused (token, TLS, permissions); 78 the configuration is no good, or does not fit the run; 130 stopped by the user.)";
 
 int ExitCodeOf(const absl::Status& status);
+
+// InvalidArgument about the command line itself, e.g. a word that is missing where another command line would do without
+// it: kUsageExitCode, as for what the parser of options refuses.
+absl::Status UsageError(absl::string_view message);
 
 // The kind of error that a program which ended with this code has told: ExitCodeOf() of it is `exit_code` again, or 70.
 absl::StatusCode CodeOfExit(int exit_code);

@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
+#include "common/prompts/geneval_colours.h"
 
 namespace flowawr {
 namespace {
@@ -31,8 +32,7 @@ constexpr const char* kClasses[] = {
     "toaster",        "sink",          "refrigerator", "book",          "clock",
     "vase",           "scissors",      "teddy bear",   "hair drier",    "toothbrush"};
 static_assert(std::size(kClasses) == 80);
-constexpr const char* kColors[] = {"red",    "orange", "yellow", "green", "blue",
-                                   "purple", "pink",   "brown",  "black", "white"};
+constexpr const auto& kColors = kGenevalColours;
 constexpr const char* kShapes[] = {"circle", "square", "triangle", "star"};
 constexpr const char* kShapeColors[] = {"red", "orange", "yellow", "green", "blue", "purple"};
 constexpr const char* kNumbers[] = {"zero", "one", "two", "three", "four"};

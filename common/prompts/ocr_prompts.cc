@@ -9,6 +9,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
+#include "common/base/quoted_text.h"
 #include "common/base/status.h"
 #include "common/base/utf8.h"
 
@@ -123,9 +124,8 @@ absl::StatusOr<std::vector<PromptTask>> OcrTasks(const OcrPromptOptions& options
 std::string OcrKey(const v1::Prompt& prompt) {
   const auto target = prompt.metadata().find("target");
   if (target != prompt.metadata().end()) return absl::AsciiStrToLower(target->second);
-  const size_t begin = prompt.text().find('"'), end = prompt.text().find('"', begin + 1);
-  if (begin == std::string::npos || end == std::string::npos) return prompt.text();
-  return absl::AsciiStrToLower(prompt.text().substr(begin + 1, end - begin - 1));
+  const auto quoted = FirstQuoted(prompt.text());
+  return quoted.has_value() ? absl::AsciiStrToLower(*quoted) : prompt.text();
 }
 
 }  // namespace flowawr

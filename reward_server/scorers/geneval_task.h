@@ -7,7 +7,6 @@
 // A prompt's metadata holds these fields as text, lists as JSON. Source: djghosh13/geneval, prompts/.
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -16,12 +15,10 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "common/prompts/geneval_colours.h"
 
 namespace flowawr {
 
-// In GenEval's order: the first of equally likely ones is taken.
-inline constexpr std::array<const char*, 10> kGenevalColours = {"red",    "orange", "yellow", "green", "blue",
-                                                                "purple", "pink",   "brown",  "black", "white"};
 inline constexpr int64_t kMostGenevalObjects = 16;  // of a class; more are never seen
 
 enum class GenevalRelation { kLeftOf, kRightOf, kAbove, kBelow };

@@ -23,7 +23,7 @@ std::string Beginning(absl::string_view text) {
 }
 
 absl::StatusOr<double> LastNumber(const std::string& answer, double highest) {
-  static const RE2 number(R"(([-+]?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?)(?:\s*(?:/|out of)\s*(\d+(?:\.\d+)?))?)");
+  static const RE2 number(R"(([-+]?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?)(?:\s*[(\[]?\s*(?:/|out of)\s*(\d+(?:\.\d+)?))?)");
   re2::StringPiece left(answer);
   std::string found, of, last, last_of;
   while (RE2::FindAndConsume(&left, number, &found, &of)) {

@@ -18,7 +18,7 @@ struct AnswerRule {
 // (number - lowest) / (highest - lowest). InvalidArgument, with the answer's beginning, when there is no number or it
 // lies outside the bounds: an answer that was not understood is no reward.
 //
-// The last number: "8", "8.5", "8/10" and "8 out of 10" are 8, where what follows must be the highest.
+// The last number: "8", "8.5", "8/10", "8 out of 10" and "8 (out of 10)" are 8, where what follows must be the highest.
 // A field: from the first { to the last }, which may stand in a fence of ``` or between other words; a number, or text
 // that is one.
 absl::StatusOr<double> RewardOfAnswer(const std::string& answer, const AnswerRule& rule);

@@ -9,8 +9,8 @@
 #include <optional>
 #include <vector>
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "common/base/quoted_text.h"
 #include "common/base/utf8.h"
 
 namespace flowawr {
@@ -32,28 +32,6 @@ int Levenshtein(const std::u32string& a, const std::u32string& b) {
     }
   }
   return row.back();
-}
-
-// What closes a text that `quote` opens; empty for what opens none.
-std::vector<absl::string_view> ClosersOf(absl::string_view at) {
-  if (absl::StartsWith(at, "\"")) return {"\""};
-  if (absl::StartsWith(at, "\u201C")) return {"\u201D"};
-  if (absl::StartsWith(at, "\u201E")) return {"\u201C", "\u201D"};
-  return {};
-}
-
-// The first double-quoted part: "...", or with curly quotes as word processors make them. A quote that is never closed
-// (an inch mark) opens nothing.
-std::optional<absl::string_view> FirstQuoted(absl::string_view prompt) {
-  for (size_t at = 0; at < prompt.size(); ++at) {
-    const std::vector<absl::string_view> closers = ClosersOf(prompt.substr(at));
-    if (closers.empty()) continue;
-    const size_t begin = at + (prompt[at] == '"' ? 1 : 3);  // bytes of the opening quote
-    size_t end = absl::string_view::npos;
-    for (const absl::string_view closer : closers) end = std::min(end, prompt.find(closer, begin));
-    if (end != absl::string_view::npos) return prompt.substr(begin, end - begin);
-  }
-  return std::nullopt;
 }
 
 }  // namespace

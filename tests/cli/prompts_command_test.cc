@@ -147,7 +147,7 @@ TEST(PromptsCheck, ChecksARunsFilesRewardsAndTokenLimits) {
   const Outcome bad = Prompts(folder, absl::StrCat("check ", folder.Write("bad.txt", "a dog\n"), " ", set));
   EXPECT_EQ(bad.exit_code, 65) << bad.output;
   EXPECT_THAT(bad.output, HasSubstr("bad.txt:1: ocr: "));
-  EXPECT_EQ(Prompts(folder, "check").exit_code, 78);
+  EXPECT_EQ(Prompts(folder, "check").exit_code, 64);
   EXPECT_EQ(Prompts(folder, "check nowhere.txt --reward ocr").exit_code, 66);
   EXPECT_THAT(Prompts(folder, absl::StrCat("check ", train, " --reward occr")).output, HasSubstr("did you mean"));
 }

@@ -16,6 +16,12 @@ TEST(NearestWord, FindsSlipsOfEveryKind) {
   EXPECT_EQ(NearestWord("Weight_Decay", kNames), "weight_decay");
 }
 
+TEST(NearestWord, FindsWhatAnAbbreviationStandsFor) {
+  EXPECT_EQ(NearestWord("bf16", {"float32", "bfloat16"}), "bfloat16");
+  EXPECT_EQ(NearestWord("fp32", {"float32", "bfloat16"}), "") << "there is no p in it";
+  EXPECT_EQ(NearestWord("abz", {"a_long_b_z", "a_longer_b_z"}), "") << "either may be meant";
+}
+
 TEST(NearestWord, FindsNothingFarAway) {
   for (const char* word : {"", "colour", "xyz", "rxy", "f"}) EXPECT_EQ(NearestWord(word, kNames), "") << word;
   EXPECT_EQ(NearestWord("ab", {"a", "b"}), "") << "a candidate of which nothing is left is no guess";

@@ -108,6 +108,9 @@ TEST_F(PromptSetTest, NamesTheLineThatIsNoGood) {
   ExpectError("o.csv", "prompt\n\"a\n", "o.csv:2: a double quote is never closed");
   ExpectError("p.csv", "prompt\n\"CAT\" on a sign\n", "p.csv:2: after a cell in double quotes comes more text");
   ExpectError("q.csv", "prompt,prompt\na,b\n", "q.csv:1: two columns have the same name");
+  ExpectError("o.csv", "Prompt,target\na,b\n", "o.csv:1: a column is called \"Prompt\"; call it \"prompt\"");
+  ExpectError("s.csv", "prompt;target\na;b\n", "s.csv:1: the columns are separated by semicolons");
+  ExpectError("r.csv", "prompt,target\ra,b\r", "r.csv: its lines end in a carriage return alone");
 }
 
 TEST_F(PromptSetTest, TellsEveryLineThatIsNoGoodToWhoWantsToKnow) {
@@ -178,6 +181,9 @@ TEST_F(PromptSetTest, SaysWhatAFileIsThatItsNameDoesNot) {
   ExpectError("a.txt", "{\"prompt\": \"ok\"}", "a.txt:1: this is JSON; name a file with one object a line *.jsonl");
   ExpectError("b.txt", "[\n  {\"prompt\": \"ok\"}\n]", "b.txt:1: this is JSON");
   ExpectError("c.txt", "prompt,target\na,b\n", "c.txt:1: this is the header of a table; name the file *.csv");
+  ExpectError("r.txt", "a sign\ra cat\r", "r.txt: its lines end in a carriage return alone");
+  ExpectError("o.jsonl", "{\"Prompt\": \"a\"}\n", "o.jsonl:1: the field is called \"Prompt\"; call it \"prompt\"");
+  ExpectError("u.txt", std::string("a\0 \0c\0", 6), "u.txt:1: byte 2 is NUL: this is no plain text");
   ExpectError("d.txt", "prompt\ttarget\na\tb\n", "name the file *.tsv");
   ExpectError("e.jsonl", "[\n{\"prompt\": \"a\"},\n{\"prompt\": \"b\"}\n]\n", "e.jsonl:1: the file holds an array");
   ExpectError("f.jsonl", "{\"prompt\": \"a\"},\n{\"prompt\": \"b\"}\n", "f.jsonl:1: the line ends with a comma");

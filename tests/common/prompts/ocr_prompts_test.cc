@@ -70,6 +70,8 @@ TEST(OcrPromptsTest, FindsTheKeyOfAFilesPrompt) {
   (*prompt.mutable_metadata())["target"] = "OPEN NOW";
   EXPECT_EQ(OcrKey(prompt), "open now");
   prompt.clear_metadata();
+  prompt.set_text("a sign that says \u201COpen\u201D and 6\" of snow");
+  EXPECT_EQ(OcrKey(prompt), "open") << "curly quotes";
   prompt.set_text("a cat");
   EXPECT_EQ(OcrKey(prompt), "a cat");
 }

@@ -269,13 +269,14 @@ TEST(JudgeAnswerTest, ReadsRatingsAndNothingElse) {
     std::string answer;
     double reward;
   } good[] = {{"8", .8},      {"7.5", .75}, {"I count 3 cats. 8/10", .8}, {"8 out of 10.", .8},
-              {"**10**", 1.}, {"0", 0.},    {"Score: 1e1", 1.},           {"+4 / 10", .4}};
+              {"**10**", 1.}, {"0", 0.},    {"Score: 1e1", 1.},           {"+4 / 10", .4},
+              {"8 (out of 10)", .8}, {"Rating: 8 [/10]", .8}};
   for (const auto& c : good) {
     const auto reward = RewardOfAnswer(c.answer, rule);
     ASSERT_TRUE(reward.ok()) << c.answer << ": " << reward.status();
     EXPECT_DOUBLE_EQ(*reward, c.reward) << c.answer;
   }
-  for (const char* answer : {"", "none", "-1", "10.5", "8/20", "3 of a kind: 12", "1e999", "nan", "inf"})
+  for (const char* answer : {"", "none", "-1", "10.5", "8/20", "8 (out of 20)", "3 of a kind: 12", "1e999", "nan", "inf"})
     EXPECT_FALSE(RewardOfAnswer(answer, rule).ok()) << answer;
 }
 
