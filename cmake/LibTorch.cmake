@@ -24,7 +24,8 @@ add_library(libtorch INTERFACE)
 target_include_directories(libtorch SYSTEM INTERFACE
   "${torch_headers}" "${torch_headers}/torch/csrc/api/include")
 target_link_directories(libtorch INTERFACE "${torch_root}/lib")
-target_link_options(libtorch INTERFACE "-Wl,-rpath,${torch_root}/lib" "-Wl,--no-as-needed")
+target_link_options(libtorch INTERFACE "-Wl,--no-as-needed")
+set(CMAKE_BUILD_RPATH "${torch_root}/lib")  # of what is run where it was built; installed programs: cmake/Install.cmake
 target_link_libraries(libtorch INTERFACE torch torch_cpu c10)
 # Protobuf's targets bring -pthread; a precompiled header only serves files with the same flags.
 target_compile_options(libtorch INTERFACE -pthread)

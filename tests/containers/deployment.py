@@ -59,14 +59,17 @@ class Deployment:
     def run_folder(self) -> pathlib.Path:
         return pathlib.Path(docker("volume", "inspect", "-f", "{{.Mountpoint}}", f"{self.project}_runs")) / RUN
 
-    def updates(self) -> list[int]:
-        """The numbers of the updates that the run's metrics tell of, in their order."""
+    def _records(self) -> list[dict]:
         try:
             lines = (self.run_folder / "metrics.jsonl").read_text().splitlines()
         except (FileNotFoundError, RuntimeError):
             return []
         records = [json.loads(line) for line in lines if line.endswith("}")]
-        return [record["update"] for record in records if record["kind"] == "update"]
+        return [record for record in records if record["kind"] == "update"]
+
+    def updates(self) -> list[int]:
+        """The numbers of the updates that the run's metrics tell of, in their order."""
+        return [record["update"] for record in self._records()]
 
     def await_that(self, what: str, is_so) -> None:
         limit = time.monotonic() + PATIENCE
@@ -82,13 +85,14 @@ class Deployment:
         found = self.containers("learner", only_running=False)
         return bool(found) and docker("inspect", "-f", "{{.State.Status}} {{.State.ExitCode}}", found[0]) == "exited 0"
 
-    def await_end(self) -> str:
-        """Until the learner is done; the digest of the trained adapter, after checks of what every run must show."""
+    def await_end(self) -> tuple[str, int]:
+        """Until the learner is done; the trained adapter's digest and the samples that it was trained on."""
         self.await_that("the end of the training", self.is_finished)
         updates = self.updates()
         assert updates == list(range(1, len(updates) + 1)), f"updates lost or made twice: {updates}"
         self.await_that("actors leave", lambda: not self.containers("actor"))
-        return hashlib.sha256((self.run_folder / "export/peft/adapter_model.safetensors").read_bytes()).hexdigest()
+        adapter = (self.run_folder / "export/peft/adapter_model.safetensors").read_bytes()
+        return hashlib.sha256(adapter).hexdigest(), self._records()[-1]["samples_trained"]
 
     def flowawr(self, *arguments, **options) -> str:
         return self.compose("exec", "-T", "learner", "flowawr", *arguments, **options)

@@ -103,25 +103,29 @@ def test_every_variable_has_a_line_in_env():
     assert used == told
 
 
+WITH_PROGRAMS = {**os.environ, "PATH": f"{programs.BUILD}/bin:{os.environ['PATH']}"}
+
+
 def make_secrets(folder):
     for role in ("learner", "actor", "reward", "prometheus"):
         (folder / role).mkdir()
     script = (COMPOSE / "make-secrets.sh").read_text()
     if os.getuid() != 0:
         script = re.sub(r"^ *chown .*$", "", script, flags=re.M)
-    done = subprocess.run(["sh", "-c", script, "make-secrets.sh", str(folder)], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(["sh", "-c", script, "make-secrets.sh", str(folder)], env=WITH_PROGRAMS, capture_output=True,
+                          text=True, timeout=60)
     assert done.returncode == 0, done.stderr
 
 
 def test_secrets_are_made_once_for_those_who_need_them(tmp_path):
     make_secrets(tmp_path)
     files = {role: {path.name for path in (tmp_path / role).iterdir()} for role in ("learner", "actor", "reward", "prometheus")}
-    assert "token" not in files["actor"] and "operator_token" not in files["actor"], "an actor holds others' tokens"
+    assert "token" not in files["actor"] and "operator-token" not in files["actor"], "an actor holds others' tokens"
     assert files["prometheus"] == {"ca.pem", "metrics_token"}
-    assert not list(tmp_path.rglob("ca.key")), "the authority's key is left behind"
+    assert not list(tmp_path.rglob("ca-key.pem")), "the authority's key is left behind"
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     script = COMPOSE / "make-secrets.sh"
-    subprocess.run(["sh", script, tmp_path], check=True, timeout=60)
+    subprocess.run(["sh", script, tmp_path], env=WITH_PROGRAMS, check=True, timeout=60)
     assert before == {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     # What a role's configuration names is what its folder, and the file with people's own secrets, holds.
     own = read("compose.secrets.yaml")["services"]
@@ -141,7 +145,7 @@ def test_certificates_are_for_the_names_in_composes_network(tmp_path):
     for service, role in ROLES.items():
         for name in (service, "localhost"):
             subprocess.run(["openssl", "verify", "-CAfile", tmp_path / role / "ca.pem", "-purpose", "sslserver",
-                            "-verify_hostname", name, tmp_path / role / "cert.pem"], check=True, capture_output=True)
+                            "-verify_hostname", name, tmp_path / role / "server.pem"], check=True, capture_output=True)
 
 
 def test_the_runs_configuration_is_one(tmp_path):
