@@ -9,6 +9,7 @@
 #include "absl/strings/str_join.h"
 #include "common/base/file.h"
 #include "common/base/status.h"
+#include "common/config/installed_files.h"
 #include "common/config/paths.h"
 #include "common/config/rules.h"
 #include "common/config/yaml_reader.h"
@@ -28,13 +29,16 @@ absl::Status Check(YamlReader& reader, const std::vector<RuleViolation>& violati
 
 }  // namespace
 
-absl::StatusOr<v1::RunConfig> LoadRunConfig(const std::string& given, const std::vector<std::string>& overrides) {
+absl::StatusOr<v1::RunConfig> LoadRunConfig(const std::string& named, const std::vector<std::string>& overrides) {
   std::error_code ignored;
+  const std::string installed = InstalledFolder();
+  const std::string given = OrInstalled(named, installed);
   const bool is_folder = std::filesystem::is_directory(given, ignored);
   const std::string path = is_folder ? absl::StrCat(given, "/", kRunConfigFile) : given;
   absl::StatusOr<std::string> yaml = ReadFile(path, kMaxConfigBytes);
   if (!yaml.ok()) return Annotate(yaml.status(), "the run's configuration");
   FLOWAWR_ASSIGN_OR_RETURN(v1::RunConfig config, ParseRunConfig(*yaml, path, overrides));
+  UseInstalledFiles(installed, &config);
   const bool is_told = std::any_of(overrides.begin(), overrides.end(),
                                    [](const std::string& text) { return absl::StartsWith(text, "run_dir="); });
   if (const std::string folder = RunFolderOf(path); !folder.empty() && !is_told) config.set_run_dir(folder);

@@ -19,6 +19,7 @@ namespace flowawr {
 // "optimizer.learning_rate=1e-4", "rewards.terms.0.weight=2", "lora.target_modules=[attn.to_q, attn.to_v]". The index
 // one past the end of a list of messages adds an element. A folder stands for its config.yaml. The configuration that a
 // run directory holds is of that very folder, whatever run_dir it was written with, unless an override sets run_dir.
+// Relative paths of what is not here may name what is installed (installed_files.h).
 absl::StatusOr<v1::RunConfig> LoadRunConfig(const std::string& path, const std::vector<std::string>& overrides = {});
 
 // The same for text at hand; `name` stands for the file name in errors.

@@ -13,7 +13,10 @@
 #include "common/base/nearest_word.h"
 #include "common/base/shell_quote.h"
 #include "common/base/version.h"
+#include "common/process/command_tree.h"
+#include "common/process/completion.h"
 #include "common/process/exit_code.h"
+#include "common/process/man_page.h"
 #include "common/process/option_values.h"
 #include "common/process/processor.h"
 #include "common/process/unquoted_words.h"
@@ -36,6 +39,10 @@ void AddTelemetryOptions(CLI::App& app, TelemetryOptions* options) {
   app.add_option("--log-level", options->log_level, "trace, debug, info, warn, error or off")
       ->type_name("LEVEL")
       ->capture_default_str();
+  app.add_option("--log-format", options->log_format,
+                 "text, or json: an object a line, for log stores; default: FLOWAWR_LOG_FORMAT in the environment, else text")
+      ->type_name("FORMAT")
+      ->check(CLI::IsMember({"text", "json"}));
 }
 
 void AddServingOptions(CLI::App& app, const std::string& listen_help, ServingOptions* options) {
@@ -107,6 +114,18 @@ std::string FindTilde(int argc, const char* const* argv) {
   return "";
 }
 
+// What installing asks every program for, and --help does not mention: its manual page and its completions.
+std::optional<int> WriteAboutCommandLine(const CLI::App& app, int argc, const char* const* argv) {
+  if (argc == 2 && argv[1] == absl::string_view("--man-page")) {
+    std::fputs(ManPage(CommandTreeOf(app), Version()).c_str(), stdout);
+    return 0;
+  }
+  if (argc != 3 || argv[1] != absl::string_view("--completion")) return std::nullopt;
+  const absl::StatusOr<std::string> script = CompletionScript(CommandTreeOf(app), argv[2]);
+  if (script.ok()) std::fputs(script->c_str(), stdout);
+  return ReportAndExitCodeOf(script.status());
+}
+
 }  // namespace
 
 std::optional<int> ParseCommandLine(CLI::App& app, int argc, const char* const* argv,
@@ -119,6 +138,7 @@ std::optional<int> ParseCommandLine(CLI::App& app, int argc, const char* const* 
   app.set_version_flag("--version", Version());
   const std::string footer = app.get_footer();
   app.footer(absl::StrCat(footer, footer.empty() ? "" : "\n", kExitCodesHelp, "\n", kEnvironmentHelp));
+  if (const std::optional<int> written = WriteAboutCommandLine(app, argc, argv)) return written;
   if (const std::string tilde = FindTilde(argc, argv); !tilde.empty()) {
     std::fprintf(stderr, "%s: %s\n", app.get_name().c_str(), tilde.c_str());
     return kUsageExitCode;

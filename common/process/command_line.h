@@ -18,6 +18,7 @@ struct TelemetryOptions {
   std::string metrics = "127.0.0.1:0";
   std::string metrics_endpoint_file;  // empty: none
   std::string log_level = "info";
+  std::string log_format;  // empty: InitLogging() decides
 };
 
 // Where a process serves.
@@ -26,7 +27,7 @@ struct ServingOptions {
   std::string endpoint_file;  // empty: none
 };
 
-// --metrics, --metrics-endpoint-file, --log-level.
+// --metrics, --metrics-endpoint-file, --log-level, --log-format.
 void AddTelemetryOptions(CLI::App& app, TelemetryOptions* options);
 // --listen and --endpoint-file; `listen_help` says what is taken without it.
 void AddServingOptions(CLI::App& app, const std::string& listen_help, ServingOptions* options);
