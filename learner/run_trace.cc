@@ -51,10 +51,9 @@ std::vector<TraceSpan> SpansOf(const Group& group, absl::Time now) {
 void RunTrace::Open(const std::string& run_dir, int mib) {
   if (mib <= 0) return;
   absl::StatusOr<std::unique_ptr<TraceWriter>> opened = TraceWriter::Open(run_dir, static_cast<uint64_t>(mib) << 20);
-  if (opened.ok())
-    writer_ = *std::move(opened);
-  else
-    spdlog::warn("this run has no timeline: {}", opened.status().ToString());
+  if (!opened.ok()) return spdlog::warn("this run has no timeline: {}", opened.status().ToString());
+  writer_ = *std::move(opened);
+  Mark("the learner starts");  // and so its row is the first
 }
 
 void RunTrace::Stage(absl::string_view stage, absl::Time start, absl::Duration length, uint64_t update) {
