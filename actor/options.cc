@@ -57,6 +57,9 @@ Parsed<ActorOptions> ParseActorOptions(int argc, const char* const* argv) {
       ->type_name("SECONDS")
       ->check(Number(0, 1e9))
       ->capture_default_str();
+  app.add_flag("--fail-when-stopped", options.fails_when_stopped,
+               "exit with 130 instead of 0 when a signal ends it before the run's end, so that a Job of Kubernetes, to "
+               "which 0 is done, starts another");
   AddNetworkConfigOption(app, "neither TLS nor token", &network_config);
   AddTelemetryOptions(app, &options.telemetry);
   parsed.exit_code = ParseCommandLine(app, argc, argv, [&]() -> absl::Status {

@@ -15,6 +15,7 @@ struct ActorOptions {
   int threads = 1;
   int score_workers = 4;
   int evaluation_rows = 16;
+  bool fails_when_stopped = false;                   // a signal before the run's end is Cancelled
   absl::Duration give_up_after = absl::Minutes(10);  // without a learner
   v1::NetworkConfig network;                         // TLS and token
   TelemetryOptions telemetry;

@@ -32,6 +32,9 @@ Parsed<LearnerOptions> ParseLearnerOptions(int argc, const char* const* argv) {
   app.add_flag("--resume", options.is_resume, "go on from the newest checkpoint of the run directory, if there is one");
   app.add_flag("--accept-changed-prompts", options.accepts_changed_prompts,
                "with --resume: go on though the prompt files are not what they were");
+  app.add_flag("--fail-when-stopped", options.fails_when_stopped,
+               "exit with 130 instead of 0 when a signal ends it before the run's end, so that a Job of Kubernetes, to "
+               "which 0 is done, starts it again");
   app.add_option("--reward-endpoint", options.reward_endpoint, "reward server of the terms that name no endpoint")
       ->type_name("HOST:PORT")
       ->check(AddressToReach());
