@@ -102,7 +102,9 @@ std::vector<std::string> Notes(const std::vector<ComparedRun>& runs) {
       const std::string of = RewardsOf(run);
       rewards.push_back(absl::StrCat(run.name, ": ", of.empty() ? "not known" : of));
     }
-    notes.push_back(absl::StrCat("These runs are not trained on the same rewards, so their figures are not of the same thing: ",
+    const bool is_known = std::all_of(runs.begin(), runs.end(), [](const ComparedRun& run) { return !RewardsOf(run).empty(); });
+    notes.push_back(absl::StrCat(is_known ? "These runs are not trained on the same rewards, so their figures are not of the same thing: "
+                                          : "It is not known whether these runs are trained on the same rewards: ",
                                  absl::StrJoin(rewards, "; ")));
   }
   for (const ComparedRun& run : runs)
@@ -316,7 +318,7 @@ std::string CompareAsHtml(const std::vector<ComparedRun>& runs, const std::vecto
       HtmlTable(Heading(thresholds), rows), "<h2>Held-out reward</h2><div class=\"card scroll\"><h3>By update</h3>",
       HeldOutChart(runs, XAxis::kUpdate, "update"), "</div><div class=\"columns spaced\"><div class=\"card\"><h3>By images trained on</h3>",
       HeldOutChart(runs, XAxis::kImages, "images"), "</div><div class=\"card\"><h3>By training time</h3>",
-      HeldOutChart(runs, XAxis::kSeconds, "seconds"), "</div></div><h2>Training</h2><div class=\"columns\">",
+      HeldOutChart(runs, XAxis::kSeconds, "seconds"), "</div></div><h2>Training</h2><div class=\"columns two\">",
       UpdateChart(runs, "Reward of the batches", &UpdateRecord::reward_mean), UpdateChart(runs, "Loss", &UpdateRecord::loss),
       UpdateChart(runs, "KL to the reference", &UpdateRecord::kl),
       UpdateChart(runs, "Gradient norm before clipping", &UpdateRecord::grad_norm), "</div><h2>Settings that differ</h2>",

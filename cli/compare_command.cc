@@ -18,7 +18,7 @@
 namespace flowawr {
 namespace {
 
-constexpr size_t kMostRuns = 8;  // that a chart can tell apart
+constexpr int kMostRuns = 8;  // that a chart can tell apart
 
 struct CompareRequest {
   std::vector<std::string> folders;
@@ -27,9 +27,6 @@ struct CompareRequest {
 };
 
 absl::Status Compare(const CompareRequest& request) {
-  if (request.folders.size() < 2 || request.folders.size() > kMostRuns)
-    return absl::InvalidArgumentError(absl::StrCat("name 2 to ", kMostRuns, " folders of runs, not ",
-                                                   request.folders.size()));
   std::vector<std::string> whole;
   for (const std::string& folder : request.folders)
     whole.push_back(std::filesystem::weakly_canonical(std::filesystem::absolute(folder)).string());
@@ -62,7 +59,7 @@ rewards are said to be so: their figures are not of the same thing.
 
 Example:
   flowawr compare runs/rank-8 runs/rank-32 --threshold 0.8 --threshold 0.9)");
-  command->add_option("RUN_DIR", request->folders, "The folders of the runs, 2 to 8")->required();
+  command->add_option("RUN_DIR", request->folders, "The folders of the runs, 2 to 8")->required()->expected(2, kMostRuns);
   command->add_option("--threshold", request->thresholds,
                       "a held-out reward to be reached; may be repeated; default: half and nine tenths of the best gain")
       ->type_name("REWARD")

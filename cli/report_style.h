@@ -27,6 +27,7 @@ code,pre,.mono{font-family:ui-monospace,SFMono-Regular,Menlo,Consolas,"Liberatio
 .tile.small{grid-column:span 2}
 @media(max-width:640px){.tile.large,.tile.small{grid-column:span 6}}
 .columns{grid-template-columns:repeat(auto-fit,minmax(min(100%,320px),1fr))}
+.columns.two{grid-template-columns:repeat(auto-fit,minmax(min(100%,460px),1fr))}
 .pairs{grid-template-columns:repeat(auto-fill,minmax(min(100%,250px),1fr))}
 .spaced{margin-top:14px}
 .tile .name{color:var(--muted);font-size:.85rem}

@@ -78,6 +78,9 @@ TEST(CompareTest, SaysWhenRewardsAreNotTheSame) {
   const std::string text = CompareAsText({MakeRun("a", {0.2, 0.6}), MakeRun("b", {0.2, 9}, "jpeg")}, {});
   EXPECT_THAT(text, HasSubstr("not trained on the same rewards"));
   EXPECT_THAT(text, HasSubstr("b: jpeg weight 1"));
+  ComparedRun unknown = MakeRun("c", {0.2, 0.7});
+  unknown.config.reset();
+  EXPECT_THAT(CompareAsText({MakeRun("a", {0.2, 0.6}), unknown}, {}), HasSubstr("It is not known whether"));
   ComparedRun swapped = MakeRun("b", {0.2, 0.7});
   swapped.history.swaps.push_back({5, "ocr weight 1", "jpeg weight 1"});
   EXPECT_THAT(CompareAsText({MakeRun("a", {0.2, 0.6}), swapped}, {}), HasSubstr("after update 5 jpeg weight 1"));
