@@ -10,11 +10,13 @@
 #include <optional>
 #include <utility>
 
+#include "absl/time/clock.h"
 #include "actor/group_message.h"
 #include "actor/group_sampler.h"
 #include "actor/prompt_encoder.h"
 #include "actor/recovery.h"
 #include "common/rpc/retry.h"
+#include "common/telemetry/log.h"
 
 namespace flowawr {
 namespace {
@@ -39,6 +41,15 @@ v1::LeaseRef RefOf(const v1::Lease& lease) {
   ref.set_group_id(lease.group_id());
   ref.set_attempt(lease.attempt());
   return ref;
+}
+
+// Of a stage that ended just now, after `seconds`: for the run's timeline.
+v1::StageSpan SpanOf(const char* stage, double seconds) {
+  v1::StageSpan span;
+  span.set_stage(stage);
+  span.set_start_unix_s(absl::ToDoubleSeconds(absl::Now() - absl::UnixEpoch()) - seconds);
+  span.set_seconds(seconds);
+  return span;
 }
 
 void NameThread(const char* name) { pthread_setname_np(pthread_self(), name); }
@@ -94,6 +105,7 @@ bool RolloutPipeline::IsWanted(const GroupJob& job) {
 void RolloutPipeline::Fail(const GroupJob& job, const std::string& cause, const absl::Status& why) {
   if (!parts_.leases.Release(job.ticket)) return;
   parts_.metrics.CountLostGroup(cause);
+  const LogFields fields({{"group", job.lease.group_id()}, {"attempt", uint64_t{job.lease.attempt()}}});
   spdlog::warn("group {} attempt {} handed back, {}: {}", job.lease.group_id(), job.lease.attempt(), cause,
                why.ToString());
   // If even this fails the lease expires for want of a heartbeat.
@@ -125,7 +137,7 @@ void RolloutPipeline::EncodeOne(Job job, PromptEncoder& encoder) {
     auto embeds = encoder.Get(job->lease.prompt().text());
     if (!embeds.ok()) return embeds.status();
     job->embeds = *std::move(embeds);
-    job->stage_seconds["encode"] = timer.Stop();
+    job->spans.push_back(SpanOf("encode", job->stage_seconds["encode"] = timer.Stop()));
     return absl::OkStatus();
   });
   parts_.metrics.SetAdoptedVersion(parts_.policies.newest_version());
@@ -188,8 +200,10 @@ void RolloutPipeline::SampleBatch(Batch batch) {
     });
   });
   const double seconds = timer.Stop();
+  const v1::StageSpan span = SpanOf("sample", seconds);  // one for all: they were sampled together
   for (GroupJob* job : jobs) {
     job->stage_seconds["sample"] = seconds * job->lease.samples() / rows;
+    job->spans.push_back(span);
     if (!status.ok()) {
       if (IsWanted(*job)) Fail(*job, "sample_failed", status);
     }
@@ -223,8 +237,10 @@ void RolloutPipeline::DecodeBatch(Batch batch) {
     return absl::OkStatus();
   });
   const double seconds = timer.Stop();
+  const v1::StageSpan span = SpanOf("decode", seconds);
   for (Job& job : batch) {
     job->stage_seconds["decode"] = seconds * job->lease.samples() / rows;
+    job->spans.push_back(span);
     if (!status.ok()) {
       Fail(*job, "decode_failed", status);
     } else if (!to_score_.Push(std::move(job))) {
@@ -247,7 +263,7 @@ void RolloutPipeline::ScoreOne(Job job) {
   StageTimer timer(parts_.stages, "score");
   const auto is_wanted = [&] { return parts_.leases.IsHeld(job->ticket) && !IsStopping(); };
   auto scores = parts_.scorer.Score(job->lease.reward_spec(), job->lease.prompt(), job->images, is_wanted);
-  job->stage_seconds["score"] = timer.Stop();
+  job->spans.push_back(SpanOf("score", job->stage_seconds["score"] = timer.Stop()));
   absl::Status status = scores.status();
   if (scores.ok()) {
     status = CheckRequiredTerms(job->lease.reward_spec(), *scores);
@@ -271,6 +287,7 @@ void RolloutPipeline::Submit() {
 }
 
 void RolloutPipeline::SubmitOne(Job job) {
+  const LogFields fields({{"group", job->lease.group_id()}, {"attempt", uint64_t{job->lease.attempt()}}});
   StageTimer timer(parts_.stages, "submit");
   absl::StatusOr<GroupMessage> message = absl::InternalError("not made");
   const absl::Status made = Guarded([&] {
@@ -300,6 +317,7 @@ void RolloutPipeline::SubmitOne(Job job) {
     const std::optional<absl::Duration> wait = backoff.Next();
     if (IsStopping()) return Fail(*job, "actor_stopping", absl::CancelledError("the actor stops"));
     if (!wait) return Fail(*job, "submit_failed", status);
+    parts_.metrics.CountSubmitRetry();
     spdlog::info("group {} not delivered yet: {}", job->lease.group_id(), status.ToString());
     stopping_.WaitForNotificationWithTimeout(*wait);
   }

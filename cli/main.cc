@@ -9,10 +9,15 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
+#include "cli/certs_command.h"
+#include "cli/completion_command.h"
+#include "cli/compare_command.h"
 #include "cli/config_command.h"
 #include "cli/control_commands.h"
+#include "cli/doctor_command.h"
 #include "cli/encode_command.h"
 #include "cli/export_command.h"
+#include "cli/health_command.h"
 #include "cli/plan_command.h"
 #include "cli/prompts_command.h"
 #include "cli/report_command.h"
@@ -53,6 +58,7 @@ int Main(int argc, char** argv) {
   int exit_code = 0;
   AddRunCommand(app, &exit_code);
   AddReportCommand(app, &exit_code);
+  AddCompareCommand(app, &exit_code);
   AddControlCommands(app, &exit_code);
   AddExportCommand(app, &exit_code);
   AddRewardCommands(app, &exit_code);
@@ -62,6 +68,10 @@ int Main(int argc, char** argv) {
   AddScoreCommand(app, &exit_code);
   AddPlanCommand(app, &exit_code);
   AddConfigCommand(app, &exit_code);
+  AddDoctorCommand(app, &exit_code);
+  AddCertsCommand(app, &exit_code);
+  AddHealthCommand(app, &exit_code);
+  AddCompletionCommand(app, &exit_code);
   const std::optional<int> mistake = ParseCommandLine(  // runs the subcommand
       app, argc, argv, [] { return absl::OkStatus(); }, HintAtField);
   if (mistake.has_value()) return *mistake;

@@ -2,12 +2,14 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
+#include <cstdlib>
 #include <filesystem>
 #include <memory>
 #include <string>
 
 #include "absl/strings/str_cat.h"
 #include "cli/child_process.h"
+#include "cli/doctor_command.h"
 #include "cli/panel.h"
 #include "cli/report.h"
 #include "cli/run_plan.h"
@@ -29,11 +31,13 @@ constexpr char kFooter[] =
   flowawr run configs/tiny-ocr.yaml
   flowawr run configs/tiny-ocr.yaml --run-dir runs/second --set optimizer.learning_rate=5e-4 --set seed=2
   flowawr run runs/second --resume
+  flowawr run configs/tiny-ocr.yaml --dry-run    # what would be wrong with it; see `flowawr doctor`
 
 A reward server (when a reward term names no endpoint), the learner and the actors are started; actors and the reward
 server are started again when they die (local.max_restarts). Everything of a run is in its folder: config.yaml,
 checkpoints/, logs/, events/ (TensorBoard), metrics.jsonl, images/, export/ (the adapter for peft and diffusers),
-report.html and summary.json.
+trace.json (a timeline for https://ui.perfetto.dev), report.html and summary.json. The line "live page" says where a
+browser shows the run while it goes on.
 
 Ctrl-C saves the run and ends it, as do SIGTERM and a terminal that is closed; --resume goes on from there (a run that
 is only paused goes on by `flowawr resume`). A second Ctrl-C, a second later or more, kills it, which loses what came
@@ -66,7 +70,7 @@ void PrintResult(const RunPlan& plan, const v1::Status& last, bool has_report) {
     std::printf("  %s held-out %s\n", last.phase() == v1::FINISHED ? "final " : "latest",
                 DescribeEvaluation(last.latest()).c_str());
   if (has_report) std::printf("  report   %s/report.html\n", folder.c_str());
-  if (std::filesystem::exists(folder + "/export/peft"))
+  if (last.phase() == v1::FINISHED && std::filesystem::exists(folder + "/export/peft"))
     std::printf("  adapter  %s/export/peft, for diffusers %s/export/pytorch_lora_weights.safetensors\n", folder.c_str(),
                 folder.c_str());
   std::fflush(stdout);  // before an error on stderr
@@ -114,7 +118,21 @@ void AddRunCommand(CLI::App& app, int* exit_code) {
   command->add_flag("--resume", request->resume, "go on with the run that the folder holds");
   command->add_flag("--accept-changed-prompts", request->accept_changed_prompts,
                     "with --resume: go on though the prompt files are not what they were");
-  command->callback([request, exit_code] {
+  const auto is_dry = std::make_shared<bool>(false);
+  command->add_flag("--dry-run", *is_dry, "start nothing that trains: look at everything that the run needs");
+  const auto log_format = std::make_shared<std::string>();
+  command->add_option("--log-format", *log_format, "of the processes' logs: text, or json for log stores")
+      ->type_name("FORMAT")
+      ->check(CLI::IsMember({"text", "json"}));
+  command->callback([request, is_dry, log_format, exit_code] {
+    // The processes that are started inherit it.
+    if (!log_format->empty()) setenv("FLOWAWR_LOG_FORMAT", log_format->c_str(), 1);
+    if (*is_dry) {
+      request->cores = UsableCoresHere().count;
+      request->binaries = FolderOfPrograms();
+      *exit_code = ReportAndExitCodeOf(ExamineRun(*request));
+      return;
+    }
     ShutdownSignal signal;  // before any thread starts
     request->cores = UsableCoresHere().count;
     request->binaries = FolderOfPrograms();

@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "cli/learner_watch.h"
+#include "cli/prometheus_targets.h"
 #include "cli/progress_display.h"
 #include "cli/supervisor.h"
 #include "common/base/clock.h"
@@ -27,7 +28,8 @@ constexpr char kLearner[] = "learner";
 class RunSession {
  public:
   RunSession(const RunPlan& plan, const FolderLock& lock, ShutdownSignal& signal)
-      : plan_(plan), lock_(lock), signal_(signal), supervisor_(plan.config.local().max_restarts(), Clock::Real()) {}
+      : plan_(plan), lock_(lock), signal_(signal), supervisor_(plan.config.local().max_restarts(), Clock::Real()),
+        targets_(plan.run_dir(), plan.config.name()) {}
 
   RunOutcome Run() {
     absl::Status status = StartAll();
@@ -64,6 +66,8 @@ class RunSession {
     FLOWAWR_RETURN_IF_ERROR(Start(ProcessRole::kLearner, kLearner,
                                   LearnerCommand(plan_, reward_endpoint, lock_.descriptor()), lock_.descriptor()));
     FLOWAWR_ASSIGN_OR_RETURN(const std::string learner, WaitForEndpoint(kLearner));
+    if (const auto page = ReadEndpointFile(plan_.EndpointFile("learner.metrics")); page.ok())
+      display_.Say(absl::StrCat("live page: ", plan_.config.network().metrics_tls() ? "https" : "http", "://", *page, "/"));
     // The learner has accepted the configuration: it is the run's now.
     supervisor_.SetArguments(kRewardServer, RewardServerCommand(plan_, reward_endpoint, plan_.ConfigFile()));
     FLOWAWR_ASSIGN_OR_RETURN(const Endpoint watched, ReadEndpoint(plan_.EndpointFile(kLearner)));
@@ -75,6 +79,7 @@ class RunSession {
 
   absl::Status Start(ProcessRole role, const std::string& name, std::vector<std::string> arguments,
                      int inherited_descriptor = -1) {
+    targets_.Add(name);
     return supervisor_.Start({.role = role,
                               .name = name,
                               .arguments = std::move(arguments),
@@ -98,6 +103,7 @@ class RunSession {
   void Tick() {
     if (signal_.Wait(kTick)) HandleSignal();
     for (const std::string& event : supervisor_.Poll()) display_.Say(event);
+    targets_.Refresh(MonotonicNow());
     if (!watch_) return;
     if (const std::optional<v1::Status> status = watch_->Take()) display_.Show(*status);
     if (watch_->ShutdownFailed()) supervisor_.Signal(ProcessRole::kLearner, SIGTERM);
@@ -141,6 +147,7 @@ class RunSession {
   ShutdownSignal& signal_;
   ProgressDisplay display_;
   Supervisor supervisor_;
+  PrometheusTargetsFile targets_;
   std::unique_ptr<LearnerWatch> watch_;  // after the learner told its address
   bool is_stopping_ = false;             // by the user
   bool is_killed_ = false;

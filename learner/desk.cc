@@ -95,7 +95,7 @@ Desk::Actor* Desk::FindActor(const std::string& actor_id) {
 void Desk::Heard(const std::string& actor_id, Actor& actor) {
   actor.seen = Now();
   next_loss_ = std::min(next_loss_, actor.seen + kGone);
-  if (std::exchange(actor.is_lost, false)) Tell(false, absl::StrCat("actor ", actor_id, " is back"));
+  if (std::exchange(actor.is_lost, false)) Tell(false, absl::StrCat("actor ", actor_id, " is back"), {{"actor", actor_id}});
 }
 
 std::string Desk::Workforce() const {
@@ -106,10 +106,10 @@ std::string Desk::Workforce() const {
   return absl::StrCat(working, working == 1 ? " actor works" : " actors work");
 }
 
-void Desk::Tell(bool is_trouble, std::string line) {
+void Desk::Tell(bool is_trouble, std::string line, std::vector<LogField> about) {
   if (is_stopped_) return;  // who goes now was sent
   if (news_.size() < kMostNews)
-    news_.emplace_back(is_trouble, std::move(line));
+    news_.push_back({is_trouble, std::move(line), std::move(about)});
   else
     ++news_left_out_;
   changed_.SignalAll();
@@ -118,9 +118,12 @@ void Desk::Tell(bool is_trouble, std::string line) {
 void Desk::TakeNews(Answers& answers) {
   if (news_.empty()) return;
   if (const size_t more = std::exchange(news_left_out_, 0); more > 0)
-    news_.emplace_back(true, absl::StrCat("and ", more, " lines like these"));
+    news_.push_back({true, absl::StrCat("and ", more, " lines like these"), {}});
   answers.push_back([tell = options_.tell ? options_.tell : Log, news = std::exchange(news_, {})] {
-    for (const auto& [is_trouble, line] : news) tell(is_trouble, line);
+    for (const News& one : news) {
+      const LogFields fields(one.about);
+      tell(one.is_trouble, one.line);
+    }
   });
 }
 
@@ -134,12 +137,14 @@ void Desk::TellOfLostActors() {
       continue;
     }
     actor.is_lost = true;
+    ++fleet_.lost;
     Tell(true, absl::StrCat("actor ", id, " is lost: not heard of for ", absl::FormatDuration(kGone), ", after ",
-                            actor.groups, " groups; ", Workforce()));
+                            actor.groups, " groups; ", Workforce()),
+         {{"actor", id}});
   }
 }
 
-bool Desk::Register(const std::string& actor_id, bool has_model) {
+bool Desk::Register(const std::string& actor_id, bool has_model, const std::string& address) {
   absl::MutexLock lock(&mutex_);
   std::erase_if(actors_, [this](const auto& item)
                              ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return Now() - item.second.seen >= kForgotten; });
@@ -147,6 +152,9 @@ bool Desk::Register(const std::string& actor_id, bool has_model) {
   actor.is_lost = false;
   Heard(actor_id, actor);
   actor.may_lease = has_model;
+  if (!address.empty()) actor.address = address;
+  if (has_model) actor.rate.Begin(actor.seen);
+  if (has_model && !actor.has_joined) ++fleet_.joined;
   actor.was_told_finished = is_run_finished_;
   const int released = leases_.ReleaseActor(actor_id);
   if (has_model || !actor.has_joined) {
@@ -155,7 +163,8 @@ bool Desk::Register(const std::string& actor_id, bool has_model) {
                                                 : absl::StrCat(" joined: ", Workforce());
     Tell(false, absl::StrCat("actor ", actor_id, what,
                              released > 0 ? absl::StrCat("; ", released, " groups that it had begun are begun anew")
-                                          : ""));
+                                          : ""),
+         {{"actor", actor_id}});
   }
   actor.has_joined |= has_model;
   Changed();
@@ -181,6 +190,7 @@ absl::Status Desk::ClaimLocked(const std::string& actor_id, const std::string& s
                                                    absl::FormatDuration(absl::Trunc(silence, absl::Milliseconds(1))),
                                                    " ago: give this one another --id, or stop that one"));
     if (actor->session != session) {
+      if (actor->has_joined && !actor->is_lost) ++fleet_.lost;  // it had not left
       actor->has_joined = false;
       actor->unreachable_because.clear();
       ended = TakeLeaseWaitsOf(actor_id);
@@ -231,9 +241,10 @@ void Desk::Leave(const std::string& actor_id) {
   const auto found = actors_.find(actor_id);
   if (found == actors_.end()) return;
   const uint64_t groups = found->second.groups;
+  if (found->second.has_joined) ++fleet_.left;
   actors_.erase(found);
   leases_.ReleaseActor(actor_id);
-  Tell(false, absl::StrCat("actor ", actor_id, " left after ", groups, " groups; ", Workforce()));
+  Tell(false, absl::StrCat("actor ", actor_id, " left after ", groups, " groups; ", Workforce()), {{"actor", actor_id}});
   Changed();
 }
 
@@ -461,7 +472,7 @@ void Desk::TellUnreachable(const std::string& actor_id, const std::string& why) 
   Actor* actor = FindActor(actor_id);
   if (actor == nullptr || actor->unreachable_because == why) return;
   actor->unreachable_because = why;
-  Tell(true, absl::StrCat("actor ", actor_id, " hands its groups back: ", why));
+  Tell(true, absl::StrCat("actor ", actor_id, " hands its groups back: ", why), {{"actor", actor_id}});
 }
 
 absl::Status Desk::Fail(const v1::FailLeaseRequest& request) {
@@ -479,9 +490,13 @@ absl::Status Desk::Fail(const v1::FailLeaseRequest& request) {
   FLOWAWR_RETURN_IF_ERROR(
       leases_.Fail(actor, request.lease(), why, Now(), /*is_actors_fault=*/label != "reward_bad_input"));
   Tell(true, absl::StrCat(NameOf(*leases_.Find(request.lease().group_id())), ", attempt ", request.lease().attempt(),
-                          ", failed: ", why));
+                          ", failed: ", why),
+       {{"actor", actor},
+        {"group", request.lease().group_id()},
+        {"attempt", uint64_t{request.lease().attempt()}},
+        {"cause", label}});
   if (const auto why_aside = leases_.WhyAside(actor, Now()); why_aside && !was_aside)
-    Tell(true, absl::StrCat("set aside: ", *why_aside));
+    Tell(true, absl::StrCat("set aside: ", *why_aside), {{"actor", actor}});
   Drop(label);
   return absl::OkStatus();
 }
@@ -553,6 +568,8 @@ absl::Status Desk::Accept(const v1::GroupHeader& header, std::string blob) {
     Heard(header.actor_id(), *actor);
     actor->unreachable_because.clear();
     ++actor->groups;
+    actor->samples += lease.samples();
+    actor->rate.Add(actor->seen, lease.samples());
   }
   if (IsEvaluationGroup(id)) {
     evaluation_.insert_or_assign(id, *std::move(group));
@@ -594,11 +611,19 @@ absl::Status Desk::ReportAdoption(const v1::ReportAdoptionRequest& request) {
 
 v1::Status Desk::Snapshot() const {
   v1::Status status = status_;
+  ages_.Show(Now(), status);
+  if (!stage_.empty())
+    (*status.mutable_learner_seconds())[stage_] += absl::ToDoubleSeconds(Now() - stage_began_);
+  const std::map<std::string, uint32_t> held = leases_.HeldBy();
   for (const auto& [id, actor] : actors_) {
     if (IsGone(actor)) continue;
     v1::ActorStatus& out = *status.add_actors();
     out.set_actor_id(id);
     out.set_groups(actor.groups);
+    out.set_samples(actor.samples);
+    out.set_images_per_s(actor.rate.PerSecond(Now()));
+    out.set_address(actor.address);
+    if (const auto found = held.find(id); found != held.end()) out.set_held_leases(found->second);
     out.set_seconds_since_seen(absl::ToDoubleSeconds(Now() - actor.seen));
     out.set_adopted_version(actor.adopted_version);
     out.mutable_stage_seconds()->insert(actor.stage_seconds.begin(), actor.stage_seconds.end());
@@ -606,6 +631,8 @@ v1::Status Desk::Snapshot() const {
       status.add_warnings(absl::StrCat("actor ", id, " hands its groups back: ", actor.unreachable_because));
   }
   for (const std::string& sentence : leases_.ActorsSetAside(Now())) status.add_warnings(sentence);
+  for (const auto& [source, sentences] : standing_warnings_)
+    for (const std::string& sentence : sentences) status.add_warnings(sentence);
   status.set_open_leases(static_cast<uint32_t>(leases_.granted()));
   status.set_batch_groups(static_cast<uint32_t>(batches_.ready()));
   if (evaluation_wanted_ > 0) {
@@ -615,6 +642,7 @@ v1::Status Desk::Snapshot() const {
   if (ShowsPaused()) {
     status.set_phase(v1::PAUSED);
     status.set_message(*paused_because_);
+    status.set_pause_cause(pause_cause_);
   }
   // Folders' names and what libraries say may be any bytes; a message with one that is not UTF-8 is read by nobody.
   for (std::string* text : {status.mutable_name(), status.mutable_run_dir(), status.mutable_message(),
@@ -664,6 +692,30 @@ std::map<std::string, std::map<std::string, double>> Desk::actor_seconds() const
 void Desk::UpdateStatus(const std::function<void(v1::Status&)>& change) {
   absl::MutexLock lock(&mutex_);
   change(status_);
+  ages_.Take(Now(), status_);
+  Changed();
+}
+
+void Desk::BeginStage(const std::string& stage) {
+  absl::MutexLock lock(&mutex_);
+  stage_ = stage;
+  stage_began_ = Now();
+}
+
+void Desk::EndStage() {
+  absl::MutexLock lock(&mutex_);
+  (*status_.mutable_learner_seconds())[std::exchange(stage_, "")] += absl::ToDoubleSeconds(Now() - stage_began_);
+  Changed();
+}
+
+FleetCounts Desk::fleet() const {
+  absl::MutexLock lock(&mutex_);
+  return fleet_;
+}
+
+void Desk::SetStandingWarnings(const std::string& source, std::vector<std::string> warnings) {
+  absl::MutexLock lock(&mutex_);
+  standing_warnings_[source] = std::move(warnings);
   Changed();
 }
 
@@ -806,9 +858,10 @@ std::set<uint64_t> Desk::consumed_groups() const {
   return batches_.consumed_above();
 }
 
-void Desk::Pause(const std::string& why) {
+void Desk::Pause(const std::string& why, const std::string& cause) {
   absl::MutexLock lock(&mutex_);
   paused_because_ = why;
+  pause_cause_ = cause;
   is_interrupted_ = true;
   Changed();
 }

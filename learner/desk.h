@@ -27,11 +27,15 @@
 #include "common/base/clock.h"
 #include "common/base/steady_cond_var.h"
 #include "flowawr/v1/control.pb.h"
+#include "common/telemetry/log.h"
 #include "learner/batch_assembler.h"
+#include "learner/fleet_counts.h"
 #include "learner/group_validator.h"
 #include "learner/lease_book.h"
 #include "learner/policy_store.h"
+#include "learner/recent_rate.h"
 #include "learner/spec_change.h"
+#include "learner/status_ages.h"
 
 namespace flowawr {
 
@@ -64,8 +68,9 @@ class Desk {
 
   // ---- for the services ----
   // An actor begins (again): what one of that name held is lost. It may take leases once it `has_model`, which is to
-  // say that its model is the run's. Returns whether the run has finished, so that it need not begin.
-  bool Register(const std::string& actor_id, bool has_model);
+  // say that its model is the run's. `address`: from where it calls, for people. Returns whether the run has finished, so
+  // that it need not begin.
+  bool Register(const std::string& actor_id, bool has_model, const std::string& address = "");
   // Before it: whoever has that session speaks for the actor from now on, and waits for leases of its earlier sessions
   // end with FailedPrecondition. AlreadyExists while another session of that actor lives, which is to say that it was
   // heard of lately and its watch of the policy has not broken off; ResourceExhausted when too many actors are known.
@@ -126,7 +131,14 @@ class Desk {
   std::map<std::string, uint64_t> dropped() const;
   std::map<std::string, double> learner_seconds() const;
   std::map<std::string, std::map<std::string, double>> actor_seconds() const;  // by actor, of those not gone, and stage
+  FleetCounts fleet() const;
+  // What the run loop is at, for learner_seconds: until EndStage() the status counts it as it goes on. One at a time.
+  void BeginStage(const std::string& stage);
+  void EndStage();
+  // Ages that `change` sets, of the newest update and checkpoint, grow from then on.
   void UpdateStatus(const std::function<void(v1::Status&)>& change);
+  // Of the status, beside those that UpdateStatus() sets, until this is called again for that source.
+  void SetStandingWarnings(const std::string& source, std::vector<std::string> warnings);
 
   // ---- for the run loop ----
   absl::StatusOr<std::shared_ptr<const StoredPolicy>> Publish(const LoraAdapter& adapter, v1::PolicyRole role,
@@ -145,7 +157,8 @@ class Desk {
   std::set<uint64_t> consumed_groups() const;
 
   // No lease is granted while paused. The status says PAUSED and `why` for as long, whatever phase the run loop is in.
-  void Pause(const std::string& why);
+  // `cause` is a word for metrics: operator, disk, attempts.
+  void Pause(const std::string& why, const std::string& cause = "operator");
   void Resume();
   bool is_paused() const;
   // Returns when the run is not paused, on Interrupt() and Stop(). For the run loop's thread.
@@ -167,7 +180,9 @@ class Desk {
   struct Actor {
     absl::Time seen;
     bool may_lease = false;
-    uint64_t groups = 0, adopted_version = 0;
+    uint64_t groups = 0, samples = 0, adopted_version = 0;
+    RecentRate rate;  // of samples
+    std::string address;
     bool was_told_finished = false;
     std::map<std::string, double> stage_seconds;
     std::string session;
@@ -189,7 +204,8 @@ class Desk {
   void Heard(const std::string& actor_id, Actor& actor) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // "3 actors work", of those that may lease and are not gone.
   std::string Workforce() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void Tell(bool is_trouble, std::string line) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // `about`: fields of the log's JSON line.
+  void Tell(bool is_trouble, std::string line, std::vector<LogField> about) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // That the actor reaches no reward server: told once, and a warning of the status until a group of it comes in.
   void TellUnreachable(const std::string& actor_id, const std::string& why) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void TellOfLostActors() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -254,12 +270,23 @@ class Desk {
   std::map<std::string, Actor> actors_ ABSL_GUARDED_BY(mutex_);
   WatchId next_watch_ ABSL_GUARDED_BY(mutex_) = 1;
   absl::Time next_loss_ ABSL_GUARDED_BY(mutex_) = absl::InfiniteFuture();  // no actor can be found lost before it
-  std::vector<std::pair<bool, std::string>> news_ ABSL_GUARDED_BY(mutex_);  // as for Options::tell, not yet told
+  struct News {
+    bool is_trouble;  // as for Options::tell
+    std::string line;
+    std::vector<LogField> about;
+  };
+  std::vector<News> news_ ABSL_GUARDED_BY(mutex_);  // not yet told
   size_t news_left_out_ ABSL_GUARDED_BY(mutex_) = 0;
   std::optional<v1::RewardSpec> newest_spec_ ABSL_GUARDED_BY(mutex_);  // nullopt: never swapped
   v1::Status status_ ABSL_GUARDED_BY(mutex_);
+  std::map<std::string, std::vector<std::string>> standing_warnings_ ABSL_GUARDED_BY(mutex_);
   uint64_t generation_ ABSL_GUARDED_BY(mutex_) = 1;                    // grows with every change
+  StatusAges ages_ ABSL_GUARDED_BY(mutex_);
+  std::string stage_ ABSL_GUARDED_BY(mutex_);  // of the run loop; empty: none
+  absl::Time stage_began_ ABSL_GUARDED_BY(mutex_);
+  FleetCounts fleet_ ABSL_GUARDED_BY(mutex_);
   std::optional<std::string> paused_because_ ABSL_GUARDED_BY(mutex_);  // nullopt: not paused
+  std::string pause_cause_ ABSL_GUARDED_BY(mutex_);
   const absl::Time made_at_;
   absl::Duration held_ ABSL_GUARDED_BY(mutex_);                     // in pauses that are over
   std::optional<absl::Time> held_since_ ABSL_GUARDED_BY(mutex_);    // while the run loop waits in one

@@ -34,17 +34,22 @@
 #include "common/sd3/latent_shape.h"
 #include "common/sd3/model_folder.h"
 #include "common/sd3/scheduler.h"
+#include "common/telemetry/log.h"
 #include "common/telemetry/read_progress.h"
+#include "common/telemetry/trace.h"
+#include "learner/checkpoint_copies.h"
 #include "learner/clean_text.h"
 #include "learner/control_service.h"
 #include "learner/initial_adapter.h"
 #include "learner/learner_metrics.h"
+#include "learner/live_page.h"
 #include "learner/policy_service.h"
 #include "learner/prompt_sets.h"
 #include "learner/resume_check.h"
 #include "learner/rollout_service.h"
 #include "learner/run_loop.h"
 #include "learner/run_model.h"
+#include "learner/scorer_keeper.h"
 
 namespace flowawr {
 namespace {
@@ -96,6 +101,7 @@ struct Standing {
   PolicyRoles roles;
   v1::CheckpointManifest manifest;
   std::optional<uint64_t> resumed_from = std::nullopt;  // update; nullopt: the beginning
+  std::string shadows = "";                             // as of RunLoop::Parts
 };
 
 // A run that was killed before its first checkpoint begins anew as itself, so that its actors come back to it, unless
@@ -145,7 +151,8 @@ absl::StatusOr<Standing> FindStanding(const LearnerOptions& options, const v1::R
   spdlog::info("resumed {} at update {}", found->folder, found->manifest.update());
   const std::string warning = WarningOfOtherInstructions(found->manifest.instruction_set(), instructions);
   if (!warning.empty()) spdlog::warn("{}", warning);
-  Standing standing{std::move(roles), found->manifest, found->manifest.update()};
+  Standing standing{std::move(roles), found->manifest, found->manifest.update(),
+                    ReadNote(*found, RunLoop::kShadowsNote)};
   standing.manifest.set_instruction_set(instructions);
   return standing;
 }
@@ -204,6 +211,15 @@ absl::Status CheckActorsCanBeTold(const v1::ModelConfig& model) {
   return absl::OkStatus();
 }
 
+// Null without checkpoint.copy_to.
+std::unique_ptr<CheckpointCopies> CopiesOf(const v1::RunConfig& config, Desk& desk) {
+  const std::string& place = config.checkpoint().copy_to();
+  if (place.empty()) return nullptr;
+  return std::make_unique<CheckpointCopies>(config.run_dir(), place, [&desk](const std::string& warning) {
+    desk.SetStandingWarnings("copies", warning.empty() ? std::vector<std::string>() : std::vector{warning});
+  });
+}
+
 absl::Duration HeartbeatOf(const v1::RunConfig& config) {
   return std::min(absl::Seconds(config.rollout().lease_timeout_s() / 4), Desk::kGone / 2);
 }
@@ -260,19 +276,24 @@ absl::Status RunLearner(const LearnerOptions& options, const std::function<bool(
                       .accepts_changes = options.accepts_changed_prompts},
                      &standing.manifest));
   const std::string run_id = standing.manifest.run_id(), instance = RandomId();
+  SetLogRun(run_id);
   FLOWAWR_ASSIGN_OR_RETURN(auto metrics_server,
-                           StartMetrics(options.telemetry, "learner", config.network().insecure()));
+                           StartMetrics(options.telemetry, "learner", config.network()));
 
   Desk desk(DeskOptions(options, config, shape, standing.manifest));
-  const LearnerMetrics metrics(*metrics_server, desk);
+  const LearnerMetrics metrics(*metrics_server, desk, config.rollout(), config.run_dir());
+  LivePage page(config.run_dir(), [&desk] { return desk.status(); });
+  const LivePageAt shown(metrics_server->http(), page);
   IdleWatch idle(kLongestSilence);
   RolloutService rollout(
       {run_id, CleanText(config), standing.manifest.instruction_set(), HeartbeatOf(config)}, &run_model, &desk, &idle);
   const std::vector<float> sigmas =
       FlowMatchSigmas(config.sampler().steps(), scheduler.shift, scheduler.num_train_timesteps);
+  const std::unique_ptr<CheckpointCopies> copies = CopiesOf(config, desk);
   RunLoop loop({config, std::move(prompts.train), std::move(prompts.heldout), std::move(standing.roles),
                 std::move(standing.manifest), std::make_unique<GradientWorkers>(transformer, config, sigmas),
-                directory.get(), &desk, &run_model, options.reward_endpoint});
+                directory.get(), &desk, &run_model, options.reward_endpoint, std::move(standing.shadows),
+                [&copies] { if (copies) copies->Copy(); }});
   PolicyService policies(&desk, &idle);
   ControlService control(&desk, &loop, &idle, [&loop] { loop.RequestStop(); });
   ServerOptions server_options;
@@ -286,7 +307,16 @@ absl::Status RunLearner(const LearnerOptions& options, const std::function<bool(
                            EndpointFile::Write(config.run_dir() + "/endpoints/learner", server->endpoint(), instance));
   FLOWAWR_ASSIGN_OR_RETURN(const EndpointFile where_asked,
                            EndpointFile::Write(options.serving.endpoint_file, server->endpoint(), instance));
-  spdlog::info("serving on {}, metrics on {}", server->endpoint(), metrics_server->endpoint());
+  if (copies && standing.resumed_from) copies->Copy();
+  const ScorerKeeper scorers({.rewards = config.rewards(),
+                              .network = config.network(),
+                              .default_reward_endpoint = options.reward_endpoint,
+                              .file = config.run_dir() + "/known_scorers.jsonl",
+                              .needed = [&desk] { return desk.status().reward_spec(); },
+                              .warn = [&desk](auto warnings) { desk.SetStandingWarnings("scorers", std::move(warnings)); }},
+                             metrics_server->registry());
+  spdlog::info("serving on {}, metrics and the live page on {}://{}/", server->endpoint(),
+               metrics_server->http().has_tls() ? "https" : "http", metrics_server->endpoint());
 
   absl::Status status;
   absl::Notification is_done;
@@ -301,6 +331,8 @@ absl::Status RunLearner(const LearnerOptions& options, const std::function<bool(
   }
   runner.join();
   const bool is_finished = desk.phase() == v1::FINISHED;
+  if (!is_finished && options.fails_when_stopped)
+    status.Update(absl::CancelledError("stopped before the end of the run; --resume goes on"));
   desk.Stop(is_finished);
   // An actor that is starting or reconnecting just now is back, or gone, by then; one that comes later finds nobody.
   if (is_finished && !desk.WaitForActorsToLeave(Desk::kGone))

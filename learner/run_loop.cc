@@ -6,21 +6,26 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <limits>
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/time/clock.h"
 #include "common/base/clock.h"
 #include "common/base/status.h"
 #include "common/config/model_card.h"
 #include "common/scoring/reward_spec_check.h"
 #include "common/scoring/scorer_probe.h"
+#include "common/telemetry/log.h"
 #include "common/tensor/image.h"
 #include "learner/default_endpoint.h"
 #include "learner/evaluation.h"
 #include "learner/flowawr.h"
 #include "learner/not_finite.h"
+#include "learner/picture_history.h"
 #include "learner/prompt_sets.h"
 #include "learner/schedules.h"
 
@@ -86,19 +91,20 @@ Image ImageOf(const Group& group, int64_t sample) {
 
 }  // namespace
 
-// Adds the time from its construction to its end to a stage of the status.
+// Adds the time from its construction to its end to a stage of the status, and to the timeline.
 class RunLoop::StageTimer {
  public:
-  StageTimer(Desk& desk, std::string stage) : desk_(desk), stage_(std::move(stage)) {}
+  StageTimer(RunLoop& loop, std::string stage) : loop_(loop), stage_(std::move(stage)) { loop_.desk_.BeginStage(stage_); }
   ~StageTimer() {
-    const double seconds = absl::ToDoubleSeconds(MonotonicNow() - started_);
-    desk_.UpdateStatus([&](v1::Status& status) { (*status.mutable_learner_seconds())[stage_] += seconds; });
+    loop_.desk_.EndStage();
+    loop_.trace_.Stage(stage_, date_, MonotonicNow() - started_, loop_.making_);
   }
 
  private:
-  Desk& desk_;
+  RunLoop& loop_;
   const std::string stage_;
   const absl::Time started_ = MonotonicNow();
+  const absl::Time date_ = absl::Now();
 };
 
 RunLoop::RunLoop(Parts parts)
@@ -114,9 +120,12 @@ RunLoop::RunLoop(Parts parts)
       offered_end_(parts.manifest.next_group()),
       elapsed_before_(parts.manifest.elapsed_s()),
       actor_seconds_(elapsed_before_ > 0),
+      has_saved_(std::move(parts.has_saved)),
       roles_(std::move(parts.roles)),
       manifest_(std::move(parts.manifest)),
       is_changed_(!manifest_.has_config()) {
+  shadows_.Restore(parts.shadows);
+  const std::vector<v1::ShadowReward> shadows = shadows_.figures();
   // What was under way at a swap is not any more: the next update is of the new spec.
   v1::RewardSpec& spec = *manifest_.mutable_reward_spec();
   spec.set_from_update(std::min(spec.from_update(), manifest_.update() + 1));
@@ -131,6 +140,7 @@ RunLoop::RunLoop(Parts parts)
     status.set_updates_skipped(manifest_.updates_skipped());
     *status.mutable_dropped() = manifest_.dropped();
     *status.mutable_reward_spec() = manifest_.reward_spec();
+    status.mutable_shadows()->Assign(shadows.begin(), shadows.end());
     status.set_elapsed_s(elapsed_before_);
     status.set_behaviour(config_.algorithm().behaviour());
     if (manifest_.has_base()) *status.mutable_base() = manifest_.base();
@@ -157,6 +167,11 @@ absl::Status RunLoop::Run() {
     FLOWAWR_ASSIGN_OR_RETURN(events_, EventWriter::Create(directory_.path() + "/events"));
     return absl::OkStatus();
   });
+  trace_.Open(directory_.path(), config_.telemetry().trace_mib());
+  {
+    absl::MutexLock lock(&mutex_);
+    heldout_ = directory_.ReadHeldoutRewards();
+  }
   if (status.ok()) status = RunUpdates();
   absl::MutexLock lock(&mutex_);
   const bool is_as_wanted = status.ok() || absl::IsCancelled(status);
@@ -181,25 +196,29 @@ absl::Status RunLoop::RunUpdates() {
   FLOWAWR_RETURN_IF_ERROR(PublishBehaviour());
   SetPhase(v1::RUNNING);
   const int every = config_.evaluation().every_updates();
+  absl::Time began = absl::Now();
   while (updates() < static_cast<uint64_t>(config_.train().updates())) {
+    making_ = updates() + 1;
     WaitWhilePaused();
     if (is_stopping()) return absl::CancelledError("stopped");
     OfferTraining();
     std::optional<std::vector<Group>> batch;
     {
-      const StageTimer timer(desk_, "wait");
+      const StageTimer timer(*this, "wait");
       const size_t allowed = static_cast<size_t>(config_.rollout().max_staleness()) + 1;
       batch =
           desk_.WaitForBatch(recent_versions_[recent_versions_.size() - std::min(allowed, recent_versions_.size())]);
     }
     if (!batch) {
-      if (const std::optional<std::string> why = desk_.exhausted()) Hold(*why);
+      if (const std::optional<std::string> why = desk_.exhausted()) Hold(*why, "attempts");
       continue;
     }
+    trace_.Groups(*batch);
     FLOWAWR_RETURN_IF_ERROR(Update(*std::move(batch)));
+    trace_.Stage("update", began, absl::Now() - began, making_);
     const uint64_t update = updates();
     if (update % config_.checkpoint().every_updates() == 0) {
-      const StageTimer timer(desk_, "checkpoint");
+      const StageTimer timer(*this, "checkpoint");
       FLOWAWR_RETURN_IF_ERROR(Persist("the checkpoint", [this] { return Checkpoint().status(); }));
     }
     const bool is_last = update == static_cast<uint64_t>(config_.train().updates());
@@ -209,6 +228,7 @@ absl::Status RunLoop::RunUpdates() {
       const std::optional<double> reached = desk_.heldout_reward();
       if (config_.train().target_reward() != 0 && reached && *reached >= config_.train().target_reward()) break;
     }
+    began = absl::Now();
   }
   if (!heldout_prompts_.empty()) FLOWAWR_RETURN_IF_ERROR(Evaluate("final", v1::EVALUATING_FINAL));
   FLOWAWR_RETURN_IF_ERROR(
@@ -249,7 +269,7 @@ void RunLoop::OfferTraining() {
 }
 
 absl::Status RunLoop::PublishBehaviour() {
-  const StageTimer timer(desk_, "publish");
+  const StageTimer timer(*this, "publish");
   absl::MutexLock lock(&mutex_);
   FLOWAWR_ASSIGN_OR_RETURN(const auto stored,
                            desk_.Publish(roles_.behaviour, v1::BEHAVIOUR_POLICY, manifest_.update()));
@@ -265,16 +285,22 @@ absl::Status RunLoop::PublishBehaviour() {
 }
 
 absl::Status RunLoop::Update(std::vector<Group> batch) {
+  const LogFields fields({{"update", making_}});
   const v1::RewardSpec spec = batch.front().lease.reward_spec();
+  if (trained_spec_ != 0 && spec.version() != trained_spec_)
+    trace_.Mark(absl::StrCat("rewards of version ", spec.version(), " from update ", making_, " on"));
+  trained_spec_ = spec.version();
   BatchEnergies energies;
   {
-    const StageTimer timer(desk_, "energy");
+    const StageTimer timer(*this, "energy");
     energies = CombineRewards(StackRewards(batch), Weights(spec), config_.rewards().combination(), config_.algorithm());
   }
   const bool is_skipped = energies.all_equal_groups == static_cast<int64_t>(batch.size());
+  const BatchFigures batch_figures =
+      MeasureBatch(batch, energies, config_.algorithm().energy_clip(), recent_versions_);
   BatchGradient gradient;
   if (!is_skipped) {
-    const StageTimer timer(desk_, "train");
+    const StageTimer timer(*this, "train");
     LoraAdapter current = [&] {
       absl::MutexLock lock(&mutex_);
       return roles_.current;
@@ -292,7 +318,7 @@ absl::Status RunLoop::Update(std::vector<Group> batch) {
   }
   double norm = 0, learning_rate = 0;
   {
-    const StageTimer timer(desk_, "step");
+    const StageTimer timer(*this, "step");
     absl::MutexLock lock(&mutex_);
     learning_rate = LearningRate(config_.optimizer(), manifest_.update(), config_.train().updates());
     if (!is_skipped) norm = roles_.Apply(gradient.gradient, config_.optimizer(), learning_rate, config_.algorithm());
@@ -308,8 +334,10 @@ absl::Status RunLoop::Update(std::vector<Group> batch) {
     manifest_.set_updates_skipped(manifest_.updates_skipped() + (is_skipped ? 1 : 0));
     if (!is_skipped) manifest_.set_samples_trained(manifest_.samples_trained() + energies.energies.numel());
     v1::RewardSpec& newest = *manifest_.mutable_reward_spec();
-    if (spec.version() == newest.version() && newest.from_update() > manifest_.update()) {  // others were moved to it
-      newest.set_from_update(manifest_.update());
+    const bool is_earlier = spec.version() == newest.version() && newest.from_update() > manifest_.update();
+    const bool is_later = spec.version() < newest.version() && newest.from_update() <= manifest_.update();
+    if (is_earlier || is_later) {  // groups were moved to it, or stale ones of the rewards before were made again
+      newest.set_from_update(manifest_.update() + (is_later ? 1 : 0));
       desk_.UpdateStatus([&](v1::Status& status) { *status.mutable_reward_spec() = newest; });
     }
   }
@@ -318,9 +346,12 @@ absl::Status RunLoop::Update(std::vector<Group> batch) {
   else
     FLOWAWR_RETURN_IF_ERROR(PublishBehaviour());
   const RewardFigures figures = MeasureRewards(batch);
-  shadows_.Add(batch, config_.rewards().combination() == v1::DECOUPLED ? energies.energies : energies.rewards);
+  {
+    absl::MutexLock lock(&mutex_);
+    shadows_.Add(batch, config_.rewards().combination() == v1::DECOUPLED ? energies.energies : energies.rewards);
+  }
   Warn(MissingRewardWarnings(figures, absl::StrCat("update ", updates())));
-  return WriteUpdate(is_skipped ? nullptr : &gradient, norm, learning_rate, figures, spec.version());
+  return WriteUpdate(is_skipped ? nullptr : &gradient, norm, learning_rate, figures, batch_figures, spec.version());
 }
 
 absl::Status RunLoop::NotFinite(const std::vector<Group>& batch, const BatchGradient& gradient) {
@@ -343,17 +374,18 @@ absl::Status RunLoop::Persist(const std::string& what, const std::function<absl:
     const absl::Status written = write();
     if (written.ok() || is_stopping()) return written;
     spdlog::error("{} could not be written: {}", what, written.ToString());
-    Hold(absl::StrCat(what, " could not be written: ", written.message(), ". Then resume the run"));
+    Hold(absl::StrCat(what, " could not be written: ", written.message(), ". Then resume the run"), "disk");
   }
 }
 
 absl::Status RunLoop::WriteUpdate(const BatchGradient* gradient, double norm, double learning_rate,
-                                  const RewardFigures& figures, uint64_t spec_version) {
+                                  const RewardFigures& figures, const BatchFigures& batch, uint64_t spec_version) {
   const double elapsed = Elapsed();
-  const std::vector<v1::ShadowReward> shadows = shadows_.figures();
+  std::vector<v1::ShadowReward> shadows;
   uint64_t update, trained, skipped;
   {
     absl::MutexLock lock(&mutex_);
+    shadows = shadows_.figures();
     update = manifest_.update(), trained = manifest_.samples_trained(), skipped = manifest_.updates_skipped();
     manifest_.set_elapsed_s(elapsed);
   }
@@ -365,6 +397,8 @@ absl::Status RunLoop::WriteUpdate(const BatchGradient* gradient, double norm, do
       status.set_reward_mean(*figures.mean);
     else
       status.clear_reward_mean();
+    ShowBatch(batch, figures, status);
+    status.set_update_age_s(0);
     if (gradient != nullptr)
       status.set_loss(gradient->loss), status.set_kl(gradient->kl), status.set_grad_norm(norm);
     status.mutable_shadows()->Assign(shadows.begin(), shadows.end());
@@ -394,12 +428,18 @@ absl::Status RunLoop::WriteUpdate(const BatchGradient* gradient, double norm, do
                                {"skipped", gradient == nullptr},
                                {"seconds", seconds},
                                {"actor_seconds", actor_seconds_.Take(desk_.actor_seconds())}};
+  const double nothing = std::numeric_limits<double>::quiet_NaN();
+  const LogFields figure_fields({{"version", recent_versions_.back()},
+                                 {"reward", figures.mean.value_or(nothing)},
+                                 {"loss", gradient == nullptr ? nothing : values.loss},
+                                 {"kl", gradient == nullptr ? nothing : values.kl},
+                                 {"grad_norm", gradient == nullptr ? nothing : norm}});
   spdlog::info("update {} of {}: reward {}{}", update, config_.train().updates(), ShowOrMissing(figures.mean),
                gradient == nullptr
                    ? ", skipped: all rewards of each group are equal"
                    : absl::StrFormat(", loss %.4f, kl %.5f, gradient norm %.3f", values.loss, values.kl, norm));
   FLOWAWR_RETURN_IF_ERROR(Persist("metrics.jsonl", [&] { return directory_.AppendMetrics(line.dump()); }));
-  std::vector<std::pair<const char*, double>> scalars;
+  std::vector<std::pair<std::string, double>> scalars;
   if (figures.mean) scalars.emplace_back("train/reward", *figures.mean);
   if (gradient != nullptr) {
     for (const auto& [tag, value] : {std::pair("train/loss", values.loss), std::pair("train/policy_loss", values.policy_loss),
@@ -407,10 +447,15 @@ absl::Status RunLoop::WriteUpdate(const BatchGradient* gradient, double norm, do
                                      std::pair("train/grad_norm", norm)})
       scalars.emplace_back(tag, value);
   }
+  for (const v1::ShadowReward& shadow : shadows) {
+    if (shadow.groups() == 0) continue;
+    scalars.emplace_back(absl::StrCat("shadow/", shadow.scorer(), "/rank_correlation"), shadow.rank_correlation());
+    scalars.emplace_back(absl::StrCat("shadow/", shadow.scorer(), "/best_differs"), shadow.best_differs());
+  }
   return WriteScalars(static_cast<int64_t>(update), scalars);
 }
 
-absl::Status RunLoop::WriteScalars(int64_t step, const std::vector<std::pair<const char*, double>>& scalars) {
+absl::Status RunLoop::WriteScalars(int64_t step, const std::vector<std::pair<std::string, double>>& scalars) {
   for (const auto& [tag, value] : scalars)
     FLOWAWR_RETURN_IF_ERROR(Persist("the TensorBoard events", [&, tag = tag, value = value] {
       return events_->AddScalar(tag, step, value);
@@ -419,7 +464,8 @@ absl::Status RunLoop::WriteScalars(int64_t step, const std::vector<std::pair<con
 }
 
 absl::Status RunLoop::Evaluate(const std::string& set, v1::RunPhase phase) {
-  const StageTimer timer(desk_, "evaluate");
+  const LogFields fields({{"update", updates()}});
+  const StageTimer timer(*this, "evaluate");
   SetPhase(phase, absl::StrCat("evaluating on held-out prompts (", set, ")"));
   const v1::EvaluationConfig& evaluation = config_.evaluation();
   const bool is_periodic = set == "latest";
@@ -439,10 +485,11 @@ absl::Status RunLoop::Evaluate(const std::string& set, v1::RunPhase phase) {
   }
   std::optional<std::vector<Group>> groups;
   while (!(groups = desk_.WaitForEvaluation(count))) {
-    if (const std::optional<std::string> why = desk_.exhausted()) Hold(*why);
+    if (const std::optional<std::string> why = desk_.exhausted()) Hold(*why, "attempts");
     WaitWhilePaused();
     if (is_stopping()) return absl::CancelledError("stopped");
   }
+  trace_.Groups(*groups);
   const v1::EvaluationSummary summary = Summarise(*groups, updates());
   Warn(MissingRewardWarnings(MeasureRewards(*groups), absl::StrCat("the evaluation after update ", summary.update())));
   {
@@ -461,15 +508,20 @@ absl::Status RunLoop::Evaluate(const std::string& set, v1::RunPhase phase) {
   for (const Group& group : *groups) {
     if (!group.images.defined()) continue;
     const Image image = ImageOf(group, 0);
-    FLOWAWR_RETURN_IF_ERROR(Persist("a held-out picture", [&] {
-      return directory_.SavePicture(set, picture, image, PictureJson(group, 0, summary.update()),
-                                    PictureText(config_, group, 0, summary.update()));
-    }));
+    // Those of the evaluations in between are kept beside, as the next one writes over them.
+    std::vector<std::string> places = {set};
+    if (is_periodic && picture < kHistoryPictures) places.push_back(PictureHistoryFolder(summary.update()));
+    for (const std::string& place : places)
+      FLOWAWR_RETURN_IF_ERROR(Persist("a held-out picture", [&] {
+        return directory_.SavePicture(place, picture, image, PictureJson(group, 0, summary.update()),
+                                      PictureText(config_, group, 0, summary.update()));
+      }));
     ++picture;
     FLOWAWR_RETURN_IF_ERROR(Persist("the TensorBoard events", [&] {
       return events_->AddImage(absl::StrCat("heldout/", picture), summary.update(), image);
     }));
   }
+  if (is_periodic) directory_.ThinPictureHistory();
   return WriteEvaluation(set, summary, groups->empty() ? 0 : groups->front().lease.reward_spec().version());
 }
 
@@ -480,6 +532,10 @@ absl::Status RunLoop::WriteEvaluation(const std::string& set, const v1::Evaluati
   const auto optional = [](bool has, double value) { return has ? std::optional(value) : std::nullopt; };
   const std::optional<double> reward = optional(summary.has_reward_mean(), summary.reward_mean());
   const std::optional<double> exact = optional(summary.has_exact_share(), summary.exact_share());
+  if (reward) {
+    absl::MutexLock lock(&mutex_);
+    heldout_.push_back({summary.update(), *reward, spec_version});
+  }
   const nlohmann::json line = {{"kind", "evaluation"},
                                {"set", set},
                                {"update", summary.update()},
@@ -494,7 +550,7 @@ absl::Status RunLoop::WriteEvaluation(const std::string& set, const v1::Evaluati
   spdlog::info("held-out after update {}: reward {}, {} images", summary.update(), ShowOrMissing(reward),
                summary.images());
   FLOWAWR_RETURN_IF_ERROR(Persist("metrics.jsonl", [&] { return directory_.AppendMetrics(line.dump()); }));
-  std::vector<std::pair<const char*, double>> scalars;
+  std::vector<std::pair<std::string, double>> scalars;
   if (reward) scalars.emplace_back("heldout/reward", *reward);
   if (exact) scalars.emplace_back("heldout/exact_share", *exact);
   return WriteScalars(static_cast<int64_t>(summary.update()), scalars);
@@ -506,11 +562,22 @@ absl::StatusOr<std::string> RunLoop::CheckpointLocked() {
   if (model_ != nullptr) RecordModel(model_->parts(), &manifest_);
   const std::map<std::string, uint64_t> dropped = desk_.dropped();
   *manifest_.mutable_dropped() = {dropped.begin(), dropped.end()};
-  FLOWAWR_ASSIGN_OR_RETURN(std::string folder,
-                           SaveCheckpoint(directory_.path(), manifest_, roles_, config_.checkpoint().keep()));
+  CheckpointExtras extras;
+  if (!shadows_.figures().empty()) extras.notes[kShadowsNote] = shadows_.ToJson();
+  // Rewards of another spec are other rewards.
+  for (const HeldoutReward& heldout : heldout_)
+    if (heldout.spec_version == manifest_.reward_spec().version()) extras.heldout[heldout.update] = heldout.reward;
+  FLOWAWR_ASSIGN_OR_RETURN(
+      std::string folder,
+      SaveCheckpoint(directory_.path(), manifest_, roles_,
+                     {.keep = config_.checkpoint().keep(), .keep_best = config_.checkpoint().keep_best()}, extras));
+  if (has_saved_) has_saved_();
   is_changed_ = false;
   spdlog::info("checkpoint {}", folder);
-  desk_.UpdateStatus([&](v1::Status& changed) { changed.set_last_checkpoint(folder); });
+  desk_.UpdateStatus([&](v1::Status& changed) {
+    changed.set_last_checkpoint(folder);
+    changed.set_checkpoint_age_s(0);
+  });
   return folder;
 }
 
@@ -615,13 +682,16 @@ void RunLoop::SetPaused(bool is_paused) {
   }
 }
 
-void RunLoop::Hold(const std::string& why) {
+void RunLoop::Hold(const std::string& why, const std::string& cause) {
   spdlog::warn("paused: {}", why);
-  desk_.Pause(why);
+  desk_.Pause(why, cause);
   WaitWhilePaused();
 }
 
 void RunLoop::WaitWhilePaused() {
+  if (!desk_.is_paused()) return;
+  const absl::Time began = MonotonicNow(), date = absl::Now();
+  const absl::Cleanup draw = [&] { trace_.Stage("paused", date, MonotonicNow() - began, making_); };
   while (desk_.is_paused() && !is_stopping()) desk_.WaitWhilePaused();
 }
 

@@ -26,6 +26,7 @@
 #include "flowawr/v1/checkpoint.pb.h"
 #include "flowawr/v1/control.pb.h"
 #include "learner/actor_seconds.h"
+#include "learner/batch_figures.h"
 #include "learner/checkpoint.h"
 #include "learner/desk.h"
 #include "learner/gradient_workers.h"
@@ -34,6 +35,7 @@
 #include "learner/reward_figures.h"
 #include "learner/run_directory.h"
 #include "learner/run_model.h"
+#include "learner/run_trace.h"
 #include "learner/shadow_comparison.h"
 
 namespace flowawr {
@@ -50,7 +52,10 @@ class RunLoop {
     Desk* desk;
     const RunModel* model = nullptr;      // for checkpoints; null: `manifest` says it
     std::string default_reward_endpoint;  // of reward terms that name none
+    std::string shadows;                  // a checkpoint's note of that name
+    std::function<void()> has_saved;      // called after every checkpoint, by the thread that saved it; null: nobody is told
   };
+  static constexpr char kShadowsNote[] = "shadows.json";
   // Writes nothing into the run's folder: Run() does.
   explicit RunLoop(Parts parts);
 
@@ -83,13 +88,13 @@ class RunLoop {
   absl::Status Evaluate(const std::string& set, v1::RunPhase phase);
   // `gradient` is null for an update that was skipped.
   absl::Status WriteUpdate(const BatchGradient* gradient, double norm, double learning_rate,
-                           const RewardFigures& figures, uint64_t spec_version);
+                           const RewardFigures& figures, const BatchFigures& batch, uint64_t spec_version);
   // Whether the terms of `wanted` that `now` does not have give rewards, for every prompt of the run.
   absl::Status CheckRewardsWork(const v1::RewardSpec& now, const v1::RewardSpec& wanted) const;
   absl::Status CheckReplaces(std::optional<uint64_t> replaces) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // `set`: base, latest or final.
   absl::Status WriteEvaluation(const std::string& set, const v1::EvaluationSummary& summary, uint64_t spec_version);
-  absl::Status WriteScalars(int64_t step, const std::vector<std::pair<const char*, double>>& scalars);
+  absl::Status WriteScalars(int64_t step, const std::vector<std::pair<std::string, double>>& scalars);
   // Of a loss or a gradient that is not finite: an error that names the groups behind it, which are counted.
   absl::Status NotFinite(const std::vector<Group>& batch, const BatchGradient& gradient);
   // What the status warns of from now on; logs what is new.
@@ -98,8 +103,8 @@ class RunLoop {
   // whenever somebody resumes; the error once somebody stops the run.
   absl::Status Persist(const std::string& what, const std::function<absl::Status()>& write);
   absl::StatusOr<std::string> CheckpointLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  // Pauses with `why` and waits until somebody resumes or stops the run.
-  void Hold(const std::string& why);
+  // Pauses with `why` and waits until somebody resumes or stops the run. `cause`: see Desk::Pause().
+  void Hold(const std::string& why, const std::string& cause);
   void WaitWhilePaused();
   void SetPhase(v1::RunPhase phase, const std::string& message = "");
   bool is_stopping() const { return is_stopping_; }
@@ -110,6 +115,9 @@ class RunLoop {
   const PromptSet train_prompts_, heldout_prompts_;
   const std::unique_ptr<GradientWorkers> workers_;
   std::unique_ptr<EventWriter> events_;  // of the thread that runs; null before
+  RunTrace trace_;
+  uint64_t trained_spec_ = 0;  // version of the rewards of the newest update; 0: none by this process
+  uint64_t making_ = 0;  // the update under way, or the newest; of the thread that runs
   RunDirectory& directory_;
   Desk& desk_;
   const RunModel* const model_;
@@ -122,11 +130,13 @@ class RunLoop {
   std::map<std::string, double> seconds_written_;  // by stage, up to the last line of metrics.jsonl
   const double elapsed_before_;
   ActorSeconds actor_seconds_;
-  ShadowComparison shadows_;  // since this process began
+  const std::function<void()> has_saved_;
   std::atomic<bool> is_stopping_ = false;
 
   mutable absl::Mutex mutex_;  // held while an update is applied, a checkpoint written, an adapter exported
   PolicyRoles roles_ ABSL_GUARDED_BY(mutex_);
+  ShadowComparison shadows_ ABSL_GUARDED_BY(mutex_);
+  std::vector<HeldoutReward> heldout_ ABSL_GUARDED_BY(mutex_);  // of all evaluations
   v1::CheckpointManifest manifest_ ABSL_GUARDED_BY(mutex_);
   bool is_changed_ ABSL_GUARDED_BY(mutex_);  // what a checkpoint would save, since the last one
 };
