@@ -50,8 +50,8 @@ svg .cursor{stroke:var(--axis);visibility:hidden}
 .legend i{display:inline-block;width:11px;height:11px;border-radius:3px;margin-right:6px}
 .legend b{color:var(--ink);font-variant-numeric:tabular-nums}
 .strip{display:flex;gap:10px;overflow-x:auto;padding-bottom:6px}
-.strip figure{margin:0;flex:0 0 auto;width:104px}
-.strip img{display:block;width:104px;height:auto;min-height:60px;border-radius:5px;background:var(--grid)}
+.strip figure{margin:0;flex:0 0 auto;width:98px}
+.strip img{display:block;width:98px;height:auto;min-height:60px;border-radius:5px;background:var(--grid)}
 .strip img.small{image-rendering:pixelated}
 figcaption{font-size:.78rem;color:var(--muted);margin-top:4px;overflow-wrap:anywhere}
 .read{padding:0 6px;border-radius:4px;font-weight:600;font-family:ui-monospace,Menlo,Consolas,monospace}
@@ -225,7 +225,7 @@ function drawPictures() {
   const ends = ["latest", "final"].filter(n => sets.has(n)).sort((a, b) => updateOf(a) - updateOf(b));
   if (ends.length) names = names.filter(n => updateOf(n) < updateOf(ends[ends.length - 1])).concat(ends[ends.length - 1]);
   names.sort((a, b) => updateOf(a) - updateOf(b));
-  while (names.length > 5) names.splice(Math.floor((names.length - 1) / 2), 1);
+  while (names.length > 4) names.splice(Math.floor((names.length - 1) / 2), 1);
   if (sets.has("base")) names.unshift("base");
   const box = $("pictures"), rows = new Map(); box.textContent = "";
   $("pictures-part").hidden = !names.length;
