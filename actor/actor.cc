@@ -27,6 +27,7 @@
 #include "common/sd3/compute_dtype.h"
 #include "common/sd3/pipeline.h"
 #include "common/sd3/prompt_embedder.h"
+#include "common/telemetry/log.h"
 #include "common/telemetry/read_progress.h"
 
 namespace flowawr {
@@ -132,6 +133,7 @@ absl::Status Actor::Run() {
 
 absl::Status Actor::Work(const v1::RegisterResponse& registered) {
   const v1::RunConfig& config = registered.config();
+  SetLogRun(registered.run_id());
   spdlog::info("run {} ({}); loading {}", config.name(), registered.run_id(), config.model().path());
   if (ScalarTypeOf(config.model().dtype()) == at::kBFloat16 && !SlowBfloat16().empty())
     spdlog::warn("model.dtype: {}", SlowBfloat16());
@@ -161,6 +163,8 @@ absl::Status Actor::Work(const v1::RegisterResponse& registered) {
       [this, max_adapter_bytes](uint64_t version) { return learner_->FetchPolicy(version, max_adapter_bytes); },
       [this](const v1::PolicyVersion& policy, int64_t modules) { return learner_->ReportAdoption(policy, modules); });
   ScoringClient scorer(options_.network);
+  ShowScoring(&scorer);
+  const absl::Cleanup show_no_longer = [this] { ShowScoring(nullptr); };
   RolloutPipeline pipeline(
       {.model = *model,
        .shape = shape,
@@ -273,6 +277,7 @@ void Actor::Heartbeat(absl::Duration interval) {
     const auto seconds = stages_.Seconds();
     metrics_.SetStageSeconds(seconds);
     metrics_.SetHeldLeases(leases_.size());
+    ShowScoring();
     if (!session_.is_live()) continue;
     const uint64_t session = session_.number();
     const auto answer = learner_->RenewLeases(leases_.Refs(), seconds);
@@ -285,6 +290,16 @@ void Actor::Heartbeat(absl::Duration interval) {
       spdlog::info("the learner dropped {} leases", dropped);
     if (answer->run_finished()) StopAsFinished();
   }
+}
+
+void Actor::ShowScoring() {
+  absl::MutexLock lock(&scorer_mutex_);
+  if (scorer_ != nullptr) metrics_.SetScoring(scorer_->endpoints(), scorer_->retries());
+}
+
+void Actor::ShowScoring(const ScoringClient* scorer) {
+  absl::MutexLock lock(&scorer_mutex_);
+  scorer_ = scorer;
 }
 
 void Actor::StopAsFinished() {
@@ -300,6 +315,7 @@ void Actor::Watch(PolicyBuffer& policies) {
     if (!session_.AwaitLive(kRoomCheck)) continue;
     const uint64_t session = session_.number();
     const absl::Status ended = learner_->WatchPolicy([&](const v1::PolicyVersion& version) {
+      metrics_.SetAnnouncedVersion(version.version());
       const auto adopted = policies.Get(version.version());
       if (!adopted.ok()) {
         spdlog::warn("not adopted: {}", adopted.status().ToString());

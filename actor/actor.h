@@ -53,6 +53,9 @@ class Actor {
   void AcceptOrHandBack(RolloutPipeline& pipeline, v1::Lease lease);
   void Heartbeat(absl::Duration interval);
   void Watch(PolicyBuffer& policies);
+  // On the metrics page, what `scorer` does from now on; as it is now.
+  void ShowScoring(const ScoringClient* scorer);
+  void ShowScoring();
   void StopAsFinished();
   bool IsStopping() const { return stopping_.HasBeenNotified(); }
 
@@ -63,6 +66,8 @@ class Actor {
   HeldLeases leases_;
   RewardReach rewards_;  // of Run()'s thread
   StageClock stages_;
+  absl::Mutex scorer_mutex_;
+  const ScoringClient* scorer_ ABSL_GUARDED_BY(scorer_mutex_) = nullptr;  // while the pipeline works
   Session session_;
   absl::Mutex stop_mutex_;
   SteadyNotification stopping_;

@@ -18,12 +18,13 @@ namespace flowawr {
 namespace {
 
 absl::Status RunUntilSignal(const ActorOptions& options, ShutdownSignal& signal) {
-  FLOWAWR_ASSIGN_OR_RETURN(auto metrics_server, StartMetrics(options.telemetry, "actor", options.network.insecure()));
+  FLOWAWR_ASSIGN_OR_RETURN(auto metrics_server, StartMetrics(options.telemetry, "actor", options.network));
   ActorMetrics metrics(metrics_server->registry());
   FLOWAWR_ASSIGN_OR_RETURN(auto learner, LearnerClient::Create(options.learner, options.network, options.id));
   Actor actor(options, std::move(learner), metrics);
   absl::Status status;
   absl::Notification done;
+  bool was_stopped = false;
   std::thread runner([&] {
     status = actor.Run();
     done.Notify();
@@ -32,8 +33,10 @@ absl::Status RunUntilSignal(const ActorOptions& options, ShutdownSignal& signal)
     if (!signal.Wait(absl::Milliseconds(50))) continue;
     spdlog::info("stopping: leases go back to the learner");
     actor.Stop();
+    was_stopped = true;
   }
   runner.join();
+  if (was_stopped && options.fails_when_stopped) status.Update(absl::CancelledError("stopped before the end of the run"));
   return status;
 }
 
@@ -42,7 +45,7 @@ int Main(int argc, char** argv) {
   LetOrphansBeReaped();
   const Parsed<ActorOptions> parsed = ParseActorOptions(argc, argv);
   if (parsed.exit_code) return *parsed.exit_code;
-  InitLogging(parsed.options.id, parsed.options.telemetry.log_level);
+  InitLogging(parsed.options.id, parsed.options.telemetry.log_level, parsed.options.telemetry.log_format);
   spdlog::info("flowawr {}, {}", Version(), DescribeProcessor());
   return ReportAndExitCodeOf(RunUntilSignal(parsed.options, signal));
 }

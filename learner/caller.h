@@ -4,6 +4,7 @@
 #include <string>
 
 #include "absl/status/status.h"
+#include "absl/strings/str_replace.h"
 #include "common/base/status.h"
 #include "learner/desk.h"
 #include "learner/request_limits.h"
@@ -15,6 +16,13 @@ namespace flowawr {
 inline absl::Status CheckCaller(const Desk& desk, const std::string& actor_id, const std::string& session) {
   FLOWAWR_RETURN_IF_ERROR(CheckActor(actor_id, session));
   return desk.CheckSession(actor_id, session);
+}
+
+// "127.0.0.1" of gRPC's "ipv4:127.0.0.1:4321", "::1" of "ipv6:%5B::1%5D:4321"; what it does not know as it is.
+inline std::string HostOfPeer(const std::string& peer) {
+  const size_t scheme = peer.find(':'), port = peer.rfind(':');
+  if (scheme == std::string::npos || port <= scheme) return peer;
+  return absl::StrReplaceAll(peer.substr(scheme + 1, port - scheme - 1), {{"%5B", ""}, {"%5D", ""}, {"[", ""}, {"]", ""}});
 }
 
 }  // namespace flowawr

@@ -248,6 +248,13 @@ void LeaseBook::ResetAttempts() {
 
 size_t LeaseBook::granted() const { return open_.size() - waiting_.size(); }
 
+std::map<std::string, uint32_t> LeaseBook::HeldBy() const {
+  std::map<std::string, uint32_t> held;
+  for (const auto& [id, entry] : open_)
+    if (!entry.holder.empty()) ++held[entry.holder];
+  return held;
+}
+
 std::optional<absl::Time> LeaseBook::NextExpiry() const {
   std::optional<absl::Time> next;
   const auto consider = [&next](absl::Time time) {

@@ -99,6 +99,7 @@ class LeaseBook {
 
   bool HasWaiting() const { return !waiting_.empty() && !exhausted_; }
   size_t granted() const;
+  std::map<std::string, uint32_t> HeldBy() const;  // granted leases by holder
   // When Expire() will have something to do; nullopt while nothing is granted.
   std::optional<absl::Time> NextExpiry() const;
 

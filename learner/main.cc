@@ -12,7 +12,7 @@ int main(int argc, char** argv) {
   flowawr::LetOrphansBeReaped();
   const flowawr::Parsed<flowawr::LearnerOptions> parsed = flowawr::ParseLearnerOptions(argc, argv);
   if (parsed.exit_code) return *parsed.exit_code;
-  flowawr::InitLogging("learner", parsed.options.telemetry.log_level);
+  flowawr::InitLogging("learner", parsed.options.telemetry.log_level, parsed.options.telemetry.log_format);
   spdlog::info("flowawr {}, {}", flowawr::Version(), flowawr::DescribeProcessor());
   return flowawr::ReportAndExitCodeOf(
       flowawr::RunLearner(parsed.options, [&signal] { return signal.Wait(absl::Milliseconds(50)); }));

@@ -190,7 +190,7 @@ grpc::ServerUnaryReactor* RolloutService::Register(grpc::CallbackServerContext* 
     spdlog::warn("actor {} uses the instruction set {}, the learner {}: last bits differ from another run's; "
                  "FLOWAWR_CPU keeps all to one",
                  request->actor_id(), request->instruction_set(), options_.instruction_set);
-  response->set_run_finished(desk_.Register(request->actor_id(), has_model));
+  response->set_run_finished(desk_.Register(request->actor_id(), has_model, HostOfPeer(context->peer())));
   response->set_run_id(options_.run_id);
   *response->mutable_config() = options_.config;
   response->set_heartbeat_s(absl::ToDoubleSeconds(options_.heartbeat));

@@ -38,10 +38,13 @@ void LoadRemembered(const ScorerMemory& memory, ScorerHost& host) {
   }
 }
 
+// Servers that were added to a name get their share of the calls by then.
+constexpr absl::Duration kMaxConnectionAge = absl::Minutes(5);
+
 // `has_left_a_call`: see ScorerHost.
 absl::Status ServeUntilSignal(const RewardServerOptions& options, ShutdownSignal& signal, bool& has_left_a_call) {
   FLOWAWR_ASSIGN_OR_RETURN(const auto metrics,
-                           StartMetrics(options.telemetry, "reward_server", options.network.insecure()));
+                           StartMetrics(options.telemetry, "reward_server", options.network));
   ScorerHost host(ScorerRegistry::Default(), metrics->registry(), RunnerOptionsOf(options));
   const absl::Cleanup unload = [&] {
     host.UnloadAll();
@@ -68,7 +71,8 @@ absl::Status ServeUntilSignal(const RewardServerOptions& options, ShutdownSignal
   FLOWAWR_ASSIGN_OR_RETURN(
       const auto server, RpcServer::Start({.listen = options.serving.listen,
                                           .network = options.network,
-                                          .identities = {InstanceIdentity(instance)}},
+                                          .identities = {InstanceIdentity(instance)},
+                                          .max_connection_age = kMaxConnectionAge},
                                          {&service}));
   host.WatchHealth([&server](const std::string& scorer, bool is_serving) {
     server->SetServing("flowawr.scorer." + scorer, is_serving);
@@ -88,7 +92,7 @@ int Main(int argc, char** argv) {
   ShutdownSignal signal;
   const Parsed<RewardServerOptions> parsed = ParseRewardServerOptions(argc, argv);
   if (parsed.exit_code) return *parsed.exit_code;
-  InitLogging("reward_server", parsed.options.telemetry.log_level);
+  InitLogging("reward_server", parsed.options.telemetry.log_level, parsed.options.telemetry.log_format);
   spdlog::info("flowawr {}, {}", Version(), DescribeProcessor());
   bool has_left_a_call = false;
   const int exit_code = ReportAndExitCodeOf(ServeUntilSignal(parsed.options, signal, has_left_a_call));

@@ -6,7 +6,7 @@
 #include "common/base/utf8.h"
 #include "common/rpc/status.h"
 #include "common/scoring/score_bounds.h"
-#include "prometheus/gauge.h"
+#include "common/telemetry/metric_catalogue.h"
 #include "reward_server/request_bounds.h"
 #include "spdlog/spdlog.h"
 
@@ -37,11 +37,7 @@ RewardService::RewardService(ScorerHost& host, ScorerMemory* memory, prometheus:
                              const Options& options)
     : host_(host),
       memory_(memory),
-      pending_(options.max_pending_bytes, prometheus::BuildGauge()
-                                              .Name("flowawr_pending_request_bytes")
-                                              .Help("Of requests that wait and answers that are not read yet.")
-                                              .Register(registry)
-                                              .Add({})),
+      pending_(options.max_pending_bytes, RegisterGauge(registry, "flowawr_pending_request_bytes").Add({})),
       idle_(options.time_to_read) {
   SetMessageAllocatorFor_Score(&allocator_);
 }

@@ -18,6 +18,7 @@ struct ScorerSeries {
   prometheus::Histogram* request_seconds = nullptr;
   prometheus::Histogram* batch_images = nullptr;
   prometheus::Gauge* queued_images = nullptr;
+  prometheus::Gauge* queue_limit_images = nullptr;
   prometheus::Gauge* is_healthy = nullptr;
   prometheus::Gauge* memory_bytes = nullptr;
   prometheus::Counter* rewards = nullptr;
@@ -46,6 +47,7 @@ class ScoreMetrics {
   prometheus::Family<prometheus::Histogram>& request_seconds_;
   prometheus::Family<prometheus::Histogram>& batch_images_;
   prometheus::Family<prometheus::Gauge>& queued_images_;
+  prometheus::Family<prometheus::Gauge>& queue_limit_images_;
   prometheus::Family<prometheus::Gauge>& is_healthy_;
   prometheus::Family<prometheus::Gauge>& memory_bytes_;
   prometheus::Family<prometheus::Counter>& images_;

@@ -82,6 +82,7 @@ absl::StatusOr<ScorerHost::Made> ScorerHost::Make(const v1::LoadScorerRequest& r
 
 std::shared_ptr<ScorerRunner> ScorerHost::Run(Made made, const ScorerSeries& series) {
   series.memory_bytes->Set(static_cast<double>(made.scorer->memory_bytes()));
+  series.queue_limit_images->Set(static_cast<double>(made.options.max_queued_images));
   ShowHealth(series, true);
   return std::make_shared<ScorerRunner>(std::move(made.scorer), series, made.options,
                                         [this, series](bool is_healthy) { ShowHealth(series, is_healthy); });

@@ -3,12 +3,18 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "common/base/clock.h"
 #include "common/base/status.h"
 #include "common/rpc/channel.h"
 #include "common/scoring/reward_terms.h"
 #include "common/scoring/scoring_round.h"
 
 namespace flowawr {
+namespace {
+
+constexpr absl::Duration kShownFor = absl::Hours(1);
+
+}  // namespace
 
 ScoringClient::ScoringClient(v1::NetworkConfig network, const ScoringOptions& options)
     : network_(std::move(network)), options_(options) {}
@@ -34,6 +40,22 @@ CircuitBreaker::State ScoringClient::breaker_state(const std::string& endpoint) 
   return found->breaker.state();
 }
 
+std::vector<ScoringClient::EndpointState> ScoringClient::endpoints() const {
+  std::vector<Endpoint*> all;
+  {
+    absl::MutexLock lock(&mutex_);
+    for (const auto& [address, endpoint] : endpoints_) all.push_back(endpoint.get());
+  }
+  std::vector<EndpointState> states;
+  const absl::Time now = MonotonicNow();
+  for (Endpoint* endpoint : all) {
+    absl::MutexLock lock(&endpoint->mutex);
+    if (endpoint->calls > 0 || now - endpoint->used < kShownFor)
+      states.push_back({endpoint->address, endpoint->breaker.state(), endpoint->calls});
+  }
+  return states;
+}
+
 absl::StatusOr<ScoringClient::Endpoint*> ScoringClient::EndpointFor(const std::string& address) {
   absl::MutexLock lock(&mutex_);
   std::unique_ptr<Endpoint>& endpoint = endpoints_[address];
@@ -44,7 +66,7 @@ absl::StatusOr<ScoringClient::Endpoint*> ScoringClient::EndpointFor(const std::s
       return Annotate(channel.status(), absl::StrCat("reward server ", address));
     }
     endpoint = std::make_unique<Endpoint>(address, options_.breaker);
-    endpoint->stub = v1::RewardService::NewStub(*channel);
+    endpoint->stub = std::make_unique<ScoreStub>(*channel);
   }
   return endpoint.get();
 }

@@ -81,6 +81,7 @@ class Watched:
     """`flowawr run` and scripts/prometheus beside it."""
 
     def __init__(self, folder):
+        assert (BIN / "flowawr").exists(), f"{BIN}/flowawr is missing: run scripts/build"
         self.run_dir = folder / "run"
         config = folder / "watched.yaml"
         config.write_text(CONFIG)

@@ -66,11 +66,17 @@ TEST(ProcessMetrics, AreThoseOfThisProcess) {
     names.insert(family.name);
     ASSERT_EQ(family.metric.size(), 1u);
     const double value = family.type == MetricType::Counter ? family.metric[0].counter.value : family.metric[0].gauge.value;
-    if (family.name != "process_cpu_seconds_total") EXPECT_GT(value, 0) << family.name;
-    if (family.name == "process_open_fds") EXPECT_LT(value, 1000);
+    if (family.name != "process_cpu_seconds_total") {
+      EXPECT_GT(value, 0) << family.name;
+    }
+    if (family.name == "process_open_fds") {
+      EXPECT_LT(value, 1000);
+    }
   }
   for (const MetricInfo& info : MetricCatalogue())
-    if (absl::StartsWith(info.name, "process_")) EXPECT_TRUE(names.contains(std::string(info.name))) << info.name;
+    if (absl::StartsWith(info.name, "process_")) {
+      EXPECT_TRUE(names.contains(std::string(info.name))) << info.name;
+    }
 }
 
 }  // namespace
