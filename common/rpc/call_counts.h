@@ -1,5 +1,6 @@
 // How many calls of this project's services this process has served and made, with how many bytes, by method: for its
-// metrics. Process-wide: servers, channels and pages of a process count together. Thread-safe.
+// metrics. Process-wide: servers, channels and pages of a process count together. Thread-safe. What a server refuses before
+// it looks at the call, such as a message that is too large, is counted at its client only.
 #pragma once
 
 #include <cstdint>
