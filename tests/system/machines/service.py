@@ -14,7 +14,7 @@ from network import Machine, Network, run
 
 ROOT = Path(os.environ.get("FLOWAWR_SOURCE_DIR", Path(__file__).resolve().parents[3]))
 PROGRAMS = Path(os.environ.get("FLOWAWR_BUILD_DIR", ROOT / "build/release")) / "bin"
-PATIENCE_S = 180  # how long a test waits for anything before it fails: it says that something hangs
+PATIENCE_S = 600  # how long a test waits for anything before it fails: it says that something hangs
 LEARNER, REWARDS, METRICS, FAR = 50051, 7000, 9100, 50061
 UPDATES = 8
 
