@@ -121,7 +121,8 @@ class Node:
         """(answered, what was said)"""
         probe = main_container(self.pods[component])[kind]
         if "exec" in probe:
-            done = subprocess.run(self.command(component, probe["exec"]["command"]), capture_output=True, text=True, timeout=60)
+            done = subprocess.run(self.command(component, probe["exec"]["command"]), capture_output=True, text=True,
+                                  timeout=PATIENCE_S)
             return done.returncode == 0, done.stderr
         assert "httpGet" in probe, probe
         port = self.port(component, "9464")
