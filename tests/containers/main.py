@@ -5,6 +5,7 @@ import functools
 import json
 import pathlib
 import random
+import signal
 import sys
 import tempfile
 import time
@@ -30,6 +31,7 @@ def say(text: str) -> None:
 class Tests:
     def __init__(self, arguments):
         self.kills = arguments.kills
+        self._end = arguments.end.split(":") if arguments.end else None
         self.random = random.Random(arguments.seed)
         self.settings = {"FLOWAWR_IMAGE": IMAGE}
         whole = (ROOT / "tests/containers/run.yaml").read_text()
@@ -46,6 +48,8 @@ class Tests:
     @functools.cached_property
     def undisturbed(self) -> tuple[str, int]:
         """Of a run that nobody disturbed: the adapter's digest and the samples that it was trained on."""
+        if self._end:
+            return self._end[0], int(self._end[1])
         with self.deployment("undisturbed") as it:
             it.up("learner", "actor", "reward-a", "reward-b")
             return it.await_end()
@@ -132,7 +136,7 @@ def first_update(tests: Tests) -> None:
 def train(tests: Tests) -> None:
     """From `up` to the end, undisturbed; every role ends as it should."""
     digest, samples = tests.undisturbed
-    say(f"  adapter {digest[:12]} of {samples} samples")
+    say(f"  adapter and samples: {digest}:{samples}")
 
 
 @scenario
@@ -243,6 +247,7 @@ def main() -> int:
     parser.add_argument("--list", action="store_true", help="tell what there is")
     parser.add_argument("--kills", type=int, default=50, help="of the scenario `kills` (%(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="of what is killed when")
+    parser.add_argument("--end", metavar="ADAPTER:SAMPLES", help="what `train` printed of the same image on this machine")
     parser.add_argument("--no-build", action="store_true", help=f"take {IMAGE} as it is")
     arguments = parser.parse_args()
     if arguments.list:
@@ -252,6 +257,7 @@ def main() -> int:
     unknown = set(arguments.scenarios) - set(SCENARIOS)
     if unknown:
         parser.error(f"unknown: {', '.join(sorted(unknown))} (see --list)")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # what was started is removed
     failed = []
     with engine.Engine():
         engine.ensure_base()
