@@ -34,7 +34,7 @@ def test_trains_the_embedded_model_from_an_empty_folder(prefix, tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
     assert (tmp_path / "runs/tiny-ocr/export/peft/adapter_model.safetensors").exists()
     config = (tmp_path / "runs/tiny-ocr/config.yaml").read_text()
-    assert f"path: {prefix}/share/flowawr/models/tiny-sd3" in config
+    assert f'path: "{prefix}/share/flowawr/models/tiny-sd3"' in config
 
 
 @pytest.mark.parametrize("program", [*PROGRAMS, "flowawr-ocr-reader"])
