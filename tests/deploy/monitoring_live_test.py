@@ -26,6 +26,7 @@ RULES = ROOT / "deploy/prometheus/rules"
 # Two rewards, one of them a shadow; groups that may be one version behind; more updates than there is time for.
 CONFIG = """
 name: watched
+run_dir: run
 model: {path: models/tiny-sd3, height: 32, width: 64, max_sequence_length: 12}
 lora: {rank: 4, alpha: 8}
 prompts: {train: models/tiny-sd3/prompts/train.txt, heldout: models/tiny-sd3/prompts/heldout.txt}
@@ -95,6 +96,11 @@ class Watched:
                                     stdout=self.log, stderr=self.log)
         self.prometheus = Prometheus(self.prometheus_address)
 
+    def updates(self):
+        """Updates that Prometheus has seen in the last minutes."""
+        assert self.run.poll() is None, f"the run has ended: {pathlib.Path(self.log.name).read_text()[-2000:]}"
+        return max((value for _, value in self.prometheus.query("increase(flowawr_learner_updates_total[5m])")), default=0)
+
     def children(self, program):
         """Process ids of that program that the run started."""
         found = []
@@ -126,9 +132,8 @@ class Watched:
 def watched(tmp_path_factory):
     watched = Watched(tmp_path_factory.mktemp("monitoring"))
     try:
-        # Two updates that Prometheus has seen, so that there are rates.
-        wait_for("updates that Prometheus sees", lambda: [
-            value for _, value in watched.prometheus.query("increase(flowawr_learner_updates_total[5m])") if value > 2])
+        # Some updates that Prometheus has seen, so that there are rates.
+        wait_for("updates that Prometheus sees", lambda: watched.updates() > 2)
         yield watched
     finally:
         watched.close()
