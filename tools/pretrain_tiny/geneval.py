@@ -4,7 +4,8 @@
     python tools/pretrain_tiny/geneval.py models/tiny-shapes --rewards models/tiny-rewards [--picture base.png]
         [--adapter runs/tiny-geneval/export/pytorch_lora_weights.safetensors] [--drawn]
 
---drawn scores pictures as they should be instead of generated ones: what a perfect generator would get.
+--drawn scores pictures as they should be instead of generated ones: what a perfect generator would get. Beside the reward
+stands what a rule reads in the same pictures (reader.py), and how often both say the same.
 """
 
 import argparse
@@ -20,9 +21,10 @@ from transformers import AutoTokenizer, CLIPModel, Mask2FormerForUniversalSegmen
 
 import clip
 import detector
+import reader
 import shapes
 
-THRESHOLD, COUNTING_THRESHOLD = 0.6, 0.7  # GenEval has .3 and .9, for another detector
+THRESHOLD, COUNTING_THRESHOLD = 0.6, 0.6  # GenEval has .3 and .9, for another detector
 MOST_OF_A_CLASS = 16
 
 
@@ -66,27 +68,33 @@ class Judge:
         features = self.clip.visual_projection(self.clip.vision_model(clip.normalise(clip.crop_square(cut))).pooler_output)
         return list(shapes.GENEVAL_COLOURS)[(features @ self.colours[shape].T).argmax().item()]
 
-    def strict(self, image, detections, metadata):
-        """(1 or 0, the first thing that is wrong)."""
+    def objects(self, image, detections, metadata):
+        """(class, colour, box) of the detections that count; colours of those classes alone that are asked for."""
         threshold = COUNTING_THRESHOLD if metadata["tag"] == "counting" else THRESHOLD
-        matched = []
-        for clause in metadata["include"]:
-            found = [d for d in detections if d[0] == clause["class"] and d[1] > threshold][:MOST_OF_A_CLASS]
-            if len(found) != clause["count"]:
-                return 0, f"count {clause['class']} {len(found)}"
-            if any(self.colour_of(image, one) != clause["color"] for one in found):
-                return 0, "colour"
-            if "position" in clause:
-                relation, other = clause["position"]
-                if any(relation not in relations(a, b) for a in found for b in matched[other]):
-                    return 0, "position"
-            matched.append(found)
-        return 1, ""
+        asked = [clause["class"] for clause in metadata["include"]]
+        return [(one[0], self.colour_of(image, one), one[3]) for one in detections if one[0] in asked and one[1] > threshold]
+
+
+def strict(objects, metadata):
+    """(1 or 0, the first thing that is wrong)."""
+    matched = []
+    for clause in metadata["include"]:
+        found = [one for one in objects if one[0] == clause["class"]][:MOST_OF_A_CLASS]
+        if len(found) != clause["count"]:
+            return 0, "count"
+        if any(one[1] != clause["color"] for one in found):
+            return 0, "colour"
+        if "position" in clause:
+            relation, other = clause["position"]
+            if any(relation not in relations(a, b) for a in found for b in matched[other]):
+                return 0, "position"
+        matched.append(found)
+    return 1, ""
 
 
 def relations(a, b):
-    """Of detection a to detection b: GenEval's rule."""
-    centres = [((box[0] + box[2]) / 2, (box[1] + box[3]) / 2, box[2] - box[0], box[3] - box[1]) for box in (a[3], b[3])]
+    """Of object a to object b: GenEval's rule."""
+    centres = [((box[0] + box[2]) / 2, (box[1] + box[3]) / 2, box[2] - box[0], box[3] - box[1]) for box in (a[2], b[2])]
     offset = [centres[0][i] - centres[1][i] for i in (0, 1)]
     reduced = [math.copysign(max(abs(o) - 0.1 * (centres[0][2 + i] + centres[1][2 + i]), 0), o)
                for i, o in enumerate(offset)]
@@ -135,12 +143,18 @@ def main():
         rows = [np.concatenate(images[i : i + 12], axis=1) for i in range(0, 48, 12)]
         Image.fromarray(np.concatenate(rows)).resize((1152, 384), Image.NEAREST).save(args.picture)
     judge, pixels = Judge(args.rewards), clip.to_tensor(images)
-    results = [judge.strict(image, found, line) for image, found, line in zip(pixels, judge.detect(pixels), lines)]
+    results = [strict(judge.objects(image, found, line), line)
+               for image, found, line in zip(pixels, judge.detect(pixels), lines)]
+    read = [strict(reader.read(image), line)[0] for image, line in zip(images, lines)]
     for tag in [*shapes.TAGS, None]:
-        rewards = [r for (r, _), line in zip(results, lines) if tag in (None, line["tag"])]
-        wrong = [why.split()[0] for (r, why), line in zip(results, lines) if tag in (None, line["tag"]) and not r]
+        chosen = [i for i, line in enumerate(lines) if tag in (None, line["tag"])]
+        if not chosen:
+            continue
+        wrong = [results[i][1] for i in chosen if not results[i][0]]
         reasons = " ".join(f"{name} {wrong.count(name)}" for name in sorted(set(wrong)))
-        print(f"{tag or 'all':12} images {len(rewards):4}  strict {np.mean(rewards):.3f}  wrong: {reasons}")
+        reward, by_rule = (np.mean([one[i] for i in chosen]) for one in ([r for r, _ in results], read))
+        same = np.mean([results[i][0] == read[i] for i in chosen])
+        print(f"{tag or 'all':12} images {len(chosen):4}  strict {reward:.3f}  by rule {by_rule:.3f}  same {same:.3f}  wrong: {reasons}")
 
 
 if __name__ == "__main__":

@@ -19,9 +19,14 @@ GENEVAL_COLOURS = {**COLOURS, **FURTHER_COLOURS}  # the ten that GenEval tells a
 NUMBERS = ("one", "two", "three", "four")
 RELATIONS = ("left of", "right of", "above", "below")
 TAGS = {"colors": 0.1, "counting": 0.3, "color_attr": 0.3, "position": 0.3}  # and their shares
+TRAINED_TAGS = {"colors": 0.1, "counting": 0.4, "color_attr": 0.5}  # of the prompt files; why: models/tiny-shapes/README.md
 CAPTION_NOISE = 0.12  # probability that a class, a colour, a count or a relation of a caption is drawn anew
+FURTHER_NOISE = 0.2  # the same, of the captions of its last stage
 SUPERSAMPLING = 4
 CELLS = 3  # of a row and of a column of the neat pictures
+PLACES = {1: ((24, 24),), 2: ((12, 24), (36, 24)), 3: ((24, 12), (12, 36), (36, 36)),  # of the orderly pictures, by count
+          4: ((12, 12), (36, 12), (12, 36), (36, 36)), "left of": ((12, 24), (36, 24)), "right of": ((36, 24), (12, 24)),
+          "above": ((24, 12), (24, 36)), "below": ((24, 36), (24, 12))}  # and by relation
 
 TEXT_LENGTH = 14  # tokens of the longest prompt, with CLIP's beginning and end
 T5_WORDS = ("a an photo of red orange yellow green blue purple two three four circle square triangle star circles "
@@ -147,6 +152,14 @@ def settle(kinds, rng):
     return [Object(colour, shape, near(x), near(y), rng.uniform(6.2, 6.8)) for (colour, shape), (x, y) in zip(kinds, cells)]
 
 
+def order(wish, rng):
+    """Objects as wished for, of nearly one size, in the places that go with count or relation: nothing is left to learn
+    but what the prompt says."""
+    kinds, near = wish.kinds * wish.count, lambda at: at + rng.uniform(-1, 1)
+    return [Object(colour, shape, near(x), near(y), rng.uniform(8, 8.8))
+            for (colour, shape), (x, y) in zip(kinds, PLACES[wish.relation or len(kinds)])]
+
+
 def place(wish, rng, put=scatter):
     """Objects as wished for."""
     while True:
@@ -185,6 +198,7 @@ def masks(objects, enlarge=1):
 
 # What train.py asks of a world.
 T5_SAMPLE = [w.prompt for w in all_wishes()[::7]]
+_WISHES = {wish.prompt: wish for wish in all_wishes()}
 CLIP_MERGES = components.merges_of(T5_WORDS)
 
 
@@ -200,23 +214,37 @@ def draw_neat(wish, rng):
     return paint(place(wish, rng, settle), rng)
 
 
+def draw_orderly(wish, rng):
+    return paint(order(wish, rng), rng)
+
+
+def caption(wish):
+    return wish.prompt
+
+
 def noisy_caption(wish, rng):
     return noisy_wish(wish, rng).prompt
 
 
-def split(heldout=280, train=1000, seed=0):
-    """Disjoint wishes for reinforcement learning and for its evaluation, each with the tags' shares."""
-    rng, train_set, heldout_set = random.Random(seed), [], []
-    for tag, share in TAGS.items():
+def misread(caption, noise, rng):
+    """The caption of a wish that is like this caption's but for parts drawn anew with probability `noise`."""
+    return noisy_wish(_WISHES[caption], rng, noise).prompt
+
+
+def split(heldout=200, train=1000, seed=0):
+    """Disjoint wishes for reinforcement learning and for its evaluation, each with the tags' shares; where a tag has too
+    few wishes for its share, they come several times."""
+    rng, sets = random.Random(seed), ([], [])
+    for tag, share in TRAINED_TAGS.items():
         wishes = [w for w in all_wishes() if w.tag == tag]
         rng.shuffle(wishes)
         apart = min(round(heldout * share), len(wishes) // 4)
-        heldout_set += wishes[:apart]
-        wanted, left = round(train * share), wishes[apart:]
-        train_set += (left * math.ceil(wanted / len(left)))[:wanted]
-    rng.shuffle(train_set)
-    rng.shuffle(heldout_set)
-    return train_set, heldout_set
+        for chosen, left, count in zip(sets, (wishes[apart:], wishes[:apart]), (train, heldout)):
+            wanted = round(count * share)
+            chosen += (left * math.ceil(wanted / len(left)))[:wanted]
+    for chosen in sets:
+        rng.shuffle(chosen)
+    return sets
 
 
 def write_prompts(folder):

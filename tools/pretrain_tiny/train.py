@@ -5,11 +5,12 @@ folder, and one that was stopped goes on.
     python tools/pretrain_tiny/train.py --world words --work /tmp/pretrain/words --out models/tiny-sd3
     python tools/pretrain_tiny/train.py --world shapes --work /tmp/pretrain/shapes --out models/tiny-shapes
 
-Stages: vae, latents, transformer (with the text encoders), misspell (words only: a short further training on
-captions with more noise, so that the base draws crisp letters but often the wrong ones), neat (shapes
-only: a longer one on shapes in the cells of a grid, so that they get crisp too), bind (the same
-again from the full learning rate, so that the picture follows its prompt). evaluate.py and geneval.py give
-the figures of the results.
+Stages: vae, latents, transformer (with the text encoders). Words then have misspell, a short further training on captions
+with more noise, so that the base draws crisp letters but often the wrong ones. Shapes have neat, a longer one on shapes in
+the cells of a grid, so that they get crisp too; bind, the same again from the full learning rate; order, on shapes that are
+where their prompt puts them; heed, the same with captions that are all true, as captions of which a share is wrong hardly
+teach so small a model which of two shapes has which colour; and stray, a short one with wrong captions again, so that the
+base knows what was asked for and often draws something else. evaluate.py and geneval.py give the figures of the results.
 """
 
 import argparse
@@ -57,33 +58,35 @@ def train_vae(args, world, vae):
 
 
 @torch.no_grad()
-def make_latents(args, world, vae, name, draw):
-    """Posterior means of `args.pictures` pictures, not scaled, and their noisy captions."""
+def make_latents(args, world, vae, name, draw, count=None):
+    """(posterior means of `count` or else `args.pictures` pictures, not scaled; two noisy captions of each; its true one)."""
     path = f"{args.work}/{name}.pt"
     if not os.path.exists(path):
         rng = random.Random(args.seed + 1)
         vae.eval()
-        latents, captions = [], []
-        for _ in range(0, args.pictures, 500):
+        latents, captions, true = [], [], []
+        for _ in range(0, count or args.pictures, 500):
             batch = [world.random_subject(rng) for _ in range(500)]
             latents.append(vae.encode(pictures(draw, batch, rng)).latent_dist.mean)
             captions += [[world.noisy_caption(subject, rng) for _ in range(2)] for subject in batch]
-        torch.save({"latents": torch.cat(latents), "captions": captions}, path)
+            true += [world.caption(subject) for subject in batch]
+        torch.save({"latents": torch.cat(latents), "captions": captions, "true": true}, path)
     stored = torch.load(path)
-    return stored["latents"], stored["captions"]
+    return stored["latents"], stored["captions"], stored["true"]
 
 
-def train_transformer(args, pipeline, latents, captions, stage, steps, lr):
+def train_transformer(args, pipeline, latents, captions, stage, steps, lr, batch=None, **curve):
+    batch = batch or args.batch
     modules = torch.nn.ModuleDict({name: getattr(pipeline, name) for name in
                                    ("transformer", "text_encoder", "text_encoder_2", "text_encoder_3")})
     torch.manual_seed(args.seed + 2)
     ids = [torch.stack(side) for side in zip(*(components.tokenize(pipeline, side) for side in zip(*captions)))]
 
     def loss_of(step):
-        rows = torch.randint(len(latents), (args.batch,))
+        rows = torch.randint(len(latents), (batch,))
         side = torch.randint(2, (1,)).item()
-        x0, noise = latents[rows], torch.randn(args.batch, *latents.shape[1:])
-        sigma = torch.sigmoid(torch.randn(args.batch))
+        x0, noise = latents[rows], torch.randn(batch, *latents.shape[1:])
+        sigma = torch.sigmoid(torch.randn(batch))
         sigma = 3 * sigma / (1 + 2 * sigma)
         t = sigma[:, None, None, None]
         with autocast(args):
@@ -92,7 +95,8 @@ def train_transformer(args, pipeline, latents, captions, stage, steps, lr):
                                             encoder_hidden_states=embeds, pooled_projections=pooled, return_dict=False)[0]
         return (velocity.float() - (noise - x0)).square().mean(), {}
 
-    training.run(stage, f"{args.work}/{stage}.pt", modules, loss_of, steps=steps, lr=lr, warmup=200, average_rate=0.002)
+    training.run(stage, f"{args.work}/{stage}.pt", modules, loss_of, steps=steps, lr=lr,
+                 **{"warmup": 200, "average_rate": 0.002, **curve})
 
 
 def main():
@@ -107,6 +111,9 @@ def main():
     parser.add_argument("--misspell-steps", type=int, default=400, help="words only")
     parser.add_argument("--neat-steps", type=int, default=1600, help="shapes only")
     parser.add_argument("--bind-steps", type=int, default=4000, help="shapes only")
+    parser.add_argument("--order-steps", type=int, default=1000, help="shapes only")
+    parser.add_argument("--heed-steps", type=int, default=1500, help="shapes only")
+    parser.add_argument("--stray-steps", type=int, default=300, help="shapes only")
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--lr", type=float, default=1e-3)
     parser.add_argument("--bf16", action=argparse.BooleanOptionalAction, default=False, help="autocast")
@@ -119,7 +126,7 @@ def main():
     world = WORLDS[args.world]
     pipeline = components.make_pipeline(args.out, world)
     train_vae(args, world, pipeline.vae)
-    latents, captions = make_latents(args, world, pipeline.vae, "latents", world.draw)
+    latents, captions, _ = make_latents(args, world, pipeline.vae, "latents", world.draw)
     shift, scale = latents.mean().item(), 1 / latents.std().item()
     pipeline.vae.register_to_config(scaling_factor=scale, shift_factor=shift)
     latents = (latents - shift) * scale
@@ -129,10 +136,18 @@ def main():
         misspelt = [[words.misspell(caption, words.FURTHER_NOISE, rng) for caption in pair] for pair in captions]
         train_transformer(args, pipeline, latents, misspelt, "misspell", args.misspell_steps, args.lr / 4)
     else:
-        latents, captions = make_latents(args, world, pipeline.vae, "neat_latents", world.draw_neat)
+        latents, captions, _ = make_latents(args, world, pipeline.vae, "neat_latents", world.draw_neat)
         latents = (latents - shift) * scale
         train_transformer(args, pipeline, latents, captions, "neat", args.neat_steps, args.lr)
         train_transformer(args, pipeline, latents, captions, "bind", args.bind_steps, args.lr)
+        latents, captions, true = make_latents(args, world, pipeline.vae, "orderly_latents", world.draw_orderly, 8000)
+        latents = (latents - shift) * scale
+        curve = {"batch": 16, "warmup": 50, "floor": 0.03, "average_rate": 0.004}
+        train_transformer(args, pipeline, latents, captions, "order", args.order_steps, 0.7 * args.lr, **curve)
+        train_transformer(args, pipeline, latents, [[caption] * 2 for caption in true], "heed", args.heed_steps, 0.6 * args.lr, **curve)
+        rng = random.Random(args.seed + 3)
+        strayed = [[shapes.misread(caption, shapes.FURTHER_NOISE, rng) for _ in range(2)] for caption in true]
+        train_transformer(args, pipeline, latents, strayed, "stray", args.stray_steps, 0.25 * args.lr, **curve)
     pipeline.save_pretrained(args.out)
     with open(f"{args.out}/flowawr.json", "w") as file:  # sample_size can say squares only; diffusers passes over it
         json.dump({"height": world.HEIGHT, "width": world.WIDTH, "max_sequence_length": world.TEXT_LENGTH}, file, indent=2)

@@ -52,6 +52,9 @@ def draw(word, rng):
     return np.asarray(image)
 
 
+caption = prompt_of
+
+
 def noisy_caption(word, rng):
     return misspell(prompt_of(word), CAPTION_NOISE, rng)
 
