@@ -48,10 +48,11 @@ std::vector<ScoreQueue::Entry> ScoreQueue::Take(size_t most, absl::Time now) {
   while (!turns_.empty() && taken.size() < most) {
     const Task task = turns_.front();
     if (EndIfUnwanted(task, now)) continue;
-    turns_.pop_front();
     taken.push_back({task, task->queued_.front()});
     task->queued_.pop_front();
     --queued_images_;
+    if (!task->queued_.empty() && ++task->taken_ % kImagesOfATurn != 0) continue;
+    turns_.pop_front();
     if (!task->queued_.empty()) turns_.push_back(task);
   }
   return taken;

@@ -1,7 +1,8 @@
 // What is asked of a scorer: the tasks, and which of their images wait. Decides, does nothing by itself.
 //
-// Tasks take turns, an image each: a large one does not hold up the small ones behind it. A task is over when all its
-// images are settled, or when it is given up; then its Done is due, and whatever else comes for it is dropped.
+// Tasks take turns, some images each: a large one holds up the small ones behind it for no longer than that, and small
+// ones are answered in the order in which they came, which keeps the slowest answers near the others. A task is over when
+// all its images are settled, or when it is given up; then its Done is due, and whatever else comes for it is dropped.
 //
 // Not thread-safe: its owner guards it. Done is called by EndedTasks::Tell(), without that lock.
 #pragma once
@@ -20,6 +21,8 @@ namespace flowawr {
 
 class ScoreQueue {
  public:
+  static constexpr size_t kImagesOfATurn = 8;  // as many as a call of this project's clients has
+
   using Task = std::shared_ptr<ScoreTask>;
   struct Entry {
     Task task;

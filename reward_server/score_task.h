@@ -46,6 +46,7 @@ class ScoreTask {
   std::atomic<bool> is_over_ = false;
   // The queue's, under its owner's lock.
   std::deque<size_t> queued_;  // items that no call has taken yet
+  size_t taken_ = 0;           // items that were taken while others were left
   std::vector<v1::ScoreResult> results_;
   size_t unsettled_;
   absl::Status end_;  // why it was given up

@@ -17,12 +17,13 @@ const auto kNoRoom = [] { return ErrorResult(v1::ScoreError::OVERLOADED, "full")
 
 TEST(ScoreQueueTest, TasksTakeTurns) {
   ScoreQueue queue(100);
-  const auto large = TaskOf(3), small = TaskOf(1);
-  queue.Add(large, kNothingWrong, kNoRoom);
-  queue.Add(small, kNothingWrong, kNoRoom);
-  std::vector<const ScoreTask*> order;
-  for (const auto& entry : queue.Take(10, MonotonicNow())) order.push_back(entry.task.get());
-  EXPECT_EQ(order, (std::vector<const ScoreTask*>{large.get(), small.get(), large.get(), large.get()}));
+  const auto large = TaskOf(20), usual = TaskOf(8), small = TaskOf(1);
+  for (const auto& task : {large, usual, small}) queue.Add(task, kNothingWrong, kNoRoom);
+  std::string order;
+  while (queue.queued_images() > 0)  // whatever the sizes of batches
+    for (const auto& entry : queue.Take(3, MonotonicNow()))
+      order += entry.task == large ? 'L' : entry.task == usual ? 'u' : 's';
+  EXPECT_EQ(order, "LLLLLLLLuuuuuuuusLLLLLLLLLLLL");
 }
 
 TEST(ScoreQueueTest, SettlesAtOnceWhatFindsNoRoom) {
