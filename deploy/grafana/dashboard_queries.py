@@ -33,9 +33,9 @@ class Prometheus:
         except urllib.error.HTTPError as error:
             raise RuntimeError(error.read().decode(errors="replace")) from error
 
-    def query(self, expression):
-        """By label set: [(labels, value)], values that are not NaN."""
-        result = self.get("query", query=expression)["result"]
+    def query(self, expression, **at):
+        """By label set: [(labels, value)], values that are not NaN; now, or as of `time`."""
+        result = self.get("query", query=expression, **at)["result"]
         return [(one["metric"], float(one["value"][1])) for one in result if one["value"][1] != "NaN"]
 
     def range(self, expression, start, end, step):

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Draws the boards from a Prometheus that watched a run, with matplotlib: the pictures of docs/monitoring.md.
 
-usage: deploy/grafana/draw_dashboards.py HOST:PORT FOLDER [MINUTES]   (needs matplotlib; MINUTES: how far back, 10)
+usage: deploy/grafana/draw_dashboards.py HOST:PORT FOLDER [MINUTES [END]]
+MINUTES: how far back, 10; END: seconds since 1970 instead of now. Needs matplotlib.
 """
 import datetime
 import math
@@ -39,11 +40,11 @@ def show(value, unit):
     return f"{value:.4g}"
 
 
-def draw_stat(axes, panel, prometheus):
+def draw_stat(axes, panel, prometheus, end):
     unit = panel["fieldConfig"]["defaults"]["unit"]
     words = []
     for target in panel["targets"]:
-        for labels, value in prometheus.query(fill_in(target["expr"])):
+        for labels, value in prometheus.query(fill_in(target["expr"]), time=end):
             name = legend(target["legendFormat"], labels)
             only_name = "{{phase}}" in target["legendFormat"] or "{{cause}}" in target["legendFormat"]
             words.append(name if only_name else f"{name} {show(value, unit)}".strip())
@@ -95,7 +96,7 @@ def draw(board, prometheus, start, end, file):
         axes = figure.add_axes([x + margin_x, height * (1 - y - h + low), w - margin_x - 0.008, height * (h - low - high)])
         axes.set_title("\n".join(textwrap.wrap(panel["title"], 60)), fontsize=9, loc="left")
         if panel["type"] == "stat":
-            draw_stat(axes, panel, prometheus)
+            draw_stat(axes, panel, prometheus, end)
         else:
             draw_lines(axes, panel, prometheus, start, end)
     figure.savefig(file, dpi=80)
@@ -105,7 +106,7 @@ def draw(board, prometheus, start, end, file):
 def main():
     prometheus, folder = Prometheus(sys.argv[1]), pathlib.Path(sys.argv[2])
     minutes = float(sys.argv[3]) if len(sys.argv) > 3 else 10
-    end = time.time()
+    end = float(sys.argv[4]) if len(sys.argv) > 4 else time.time()
     folder.mkdir(parents=True, exist_ok=True)
     for board in boards():
         draw(board, prometheus, end - 60 * minutes, end, folder / f"{board['uid']}.png")
