@@ -65,7 +65,7 @@ std::string DescribeTerms(const nlohmann::json& line) {
 
 std::vector<CurvePoint> ThinCurve(std::vector<CurvePoint> points, size_t most) {
   if (points.size() <= most) return points;
-  const size_t stretches = std::max<size_t>(most / 2, 1);
+  const size_t stretches = std::max<size_t>((most - 1) / 2, 1);
   std::vector<CurvePoint> thinned;
   for (size_t i = 0; i < stretches; ++i) {
     const auto begin = points.begin() + points.size() * i / stretches;
@@ -74,7 +74,7 @@ std::vector<CurvePoint> ThinCurve(std::vector<CurvePoint> points, size_t most) {
     thinned.push_back(*std::min(low, high));
     if (low != high) thinned.push_back(*std::max(low, high));
   }
-  thinned.back() = points.back();  // what is newest is always seen
+  if (thinned.back().x != points.back().x) thinned.push_back(points.back());  // what is newest is always seen
   return thinned;
 }
 

@@ -18,7 +18,8 @@ struct CurvePoint {
   double x = 0, y = 0;
 };
 
-// Of more than `most` points, the lowest and the highest of each of `most` / 2 stretches: no peak is lost.
+// Of more than `most` points (3 or more), the lowest and the highest of each of about `most` / 2 stretches, and the newest
+// one: no peak is lost. Points are in the order of x, each x once.
 std::vector<CurvePoint> ThinCurve(std::vector<CurvePoint> points, size_t most);
 
 class LiveHistory {

@@ -35,7 +35,7 @@ constexpr absl::Duration kStatusAge = absl::Milliseconds(250);
 constexpr size_t kMostPictureBytes = size_t{16} << 20;
 constexpr size_t kMostSets = 64, kMostPictures = 64;      // told of
 constexpr size_t kMostLineBytes = size_t{1} << 20;
-constexpr size_t kMostReadAtOnce = size_t{256} << 20;     // of a metrics.jsonl; the rest with the next requests
+constexpr uint64_t kMostReadAtOnce = uint64_t{8} << 20;   // of a metrics.jsonl; the rest with the next requests
 
 bool IsNumber(absl::string_view text, size_t most_digits) {
   return !text.empty() && text.size() <= most_digits &&
@@ -51,7 +51,7 @@ bool IsPictureSet(absl::string_view name) {
 HttpResponse NotFound() { return {.code = 404, .body = "there is no such page here; the run's page is /\n"}; }
 
 HttpResponse JsonAnswer(std::string json) {
-  return {.body = std::move(json), .content_type = "application/json", .headers = {{"Cache-Control", "no-store"}}};
+  return {.body = std::move(json), .content_type = "application/json"};
 }
 
 // The script and the style in the page, and nothing from anywhere else.
@@ -98,7 +98,7 @@ HttpResponse LivePage::Answer(const HttpRequest& request) {
 }
 
 std::string LivePage::Status() {
-  absl::MutexLock lock(&mutex_);
+  absl::MutexLock lock(&status_mutex_);
   if (MonotonicNow() < status_until_) return status_json_;
   status_json_ = MessageAsJson(status_()).dump();
   status_until_ = MonotonicNow() + kStatusAge;
@@ -106,7 +106,7 @@ std::string LivePage::Status() {
 }
 
 std::string LivePage::History() {
-  absl::MutexLock lock(&mutex_);
+  absl::MutexLock lock(&history_mutex_);
   ReadMore();
   return history_.ToJson();
 }
@@ -125,7 +125,7 @@ void LivePage::ReadMore() {
   std::string line;
   std::vector<char> block(size_t{1} << 18);
   uint64_t at = history_read_;
-  while (at < history_read_ + kMostReadAtOnce) {
+  for (const uint64_t until = at + kMostReadAtOnce; at < until;) {
     const ssize_t got = pread(fd, block.data(), block.size(), static_cast<off_t>(at));
     if (got <= 0) break;
     at += static_cast<uint64_t>(got);
@@ -137,6 +137,7 @@ void LivePage::ReadMore() {
     }
     if (line.size() <= kMostLineBytes) absl::StrAppend(&line, rest);
   }
+  if (line.size() > kMostLineBytes) history_read_ = at;  // what no run wrote does not hold up what follows it
 }
 
 std::string LivePage::Pictures() const {

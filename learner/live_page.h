@@ -35,18 +35,19 @@ class LivePage {
   std::string Pictures() const;
   std::string Status();
   std::string History();
-  // Takes the lines of metrics.jsonl that are new; all of them when it is another file.
-  void ReadMore() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Takes lines of metrics.jsonl that are new, some megabytes at once; from the first one when it is another file.
+  void ReadMore() ABSL_EXCLUSIVE_LOCKS_REQUIRED(history_mutex_);
 
   const std::string run_dir_;
   const std::function<v1::Status()> status_;
   const std::string security_policy_;
-  absl::Mutex mutex_;
-  std::string status_json_ ABSL_GUARDED_BY(mutex_);
-  absl::Time status_until_ ABSL_GUARDED_BY(mutex_) = absl::InfinitePast();  // as of MonotonicNow()
-  LiveHistory history_ ABSL_GUARDED_BY(mutex_);
-  uint64_t history_inode_ ABSL_GUARDED_BY(mutex_) = 0;
-  uint64_t history_read_ ABSL_GUARDED_BY(mutex_) = 0;  // bytes, whole lines
+  absl::Mutex status_mutex_;
+  std::string status_json_ ABSL_GUARDED_BY(status_mutex_);
+  absl::Time status_until_ ABSL_GUARDED_BY(status_mutex_) = absl::InfinitePast();  // as of MonotonicNow()
+  absl::Mutex history_mutex_;
+  LiveHistory history_ ABSL_GUARDED_BY(history_mutex_);
+  uint64_t history_inode_ ABSL_GUARDED_BY(history_mutex_) = 0;
+  uint64_t history_read_ ABSL_GUARDED_BY(history_mutex_) = 0;  // bytes, whole lines
 };
 
 // The page as long as this lives, instead of nothing.

@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <isa-l/igzip_lib.h>
 
+#include <algorithm>
 #include <utility>
 #include <vector>
 
@@ -173,8 +174,11 @@ std::string FormatHttpResponse(const HttpResponse& response, const ParsedHttpReq
   const std::string& body = packed.empty() ? response.body : packed;
   std::string text = absl::StrCat("HTTP/1.1 ", response.code, " ", ReasonOf(response.code),
                                   "\r\nContent-Type: ", response.content_type, "\r\nContent-Length: ", body.size(),
-                                  "\r\nConnection: close\r\nCache-Control: no-store\r\nVary: Accept-Encoding",
+                                  "\r\nConnection: close\r\nVary: Accept-Encoding",
                                   "\r\nX-Content-Type-Options: nosniff\r\nReferrer-Policy: no-referrer\r\n");
+  const bool says_how_long_to_keep = std::any_of(response.headers.begin(), response.headers.end(),
+                                                 [](const auto& header) { return header.first == "Cache-Control"; });
+  if (!says_how_long_to_keep) absl::StrAppend(&text, "Cache-Control: no-store\r\n");
   if (!packed.empty()) absl::StrAppend(&text, "Content-Encoding: gzip\r\n");
   for (const auto& [name, value] : response.headers) absl::StrAppend(&text, name, ": ", value, "\r\n");
   absl::StrAppend(&text, "\r\n");

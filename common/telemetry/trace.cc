@@ -23,6 +23,7 @@ using Json = nlohmann::ordered_json;
 constexpr absl::Duration kWriteEvery = absl::Seconds(1);
 constexpr size_t kWriteAt = size_t{256} << 10;  // bytes that wait
 constexpr size_t kMostTextBytes = 200;
+constexpr absl::Duration kLanesKept = absl::Minutes(10);  // spans come late, but not by more
 constexpr absl::string_view kBegin = "[\n", kBetween = ",\n", kEnd = "\n]\n";
 
 std::string Line(const Json& event) {
@@ -92,6 +93,7 @@ int TraceLanes::Place(absl::Time start, absl::Time end) {
     if (lane == kMostLanes) return static_cast<int>(kMostLanes) - 1;
     lanes_.emplace_back();
   }
+  newest_end_ = std::max(newest_end_, end);
   std::vector<Interval>& spans = lanes_[lane];
   if (spans.size() == kRemembered) spans.erase(spans.begin());
   spans.emplace_back(start, end);
@@ -162,7 +164,13 @@ void TraceWriter::Add(const TraceSpan& span) {
   for (const auto& [key, value] : span.details) details[Text(key)] = Text(value);
   const absl::Time end = span.start + span.length;
   absl::MutexLock lock(&mutex_);
-  const int lane = lanes_[absl::StrCat(span.process, "\n", span.track)].Place(span.start, end);
+  const std::string key = absl::StrCat(span.process, "\n", span.track);
+  if (lanes_.size() >= kMostTracks && !lanes_.contains(key)) {
+    ++left_out_;
+    return;
+  }
+  newest_end_ = std::max(newest_end_, end);
+  const int lane = lanes_[key].Place(span.start, end);
   const Track track = FindTrack(span.process, span.track, lane);
   if (track.pid == 0) {
     ++left_out_;
@@ -199,7 +207,7 @@ void TraceWriter::WriteLoop() {
       is_last = is_closing_;
     }
     if (!lines.empty()) Write(lines, names);
-    if (left_out > told) spdlog::warn("the timeline left out {} events that came too fast", left_out - told);
+    if (left_out > told) spdlog::warn("the timeline left out {} events: they came too fast, or from more than {} rows", left_out - told, kMostTracks);
     told = left_out;
     if (is_last) return;
   }
@@ -214,6 +222,7 @@ void TraceWriter::Write(const std::string& lines, const std::string& names) {
     close(fd_);
     fd_ = -1;
     end_ = 0;
+    ForgetOldTracks();
   }
   if (fd_ < 0) {
     const absl::StatusOr<int> opened = OpenForWriting(path);
@@ -229,6 +238,15 @@ void TraceWriter::Write(const std::string& lines, const std::string& names) {
   }
   end_ += events.size();
   has_gap_ = false;
+}
+
+// A track that is met again names itself again. What waits has its names before it, or in the file that begins now.
+void TraceWriter::ForgetOldTracks() {
+  absl::MutexLock lock(&mutex_);
+  tracks_.clear();
+  processes_.clear();
+  names_.clear();
+  std::erase_if(lanes_, [this](const auto& entry) { return entry.second.newest_end() + kLanesKept < newest_end_; });
 }
 
 // Told once for each time that the disk does not take it.

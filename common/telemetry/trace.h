@@ -38,18 +38,22 @@ class TraceLanes {
  public:
   // The lane, from 0, that has room for the span.
   int Place(absl::Time start, absl::Time end);
+  // When the newest of its spans ends.
+  absl::Time newest_end() const { return newest_end_; }
 
  private:
   static constexpr size_t kRemembered = 256;
   static constexpr size_t kMostLanes = 64;
   using Interval = std::pair<absl::Time, absl::Time>;
   std::vector<std::vector<Interval>> lanes_;  // each with its newest intervals
+  absl::Time newest_end_ = absl::InfinitePast();
 };
 
 // Appends to `folder`/trace.json. Adding a span never waits for the disk: a thread writes. What the disk does not take,
 // or what comes faster than it takes, is left out, and counted in the log. Thread-safe.
 //
-// Bounded: at half of `most_bytes` the file becomes trace.1.json, in place of an older one, and another is begun.
+// Bounded: at half of `most_bytes` the file becomes trace.1.json, in place of an older one, and another is begun, which
+// forgets rows that nothing happened in of late.
 class TraceWriter {
  public:
   // Goes on with the file that is there, without a last line that a kill cut short.
@@ -76,6 +80,7 @@ class TraceWriter {
   void Append(std::string line) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void WriteLoop();
   void Write(const std::string& lines, const std::string& names);
+  void ForgetOldTracks();
   void Gap(const absl::Status& why);
 
   const std::string folder_;
@@ -83,10 +88,11 @@ class TraceWriter {
   absl::Mutex mutex_;
   SteadyCondVar changed_;
   std::string waiting_ ABSL_GUARDED_BY(mutex_);
-  std::string names_ ABSL_GUARDED_BY(mutex_);  // of all tracks so far: each file begins with them
+  std::string names_ ABSL_GUARDED_BY(mutex_);  // of the tracks: each file begins with them
   std::set<std::string> processes_ ABSL_GUARDED_BY(mutex_);
   std::map<std::string, Track> tracks_ ABSL_GUARDED_BY(mutex_);
   std::map<std::string, TraceLanes> lanes_ ABSL_GUARDED_BY(mutex_);
+  absl::Time newest_end_ ABSL_GUARDED_BY(mutex_) = absl::InfinitePast();  // of all spans
   uint64_t left_out_ ABSL_GUARDED_BY(mutex_) = 0;
   bool is_closing_ ABSL_GUARDED_BY(mutex_) = false;
   int fd_;             // of the writing thread, as are the two below; -1: nothing can be written

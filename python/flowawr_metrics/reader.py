@@ -148,13 +148,14 @@ def follow(
     poll_s: float = 1.0,
     wait: Callable[[float], bool] | None = None,
 ) -> Iterator[Record]:
-    """What the file holds, then what is added to it, until the final evaluation. Waits for a file that is not there yet.
+    """What the file holds, then what is added to it, until the file ends on a final evaluation. Waits for a file that is not there yet.
 
     A run that is resumed writes its last updates again: each is handed on once. `wait` sleeps between two looks; when it
     returns False, following ends."""
     path = Path(run_dir) / "metrics.jsonl"
     seen: set[tuple[str, int, str]] = set()
     inode, at = -1, 0
+    last: Record | None = None
     while True:
         try:
             with open(path, "rb") as file:
@@ -169,13 +170,14 @@ def follow(
                     record = parse(line)
                     if record is None:
                         continue
+                    last = record
                     key = (type(record).__name__, record.update, getattr(record, "set", str(record.reward_spec)))
                     if key in seen:
                         continue
                     seen.add(key)
                     yield record
-                    if is_last(record):
-                        return
+                if last is not None and is_last(last):
+                    return
         except FileNotFoundError:
             pass
         if wait is not None:

@@ -102,5 +102,16 @@ TEST(ThinCurve, KeepsTheLowestAndHighestOfEachStretchInOrder) {
   EXPECT_EQ(thinned.back().x, 99);
 }
 
+TEST(ThinCurve, KeepsThePeakOfTheLastStretchBesideTheNewestPoint) {
+  std::vector<CurvePoint> points;
+  for (int i = 0; i < 100; ++i) points.push_back({static_cast<double>(i), i == 95 ? -5.0 : i == 97 ? 5.0 : 0.0});
+  const std::vector<CurvePoint> thinned = ThinCurve(points, 10);
+  EXPECT_LE(thinned.size(), 10);
+  ASSERT_GE(thinned.size(), 3);
+  EXPECT_EQ(thinned[thinned.size() - 3].y, -5);
+  EXPECT_EQ(thinned[thinned.size() - 2].y, 5);
+  EXPECT_EQ(thinned.back().x, 99);
+}
+
 }  // namespace
 }  // namespace flowawr

@@ -119,6 +119,22 @@ def test_follows_a_run_through_a_resume_to_its_end(tmp_path):
     assert not steps
 
 
+def test_follows_an_extended_run_past_its_earlier_end(tmp_path):
+    write(tmp_path, update(1))
+    append(tmp_path, json.dumps(evaluation(1, "final")) + "\n" + json.dumps(update(2)) + "\n")
+    steps = [lambda: append(tmp_path, json.dumps(evaluation(2, "final")) + "\n")]
+
+    def wait(_):
+        if not steps:
+            return False
+        steps.pop(0)()
+        return True
+
+    found = [(type(record).__name__, record.update) for record in follow(tmp_path, wait=wait)]
+    assert found == [("Update", 1), ("Evaluation", 1), ("Update", 2), ("Evaluation", 2)]
+    assert not steps
+
+
 class Recorder:
     """Takes every call as W&B and MLflow would."""
 

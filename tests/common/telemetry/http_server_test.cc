@@ -112,12 +112,17 @@ TEST(HttpServer, AnswersPathsByTheirHandlers) {
     for (const auto& [name, value] : request.query) absl::StrAppend(&text, "|", name, "=", value);
     return HttpResponse{.body = text, .content_type = "text/html", .headers = {{"X-More", "yes"}}};
   });
-  server->Handle("/pictures/", Say("a picture"));
+  server->Handle("/pictures/", [](const HttpRequest&) {
+    return HttpResponse{.body = "a picture", .headers = {{"Cache-Control", "private, max-age=3600"}}};
+  });
   const Page page = Get(Url(*server, "/one?a=%41+b&c"));
   EXPECT_EQ(page.code, 200);
   EXPECT_EQ(page.body, "/one|a=A b|c=");
   EXPECT_THAT(page.head, AllOf(HasSubstr("Content-Type: text/html"), HasSubstr("X-More: yes"), HasSubstr("nosniff")));
-  EXPECT_EQ(Get(Url(*server, "/pictures/7.png")).body, "a picture");
+  EXPECT_THAT(page.head, HasSubstr("Cache-Control: no-store"));
+  const Page picture = Get(Url(*server, "/pictures/7.png"));
+  EXPECT_EQ(picture.body, "a picture");
+  EXPECT_THAT(picture.head, AllOf(HasSubstr("Cache-Control: private, max-age=3600"), Not(HasSubstr("no-store"))));
   EXPECT_EQ(Get(Url(*server, "/pictures")).code, 404);
   EXPECT_THAT(Get(Url(*server, "/two")).body, AllOf(HasSubstr("there is no such page"), HasSubstr("/one")));
   server->Handle("/one", nullptr);

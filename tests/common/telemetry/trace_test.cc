@@ -122,6 +122,17 @@ TEST(TraceWriter, KeepsTheNewestWithinItsBound) {
   EXPECT_FALSE(OfPhase(newest, "M").empty());  // names, in each file
 }
 
+TEST(TraceWriter, ForgetsRowsOfLongAgoWithTheirFile) {
+  const TempFolder folder;
+  auto trace = TraceWriter::Open(folder.path(), 64 << 10).value();
+  // Actors that are started anew again and again, as pods are: many more than a timeline has rows.
+  for (int i = 0; i < 100'000; ++i) trace->Add(Span(absl::StrCat("actor-", i), "sample", 1000 * i, 1000 * i + 1));
+  trace = nullptr;  // writes what waits
+  const std::vector<Json> spans = OfPhase(folder / "trace.json", "X");
+  ASSERT_FALSE(spans.empty());
+  EXPECT_GT(spans.back()["ts"], absl::ToUnixMicros(At(1000 * 50'000)));
+}
+
 TEST(TraceWriter, EscapesWhatComesFromOutside) {
   const TempFolder folder;
   TraceWriter::Open(folder.path(), 1 << 20).value()->Add(Span("an\"actor\n\xff<script>", "sample", 0, 1));
