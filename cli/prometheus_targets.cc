@@ -21,18 +21,23 @@ std::string JobOf(const std::string& process) {
 
 }  // namespace
 
-std::string PrometheusTargetsJson(const std::string& run, const std::vector<PrometheusTarget>& targets) {
+std::string PrometheusTargetsJson(const std::string& run, bool speaks_tls,
+                                  const std::vector<PrometheusTarget>& targets) {
   nlohmann::json groups = nlohmann::json::array();
   for (const PrometheusTarget& target : targets)
     groups.push_back({{"targets", {target.endpoint}},
-                      {"labels", {{"job", JobOf(target.process)}, {"run", SanitizeUtf8(run)}, {"instance", target.process}}}});
+                      {"labels",
+                       {{"__scheme__", speaks_tls ? "https" : "http"},
+                        {"job", JobOf(target.process)},
+                        {"run", SanitizeUtf8(run)},
+                        {"instance", target.process}}}});
   return groups.dump(1) + "\n";
 }
 
-PrometheusTargetsFile::PrometheusTargetsFile(std::string folder, std::string run)
-    : folder_(std::move(folder)), run_(std::move(run)) {}
+PrometheusTargetsFile::PrometheusTargetsFile(std::string folder, std::string run, bool speaks_tls)
+    : folder_(std::move(folder)), run_(std::move(run)), speaks_tls_(speaks_tls) {}
 
-PrometheusTargetsFile::~PrometheusTargetsFile() { Write(PrometheusTargetsJson(run_, {})); }
+PrometheusTargetsFile::~PrometheusTargetsFile() { Write(PrometheusTargetsJson(run_, speaks_tls_, {})); }
 
 void PrometheusTargetsFile::Add(const std::string& process) { processes_.push_back(process); }
 
@@ -45,7 +50,7 @@ void PrometheusTargetsFile::Refresh(absl::Time now) {
             ReadEndpointFile(absl::StrCat(folder_, "/endpoints/", process, ".metrics"));
         endpoint.ok())
       targets.push_back({process, *std::move(endpoint)});
-  Write(PrometheusTargetsJson(run_, targets));
+  Write(PrometheusTargetsJson(run_, speaks_tls_, targets));
 }
 
 void PrometheusTargetsFile::Write(const std::string& text) {

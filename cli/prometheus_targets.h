@@ -16,16 +16,18 @@ struct PrometheusTarget {
 };
 
 // As file_sd_configs want it: each target with the labels run, job ("flowawr-learner", "flowawr-actor",
-// "flowawr-reward-server") and instance. Pure.
-std::string PrometheusTargetsJson(const std::string& run, const std::vector<PrometheusTarget>& targets);
+// "flowawr-reward-server") and instance, and how to speak to it. Pure.
+std::string PrometheusTargetsJson(const std::string& run, bool speaks_tls,
+                                  const std::vector<PrometheusTarget>& targets);
 
 // Of `flowawr run`, used by one thread.
 class PrometheusTargetsFile {
  public:
   static constexpr char kName[] = "prometheus_targets.json";
 
-  // `folder`: the run's, where processes write the addresses of their pages to endpoints/NAME.metrics.
-  PrometheusTargetsFile(std::string folder, std::string run);
+  // `folder`: the run's, where processes write the addresses of their pages to endpoints/NAME.metrics. `speaks_tls`:
+  // network.metrics_tls.
+  PrometheusTargetsFile(std::string folder, std::string run, bool speaks_tls);
   // Nobody is there any more: an empty list.
   ~PrometheusTargetsFile();
   PrometheusTargetsFile(const PrometheusTargetsFile&) = delete;
@@ -40,6 +42,7 @@ class PrometheusTargetsFile {
   void Write(const std::string& text);
 
   const std::string folder_, run_;
+  const bool speaks_tls_;
   std::vector<std::string> processes_;
   std::string written_;
   bool has_failed_ = false;

@@ -29,7 +29,7 @@ class RunSession {
  public:
   RunSession(const RunPlan& plan, const FolderLock& lock, ShutdownSignal& signal)
       : plan_(plan), lock_(lock), signal_(signal), supervisor_(plan.config.local().max_restarts(), Clock::Real()),
-        targets_(plan.run_dir(), plan.config.name()) {}
+        targets_(plan.run_dir(), plan.config.name(), plan.config.network().metrics_tls()) {}
 
   RunOutcome Run() {
     absl::Status status = StartAll();

@@ -12,7 +12,8 @@
 namespace flowawr {
 namespace {
 
-constexpr absl::Duration kShownFor = absl::Hours(1);
+// Longer than the alert on a breaker waits, and short, as a swap may have taken the run to another server.
+constexpr absl::Duration kShownFor = absl::Minutes(5);
 
 }  // namespace
 

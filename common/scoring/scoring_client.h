@@ -68,7 +68,7 @@ class ScoringClient {
     CircuitBreaker::State breaker = CircuitBreaker::State::kClosed;
     int calls = 0;  // under way
   };
-  // Of those that were called within the last hour.
+  // Of those that were called lately.
   std::vector<EndpointState> endpoints() const;
   // Calls beyond the first for the same images, so far.
   uint64_t retries() const { return retries_; }

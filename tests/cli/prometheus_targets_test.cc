@@ -27,18 +27,27 @@ class PrometheusTargetsTest : public ::testing::Test {
 };
 
 TEST_F(PrometheusTargetsTest, NamesProcessesByJobAndInstance) {
-  const auto json = nlohmann::json::parse(
-      PrometheusTargetsJson("my run", {{"learner", "127.0.0.1:1"}, {"actor-1", "[::1]:2"}, {"reward-server", "h:3"}}));
+  const std::vector<PrometheusTarget> targets = {
+      {"learner", "127.0.0.1:1"}, {"actor-1", "[::1]:2"}, {"reward-server", "h:3"}};
+  const auto json = nlohmann::json::parse(PrometheusTargetsJson("my run", /*speaks_tls=*/false, targets));
   ASSERT_EQ(json.size(), 3u);
   EXPECT_EQ(json[0]["targets"], nlohmann::json({"127.0.0.1:1"}));
-  EXPECT_EQ(json[0]["labels"], (nlohmann::json{{"job", "flowawr-learner"}, {"run", "my run"}, {"instance", "learner"}}));
+  EXPECT_EQ(json[0]["labels"],
+            (nlohmann::json{
+                {"__scheme__", "http"}, {"job", "flowawr-learner"}, {"run", "my run"}, {"instance", "learner"}}));
   EXPECT_EQ(json[1]["labels"]["job"], "flowawr-actor");
   EXPECT_EQ(json[1]["labels"]["instance"], "actor-1");
   EXPECT_EQ(json[2]["labels"]["job"], "flowawr-reward-server");
 }
 
+TEST_F(PrometheusTargetsTest, SaysThatPagesSpeakTls) {
+  const std::vector<PrometheusTarget> targets = {{"learner", "127.0.0.1:1"}};
+  const auto json = nlohmann::json::parse(PrometheusTargetsJson("run", /*speaks_tls=*/true, targets));
+  EXPECT_EQ(json[0]["labels"]["__scheme__"], "https");
+}
+
 TEST_F(PrometheusTargetsTest, FollowsAProcessThatStartsAgainAtAnotherAddress) {
-  PrometheusTargetsFile file(folder_.path(), "run");
+  PrometheusTargetsFile file(folder_.path(), "run", /*speaks_tls=*/false);
   file.Add("actor-0");
   file.Refresh(absl::UnixEpoch());
   EXPECT_THAT(File(), Not(HasSubstr("actor-0"))) << "it has told no address yet";
@@ -55,7 +64,7 @@ TEST_F(PrometheusTargetsTest, FollowsAProcessThatStartsAgainAtAnotherAddress) {
 
 TEST_F(PrometheusTargetsTest, LeavesAnEmptyListBehind) {
   {
-    PrometheusTargetsFile file(folder_.path(), "run");
+    PrometheusTargetsFile file(folder_.path(), "run", /*speaks_tls=*/false);
     file.Add("learner");
     Tell("learner", "127.0.0.1:7000");
     file.Refresh(absl::UnixEpoch());

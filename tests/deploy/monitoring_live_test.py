@@ -1,11 +1,12 @@
-"""A real training, watched by a real Prometheus: every query of every board and alert is answered, every metric of the
-catalogue is shown, and one real alert reaches a real alertmanager. Needs the programs in build/release/bin."""
+"""A real training with TLS, watched by a real Prometheus: every query of every board and alert is answered, every metric
+of the catalogue is shown, and one real alert reaches a real alertmanager. Needs the programs in build/release/bin."""
 import json
 import os
 import pathlib
 import re
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -42,18 +43,24 @@ train: {updates: 100000, timesteps_per_sample: 2, micro_batch: 8, threads: 1}
 evaluation: {every_updates: 50, prompts: 4, final_prompts: 4, solver: euler, steps: 2, pictures: 2}
 checkpoint: {every_updates: 20, keep: 2}
 local: {actors: 2, actor_threads: 1, reward_threads: 1}
+network:
+  tls_cert: FOLDER/cert.pem
+  tls_key: FOLDER/key.pem
+  tls_ca: FOLDER/cert.pem
+  token_file: FOLDER/token
+  read_only_token_file: FOLDER/read-only-token
+  metrics_tls: true
 """
+READ_ONLY = "a-token-for-those-who-look"
 
 # What is empty in a run that is well, and why.
 EMPTY_WHEN_WELL = {
     "paused because of": "the run is not paused",
     "calls that failed": "there may have been none",
     "what scorers use": "only a judge uses anything that is counted",
-    "certificates expire in": "the run has no TLS",
     "loaded again": "no reward server lost a scorer",
 }
 NOT_SHOWN_WHEN_WELL = {
-    "flowawr_tls_certificate_expiry_timestamp_seconds": "the run has no TLS",
     "flowawr_scorer_used_total": "only a judge uses anything that is counted",
     "flowawr_learner_scorers_loaded_again_total": "no reward server lost a scorer",
 }
@@ -85,13 +92,21 @@ class Watched:
         assert (BIN / "flowawr").exists(), f"{BIN}/flowawr is missing: run scripts/build"
         self.run_dir = folder / "run"
         config = folder / "watched.yaml"
-        config.write_text(CONFIG)
+        config.write_text(CONFIG.replace("FOLDER", str(folder)))
+        (folder / "token").write_text("a-token-for-everything-here\n")
+        (folder / "read-only-token").write_text(READ_ONLY + "\n")
+        for file in ("token", "read-only-token"):
+            (folder / file).chmod(0o600)
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+                        "-days", "30", "-subj", "/CN=watched", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1",
+                        "-keyout", folder / "key.pem", "-out", folder / "cert.pem"], check=True, stderr=subprocess.DEVNULL)
+        self.certificate = folder / "cert.pem"
         self.prometheus_address, self.alertmanager = (f"127.0.0.1:{free_port()}" for _ in range(2))
         self.log = open(folder / "log", "w")
         environment = {**os.environ, "PROMETHEUS": tool("prometheus"), "ALERTMANAGER": tool("prometheus-alertmanager")}
         self.watch = subprocess.Popen(
             [ROOT / "scripts/prometheus", "--listen", self.prometheus_address, "--alertmanager", self.alertmanager,
-             "--data", folder / "prometheus", self.run_dir], cwd=ROOT, env=environment, stdout=self.log, stderr=self.log)
+             "--data", folder / "prometheus", "--ca", self.certificate, "--token", folder / "read-only-token", self.run_dir], cwd=ROOT, env=environment, stdout=self.log, stderr=self.log)
         self.run = subprocess.Popen([BIN / "flowawr", "run", config, "--run-dir", self.run_dir], cwd=ROOT,
                                     stdout=self.log, stderr=self.log)
         self.prometheus = Prometheus(self.prometheus_address)
@@ -112,6 +127,11 @@ class Watched:
             except (OSError, IndexError):  # it has ended meanwhile
                 continue
         return found
+
+    def page(self, endpoint):
+        request = urllib.request.Request(f"https://{endpoint}/metrics", headers={"Authorization": f"Bearer {READ_ONLY}"})
+        with urllib.request.urlopen(request, context=ssl.create_default_context(cafile=self.certificate)) as page:
+            return page.read().decode()
 
     def targets(self):
         return json.loads((self.run_dir / "prometheus_targets.json").read_text())
@@ -162,8 +182,8 @@ def test_every_metric_of_the_catalogue_is_shown_and_no_other(watched):
     catalogue = re.findall(r'\{"(\w+)", "(\w+)", k\w+, "[^"]*", "([\w,]*)"', source)
     pages = {}
     for target in watched.targets():
-        with urllib.request.urlopen(f"http://{target['targets'][0]}/metrics") as page:
-            pages.setdefault(target["labels"]["job"].removeprefix("flowawr-").replace("-", "_"), []).append(page.read().decode())
+        process = target["labels"]["job"].removeprefix("flowawr-").replace("-", "_")
+        pages.setdefault(process, []).append(watched.page(target["targets"][0]))
     assert set(pages) == {"learner", "actor", "reward_server"}
     for process, texts in pages.items():
         known = {name: labels for kind, name, labels in catalogue if kind in (process, "every")}

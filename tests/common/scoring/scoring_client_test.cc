@@ -123,6 +123,7 @@ TEST(ScoringClientTest, StopsRetryingAServerThatStaysOverloaded) {
   EXPECT_TRUE(absl::IsResourceExhausted(CheckRequiredTerms(spec, *scores)));
   EXPECT_EQ(server.items_per_call().size(), 4);
   EXPECT_EQ(client.breaker_state(server.endpoint()), CircuitBreaker::State::kClosed) << "it answered every time";
+  EXPECT_EQ(client.retries(), 3u);
 }
 
 TEST(ScoringClientTest, TakesBadInputAndBrokenAsFinal) {
@@ -208,6 +209,10 @@ TEST(ScoringClientTest, OpensTheBreakerOfADeadServerAndReturnsWithinTheTimeout) 
   ASSERT_TRUE(scores.ok());
   EXPECT_EQ((*scores)[0].terms(0).error().kind(), v1::ScoreError::BROKEN);
   EXPECT_EQ(client.breaker_state(endpoint), CircuitBreaker::State::kOpen);
+  ASSERT_EQ(client.endpoints().size(), 1u) << "for metrics";
+  EXPECT_EQ(client.endpoints()[0].address, endpoint);
+  EXPECT_EQ(client.endpoints()[0].breaker, CircuitBreaker::State::kOpen);
+  EXPECT_EQ(client.endpoints()[0].calls, 0);
   EXPECT_TRUE(absl::IsUnavailable(CheckRequiredTerms(spec, *scores)));
 }
 
