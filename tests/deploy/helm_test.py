@@ -142,6 +142,11 @@ def test_kubectl_makes_of_a_kustomization_what_the_tests_read_and_helm_makes_of_
     done = subprocess.run([str(TOOLS / "bin/kubectl"), "kustomize", str(KUBERNETES / kustomization)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
+    everything = list(yaml.safe_load_all(done.stdout))
+    astray = [key_of(one) for one in everything
+              if one["kind"] != "Namespace" and one["metadata"].get("namespace") != "flowawr"]
+    assert not astray, "outside the namespace, where their accounts, secrets and volumes are not"
+
     def comparable(objects):
         found = {}
         for one in copy.deepcopy(objects):
@@ -152,7 +157,7 @@ def test_kubectl_makes_of_a_kustomization_what_the_tests_read_and_helm_makes_of_
                     place.get("labels", {}).pop(label, None)
             found[key_of(one)] = one
         return found
-    built = comparable(list(yaml.safe_load_all(done.stdout)))
+    built = comparable(everything)
     assert built == comparable(read(kustomization))
     name = kustomization.partition("/")[2]
     values = copy.deepcopy(VALUES[name or "defaults"])
