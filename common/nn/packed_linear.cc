@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "common/nn/instruction_set.h"
+#include "common/nn/kernel_choice.h"
 #include "common/nn/products.h"
 
 namespace flowawr {
@@ -52,12 +53,11 @@ std::optional<at::Tensor> IfDefined(const at::Tensor& x) { return x.defined() ? 
 }  // namespace
 
 // Measured with LibTorch 2.13 on one thread of Zen 4, 257 rows, GFLOP/s packed and not: f32 108 and 93 on AVX-512, 100
-// and 95 on AVX2; bfloat16 224 and 200. On AVX2 bfloat16 products are widened (products.h): packed they would not be.
+// and 95 on AVX2; bfloat16 224 and 200. Products that are widened (products.h) are not packed.
 bool PackedLinear::Packs(at::ScalarType dtype) {
-  if (FindOneDnn() == nullptr) return false;
+  if (FindOneDnn() == nullptr || (dtype == at::kBFloat16 && kernels::WidensBf16Products())) return false;
   switch (kernels::ActiveInstructionSet()) {
     case kernels::InstructionSet::kAvx2:
-      return dtype == at::kFloat;
     case kernels::InstructionSet::kAvx512:
     case kernels::InstructionSet::kAvx512Bf16:
       return dtype == at::kFloat || dtype == at::kBFloat16;

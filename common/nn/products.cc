@@ -1,6 +1,10 @@
 #include "common/nn/products.h"
 
+#include <ATen/core/grad_mode.h>
 #include <torch/types.h>
+
+#include <algorithm>
+#include <vector>
 
 #include "common/nn/kernel_choice.h"
 
@@ -8,6 +12,23 @@ namespace flowawr {
 namespace {
 
 at::Tensor Wide(const at::Tensor& x) { return x.defined() ? x.to(at::kFloat) : x; }
+
+bool NeedsGradient(const at::Tensor& x) { return x.defined() && x.requires_grad(); }
+
+// Some outputs at a time.
+at::Tensor WidenedAffineProduct(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
+  const at::Tensor wide = Wide(x.reshape({x.numel() / x.size(-1), x.size(-1)}));
+  at::Tensor y = at::empty({wide.size(0), weight.size(0)}, x.options());
+  const int64_t outputs = WidenedOutputs(weight.size(1));
+  for (int64_t begin = 0; begin < weight.size(0); begin += outputs) {
+    const int64_t count = std::min(outputs, weight.size(0) - begin);
+    const auto some = [&](const at::Tensor& of) { return of.defined() ? Wide(of.narrow(0, begin, count)) : of; };
+    y.narrow(1, begin, count).copy_(at::linear(wide, some(weight), some(bias)));
+  }
+  std::vector<int64_t> shape = x.sizes().vec();
+  shape.back() = weight.size(0);
+  return y.view(shape);
+}
 
 }  // namespace
 
@@ -20,8 +41,10 @@ at::Tensor MatrixProduct(const at::Tensor& a, const at::Tensor& b) {
 }
 
 at::Tensor AffineProduct(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
-  if (IsWidened(x)) return at::linear(Wide(x), Wide(weight), Wide(bias)).to(at::kBFloat16);
-  return at::linear(x, weight, bias);
+  if (!IsWidened(x)) return at::linear(x, weight, bias);
+  if (at::GradMode::is_enabled() && (NeedsGradient(x) || NeedsGradient(weight) || NeedsGradient(bias)))
+    return at::linear(Wide(x), Wide(weight), Wide(bias)).to(at::kBFloat16);
+  return WidenedAffineProduct(x, weight, bias);
 }
 
 // The forward pass is as fast either way, the backward one is not.

@@ -1,7 +1,9 @@
-"""Lets torch compute bfloat16 products in f32, rounded once, where the processor has no instructions for them: there it
-multiplies one element at a time, up to a hundred times slower. Import it before the models are made."""
+"""Lets torch compute bfloat16 products in f32, rounded once, where the processor has no instructions for them, as the service does
+(common/nn/products.h): there torch multiplies one element at a time, up to a hundred times slower, or imitates the instructions.
+Import it before the models are made."""
 
 import functools
+import os
 
 import torch
 import torch.nn.functional as F
@@ -19,6 +21,10 @@ def _widened(operation):
     return compute
 
 
-if torch.backends.cpu.get_cpu_capability() in ("DEFAULT", "AVX2"):
+def _has_instructions():
+    return os.environ.get("FLOWAWR_CPU") in (None, "", "avx512_bf16") and torch.cpu._is_avx512_bf16_supported()
+
+
+if not _has_instructions():
     for name in ("linear", "conv2d", "scaled_dot_product_attention"):
         setattr(F, name, _widened(getattr(F, name)))
