@@ -20,6 +20,7 @@ v1::RunConfig WithoutWhatMayDiffer(v1::RunConfig config) {
   MakePathsAbsolute(&config);  // one file, however it is written
   config.clear_checkpoint();
   config.clear_evaluation();
+  config.clear_telemetry();
   config.mutable_model()->clear_path();
   config.mutable_lora()->clear_init_from();
   config.mutable_model()->clear_embeds_cache();

@@ -32,6 +32,8 @@ TEST(CheckResumable, AllowsWhatDoesNotChangeTheRun) {
   now.mutable_train()->set_updates(20);
   now.mutable_train()->set_threads(3);
   now.mutable_rollout()->set_max_attempts(7);
+  now.mutable_checkpoint()->set_keep_best(2);
+  now.mutable_telemetry()->set_trace_mib(32);  // which older checkpoints do not know
   now.mutable_rewards()->mutable_terms(0)->set_endpoint("127.0.0.1:2");
   EXPECT_TRUE(CheckResumable(Saved(), now).ok()) << CheckResumable(Saved(), now);
 }
