@@ -165,13 +165,16 @@ absl::StatusOr<std::optional<FoundCheckpoint>> FindCheckpoint(const std::string&
     if (manifest.ok())
       return absl::DataLossError(absl::StrCat("the newest checkpoint is broken: ", broken.message(), ". ", folder,
                                               " is whole: to go on from update ", manifest->update(), ", move ",
-                                              absl::StrJoin(broken_folders, " and "), " away and resume again"));
+                                              absl::StrJoin(broken_folders, " and "), " away and resume again. If the run ",
+                                              "made copies (checkpoint.copy_to), they may have a whole one of it"));
     broken.Update(manifest.status());
     broken_folders.push_back(folder);
   }
   if (broken.ok()) return std::nullopt;
   return absl::DataLossError(absl::StrCat("the newest checkpoint is broken: ", broken.message(), ". No other in ",
-                                          Folder(run_dir), " is whole: start again with another --run-dir"));
+                                          Folder(run_dir), " is whole: go on from the copies, if the run made any ",
+                                          "(flowawr run COPIES --resume, of checkpoint.copy_to), or start again with ",
+                                          "another --run-dir"));
 }
 
 std::string ReadNote(const FoundCheckpoint& checkpoint, const std::string& name) {

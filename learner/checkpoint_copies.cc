@@ -14,8 +14,8 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/cleanup/cleanup.h"
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/strip.h"
 #include "absl/synchronization/mutex.h"
 #include "common/base/checkpoint_names.h"
@@ -33,17 +33,21 @@ namespace fs = std::filesystem;
 using Wanted = const std::function<bool()>&;
 
 constexpr char kTemporary[] = ".tmp";
+constexpr char kOld[] = ".old";
 constexpr size_t kChunk = size_t{1} << 20;
-constexpr size_t kMostBytes = size_t{1} << 33;
-constexpr const char* kBeside[] = {"config.yaml", "metrics.jsonl", "known_scorers.jsonl", "scorers.jsonl"};
+constexpr size_t kMostBytes = size_t{64} << 20;
+constexpr const char* kBeside[] = {"config.yaml", "known_scorers.jsonl", "scorers.jsonl"};
+constexpr char kHistory[] = "metrics.jsonl";
 
-absl::Status CopyFile(const std::string& from, const std::string& to, Wanted is_wanted) {
+// From the byte `begin` on, where `to` is as long.
+absl::Status CopyFile(const std::string& from, const std::string& to, Wanted is_wanted, off_t begin = 0) {
   const int in = open(from.c_str(), O_RDONLY | O_CLOEXEC);
   if (in < 0) return ErrnoStatus(errno, "opening", from);
   const absl::Cleanup close_in = [in] { close(in); };
-  const int out = open(to.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+  const int out = open(to.c_str(), O_WRONLY | O_CREAT | (begin > 0 ? O_APPEND : O_TRUNC) | O_CLOEXEC, 0644);
   if (out < 0) return ErrnoStatus(errno, "opening", to);
   const absl::Cleanup close_out = [out] { close(out); };
+  if (begin > 0 && lseek(in, begin, SEEK_SET) != begin) return ErrnoStatus(errno, "reading", from);
   std::vector<char> chunk(kChunk);
   while (true) {
     if (!is_wanted()) return absl::CancelledError("stopped");
@@ -80,9 +84,14 @@ absl::Status CopyFolder(const std::string& from, const std::string& to, Wanted i
     FLOWAWR_RETURN_IF_ERROR(CopyFile(absl::StrCat(from, "/", name), absl::StrCat(temporary, "/", name), is_wanted));
   FLOWAWR_RETURN_IF_ERROR(CheckSha256Sums(temporary, {}));
   FLOWAWR_RETURN_IF_ERROR(FsyncDirectory(temporary));
-  fs::remove_all(to, error);  // of the same update, e.g. with other rewards by now
-  fs::rename(temporary, to, error);
+  const std::string old = to + kOld;
+  if (fs::exists(to, error)) {  // of the same update, e.g. with other rewards by now
+    fs::remove_all(old, error);
+    fs::rename(to, old, error);  // after a kill right here PutBack() finds it
+  }
+  if (!error) fs::rename(temporary, to, error);
   if (error) return absl::InternalError(absl::StrCat("renaming ", temporary, ": ", error.message()));
+  fs::remove_all(old, error);
   return FsyncDirectory(fs::path(to).parent_path().string());
 }
 
@@ -100,6 +109,59 @@ absl::Status CopyBeside(const std::string& run_dir, const std::string& copy_to, 
   const std::string target = absl::StrCat(copy_to, "/", name);
   if (const auto there = ReadFile(target, kMostBytes); there.ok() && *there == *bytes) return absl::OkStatus();
   return WriteFileAtomically(target, *bytes);
+}
+
+// What `file` holds in `size` bytes from `begin` on; empty: it cannot be read.
+std::string Piece(const std::string& file, uint64_t begin, size_t size) {
+  const int in = open(file.c_str(), O_RDONLY | O_CLOEXEC);
+  if (in < 0) return "";
+  const absl::Cleanup close_in = [in] { close(in); };
+  std::string piece(size, '\0');
+  const ssize_t read = pread(in, piece.data(), size, static_cast<off_t>(begin));
+  piece.resize(std::max<ssize_t>(read, 0));
+  return piece;
+}
+
+// A history only grows, unless a run went back: its new lines alone are sent.
+absl::Status CopyHistory(const std::string& from, const std::string& to, Wanted is_wanted) {
+  std::error_code error;
+  const uintmax_t size = fs::file_size(from, error);
+  if (error) return absl::OkStatus();  // there is none yet
+  const uintmax_t there = fs::file_size(to, error);
+  if (!error && there > 0 && there <= size) {
+    const size_t end = static_cast<size_t>(std::min<uintmax_t>(there, kChunk));
+    const bool goes_on = Piece(from, there - end, end) == Piece(to, there - end, end);
+    if (goes_on && there == size) return absl::OkStatus();
+    if (goes_on) return CopyFile(from, to, is_wanted, static_cast<off_t>(there));
+  }
+  const std::string temporary = to + kTemporary;
+  FLOWAWR_RETURN_IF_ERROR(CopyFile(from, temporary, is_wanted));
+  fs::rename(temporary, to, error);
+  if (error) return absl::InternalError(absl::StrCat("renaming ", temporary, ": ", error.message()));
+  return absl::OkStatus();
+}
+
+uint64_t UpdateOf(absl::string_view name) {
+  uint64_t update = 0;
+  return absl::SimpleAtoi(absl::StripPrefix(name, kCheckpointPrefix), &update) ? update : 0;
+}
+
+// The copies that a killed one had moved aside, where nothing stands in their place; what else it left goes.
+void PutBack(const std::string& folder, const std::vector<std::string>& names) {
+  std::error_code error;
+  for (const std::string& name : names) {
+    const std::string path = absl::StrCat(folder, "/", name);
+    const absl::string_view of_old = absl::StripSuffix(name, kOld), of_new = absl::StripSuffix(name, kTemporary);
+    if (of_old != name && IsCheckpointName(of_old)) {
+      const std::string target = absl::StrCat(folder, "/", of_old);
+      if (fs::exists(target, error))
+        fs::remove_all(path, error);
+      else
+        fs::rename(path, target, error);
+    } else if (of_new != name && IsCheckpointName(of_new)) {
+      fs::remove_all(path, error);
+    }
+  }
 }
 
 absl::Status CheckSameRun(const std::string& run_dir, const std::string& copy_to) {
@@ -128,6 +190,8 @@ absl::Status CopyCheckpoints(const std::string& run_dir, const std::string& copy
   const std::string source = run_dir + "/checkpoints", target = copy_to + "/checkpoints";
   FLOWAWR_RETURN_IF_ERROR(MakeDirectories(target));
   FLOWAWR_RETURN_IF_ERROR(CopyBeside(run_dir, copy_to, "run_id"));
+  FLOWAWR_ASSIGN_OR_RETURN(const std::vector<std::string> left_over, NamesIn(target));
+  PutBack(target, left_over);
   FLOWAWR_ASSIGN_OR_RETURN(const std::vector<std::string> names, CheckpointNames(source));
   for (const std::string& name : names) {  // the newest first
     const std::string from = absl::StrCat(source, "/", name), to = absl::StrCat(target, "/", name);
@@ -137,12 +201,13 @@ absl::Status CopyCheckpoints(const std::string& run_dir, const std::string& copy
     if (!copied.ok() && fs::exists(from, ignored)) return copied;  // else the run has removed it meanwhile
   }
   for (const char* name : kBeside) FLOWAWR_RETURN_IF_ERROR(CopyBeside(run_dir, copy_to, name));
-  FLOWAWR_ASSIGN_OR_RETURN(const std::vector<std::string> there, NamesIn(target));
+  FLOWAWR_RETURN_IF_ERROR(CopyHistory(absl::StrCat(run_dir, "/", kHistory), absl::StrCat(copy_to, "/", kHistory), is_wanted));
+  FLOWAWR_ASSIGN_OR_RETURN(const std::vector<std::string> there, CheckpointNames(target));
   for (const std::string& name : there) {
     std::error_code ignored;
-    const bool is_left_over = absl::EndsWith(name, kTemporary) && IsCheckpointName(absl::StripSuffix(name, kTemporary));
-    const bool is_gone = IsCheckpointName(name) && std::find(names.begin(), names.end(), name) == names.end();
-    if (is_left_over || (is_gone && !names.empty())) fs::remove_all(absl::StrCat(target, "/", name), ignored);
+    const bool is_gone = std::find(names.begin(), names.end(), name) == names.end();
+    if (is_gone && !names.empty() && UpdateOf(name) < UpdateOf(names.front()))
+      fs::remove_all(absl::StrCat(target, "/", name), ignored);
   }
   return absl::OkStatus();
 }

@@ -4,7 +4,7 @@
 //   COPY_TO/config.yaml run_id metrics.jsonl known_scorers.jsonl scorers.jsonl
 //
 // so that `flowawr run COPY_TO --resume` goes on with the run. Checkpoints that the run has removed are removed there,
-// too, once what is newer is there. A copy that fails is a warning, tried again after a pause and at the next checkpoint;
+// too, if a newer one is there; one that is newer than all of the run's own stays, as it may be the last whole one. A copy that fails is a warning, tried again after a pause and at the next checkpoint;
 // it neither delays nor stops the run.
 #pragma once
 

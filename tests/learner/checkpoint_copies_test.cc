@@ -78,6 +78,37 @@ TEST_F(CheckpointCopiesTest, LoseWhatTheRunRemovedAndWhatAKilledCopyLeft) {
   EXPECT_THAT(Names(Copies() + "/checkpoints"), UnorderedElementsAre("update-000002", "notes of mine"));
 }
 
+// The run's newest is broken and was moved away, or all are lost and it begins anew: the copy may be the last whole one.
+TEST_F(CheckpointCopiesTest, KeepWhatIsNewerThanAllThatTheRunHas) {
+  for (const uint64_t update : {1, 2}) Save(update);
+  ASSERT_TRUE(Copy().ok());
+  fs::remove_all(Run() + "/checkpoints/update-000002");
+  ASSERT_TRUE(Copy().ok());
+  EXPECT_EQ(FindCheckpoint(Copies()).value()->manifest.update(), 2u);
+}
+
+// Between the two renames of a copy that replaces one of the same update.
+TEST_F(CheckpointCopiesTest, PutBackTheOneThatAKilledCopyMovedAside) {
+  Save(1);
+  ASSERT_TRUE(Copy().ok());
+  const std::string copy = Copies() + "/checkpoints/update-000001";
+  fs::copy(copy, copy + ".tmp", fs::copy_options::recursive);
+  fs::rename(copy, copy + ".old");
+  fs::remove_all(Run() + "/checkpoints");
+  ASSERT_TRUE(Copy().ok());
+  EXPECT_THAT(Names(Copies() + "/checkpoints"), UnorderedElementsAre("update-000001"));
+}
+
+TEST_F(CheckpointCopiesTest, FollowAHistoryThatGrowsAndOneThatWentBack) {
+  Save(1);
+  const std::string history = Run() + "/metrics.jsonl";
+  for (const std::string& text : {"1\n", "1\n2\n3\n", "1\n2\n3\n", "1\n", "1\n4\n5\n6\n"}) {
+    ASSERT_TRUE(WriteFileAtomically(history, text).ok());
+    ASSERT_TRUE(Copy().ok());
+    EXPECT_EQ(ReadFile(Copies() + "/metrics.jsonl").value(), text);
+  }
+}
+
 TEST_F(CheckpointCopiesTest, LoseNothingWhenTheRunHasNoCheckpointAnyMore) {
   const std::string folder = Save(1);
   ASSERT_TRUE(Copy().ok());
