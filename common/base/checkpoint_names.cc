@@ -21,10 +21,6 @@ bool IsCheckpointName(absl::string_view name) {
 
 std::string CheckpointName(uint64_t update) { return absl::StrFormat("%s%06d", kCheckpointPrefix, update); }
 
-bool IsLaterCheckpoint(absl::string_view a, absl::string_view b) {
-  return std::make_pair(a.size(), a) > std::make_pair(b.size(), b);
-}
-
 absl::StatusOr<std::vector<std::string>> NamesIn(const std::string& folder) {
   std::vector<std::string> names;
   std::error_code error;
@@ -38,7 +34,9 @@ absl::StatusOr<std::vector<std::string>> NamesIn(const std::string& folder) {
 absl::StatusOr<std::vector<std::string>> CheckpointNames(const std::string& folder) {
   FLOWAWR_ASSIGN_OR_RETURN(std::vector<std::string> names, NamesIn(folder));
   std::erase_if(names, [](const std::string& name) { return !IsCheckpointName(name); });
-  std::sort(names.begin(), names.end(), IsLaterCheckpoint);
+  std::sort(names.begin(), names.end(), [](const std::string& a, const std::string& b) {
+    return std::make_pair(a.size(), a) > std::make_pair(b.size(), b);
+  });
   return names;
 }
 

@@ -19,14 +19,10 @@ bool IsCheckpointName(absl::string_view name);
 // The folder of the checkpoint at that update.
 std::string CheckpointName(uint64_t update);
 
-// Whether `a` is of a later update than `b`, both names of checkpoints. The number has a fixed width at least, so longer is
-// later.
-bool IsLaterCheckpoint(absl::string_view a, absl::string_view b);
-
 // All names in `folder`, in no order; none when it is not there.
 absl::StatusOr<std::vector<std::string>> NamesIn(const std::string& folder);
 
-// The checkpoints among them, newest first.
+// The checkpoints among them, newest first. The number has a fixed width at least, so longer is newer.
 absl::StatusOr<std::vector<std::string>> CheckpointNames(const std::string& folder);
 
 }  // namespace flowawr
