@@ -195,6 +195,7 @@ absl::Status WriteRunConfig(const v1::RunConfig& config) {
 absl::Status TakeOver(RunDirectory& directory, const v1::RunConfig& config, const std::string& run_id,
                       std::optional<uint64_t> resumed_from) {
   FLOWAWR_RETURN_IF_ERROR(directory.TruncateMetrics(resumed_from));
+  directory.DropPictureHistory(resumed_from);
   FLOWAWR_RETURN_IF_ERROR(directory.WriteRunId(run_id));
   FLOWAWR_RETURN_IF_ERROR(WriteRunConfig(config));
   return MakeDirectories(directory.path() + "/endpoints");

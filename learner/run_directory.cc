@@ -97,12 +97,25 @@ absl::Status RunDirectory::SavePicture(const std::string& set, int index, const 
   return WriteFileAtomically(stem + ".json", json);
 }
 
-void RunDirectory::ThinPictureHistory() {
+std::set<uint64_t> RunDirectory::UpdatesWithPictures() const {
   std::set<uint64_t> updates;
   std::error_code error;
   for (std::filesystem::directory_iterator it(path_ + "/images", error), end; !error && it != end; it.increment(error))
     if (const std::optional<uint64_t> update = UpdateOfPictureFolder(it->path().filename().string()))
       updates.insert(*update);
+  return updates;
+}
+
+void RunDirectory::DropPictureHistory(std::optional<uint64_t> update) {
+  std::error_code ignored;
+  for (const uint64_t with_pictures : UpdatesWithPictures())
+    if (!update || with_pictures > *update)
+      std::filesystem::remove_all(absl::StrCat(path_, "/images/", PictureHistoryFolder(with_pictures)), ignored);
+}
+
+void RunDirectory::ThinPictureHistory() {
+  std::set<uint64_t> updates = UpdatesWithPictures();
+  std::error_code error;
   while (const std::optional<uint64_t> update = UpdateToForget(updates)) {
     std::filesystem::remove_all(absl::StrCat(path_, "/images/", PictureHistoryFolder(*update)), error);
     updates.erase(*update);

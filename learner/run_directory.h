@@ -5,6 +5,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -54,6 +55,8 @@ class RunDirectory {
 
   // Removes pictures of evaluations that a run does not keep (learner/picture_history.h). What cannot be removed stays.
   void ThinPictureHistory();
+  // Drops those of evaluations after `update`, as TruncateMetrics() does lines.
+  void DropPictureHistory(std::optional<uint64_t> update);
 
   // For peft a folder, for diffusers one file, in <path>/export/<name>; `name` empty: in <path>/export. InvalidArgument
   // for a name with a path in it, AlreadyExists for files that no export wrote.
@@ -62,6 +65,7 @@ class RunDirectory {
 
  private:
   RunDirectory(std::string path, FolderLock lock) : path_(std::move(path)), lock_(std::move(lock)) {}
+  std::set<uint64_t> UpdatesWithPictures() const;
   std::string MetricsPath() const { return path_ + "/metrics.jsonl"; }
 
   const std::string path_;

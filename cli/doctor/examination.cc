@@ -292,6 +292,12 @@ class Examination {
     const std::string page = HostPort{network.metrics_host(), 0}.ToString();
     const absl::Status metrics = RpcServer::Start({.listen = page, .network = open}, {}).status();
     if (!metrics.ok()) Tell("port", Annotate(metrics, "network.metrics_host"), "");
+    const bool wants_token = !network.token_file().empty() || !network.operator_token_file().empty() ||
+                             !network.read_only_token_file().empty();
+    if (metrics.ok() && !HostPort{network.metrics_host(), 0}.is_loopback() && !wants_token)
+      Tell(Level::kWarn, "token",
+           absl::StrCat("network.metrics_host: whoever reaches ", network.metrics_host(), " sees the run's status, prompts ",
+                        "and pictures; set network.read_only_token_file"));
   }
 
   // As the actors of this machine reach the learner, and as others do by its advertised name.

@@ -52,6 +52,20 @@ TEST(RunDirectory, RemovesWhatAKilledProcessHadHalfWritten) {
   EXPECT_FALSE(std::filesystem::exists(folder / "checkpoints/update-000001.tmp"));
 }
 
+// A run that goes back to an update has no pictures of later ones; a run that begins anew has none.
+TEST(RunDirectory, DropsPicturesOfWhatARunWentBackBehind) {
+  const TempFolder folder;
+  const auto directory = RunDirectory::Open(folder.path()).value();
+  for (const char* name : {"images/update-000010", "images/update-000020", "images/latest"})
+    ASSERT_TRUE(MakeDirectories(folder / name).ok());
+  directory->DropPictureHistory(10);
+  EXPECT_TRUE(std::filesystem::exists(folder / "images/update-000010"));
+  EXPECT_FALSE(std::filesystem::exists(folder / "images/update-000020"));
+  directory->DropPictureHistory(std::nullopt);
+  EXPECT_FALSE(std::filesystem::exists(folder / "images/update-000010"));
+  EXPECT_TRUE(std::filesystem::exists(folder / "images/latest"));
+}
+
 class MetricsTest : public ::testing::Test {
  protected:
   std::string Metrics() const { return ReadFile(folder_ / "metrics.jsonl").value(); }
