@@ -32,7 +32,7 @@ constexpr char kAddressVariable[] = "FLOWAWR_HEALTH_ADDRESS";
 
 struct Arguments {
   std::string run_dir, address, service, metrics, network_config;
-  double timeout_s = 1;
+  double timeout_s = 8;  // what starts this program waits longer: 10 s in the chart, 20 s in compose and the image
 };
 
 absl::StatusOr<Endpoint> FindEndpoint(const Arguments& arguments) {

@@ -12,6 +12,7 @@
 #include "common/rpc/status.h"
 #include "common/rpc/tls_check.h"
 #include "common/rpc/token.h"
+#include "common/rpc/token_travel.h"
 #include "google/protobuf/wrappers.pb.h"
 #include "grpcpp/completion_queue.h"
 #include "grpcpp/generic/generic_stub.h"
@@ -25,6 +26,13 @@ constexpr int kServing = 1;  // of grpc.health.v1.HealthCheckResponse.ServingSta
 
 absl::Status Silent(const std::string& address, absl::string_view why) {
   return absl::UnavailableError(absl::StrCat(address, " does not answer: ", why));
+}
+
+// Of a token that opens /metrics, the one that may do least; empty: none.
+const std::string& LookersTokenFile(const v1::NetworkConfig& network) {
+  for (const std::string* file : {&network.read_only_token_file(), &network.operator_token_file()})
+    if (!file->empty()) return *file;
+  return network.token_file();
 }
 
 size_t Discard(char*, size_t size, size_t count, void*) { return size * count; }
@@ -68,9 +76,8 @@ absl::Status ProbeHealth(const Endpoint& endpoint, const std::string& service, c
 absl::Status ProbeMetrics(const std::string& address, const v1::NetworkConfig& network, absl::Duration limit) {
   FLOWAWR_ASSIGN_OR_RETURN(const HostPort host_port, ParseHostPort(address));
   std::string authorization;
-  const std::string& token_file =
-      network.read_only_token_file().empty() ? TokenFileToSend(network) : network.read_only_token_file();
-  if (!token_file.empty()) {
+  if (const std::string& token_file = LookersTokenFile(network); !token_file.empty()) {
+    FLOWAWR_RETURN_IF_ERROR(MaySendToken(host_port, network.metrics_tls(), network.insecure(), "network.metrics_tls"));
     FLOWAWR_ASSIGN_OR_RETURN(const std::string token, ReadToken(token_file));
     authorization = absl::StrCat("Authorization: Bearer ", token);
   }

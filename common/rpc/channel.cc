@@ -12,6 +12,7 @@
 #include "common/rpc/channel_poller.h"
 #include "common/rpc/client_tls.h"
 #include "common/rpc/token.h"
+#include "common/rpc/token_travel.h"
 #include "grpcpp/create_channel.h"
 #include "grpcpp/security/credentials.h"
 #include "grpcpp/support/channel_arguments.h"
@@ -67,10 +68,7 @@ absl::StatusOr<std::shared_ptr<grpc::Channel>> MakeChannel(const std::string& en
     return absl::InvalidArgumentError(absl::StrCat("\"", endpoint, "\": port 0 is for listening; name the real port"));
   if (const std::string& token_file = TokenFileToSend(network); !token_file.empty()) {
     FLOWAWR_RETURN_IF_ERROR(ReadToken(token_file).status());
-    if (network.tls_ca().empty() && !address.is_loopback() && !network.insecure())
-      return absl::PermissionDeniedError(
-          absl::StrCat("the token would travel to ", endpoint,
-                       " unencrypted; set network.tls_ca, or network.insecure: true on a network that you trust"));
+    FLOWAWR_RETURN_IF_ERROR(MaySendToken(address, !network.tls_ca().empty(), network.insecure(), "network.tls_ca"));
   }
   std::shared_ptr<ClientTls> tls;
   if (!network.tls_ca().empty()) {

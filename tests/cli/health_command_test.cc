@@ -108,5 +108,14 @@ TEST_F(HealthCommand, SpeaksTlsAndShowsAToken) {
   EXPECT_NE(Ask("--address " + address()).exit_code, 0);
 }
 
+TEST_F(HealthCommand, SendsNoTokenUnencryptedThroughANetwork) {
+  const std::string network =
+      folder_.Write("n.yaml", absl::StrCat("network: {token_file: ", folder_.Write("t", "correct-horse-battery-staple"), "}"));
+  for (const char* flag : {"--metrics", "--address"}) {
+    // An address for documentation: nobody is there, and nothing is sent to find that out.
+    ExpectAnswer(Ask(absl::StrCat(flag, " 192.0.2.1:9101 --network-config ", network)), 77, "unencrypted");
+  }
+}
+
 }  // namespace
 }  // namespace flowawr

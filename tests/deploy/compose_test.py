@@ -1,5 +1,4 @@
 """deploy/compose and docker/ fit the programs, one another and the scripts; the engine itself: scripts/test-containers."""
-import json
 import os
 import pathlib
 import re
@@ -106,13 +105,13 @@ def test_every_variable_has_a_line_in_env():
 WITH_PROGRAMS = {**os.environ, "PATH": f"{programs.BUILD}/bin:{os.environ['PATH']}"}
 
 
-def make_secrets(folder):
+def make_secrets(folder, *more):
     for role in ("learner", "actor", "reward", "prometheus"):
-        (folder / role).mkdir()
+        (folder / role).mkdir(exist_ok=True)
     script = (COMPOSE / "make-secrets.sh").read_text()
     if os.getuid() != 0:
         script = re.sub(r"^ *chown .*$", "", script, flags=re.M)
-    done = subprocess.run(["sh", "-c", script, "make-secrets.sh", str(folder)], env=WITH_PROGRAMS, capture_output=True,
+    done = subprocess.run(["sh", "-c", script, "make-secrets.sh", str(folder), *more], env=WITH_PROGRAMS, capture_output=True,
                           text=True, timeout=60)
     assert done.returncode == 0, done.stderr
 
@@ -134,8 +133,7 @@ def test_secrets_are_made_once_for_those_who_need_them(tmp_path):
         named = {pathlib.PurePath(value).name for value in read(config)["network"].values()
                  if str(value).startswith("/run/secrets/")}
         assert named == files[role], role
-        assert named == {secret["target"] for secret in own[service]["secrets"]}, service
-    assert {secret["target"] for secret in own["prometheus"]["secrets"]} == files["prometheus"]
+        assert own[service]["secrets"] == [{"source": role, "target": "/run/secrets"}], service
     tokens = {(tmp_path / "learner" / name).read_text() for name in files["learner"] if "token" in name}
     assert len(tokens) == 4
 
@@ -170,6 +168,22 @@ def test_processes_understand_their_network_settings(config, tmp_path):
     assert done.returncode == 69, done.stderr
 
 
+def test_health_gives_up_before_it_is_given_up():
+    own = float(re.findall(r"--timeout SECONDS.*=([\d.]+)", programs.help_of("flowawr", "health"))[0])
+    limits = [parts["healthcheck"]["timeout"] for parts in SERVICES.values() if "timeout" in parts.get("healthcheck", {})]
+    limits += re.findall(r"HEALTHCHECK .*--timeout=(\S+)", DOCKERFILE)
+    assert len(limits) == 5
+    assert all(own + 5 < float(limit.removesuffix("s")) for limit in limits), "starting the program takes seconds on a busy machine"
+
+
+def test_secrets_are_renewed_in_place(tmp_path):
+    make_secrets(tmp_path)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    make_secrets(tmp_path, "--renew")
+    after = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    assert before.keys() == after.keys() and not [path for path in before if before[path] == after[path]]
+
+
 def test_the_dockerfile_takes_what_there_is_and_no_second_list():
     for source in re.findall(r"^COPY (?!--from|\. )(\S+)", DOCKERFILE, flags=re.M):
         assert (ROOT / source).exists(), source
@@ -178,7 +192,7 @@ def test_the_dockerfile_takes_what_there_is_and_no_second_list():
         assert package.startswith("-") or package in ("tini", "/packages/*.deb"), f"{package} belongs into the package's dependencies"
     for port in re.findall(r"EXPOSE (.*)", DOCKERFILE)[0].split():
         assert port in (COMPOSE / "compose.yaml").read_text()
-    assert not programs.mistakes(json.loads(re.findall(r"HEALTHCHECK .* CMD (.*)", DOCKERFILE)[0]))
+    assert not programs.mistakes(re.findall(r"exec (flowawr [a-z]+)", DOCKERFILE)[0].split())
 
 
 def test_hadolint_finds_nothing():
