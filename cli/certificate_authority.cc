@@ -107,6 +107,29 @@ absl::Status CheckHost(const std::string& host) {
                    "192.0.2.7 or 2001:db8::7 (without port and brackets)"));
 }
 
+absl::StatusOr<std::vector<std::string>> HostsOf(const std::string& certificate_pem) {
+  X509* const certificate = PEM_read_bio_X509(Open(certificate_pem).get(), nullptr, nullptr, nullptr);
+  ERR_clear_error();
+  if (certificate == nullptr) return absl::InvalidArgumentError("the certificate cannot be read");
+  auto* const names =
+      static_cast<GENERAL_NAMES*>(X509_get_ext_d2i(certificate, NID_subject_alt_name, nullptr, nullptr));
+  X509_free(certificate);
+  std::vector<std::string> hosts;
+  for (int i = 0; i < sk_GENERAL_NAME_num(names); ++i) {  // -1 without names
+    int type = 0;
+    const auto* const value =
+        static_cast<const ASN1_STRING*>(GENERAL_NAME_get0_value(sk_GENERAL_NAME_value(names, i), &type));
+    const unsigned char* const bytes = ASN1_STRING_get0_data(value);
+    const int size = ASN1_STRING_length(value);
+    char text[INET6_ADDRSTRLEN];
+    if (type == GEN_DNS) hosts.emplace_back(reinterpret_cast<const char*>(bytes), size);
+    if (type == GEN_IPADD && (size == 4 || size == 16))
+      hosts.emplace_back(inet_ntop(size == 4 ? AF_INET : AF_INET6, bytes, text, sizeof(text)));
+  }
+  GENERAL_NAMES_free(names);
+  return hosts;
+}
+
 absl::StatusOr<CertificateAuthority> CertificateAuthority::Make(absl::Duration lifetime) {
   Key key(EVP_EC_gen("P-256"));
   Certificate certificate(X509_new());

@@ -28,6 +28,9 @@ struct CertificateRequest {
 // InvalidArgument for what is neither a host's name nor an IPv4 or IPv6 address. "*.example.org" is a name as well.
 absl::Status CheckHost(const std::string& host);
 
+// The names and addresses of a server's certificate. InvalidArgument when it cannot be read.
+absl::StatusOr<std::vector<std::string>> HostsOf(const std::string& certificate_pem);
+
 // Signs what it is asked for. P-256 keys; certificates begin an hour ago, for clocks that differ.
 class CertificateAuthority {
  public:

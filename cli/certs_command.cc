@@ -37,7 +37,7 @@ constexpr char kDescription[] = "Make an authority, certificates and tokens for 
 constexpr char kFooter[] = R"(Examples:
   flowawr certs certs --host trainer.example --tokens     for a learner and reward servers on that machine
   flowawr certs certs --client lab-7                      and later a client's, for network.mutual_tls
-  flowawr certs certs --renew --host trainer.example      the server's anew, by the same authority
+  flowawr certs certs --renew                             the server's anew, by the same authority, for the same hosts
 
 Makes what DIR lacks and prints the section `network` to paste: ca.pem and ca-key.pem; server.pem and server-key.pem, for
 the hosts given, this machine's name and loopback; with --client NAME client-NAME.pem and client-NAME-key.pem; with
@@ -45,7 +45,8 @@ the hosts given, this machine's name and loopback; with --client NAME client-NAM
 but by --renew; a renewed token stands before the one that it follows, which servers still take until the next
 renewal. Processes that run take new files by themselves.
 
-ca-key.pem is needed to make certificates only: keep it where no process of the run is. To begin anew, move DIR away.)";
+A renewed certificate has the hosts of the one before, and those that --host adds. ca-key.pem is needed to make
+certificates only: keep it where no process of the run is. To begin anew, move DIR away.)";
 
 constexpr int kDefaultDays = 365;
 constexpr absl::Duration kAuthorityLifetime = absl::Hours(24 * 3653);
@@ -109,8 +110,16 @@ absl::StatusOr<CertificateAuthority> FindAuthority(const Arguments& arguments) {
   return authority;
 }
 
-std::vector<std::string> ServerHosts(const Arguments& arguments) {
+// Those that were asked for, those that the certificate has whose place it takes, this machine and loopback.
+absl::StatusOr<std::vector<std::string>> ServerHosts(const Arguments& arguments) {
   std::vector<std::string> hosts = arguments.hosts;
+  if (const std::string file = arguments.File("server.pem"); Exists(file)) {
+    FLOWAWR_ASSIGN_OR_RETURN(const std::string before, ReadFile(file, 1 << 20));
+    const absl::StatusOr<std::vector<std::string>> named = HostsOf(before);
+    if (!named.ok())
+      return Annotate(named.status(), absl::StrCat(file, " (move it away, and name all its hosts by --host)"));
+    hosts.insert(hosts.end(), named->begin(), named->end());
+  }
   char own[256] = "";
   if (gethostname(own, sizeof(own) - 1) == 0 && CheckHost(own).ok()) hosts.push_back(own);
   hosts.insert(hosts.end(), {"localhost", "127.0.0.1", "::1"});
@@ -175,7 +184,7 @@ absl::Status Certs(const Arguments& arguments) {
   const absl::Duration lifetime = absl::Hours(24 * (arguments.days == 0 ? kDefaultDays : arguments.days));
   // A renewal that names clients is theirs alone.
   if (!has_server || (arguments.renew && (arguments.clients.empty() || !arguments.hosts.empty()))) {
-    const std::vector<std::string> hosts = ServerHosts(arguments);
+    FLOWAWR_ASSIGN_OR_RETURN(const std::vector<std::string> hosts, ServerHosts(arguments));
     FLOWAWR_ASSIGN_OR_RETURN(const KeyAndCertificate pair,
                              authority.Sign({.name = hosts.front(), .hosts = hosts, .lifetime = lifetime}));
     FLOWAWR_RETURN_IF_ERROR(WritePair(arguments, "server", pair));

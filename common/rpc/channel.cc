@@ -79,8 +79,13 @@ absl::StatusOr<std::shared_ptr<grpc::Channel>> MakeChannel(const std::string& en
   const auto credentials = tls != nullptr ? tls->credentials() : grpc::InsecureChannelCredentials();
   const auto channel = KeepPolled(grpc::experimental::CreateCustomChannelWithInterceptors(
       address.ToString(), credentials, Arguments(network), CallCounters()));
-  // The files are followed as long as the channel is there.
-  return std::shared_ptr<grpc::Channel>(channel.get(), [channel, tls](grpc::Channel*) {});
+  // The files are followed as long as the channel is there, and a little longer: members end in reverse.
+  struct Held {
+    std::shared_ptr<ClientTls> tls;
+    std::shared_ptr<grpc::Channel> channel;
+  };
+  const auto held = std::make_shared<Held>(Held{tls, channel});
+  return std::shared_ptr<grpc::Channel>(held, held->channel.get());
 }
 
 std::unique_ptr<grpc::ClientContext> MakeContext(absl::Duration deadline, const v1::NetworkConfig& network) {

@@ -5,10 +5,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
 #include <map>
 #include <utility>
+#include <vector>
 
+#include "absl/base/thread_annotations.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -38,12 +41,35 @@ std::string KeyBlockOf(const std::string& pem) {
   return pem;
 }
 
+// Descriptors that nobody uses now. They stay open, with nothing in their files: gRPC may go on looking under their
+// numbers for a while after the last channel, and must find no file of somebody else there.
+struct SpareFiles {
+  absl::Mutex mutex;
+  std::vector<int> descriptors ABSL_GUARDED_BY(mutex);
+};
+SpareFiles& Spare() {
+  static SpareFiles& spare = *new SpareFiles;
+  return spare;
+}
+
+int TakeDescriptor() {
+  absl::MutexLock lock(&Spare().mutex);
+  std::vector<int>& spare = Spare().descriptors;
+  if (spare.empty()) return memfd_create("flowawr-tls", MFD_CLOEXEC);
+  const int descriptor = spare.back();
+  spare.pop_back();
+  return descriptor;
+}
+
 }  // namespace
 
-ClientTls::MemoryFile::MemoryFile() : fd_(memfd_create("flowawr-tls", MFD_CLOEXEC)) {}
+ClientTls::MemoryFile::MemoryFile() : fd_(TakeDescriptor()) {}
 
 ClientTls::MemoryFile::~MemoryFile() {
-  if (fd_ >= 0) close(fd_);
+  if (fd_ < 0) return;
+  (void)Replace("");
+  absl::MutexLock lock(&Spare().mutex);
+  Spare().descriptors.push_back(fd_);
 }
 
 absl::Status ClientTls::MemoryFile::Replace(const std::string& bytes) {
@@ -52,7 +78,8 @@ absl::Status ClientTls::MemoryFile::Replace(const std::string& bytes) {
   absl::Status status = AppendWhole(next, "a file in memory", bytes);
   // gRPC reads key and certificate one after the other, and reads again when the file's date in seconds has changed
   // meanwhile: every version has a date of its own.
-  const timespec date = {.tv_sec = ++version_, .tv_nsec = 0}, dates[] = {date, date};
+  static std::atomic<int> versions = 0;
+  const timespec date = {.tv_sec = ++versions, .tv_nsec = 0}, dates[] = {date, date};
   if (status.ok() && futimens(next, dates) != 0) status = ErrnoStatus(errno, "dating", "a file in memory");
   if (status.ok() && dup3(next, fd_, O_CLOEXEC) < 0) status = ErrnoStatus(errno, "replacing", "a file in memory");
   close(next);

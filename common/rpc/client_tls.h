@@ -36,8 +36,7 @@ class ClientTls {
     std::string path() const;
 
    private:
-    int fd_;
-    int version_ = 0;
+    const int fd_;
   };
 
   ClientTls(std::shared_ptr<TlsWatch> watch, bool has_identity);

@@ -127,6 +127,19 @@ TEST_F(CertsCommandTest, WritesOverNothingUnlessToldTo) {
   EXPECT_NE(Read("client-a.pem"), client);
 }
 
+TEST_F(CertsCommandTest, ARenewalKeepsTheHostsAndAddsMore) {
+  ASSERT_EQ(Certs("--host trainer.example --host 192.0.2.7 --host 2001:db8::7").exit_code, 0);
+  const std::string before = Read("server.pem");
+  ASSERT_EQ(Certs("--renew").exit_code, 0);
+  EXPECT_NE(Read("server.pem"), before);
+  ASSERT_EQ(Certs("--renew --host other.example").exit_code, 0);
+  for (const char* host : {"-verify_hostname trainer.example", "-verify_hostname other.example",
+                           "-verify_hostname localhost", "-verify_ip 192.0.2.7", "-verify_ip 2001:db8::7"})
+    EXPECT_TRUE(Openssl(absl::StrCat("verify ", host, " -CAfile ca.pem server.pem"))) << host;
+  ASSERT_TRUE(WriteFileAtomically(certs_ + "/server.pem", "damaged").ok());
+  EXPECT_THAT(Certs("--renew").output, HasSubstr("name all its hosts by --host"));
+}
+
 TEST_F(CertsCommandTest, SaysWhatIsWrong) {
   EXPECT_THAT(Certs("--host https://trainer.example").output, HasSubstr("neither the name of a host"));
   EXPECT_THAT(Certs("--host trainer.example:7000").output, HasSubstr("without port"));
