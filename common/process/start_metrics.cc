@@ -4,6 +4,7 @@
 #include <string>
 #include <utility>
 
+#include "common/base/host_port.h"
 #include "common/base/status.h"
 #include "common/process/standard_metrics.h"
 #include "common/rpc/access.h"
@@ -23,6 +24,14 @@ bool MayLook(TokenBook& tokens, absl::string_view token) {
   return false;
 }
 
+// A section with the actors' token alone leaves the page open: it is an actor's, and probes ask it.
+bool WantsToken(const std::string& listen, const v1::NetworkConfig& network) {
+  if (!network.read_only_token_file().empty()) return true;
+  const absl::StatusOr<HostPort> address = ParseHostPort(listen);
+  const bool is_seen_elsewhere = address.ok() && !address->is_loopback();
+  return is_seen_elsewhere && !(network.token_file().empty() && network.operator_token_file().empty());
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<MetricsServer>> StartMetrics(const TelemetryOptions& options,
@@ -38,7 +47,7 @@ absl::StatusOr<std::unique_ptr<MetricsServer>> StartMetrics(const TelemetryOptio
       return HttpIdentity{.key = now->identity.key, .cert = now->identity.cert};
     };
   }
-  if (!network.read_only_token_file().empty()) {
+  if (WantsToken(options.metrics, network)) {
     FLOWAWR_ASSIGN_OR_RETURN(std::shared_ptr<TokenBook> tokens, TokenBook::Open(network));
     http.admits = [tokens = std::move(tokens)](absl::string_view token) { return MayLook(*tokens, token); };
   }

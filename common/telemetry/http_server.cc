@@ -101,6 +101,8 @@ struct Connection {
   std::string request;  // in clear
   std::string wire;     // to be sent
   size_t sent = 0;      // of it
+  // The client went while its handler works: kept until the answer comes, so that it counts among the connections.
+  bool is_gone = false;
 };
 
 }  // namespace
@@ -137,8 +139,9 @@ class HttpServer::Loop {
       is_closing_ = true;
     }
     Wake();
-    mover_.join();
-    for (std::thread& handler : handlers_threads_) handler.join();
+    if (mover_.joinable()) mover_.join();
+    for (std::thread& handler : handlers_threads_)
+      if (handler.joinable()) handler.join();
   }
 
   void Handle(const std::string& path, HttpHandler handler) {
@@ -212,9 +215,13 @@ void HttpServer::Loop::Move() {
       if (is_closing_) return;
       answers.swap(answers_);
     }
-    for (const Answer& answer : answers)
-      if (const auto found = connections_.find(answer.connection); found != connections_.end())
+    for (const Answer& answer : answers) {
+      const auto found = connections_.find(answer.connection);
+      if (found->second.is_gone)
+        connections_.erase(found);
+      else
         Finish(found->second, answer.text);
+    }
 
     const absl::Time now = MonotonicNow();
     absl::Time next = absl::InfiniteFuture();
@@ -231,7 +238,7 @@ void HttpServer::Loop::Move() {
       short events = connection.sent < connection.wire.size() ? POLLOUT : 0;
       if (connection.stage == Connection::Stage::kRequest || connection.stage == Connection::Stage::kGoodbye)
         events |= POLLIN;
-      waits.push_back({connection.fd.get(), events, 0});
+      waits.push_back({connection.is_gone ? -1 : connection.fd.get(), events, 0});
       ids.push_back(it->first);
       ++it;
     }
@@ -249,11 +256,15 @@ void HttpServer::Loop::Move() {
       bool is_alive = true;
       if ((events & (POLLIN | POLLHUP | POLLERR)) != 0 && found->second.stage != Connection::Stage::kHandler)
         is_alive = Receive(found->first, found->second);
-      // A client that is gone while its handler works is noticed here.
       else if ((events & (POLLHUP | POLLERR)) != 0)
-        is_alive = false;
+        found->second.is_gone = true;
+      if (found->second.is_gone) continue;
       if (is_alive && found->second.sent < found->second.wire.size()) is_alive = Send(found->second);
-      if (!is_alive) connections_.erase(found);
+      if (is_alive) continue;
+      if (found->second.stage == Connection::Stage::kHandler)
+        found->second.is_gone = true;
+      else
+        connections_.erase(found);
     }
     if (waits[1].revents != 0) Accept();
   }
@@ -407,9 +418,8 @@ absl::StatusOr<std::unique_ptr<HttpServer>> HttpServer::Start(HttpOptions option
   absl::StatusOr<std::unique_ptr<Fd>> listener = Listen(address);
   if (!listener.ok()) return Annotate(listener.status(), absl::StrCat("/metrics cannot listen on ", listen));
   auto loop = std::make_unique<Loop>(std::move(options), address, *std::move(listener));
-  const absl::Status tls = loop->RefreshTls();
+  FLOWAWR_RETURN_IF_ERROR(loop->RefreshTls());
   loop->Start();
-  if (!tls.ok()) return tls;
   return std::unique_ptr<HttpServer>(new HttpServer(std::move(loop)));
 }
 

@@ -6,6 +6,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/testing/certificate.h"
+#include "tests/testing/http_get.h"
 #include "tests/testing/temp_folder.h"
 
 namespace flowawr {
@@ -44,6 +45,24 @@ TEST(StartMetrics, ListensOutsideLoopbackOnlyWhenTold) {
   v1::NetworkConfig network;
   network.set_insecure(true);
   EXPECT_TRUE(StartMetrics({.metrics = "0.0.0.0:0"}, "test", network).ok());
+}
+
+TEST(StartMetrics, WantsATokenOutsideLoopbackWhereOneMayDoAnything) {
+  const TempFolder folder;
+  folder.Write("token", "a-token-with-all-rights\n");
+  const auto code = [&](const char* listen, const v1::NetworkConfig& network) {
+    const auto server = StartMetrics({.metrics = listen}, "test", network);
+    EXPECT_TRUE(server.ok()) << server.status();
+    return HttpGet((*server)->endpoint(), "/metrics").code;
+  };
+  v1::NetworkConfig all, actors, nobody;
+  for (v1::NetworkConfig* network : {&all, &actors, &nobody}) network->set_insecure(true);
+  all.set_token_file(folder / "token");
+  actors.set_actor_token_file(folder / "token");
+  EXPECT_EQ(code("0.0.0.0:0", all), 401);
+  EXPECT_EQ(code("0.0.0.0:0", actors), 200);  // an actor's own, which probes ask
+  EXPECT_EQ(code("0.0.0.0:0", nobody), 200);
+  EXPECT_EQ(code("127.0.0.1:0", all), 200);
 }
 
 }  // namespace

@@ -14,6 +14,7 @@
 
 #include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
+#include "absl/synchronization/mutex.h"
 #include "absl/synchronization/notification.h"
 #include "common/base/file.h"
 #include "common/base/host_port.h"
@@ -91,13 +92,21 @@ HttpHandler Say(const std::string& text) {
   return [text](const HttpRequest&) { return HttpResponse{.body = text}; };
 }
 
-// What comes back for these bytes, until the server closes.
-std::string Raw(int port, const std::string& bytes) {
+// A socket; -1: not connected.
+int ConnectTo(int port) {
   const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  absl::Cleanup close_fd = [fd] { close(fd); };
   sockaddr_in address{.sin_family = AF_INET, .sin_port = htons(port)};
   inet_pton(AF_INET, "127.0.0.1", &address.sin_addr);
-  if (connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof(address)) != 0) return "not connected";
+  if (connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof(address)) == 0) return fd;
+  close(fd);
+  return -1;
+}
+
+// What comes back for these bytes, until the server closes.
+std::string Raw(int port, const std::string& bytes) {
+  const int fd = ConnectTo(port);
+  if (fd < 0) return "not connected";
+  absl::Cleanup close_fd = [fd] { close(fd); };
   (void)!send(fd, bytes.data(), bytes.size(), MSG_NOSIGNAL);
   std::string answer;
   char buffer[4096];
@@ -232,6 +241,36 @@ TEST(HttpServer, SaysWhyItCannotListen) {
                 .status()
                 .code(),
             absl::StatusCode::kInvalidArgument);
+}
+
+TEST(HttpServer, ForgetsClientsThatGoWhileTheirHandlerWorks) {
+  absl::Mutex mutex;
+  int begun = 0, may_end = 0;
+  const auto server = Serve();
+  server->Handle("/slow", [&](const HttpRequest&) {
+    absl::MutexLock lock(&mutex);
+    const int mine = ++begun;
+    const auto is_allowed = [&] { return may_end >= mine; };
+    mutex.Await(absl::Condition(&is_allowed));
+    return HttpResponse{.body = "late"};
+  });
+  server->Handle("/fast", Say("fast"));
+  for (int i = 1; i <= 200; ++i) {  // more than there may be connections
+    const int fd = ConnectTo(server->port());
+    const std::string request = "GET /slow HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    ASSERT_EQ(send(fd, request.data(), request.size(), MSG_NOSIGNAL), static_cast<ssize_t>(request.size()));
+    {
+      absl::MutexLock lock(&mutex);
+      const auto has_begun = [&] { return begun >= i; };
+      mutex.Await(absl::Condition(&has_begun));
+    }
+    const linger at_once = {.l_onoff = 1, .l_linger = 0};
+    setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
+    close(fd);  // resets
+    absl::MutexLock lock(&mutex);
+    may_end = i;
+  }
+  EXPECT_EQ(Get(Url(*server, "/fast")).body, "fast");
 }
 
 TEST(HttpServer, ServesOthersWhileAHandlerWorksAndClientsDawdle) {
