@@ -102,7 +102,7 @@ TEST_F(CheckpointCopiesTest, PutBackTheOneThatAKilledCopyMovedAside) {
 TEST_F(CheckpointCopiesTest, FollowAHistoryThatGrowsAndOneThatWentBack) {
   Save(1);
   const std::string history = Run() + "/metrics.jsonl";
-  for (const std::string& text : {"1\n", "1\n2\n3\n", "1\n2\n3\n", "1\n", "1\n4\n5\n6\n"}) {
+  for (const char* text : {"1\n", "1\n2\n3\n", "1\n2\n3\n", "1\n", "1\n4\n5\n6\n"}) {
     ASSERT_TRUE(WriteFileAtomically(history, text).ok());
     ASSERT_TRUE(Copy().ok());
     EXPECT_EQ(ReadFile(Copies() + "/metrics.jsonl").value(), text);
