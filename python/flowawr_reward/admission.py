@@ -6,12 +6,11 @@ import contextlib
 import logging
 import ssl
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import Any
 
 import grpc
 
-from .refused import Refused
+from .refused import Refused, read_option_file
 from .tokens import FileStamps, TokenBook, why_not
 
 log = logging.getLogger("flowawr_reward")
@@ -21,15 +20,7 @@ _MAX_FILE_BYTES = 1 << 20
 
 
 def _read(path: str, option: str) -> bytes:
-    try:
-        content = Path(path).read_bytes()
-    except FileNotFoundError:
-        raise Refused(f"{option}: {path} does not exist", 66) from None
-    except OSError as error:
-        raise Refused(f"{option}: {path} cannot be read: {error.strerror}", 77) from None
-    if len(content) > _MAX_FILE_BYTES:
-        raise Refused(f"{option}: {path} has {len(content)} bytes, too many")
-    return content
+    return read_option_file(path, option, _MAX_FILE_BYTES)
 
 
 def _no_passphrase() -> str:

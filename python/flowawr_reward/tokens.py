@@ -9,9 +9,8 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable
-from pathlib import Path
 
-from .refused import Refused
+from .refused import Refused, read_option_file
 
 log = logging.getLogger("flowawr_reward")
 
@@ -56,14 +55,7 @@ def why_not(role: str, method: str) -> str:
 
 def read_tokens(path: str, option: str = "--token-file") -> list[str]:
     """One a line; blanks and empty lines are left out. Refused says what is wrong, never a token."""
-    try:
-        content = Path(path).read_bytes()
-    except FileNotFoundError:
-        raise Refused(f"{option}: {path} does not exist", 66) from None
-    except OSError as error:
-        raise Refused(f"{option}: {path} cannot be read: {error.strerror}", 77) from None
-    if len(content) > _MAX_FILE_BYTES:
-        raise Refused(f"{option}: {path} has {len(content)} bytes, too many")
+    content = read_option_file(path, option, _MAX_FILE_BYTES)
     tokens = [line.strip() for line in content.decode("latin-1").split("\n") if line.strip()] or [""]
     if len(tokens) > _MAX_TOKENS:
         raise Refused(f"{option}: {path} holds {len(tokens)} tokens, expected at most {_MAX_TOKENS}")

@@ -1,6 +1,5 @@
 #include "common/telemetry/http_server.h"
 
-#include <arpa/inet.h>
 #include <curl/curl.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -21,6 +20,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/testing/certificate.h"
+#include "tests/testing/loopback_socket.h"
 #include "tests/testing/temp_folder.h"
 
 namespace flowawr {
@@ -90,16 +90,6 @@ std::string Url(const HttpServer& server, const std::string& path) {
 
 HttpHandler Say(const std::string& text) {
   return [text](const HttpRequest&) { return HttpResponse{.body = text}; };
-}
-
-// A socket; -1: not connected.
-int ConnectTo(int port) {
-  const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  sockaddr_in address{.sin_family = AF_INET, .sin_port = htons(port)};
-  inet_pton(AF_INET, "127.0.0.1", &address.sin_addr);
-  if (connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof(address)) == 0) return fd;
-  close(fd);
-  return -1;
 }
 
 // What comes back for these bytes, until the server closes.

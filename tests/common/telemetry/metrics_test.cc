@@ -1,9 +1,5 @@
 #include "common/telemetry/metrics.h"
 
-#include <arpa/inet.h>
-#include <sys/socket.h>
-#include <unistd.h>
-
 #include <string>
 #include <vector>
 
@@ -12,25 +8,16 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "prometheus/counter.h"
+#include "tests/testing/loopback_socket.h"
 
 namespace flowawr {
 namespace {
 
 using ::testing::HasSubstr;
 
-// A socket that is connected to the page; -1 without.
-int Connect(int port) {
-  const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  sockaddr_in address{.sin_family = AF_INET, .sin_port = htons(port)};
-  inet_pton(AF_INET, "127.0.0.1", &address.sin_addr);
-  if (connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof(address)) == 0) return fd;
-  close(fd);
-  return -1;
-}
-
 // GET /metrics as Prometheus does it.
 std::string Scrape(int port) {
-  const int fd = Connect(port);
+  const int fd = ConnectTo(port);
   absl::Cleanup close_fd = [fd] { close(fd); };
   const std::string request = "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
   if (write(fd, request.data(), request.size()) != static_cast<ssize_t>(request.size())) return "";
@@ -69,7 +56,7 @@ class SlowClients {
  public:
   SlowClients(int port, int count) {
     for (int i = 0; i < count; ++i) {
-      sockets_.push_back(Connect(port));
+      sockets_.push_back(ConnectTo(port));
       EXPECT_GE(sockets_.back(), 0) << "client " << i;
       if (i % 2 == 1) {
         EXPECT_EQ(write(sockets_.back(), "G", 1), 1);
