@@ -16,6 +16,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "common/base/allocator.h"
 #include "common/base/file.h"
 #include "common/rpc/channel.h"
 #include "common/rpc/status.h"
@@ -67,11 +68,18 @@ std::vector<Item> ItemsOf(const std::string& folder) {
   return items;
 }
 
-// A picture that was not sent before, as scorers may remember pictures: the lowest bits of its first bytes hold `number`.
-grpc::Slice NewPixels(std::string rgb, uint32_t number) {
-  for (size_t i = 0; i < std::min<size_t>(32, rgb.size()); ++i)
-    rgb[i] = static_cast<char>((rgb[i] & ~1) | static_cast<char>(number >> i & 1));
-  return grpc::Slice(rgb);
+// A picture that was not sent before, as CLIP scorers remember pictures, made small, for a while: `number` in 32 blocks
+// along its upper edge. Words, which are small pictures, stay as they are.
+grpc::Slice NewPixels(const Item& item, uint32_t number) {
+  constexpr uint32_t kBlock = 16;
+  grpc::Slice pixels(item.rgb);
+  const uint32_t width = item.item.width();
+  if (width < 32 * kBlock) return pixels;
+  auto* const rgb = const_cast<uint8_t*>(pixels.begin());  // nobody else has it yet
+  for (uint32_t y = 0; y < kBlock; ++y)
+    for (uint32_t i = 0; i < 3 * 32 * kBlock; ++i)
+      if ((number >> i / (3 * kBlock) & 1) != 0) rgb[3 * width * y + i] ^= 0x80;
+  return pixels;
 }
 
 double Quantile(std::vector<double>& sorted, double q) {
@@ -97,7 +105,7 @@ int Run(const Load& load) {
     std::vector<grpc::Slice> pixels;
     for (int i = 0; i < load.images; ++i, ++next_item) {
       asked.push_back(items[next_item % items.size()].item);
-      pixels.push_back(NewPixels(items[next_item % items.size()].rgb, number++));
+      pixels.push_back(NewPixels(items[next_item % items.size()], number++));
     }
     call->reader = stubs[sent % stubs.size()]->PrepareUnaryCall(call->context.get(), ScoreMethod(),
                                                                 ScoreMessage(load.scorer, asked, pixels), &queue);
@@ -154,6 +162,7 @@ int Run(const Load& load) {
 }  // namespace flowawr
 
 int main(int argc, char** argv) {
+  flowawr::KeepFreedMemory();  // of the pictures that it copies for each call
   flowawr::Load load;
   CLI::App app("Load for a reward server.");
   app.add_option("--server", load.server, "HOST:PORT")->required();
