@@ -41,20 +41,21 @@ std::string KeyBlockOf(const std::string& pem) {
   return pem;
 }
 
-// Descriptors that nobody uses now. They stay open, with nothing in their files: gRPC may go on looking under their
-// numbers for a while after the last channel, and must find no file of somebody else there.
+// Descriptors that nobody uses now, by what their files hold. They stay open, with what they held: gRPC may go on looking
+// under their numbers for a while after the last channel, must find no file of somebody else there, and ends the process
+// where it finds a certificate without its key. So one is used again for the same kind only.
 struct SpareFiles {
   absl::Mutex mutex;
-  std::vector<int> descriptors ABSL_GUARDED_BY(mutex);
+  std::map<std::string, std::vector<int>> descriptors ABSL_GUARDED_BY(mutex);
 };
 SpareFiles& Spare() {
   static SpareFiles& spare = *new SpareFiles;
   return spare;
 }
 
-int TakeDescriptor() {
+int TakeDescriptor(const std::string& kind) {
   absl::MutexLock lock(&Spare().mutex);
-  std::vector<int>& spare = Spare().descriptors;
+  std::vector<int>& spare = Spare().descriptors[kind];
   if (spare.empty()) return memfd_create("flowawr-tls", MFD_CLOEXEC);
   const int descriptor = spare.back();
   spare.pop_back();
@@ -63,13 +64,12 @@ int TakeDescriptor() {
 
 }  // namespace
 
-ClientTls::MemoryFile::MemoryFile() : fd_(TakeDescriptor()) {}
+ClientTls::MemoryFile::MemoryFile(std::string kind) : kind_(std::move(kind)), fd_(TakeDescriptor(kind_)) {}
 
 ClientTls::MemoryFile::~MemoryFile() {
   if (fd_ < 0) return;
-  (void)Replace("");
   absl::MutexLock lock(&Spare().mutex);
-  Spare().descriptors.push_back(fd_);
+  Spare().descriptors[kind_].push_back(fd_);
 }
 
 absl::Status ClientTls::MemoryFile::Replace(const std::string& bytes) {

@@ -29,13 +29,14 @@ class ClientTls {
   // A file descriptor whose file is replaced at one stroke, read by others under its name in /proc/self/fd.
   class MemoryFile {
    public:
-    MemoryFile();
+    explicit MemoryFile(std::string kind);
     ~MemoryFile();
     // Internal when the system has no such files.
     absl::Status Replace(const std::string& bytes);
     std::string path() const;
 
    private:
+    const std::string kind_;  // what it holds
     const int fd_;
   };
 
@@ -45,7 +46,7 @@ class ClientTls {
 
   const std::shared_ptr<TlsWatch> watch_;
   const bool has_identity_;
-  MemoryFile authorities_, identity_;
+  MemoryFile authorities_{"authorities"}, identity_{"identity"};
   std::shared_ptr<const TlsMaterial> published_;
   std::shared_ptr<grpc::ChannelCredentials> credentials_;
   SteadyNotification closing_;
