@@ -271,8 +271,8 @@ TEST_F(RotationTest, CallsGoOnWhileTheTokenIsReplaced) {
     }
   });
   for (int i = 0; i < 20; ++i) {
-    const int before = calls;
     ASSERT_TRUE(WriteFileAtomically(folder_ / "token", absl::StrCat("token-number-", i, "-of-many")).ok());
+    const int before = calls;  // after the writing: the server is to see each token before the next one
     EXPECT_TRUE(Await([&] { return calls > before + 2 || !failure.ok(); }));
   }
   is_over = true;
