@@ -1,11 +1,14 @@
 """A training between machines that really differ: starts in every order, moves and partitions lose nothing and change
 no bit. Strict mode: whatever happened on the way, the adapter has the bytes of the run that nothing disturbed."""
 
+import signal
 from pathlib import Path
 
 import pytest
 from network import Network
 from service import LEARNER, Service
+
+signal.signal(signal.SIGTERM, signal.default_int_handler)  # machines go away with the test, however it ends
 
 PROCESSES = ("learner", "actor-1", "actor-2", "rewards-1", "rewards-2")
 
