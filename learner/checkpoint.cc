@@ -145,7 +145,7 @@ absl::Status TidyCheckpoints(const std::string& run_dir) {
     const bool is_old = absl::EndsWith(name, kOld);
     const std::string target(absl::StripSuffix(path, is_old ? kOld : kTemporary));
     if (target == path || !IsCheckpointName(absl::StripPrefix(target, parent + "/"))) continue;
-    if (is_old && !fs::exists(target))
+    if (is_old && !fs::exists(target, error))
       fs::rename(path, target, error);
     else
       fs::remove_all(path, error);

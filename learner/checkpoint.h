@@ -37,7 +37,7 @@ absl::StatusOr<std::string> SaveCheckpoint(const std::string& run_dir, v1::Check
                                            const CheckpointExtras& extras = {});
 
 // Removes what a killed save left, and puts back the checkpoint that it had moved aside if nothing stands in its place.
-// For a run directory that this process holds.
+// For a run directory that this process holds, or a copy of one that it makes.
 absl::Status TidyCheckpoints(const std::string& run_dir);
 
 struct FoundCheckpoint {

@@ -25,6 +25,7 @@
 #include "common/base/status.h"
 #include "common/base/steady_cond_var.h"
 #include "common/base/utf8.h"
+#include "learner/checkpoint.h"
 
 namespace flowawr {
 namespace {
@@ -87,7 +88,7 @@ absl::Status CopyFolder(const std::string& from, const std::string& to, Wanted i
   const std::string old = to + kOld;
   if (fs::exists(to, error)) {  // of the same update, e.g. with other rewards by now
     fs::remove_all(old, error);
-    fs::rename(to, old, error);  // after a kill right here PutBack() finds it
+    fs::rename(to, old, error);  // after a kill right here TidyCheckpoints() puts it back
   }
   if (!error) fs::rename(temporary, to, error);
   if (error) return absl::InternalError(absl::StrCat("renaming ", temporary, ": ", error.message()));
@@ -146,24 +147,6 @@ uint64_t UpdateOf(absl::string_view name) {
   return absl::SimpleAtoi(absl::StripPrefix(name, kCheckpointPrefix), &update) ? update : 0;
 }
 
-// The copies that a killed one had moved aside, where nothing stands in their place; what else it left goes.
-void PutBack(const std::string& folder, const std::vector<std::string>& names) {
-  std::error_code error;
-  for (const std::string& name : names) {
-    const std::string path = absl::StrCat(folder, "/", name);
-    const absl::string_view of_old = absl::StripSuffix(name, kOld), of_new = absl::StripSuffix(name, kTemporary);
-    if (of_old != name && IsCheckpointName(of_old)) {
-      const std::string target = absl::StrCat(folder, "/", of_old);
-      if (fs::exists(target, error))
-        fs::remove_all(path, error);
-      else
-        fs::rename(path, target, error);
-    } else if (of_new != name && IsCheckpointName(of_new)) {
-      fs::remove_all(path, error);
-    }
-  }
-}
-
 absl::Status CheckSameRun(const std::string& run_dir, const std::string& copy_to) {
   const std::string own = ReadFile(run_dir + "/run_id").value_or(""), there = ReadFile(copy_to + "/run_id").value_or("");
   FLOWAWR_ASSIGN_OR_RETURN(const std::vector<std::string> copies, CheckpointNames(copy_to + "/checkpoints"));
@@ -190,8 +173,7 @@ absl::Status CopyCheckpoints(const std::string& run_dir, const std::string& copy
   const std::string source = run_dir + "/checkpoints", target = copy_to + "/checkpoints";
   FLOWAWR_RETURN_IF_ERROR(MakeDirectories(target));
   FLOWAWR_RETURN_IF_ERROR(CopyBeside(run_dir, copy_to, "run_id"));
-  FLOWAWR_ASSIGN_OR_RETURN(const std::vector<std::string> left_over, NamesIn(target));
-  PutBack(target, left_over);
+  (void)TidyCheckpoints(copy_to);  // what cannot be tidied now can be at the next checkpoint
   FLOWAWR_ASSIGN_OR_RETURN(const std::vector<std::string> names, CheckpointNames(source));
   for (const std::string& name : names) {  // the newest first
     const std::string from = absl::StrCat(source, "/", name), to = absl::StrCat(target, "/", name);
