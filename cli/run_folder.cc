@@ -13,6 +13,7 @@
 #include "common/base/shell_quote.h"
 #include "common/base/status.h"
 #include "common/config/run_config.h"
+#include "common/config/run_status.h"
 #include "common/rpc/endpoint_file.h"
 
 namespace flowawr {
@@ -65,44 +66,14 @@ absl::StatusOr<CheckpointFolder> NewestCheckpoint(const std::string& run_dir) {
   return checkpoint;
 }
 
-namespace {
-
-// A run ends with an evaluation after its last update, which is that of the configuration or the one that reached the
-// target.
-bool IsFinished(const v1::CheckpointManifest& manifest) {
-  const v1::RunConfig& config = manifest.config();
-  const v1::EvaluationSummary& latest = manifest.latest();
-  const bool is_evaluated = manifest.has_latest() && latest.update() == manifest.update();
-  const double target = config.train().target_reward();
-  if (target != 0 && is_evaluated && latest.has_reward_mean() && latest.reward_mean() >= target) return true;
-  const bool is_last = manifest.update() >= static_cast<uint64_t>(config.train().updates());
-  return is_last && (is_evaluated || config.prompts().heldout().empty());
-}
-
-}  // namespace
-
 v1::Status StatusOfCheckpoint(const CheckpointFolder& checkpoint, const std::string& run_dir) {
   const v1::CheckpointManifest& manifest = checkpoint.manifest;
-  v1::Status status;
-  status.set_run_id(manifest.run_id());
-  status.set_name(manifest.config().name());
-  status.set_run_dir(run_dir);
-  status.set_update(manifest.update());
-  status.set_updates_total(static_cast<uint64_t>(manifest.config().train().updates()));
+  v1::Status status = StatusOfManifest(manifest, manifest.config());
+  status.set_run_dir(run_dir);  // wherever it was moved or copied to
   const bool is_finished = IsFinished(manifest);
   status.set_phase(is_finished ? v1::FINISHED : v1::PAUSED);
   if (!is_finished)
     status.set_message(absl::StrCat("stopped; `flowawr run ", ShellQuote(run_dir), " --resume` goes on"));
-  status.set_policy_version(manifest.behaviour_version());
-  status.set_groups_accepted(manifest.groups_accepted());
-  status.set_samples_accepted(manifest.samples_trained());
-  status.set_samples_trained(manifest.samples_trained());
-  status.set_updates_skipped(manifest.updates_skipped());
-  status.set_elapsed_s(manifest.elapsed_s());
-  *status.mutable_dropped() = manifest.dropped();
-  if (manifest.has_base()) *status.mutable_base() = manifest.base();
-  if (manifest.has_latest()) *status.mutable_latest() = manifest.latest();
-  *status.mutable_reward_spec() = manifest.reward_spec();
   status.set_last_checkpoint(checkpoint.path);
   return status;
 }

@@ -6,16 +6,16 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_replace.h"
 #include "common/base/status.h"
-#include "learner/desk.h"
+#include "learner/lease_desk.h"
 #include "learner/request_limits.h"
 
 namespace flowawr {
 
 // OK for the session that registered under that id. InvalidArgument for an id or a session that is too long,
 // FailedPrecondition for any other caller.
-inline absl::Status CheckCaller(const Desk& desk, const std::string& actor_id, const std::string& session) {
+inline absl::Status CheckCaller(const LeaseDesk& leases, const std::string& actor_id, const std::string& session) {
   FLOWAWR_RETURN_IF_ERROR(CheckActor(actor_id, session));
-  return desk.CheckSession(actor_id, session);
+  return leases.CheckSession(actor_id, session);
 }
 
 // "127.0.0.1" of gRPC's "ipv4:127.0.0.1:4321", "::1" of "ipv6:%5B::1%5D:4321"; what it does not know as it is.

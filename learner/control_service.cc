@@ -21,11 +21,11 @@ constexpr int kMaxWaiting = 8;
 
 class StatusWatch final : public grpc::ServerWriteReactor<v1::Status> {
  public:
-  StatusWatch(Desk& desk, IdleWatch& idle, grpc::CallbackServerContext& context, double hz)
-      : desk_(desk),
+  StatusWatch(StatusBoard& board, IdleWatch& idle, grpc::CallbackServerContext& context, double hz)
+      : board_(board),
         pause_(absl::Seconds(1 / (hz > 0 ? std::clamp(hz, kMinHz, kMaxHz) : kUsualHz))),
         idle_(idle, context),
-        wait_(std::make_shared<CancellableWait>(desk)) {
+        wait_(std::make_shared<CancellableWait<StatusBoard>>(board)) {
     Await(absl::InfinitePast());
   }
 
@@ -40,12 +40,12 @@ class StatusWatch final : public grpc::ServerWriteReactor<v1::Status> {
 
  private:
   void Await(absl::Time not_before) {
-    const std::shared_ptr<CancellableWait> wait = wait_;
+    const std::shared_ptr<CancellableWait<StatusBoard>> wait = wait_;
     const absl::Time until = std::max(not_before, MonotonicNow() + kOldest);
-    wait->Begun(desk_.AwaitStatus(written_.seen, not_before, until, [this](auto now) { OnStatus(std::move(now)); }));
+    wait->Begun(board_.AwaitStatus(written_.seen, not_before, until, [this](auto now) { OnStatus(std::move(now)); }));
   }
 
-  void OnStatus(absl::StatusOr<Desk::SeenStatus> now) {
+  void OnStatus(absl::StatusOr<StatusBoard::Seen> now) {
     if (!now.ok()) return Finish(ToGrpc(now.status()));
     written_ = *std::move(now);
     written_at_ = MonotonicNow();
@@ -53,11 +53,11 @@ class StatusWatch final : public grpc::ServerWriteReactor<v1::Status> {
     StartWrite(written_.status.get());
   }
 
-  Desk& desk_;
+  StatusBoard& board_;
   const absl::Duration pause_;
   IdleWatch::Call idle_;
-  const std::shared_ptr<CancellableWait> wait_;
-  Desk::SeenStatus written_;
+  const std::shared_ptr<CancellableWait<StatusBoard>> wait_;
+  StatusBoard::Seen written_;
   absl::Time written_at_;
 };
 
@@ -84,24 +84,24 @@ class Waiting {
 
 grpc::ServerUnaryReactor* ControlService::GetStatus(grpc::CallbackServerContext* context, const v1::GetStatusRequest*,
                                                     v1::Status* status) {
-  *status = desk_.status();
+  *status = board_.status();
   return FinishedCall(context, absl::OkStatus());
 }
 
 grpc::ServerWriteReactor<v1::Status>* ControlService::WatchStatus(grpc::CallbackServerContext* context,
                                                                   const v1::WatchStatusRequest* request) {
-  return new StatusWatch(desk_, idle_, *context, request->max_hz());
+  return new StatusWatch(board_, idle_, *context, request->max_hz());
 }
 
 grpc::Status ControlService::Pause(grpc::ServerContext*, const v1::PauseRequest*, v1::Status* status) {
   loop_.SetPaused(true);
-  *status = desk_.status();
+  *status = board_.status();
   return grpc::Status::OK;
 }
 
 grpc::Status ControlService::Resume(grpc::ServerContext*, const v1::ResumeRequest*, v1::Status* status) {
   loop_.SetPaused(false);
-  *status = desk_.status();
+  *status = board_.status();
   return grpc::Status::OK;
 }
 

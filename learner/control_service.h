@@ -1,7 +1,8 @@
-// The Control service: what the `flowawr` command asks of a running learner. A thin adapter to RunLoop and Desk.
+// The Control service: what the `flowawr` command asks of a running learner. A thin adapter to RunLoop and
+// StatusBoard.
 //
 // The status is answered and watched without a thread of its own, so that it is there whatever else goes on. What waits
-// for the run loop holds a thread of the server; few may do so at once. Watches end, after a last status, when the desk
+// for the run loop holds a thread of the server; few may do so at once. Watches end, after a last status, when the board
 // stops.
 #pragma once
 
@@ -11,8 +12,8 @@
 
 #include "common/rpc/idle_watch.h"
 #include "flowawr/v1/control.grpc.pb.h"
-#include "learner/desk.h"
 #include "learner/run_loop.h"
+#include "learner/status_board.h"
 
 namespace flowawr {
 
@@ -21,8 +22,8 @@ class ControlService final
  public:
   // All must outlive the service. `idle` ends watches of clients that do not read; `shut_down` is called for each
   // Shutdown call.
-  ControlService(Desk* desk, RunLoop* loop, IdleWatch* idle, std::function<void()> shut_down)
-      : desk_(*desk), loop_(*loop), idle_(*idle), shut_down_(std::move(shut_down)) {}
+  ControlService(StatusBoard* board, RunLoop* loop, IdleWatch* idle, std::function<void()> shut_down)
+      : board_(*board), loop_(*loop), idle_(*idle), shut_down_(std::move(shut_down)) {}
 
   grpc::ServerUnaryReactor* GetStatus(grpc::CallbackServerContext*, const v1::GetStatusRequest*, v1::Status*) override;
   grpc::ServerWriteReactor<v1::Status>* WatchStatus(grpc::CallbackServerContext*,
@@ -35,7 +36,7 @@ class ControlService final
   grpc::Status Shutdown(grpc::ServerContext*, const v1::ShutdownRequest*, v1::ShutdownResponse*) override;
 
  private:
-  Desk& desk_;
+  StatusBoard& board_;
   RunLoop& loop_;
   IdleWatch& idle_;
   std::atomic<int> waiting_ = 0;  // calls that wait for a checkpoint, an export or a swap

@@ -43,6 +43,7 @@
 #include "learner/initial_adapter.h"
 #include "learner/learner_metrics.h"
 #include "learner/live_page.h"
+#include "learner/local_gradient_engine.h"
 #include "learner/policy_service.h"
 #include "learner/prompt_sets.h"
 #include "learner/resume_check.h"
@@ -213,28 +214,27 @@ absl::Status CheckActorsCanBeTold(const v1::ModelConfig& model) {
 }
 
 // Null without checkpoint.copy_to.
-std::unique_ptr<CheckpointCopies> CopiesOf(const v1::RunConfig& config, Desk& desk) {
+std::unique_ptr<CheckpointCopies> CopiesOf(const v1::RunConfig& config, StatusBoard& board) {
   const std::string& place = config.checkpoint().copy_to();
   if (place.empty()) return nullptr;
-  return std::make_unique<CheckpointCopies>(config.run_dir(), place, [&desk](const std::string& warning) {
-    desk.SetStandingWarnings("copies", warning.empty() ? std::vector<std::string>() : std::vector{warning});
+  return std::make_unique<CheckpointCopies>(config.run_dir(), place, [&board](const std::string& warning) {
+    board.SetStandingWarnings("copies", warning.empty() ? std::vector<std::string>() : std::vector{warning});
   });
 }
 
 absl::Duration HeartbeatOf(const v1::RunConfig& config) {
-  return std::min(absl::Seconds(config.rollout().lease_timeout_s() / 4), Desk::kGone / 2);
+  return std::min(absl::Seconds(config.rollout().lease_timeout_s() / 4), ActorBook::kGone / 2);
 }
 
-Desk::Options DeskOptions(const LearnerOptions& options, const v1::RunConfig& config, const GroupShape& shape,
-                          const v1::CheckpointManifest& manifest) {
-  Desk::Options desk;
+LeaseDesk::Options LeaseOptions(const LearnerOptions& options, const v1::RunConfig& config, const GroupShape& shape,
+                                const v1::CheckpointManifest& manifest) {
+  LeaseDesk::Options desk;
   desk.leases.timeout = absl::Seconds(config.rollout().lease_timeout_s());
   desk.leases.max_attempts = config.rollout().max_attempts();
   desk.batches.groups_per_batch = config.rollout().groups_per_batch();
   desk.batches.max_staleness = config.rollout().max_staleness();
   desk.next_group = manifest.next_group();
   desk.consumed_groups = {manifest.consumed_groups().begin(), manifest.consumed_groups().end()};
-  desk.next_version = manifest.next_version();
   desk.shape = shape;
   desk.heartbeat = HeartbeatOf(config);
   desk.default_reward_endpoint = options.reward_endpoint;
@@ -281,28 +281,50 @@ absl::Status RunLearner(const LearnerOptions& options, const std::function<bool(
   FLOWAWR_ASSIGN_OR_RETURN(auto metrics_server,
                            StartMetrics(options.telemetry, "learner", config.network()));
 
-  Desk desk(DeskOptions(options, config, shape, standing.manifest));
-  const LearnerMetrics metrics(*metrics_server, desk, config.rollout(), config.run_dir());
-  LivePage page(config.run_dir(), [&desk] { return desk.status(); });
+  StatusBoard board;
+  // Beside the newest version, those that a stale group may name.
+  PolicyShelf policies({.next_version = standing.manifest.next_version(),
+                        .keep = static_cast<size_t>(config.rollout().max_staleness()) + 2});
+  LeaseDesk leases(LeaseOptions(options, config, shape, standing.manifest), &policies, &board);
+  const LearnerMetrics metrics(*metrics_server, board, leases, config.rollout(), config.run_dir());
+  LivePage page(config.run_dir(), [&board] { return board.status(); });
   const LivePageAt shown(metrics_server->http(), page);
   IdleWatch idle(kLongestSilence);
   RolloutService rollout(
-      {run_id, CleanText(config), standing.manifest.instruction_set(), HeartbeatOf(config)}, &run_model, &desk, &idle);
+      {run_id, CleanText(config), standing.manifest.instruction_set(), HeartbeatOf(config)}, &run_model, &leases, &idle);
   const std::vector<float> sigmas =
       FlowMatchSigmas(config.sampler().steps(), scheduler.shift, scheduler.num_train_timesteps);
-  const std::unique_ptr<CheckpointCopies> copies = CopiesOf(config, desk);
-  RunLoop loop({config, std::move(prompts.train), std::move(prompts.heldout), std::move(standing.roles),
-                std::move(standing.manifest), std::make_unique<GradientWorkers>(transformer, config, sigmas),
-                directory.get(), &desk, &run_model, options.reward_endpoint, std::move(standing.shadows),
-                [&copies] { if (copies) copies->Copy(); }});
-  PolicyService policies(&desk, &idle);
-  ControlService control(&desk, &loop, &idle, [&loop] { loop.RequestStop(); });
+  const std::unique_ptr<CheckpointCopies> copies = CopiesOf(config, board);
+  FLOWAWR_ASSIGN_OR_RETURN(std::shared_ptr<const Algorithm> algorithm, MakeAlgorithm(config, sigmas));
+  auto engine = std::make_unique<LocalGradientEngine>(
+      transformer, *algorithm,
+      LocalGradientEngine::Options{.threads = config.train().threads(),
+                                   .micro_batch = config.train().micro_batch(),
+                                   .checkpointed_blocks = config.train().checkpointed_blocks(),
+                                   .seed = config.seed()});
+  RunLoop loop({.config = config,
+                .train_prompts = std::move(prompts.train),
+                .heldout_prompts = std::move(prompts.heldout),
+                .roles = std::move(standing.roles),
+                .manifest = std::move(standing.manifest),
+                .algorithm = std::move(algorithm),
+                .engine = std::move(engine),
+                .directory = directory.get(),
+                .leases = &leases,
+                .policies = &policies,
+                .board = &board,
+                .model = &run_model,
+                .default_reward_endpoint = options.reward_endpoint,
+                .shadows = std::move(standing.shadows),
+                .has_saved = [&copies] { if (copies) copies->Copy(); }});
+  PolicyService policy_service(&policies, &leases, &idle);
+  ControlService control(&board, &loop, &idle, [&loop] { loop.RequestStop(); });
   ServerOptions server_options;
   server_options.listen = options.serving.listen.empty() ? config.network().learner_listen() : options.serving.listen;
   server_options.network = config.network();
   server_options.max_threads = kMaxThreads;
   server_options.identities = {RunIdentity(run_id), InstanceIdentity(instance)};
-  FLOWAWR_ASSIGN_OR_RETURN(auto server, RpcServer::Start(server_options, {&rollout, &policies, &control}));
+  FLOWAWR_ASSIGN_OR_RETURN(auto server, RpcServer::Start(server_options, {&rollout, &policy_service, &control}));
   FLOWAWR_RETURN_IF_ERROR(TakeOver(*directory, config, run_id, standing.resumed_from));
   FLOWAWR_ASSIGN_OR_RETURN(const EndpointFile in_the_folder,
                            EndpointFile::Write(config.run_dir() + "/endpoints/learner", server->endpoint(), instance));
@@ -313,8 +335,8 @@ absl::Status RunLearner(const LearnerOptions& options, const std::function<bool(
                               .network = config.network(),
                               .default_reward_endpoint = options.reward_endpoint,
                               .file = config.run_dir() + "/known_scorers.jsonl",
-                              .needed = [&desk] { return desk.status().reward_spec(); },
-                              .warn = [&desk](auto warnings) { desk.SetStandingWarnings("scorers", std::move(warnings)); }},
+                              .needed = [&board] { return board.status().reward_spec(); },
+                              .warn = [&board](auto warnings) { board.SetStandingWarnings("scorers", std::move(warnings)); }},
                              metrics_server->registry());
   spdlog::info("serving on {}, metrics and the live page on {}://{}/", server->endpoint(),
                metrics_server->http().has_tls() ? "https" : "http", metrics_server->endpoint());
@@ -331,12 +353,14 @@ absl::Status RunLearner(const LearnerOptions& options, const std::function<bool(
     loop.RequestStop();
   }
   runner.join();
-  const bool is_finished = desk.phase() == v1::FINISHED;
-  if (!is_finished && options.fails_when_stopped)
+  if (!loop.is_finished() && options.fails_when_stopped)
     status.Update(absl::CancelledError("stopped before the end of the run; --resume goes on"));
-  desk.Stop(is_finished);
+  // The desk first: an actor whose watch of policies ends asks it whether the run is over.
+  leases.Stop(loop.is_finished());
+  policies.Stop();
+  board.Stop();
   // An actor that is starting or reconnecting just now is back, or gone, by then; one that comes later finds nobody.
-  if (is_finished && !desk.WaitForActorsToLeave(Desk::kGone))
+  if (loop.is_finished() && !leases.WaitForActorsToLeave(ActorBook::kGone))
     spdlog::warn("not every actor was told that the run has finished");
   server->Shutdown(absl::Seconds(2));
   return status;

@@ -187,11 +187,11 @@ std::vector<MetricFamily> MetricsOf(const v1::Status& status, const LearnerFacts
   return families;
 }
 
-// A scrape under way may outlive the LearnerMetrics that it began under: it then finds no desk.
+// A scrape under way may outlive the LearnerMetrics that it began under: it then finds nothing.
 class LearnerMetrics::Page : public prometheus::Collectable {
  public:
-  Page(const Desk& desk, const v1::RolloutConfig& rollout, std::string run_dir)
-      : run_dir_(std::move(run_dir)), desk_(&desk) {
+  Page(const StatusBoard& board, const LeaseDesk& leases, const v1::RolloutConfig& rollout, std::string run_dir)
+      : run_dir_(std::move(run_dir)), board_(&board), leases_(&leases) {
     facts_.max_staleness = rollout.max_staleness();
     facts_.groups_per_batch = rollout.groups_per_batch();
   }
@@ -207,17 +207,18 @@ class LearnerMetrics::Page : public prometheus::Collectable {
     v1::Status status;
     {
       absl::MutexLock lock(&mutex_);
-      if (desk_ == nullptr) return {};
+      if (board_ == nullptr) return {};
       facts.age_s = absl::ToDoubleSeconds(MonotonicNow() - made_at_);
-      status = desk_->status();
-      facts.fleet = desk_->fleet();
+      status = board_->status();
+      facts.fleet = leases_->fleet();
     }
     return MetricsOf(status, facts);
   }
 
   void Close() {
     absl::MutexLock lock(&mutex_);
-    desk_ = nullptr;
+    board_ = nullptr;
+    leases_ = nullptr;
   }
 
  private:
@@ -225,12 +226,13 @@ class LearnerMetrics::Page : public prometheus::Collectable {
   const absl::Time made_at_ = MonotonicNow();
   LearnerFacts facts_;
   mutable absl::Mutex mutex_;
-  const Desk* desk_ ABSL_GUARDED_BY(mutex_);
+  const StatusBoard* board_ ABSL_GUARDED_BY(mutex_);
+  const LeaseDesk* leases_ ABSL_GUARDED_BY(mutex_);
 };
 
-LearnerMetrics::LearnerMetrics(MetricsServer& server, const Desk& desk, const v1::RolloutConfig& rollout,
-                               const std::string& run_dir)
-    : page_(std::make_shared<Page>(desk, rollout, run_dir)) {
+LearnerMetrics::LearnerMetrics(MetricsServer& server, const StatusBoard& board, const LeaseDesk& leases,
+                               const v1::RolloutConfig& rollout, const std::string& run_dir)
+    : page_(std::make_shared<Page>(board, leases, rollout, run_dir)) {
   server.Show(page_);
 }
 

@@ -1,4 +1,4 @@
-// The learner's figures on its /metrics page, taken from the desk whenever somebody asks for the page.
+// The learner's figures on its /metrics page, taken from status board and desk whenever somebody asks for the page.
 #pragma once
 
 #include <prometheus/metric_family.h>
@@ -9,8 +9,9 @@
 #include <vector>
 
 #include "common/telemetry/metrics.h"
-#include "learner/desk.h"
 #include "learner/fleet_counts.h"
+#include "learner/lease_desk.h"
+#include "learner/status_board.h"
 
 namespace flowawr {
 
@@ -29,10 +30,11 @@ inline constexpr int kMostActorsShown = 512;
 // Pure.
 std::vector<prometheus::MetricFamily> MetricsOf(const v1::Status& status, const LearnerFacts& facts = {});
 
-// Adds the desk's figures to the page of `server` as long as it lives. Both must outlive it.
+// Adds the learner's figures to the page of `server` as long as it lives. All must outlive it.
 class LearnerMetrics {
  public:
-  LearnerMetrics(MetricsServer& server, const Desk& desk, const v1::RolloutConfig& rollout, const std::string& run_dir);
+  LearnerMetrics(MetricsServer& server, const StatusBoard& board, const LeaseDesk& leases,
+                 const v1::RolloutConfig& rollout, const std::string& run_dir);
   ~LearnerMetrics();
   LearnerMetrics(const LearnerMetrics&) = delete;
   LearnerMetrics& operator=(const LearnerMetrics&) = delete;

@@ -16,12 +16,14 @@ namespace {
 // Waits for a version, writes it, waits for the next.
 class Watch final : public grpc::ServerWriteReactor<v1::PolicyVersion> {
  public:
-  Watch(Desk& desk, IdleWatch& idle, grpc::CallbackServerContext& context, const v1::WatchPolicyRequest& request)
-      : desk_(desk),
+  Watch(PolicyShelf& policies, LeaseDesk& leases, IdleWatch& idle, grpc::CallbackServerContext& context,
+        const v1::WatchPolicyRequest& request)
+      : policies_(policies),
+        leases_(leases),
         actor_id_(request.actor_id()),
-        watch_(desk.BeginWatch(request.actor_id(), request.session())),
+        watch_(leases.BeginWatch(request.actor_id(), request.session())),
         idle_(idle, context),
-        wait_(std::make_shared<CancellableWait>(desk)) {
+        wait_(std::make_shared<CancellableWait<PolicyShelf>>(policies)) {
     Await();
   }
 
@@ -32,14 +34,14 @@ class Watch final : public grpc::ServerWriteReactor<v1::PolicyVersion> {
   }
   void OnCancel() override { wait_->Cancel(); }
   void OnDone() override {
-    desk_.EndWatch(actor_id_, watch_);
+    leases_.EndWatch(actor_id_, watch_);
     delete this;
   }
 
  private:
   void Await() {
-    const std::shared_ptr<CancellableWait> wait = wait_;
-    wait->Begun(desk_.AwaitBehaviour(written_.version(), [this](auto newest) { OnNewest(std::move(newest)); }));
+    const std::shared_ptr<CancellableWait<PolicyShelf>> wait = wait_;
+    wait->Begun(policies_.AwaitBehaviour(written_.version(), [this](auto newest) { OnNewest(std::move(newest)); }));
   }
 
   void OnNewest(absl::StatusOr<std::shared_ptr<const StoredPolicy>> newest) {
@@ -50,11 +52,12 @@ class Watch final : public grpc::ServerWriteReactor<v1::PolicyVersion> {
     StartWrite(&written_);
   }
 
-  Desk& desk_;
+  PolicyShelf& policies_;
+  LeaseDesk& leases_;
   const std::string actor_id_;
-  const Desk::WatchId watch_;
+  const ActorBook::WatchId watch_;
   IdleWatch::Call idle_;
-  const std::shared_ptr<CancellableWait> wait_;
+  const std::shared_ptr<CancellableWait<PolicyShelf>> wait_;
   v1::PolicyVersion written_;
 };
 
@@ -101,12 +104,12 @@ class NotKept final : public grpc::ServerWriteReactor<v1::FetchPolicyResponse> {
 
 grpc::ServerWriteReactor<v1::PolicyVersion>* PolicyService::WatchPolicy(grpc::CallbackServerContext* context,
                                                                         const v1::WatchPolicyRequest* request) {
-  return new Watch(desk_, idle_, *context, *request);
+  return new Watch(policies_, leases_, idle_, *context, *request);
 }
 
 grpc::ServerWriteReactor<v1::FetchPolicyResponse>* PolicyService::FetchPolicy(grpc::CallbackServerContext* context,
                                                                               const v1::FetchPolicyRequest* request) {
-  std::shared_ptr<const StoredPolicy> stored = desk_.FindPolicy(request->version());
+  std::shared_ptr<const StoredPolicy> stored = policies_.Find(request->version());
   if (stored == nullptr) return new NotKept(request->version());
   return new Fetch(std::move(stored), idle_, *context);
 }
@@ -114,8 +117,8 @@ grpc::ServerWriteReactor<v1::FetchPolicyResponse>* PolicyService::FetchPolicy(gr
 grpc::ServerUnaryReactor* PolicyService::ReportAdoption(grpc::CallbackServerContext* context,
                                                         const v1::ReportAdoptionRequest* request,
                                                         v1::ReportAdoptionResponse*) {
-  absl::Status status = CheckCaller(desk_, request->actor_id(), request->session());
-  if (status.ok()) status = desk_.ReportAdoption(*request);
+  absl::Status status = CheckCaller(leases_, request->actor_id(), request->session());
+  if (status.ok()) status = leases_.ReportAdoption(*request);
   return FinishedCall(context, status);
 }
 

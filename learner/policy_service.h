@@ -1,17 +1,19 @@
-// The PolicyStore service: a thin adapter from gRPC to the Desk. No call holds a thread; watches end when the desk
-// stops.
+// The PolicyStore service: a thin adapter from gRPC to the PolicyShelf. No call holds a thread; watches end when the
+// shelf stops. That a watch ended, and what an actor adopted, is the LeaseDesk's to know.
 #pragma once
 
 #include "common/rpc/idle_watch.h"
 #include "flowawr/v1/policy.grpc.pb.h"
-#include "learner/desk.h"
+#include "learner/lease_desk.h"
+#include "learner/policy_shelf.h"
 
 namespace flowawr {
 
 class PolicyService final : public v1::PolicyStore::CallbackService {
  public:
-  // Both must outlive the service; `idle` ends calls of actors that do not read.
-  PolicyService(Desk* desk, IdleWatch* idle) : desk_(*desk), idle_(*idle) {}
+  // All must outlive the service; `idle` ends calls of actors that do not read.
+  PolicyService(PolicyShelf* policies, LeaseDesk* leases, IdleWatch* idle)
+      : policies_(*policies), leases_(*leases), idle_(*idle) {}
 
   grpc::ServerWriteReactor<v1::PolicyVersion>* WatchPolicy(grpc::CallbackServerContext*,
                                                            const v1::WatchPolicyRequest*) override;
@@ -21,7 +23,8 @@ class PolicyService final : public v1::PolicyStore::CallbackService {
                                            v1::ReportAdoptionResponse*) override;
 
  private:
-  Desk& desk_;
+  PolicyShelf& policies_;
+  LeaseDesk& leases_;
   IdleWatch& idle_;
 };
 

@@ -23,16 +23,16 @@ constexpr double kLongestWaitSeconds = 30;
 // A lease for an actor that is gone by then goes back at once: nobody else would take it before it expires.
 class LeaseCall final : public grpc::ServerUnaryReactor {
  public:
-  LeaseCall(Desk& desk, grpc::CallbackServerContext& context, const v1::AcquireLeaseRequest& request,
+  LeaseCall(LeaseDesk& leases, grpc::CallbackServerContext& context, const v1::AcquireLeaseRequest& request,
             v1::AcquireLeaseResponse& response)
-      : desk_(desk),
+      : leases_(leases),
         context_(context),
         response_(response),
         actor_id_(request.actor_id()),
-        wait_(std::make_shared<CancellableWait>(desk)) {
+        wait_(std::make_shared<CancellableWait<LeaseDesk>>(leases)) {
     const double wait_s = std::clamp(request.wait_s(), 0.0, kLongestWaitSeconds);
-    const std::shared_ptr<CancellableWait> wait = wait_;
-    wait->Begun(desk.Acquire(actor_id_, absl::Seconds(wait_s), [this](auto answer) { OnAnswer(std::move(answer)); }));
+    const std::shared_ptr<CancellableWait<LeaseDesk>> wait = wait_;
+    wait->Begun(leases.Acquire(actor_id_, absl::Seconds(wait_s), [this](auto answer) { OnAnswer(std::move(answer)); }));
   }
 
   void OnCancel() override { wait_->Cancel(); }
@@ -59,22 +59,22 @@ class LeaseCall final : public grpc::ServerUnaryReactor {
     *request.mutable_lease() = *granted_;
     request.set_cause("actor_gone");
     request.set_is_handed_back(true);
-    desk_.Fail(request).IgnoreError();  // it may have registered anew, which gave the lease back already
+    leases_.Fail(request).IgnoreError();  // it may have registered anew, which gave the lease back already
   }
 
-  Desk& desk_;
+  LeaseDesk& leases_;
   grpc::CallbackServerContext& context_;
   v1::AcquireLeaseResponse& response_;
   const std::string actor_id_;
   std::optional<v1::LeaseRef> granted_;
-  const std::shared_ptr<CancellableWait> wait_;
+  const std::shared_ptr<CancellableWait<LeaseDesk>> wait_;
 };
 
 // Reads header and chunks, one after the other: of each call one message at most is in memory beside its blob.
 class Submission final : public grpc::ServerReadReactor<v1::SubmitGroupRequest> {
  public:
-  Submission(Desk& desk, IdleWatch& idle, SubmissionBudget& budget, grpc::CallbackServerContext& context)
-      : desk_(desk), budget_(budget), idle_(idle, context) {
+  Submission(LeaseDesk& leases, IdleWatch& idle, SubmissionBudget& budget, grpc::CallbackServerContext& context)
+      : leases_(leases), budget_(budget), idle_(idle, context) {
     Read();
   }
 
@@ -110,11 +110,11 @@ class Submission final : public grpc::ServerReadReactor<v1::SubmitGroupRequest> 
     if (!request_.has_header()) return Malformed();
     header_ = std::move(*request_.mutable_header());
     if (const absl::Status limits = CheckRequest(*header_); !limits.ok()) {
-      desk_.CountDrop("malformed");
+      leases_.CountDrop("malformed");
       return limits;
     }
-    FLOWAWR_RETURN_IF_ERROR(CheckCaller(desk_, header_->actor_id(), header_->session()));
-    const absl::StatusOr<uint64_t> max_bytes = desk_.CheckSubmission(*header_);
+    FLOWAWR_RETURN_IF_ERROR(CheckCaller(leases_, header_->actor_id(), header_->session()));
+    const absl::StatusOr<uint64_t> max_bytes = leases_.CheckSubmission(*header_);
     FLOWAWR_RETURN_IF_ERROR(max_bytes.status());
     absl::StatusOr<BlobAssembler> blob = BlobAssembler::Create(header_->blob(), *max_bytes);
     if (!blob.ok()) return Broken(blob.status());
@@ -135,15 +135,15 @@ class Submission final : public grpc::ServerReadReactor<v1::SubmitGroupRequest> 
     if (!header_) return Malformed();
     absl::StatusOr<std::string> bytes = blob_->Finish();
     if (!bytes.ok()) return Broken(bytes.status());
-    return desk_.Accept(*header_, *std::move(bytes));
+    return leases_.Accept(*header_, *std::move(bytes));
   }
 
   absl::Status Malformed() {
-    desk_.CountDrop("malformed");
+    leases_.CountDrop("malformed");
     return absl::InvalidArgumentError("a group begins with its header");
   }
   absl::Status Broken(const absl::Status& why) {
-    desk_.CountDrop("broken_stream");
+    leases_.CountDrop("broken_stream");
     return Annotate(why, absl::StrCat("group ", header_->lease().group_id()));
   }
 
@@ -152,7 +152,7 @@ class Submission final : public grpc::ServerReadReactor<v1::SubmitGroupRequest> 
     reserved_.reset();
   }
 
-  Desk& desk_;
+  LeaseDesk& leases_;
   SubmissionBudget& budget_;
   IdleWatch::Call idle_;
   v1::SubmitGroupRequest request_;
@@ -163,8 +163,8 @@ class Submission final : public grpc::ServerReadReactor<v1::SubmitGroupRequest> 
 
 }  // namespace
 
-RolloutService::RolloutService(Options options, RunModel* model, Desk* desk, IdleWatch* idle)
-    : options_(std::move(options)), model_(*model), desk_(*desk), idle_(*idle), budget_(options_.submissions) {}
+RolloutService::RolloutService(Options options, RunModel* model, LeaseDesk* leases, IdleWatch* idle)
+    : options_(std::move(options)), model_(*model), leases_(*leases), idle_(*idle), budget_(options_.submissions) {}
 
 // An actor without a model's parts asks for the configuration.
 absl::Status RolloutService::CheckModel(const v1::RegisterRequest& request) {
@@ -184,13 +184,13 @@ grpc::ServerUnaryReactor* RolloutService::Register(grpc::CallbackServerContext* 
     spdlog::warn("refused: {}", std::string(same.message()));
     return FinishedCall(context, same);
   }
-  if (const absl::Status claimed = desk_.Claim(request->actor_id(), request->session()); !claimed.ok())
+  if (const absl::Status claimed = leases_.Claim(request->actor_id(), request->session()); !claimed.ok())
     return FinishedCall(context, claimed);
   if (has_model && request->instruction_set() != options_.instruction_set)
     spdlog::warn("actor {} uses the instruction set {}, the learner {}: last bits differ from another run's; "
                  "FLOWAWR_CPU keeps all to one",
                  request->actor_id(), request->instruction_set(), options_.instruction_set);
-  response->set_run_finished(desk_.Register(request->actor_id(), has_model, HostOfPeer(context->peer())));
+  response->set_run_finished(leases_.Register(request->actor_id(), has_model, HostOfPeer(context->peer())));
   response->set_run_id(options_.run_id);
   *response->mutable_config() = options_.config;
   response->set_heartbeat_s(absl::ToDoubleSeconds(options_.heartbeat));
@@ -199,40 +199,40 @@ grpc::ServerUnaryReactor* RolloutService::Register(grpc::CallbackServerContext* 
 
 grpc::ServerUnaryReactor* RolloutService::Leave(grpc::CallbackServerContext* context, const v1::LeaveRequest* request,
                                                 v1::LeaveResponse*) {
-  const absl::Status known = CheckCaller(desk_, request->actor_id(), request->session());
-  if (known.ok()) desk_.Leave(request->actor_id());
+  const absl::Status known = CheckCaller(leases_, request->actor_id(), request->session());
+  if (known.ok()) leases_.Leave(request->actor_id());
   return FinishedCall(context, known);
 }
 
 grpc::ServerUnaryReactor* RolloutService::AcquireLease(grpc::CallbackServerContext* context,
                                                        const v1::AcquireLeaseRequest* request,
                                                        v1::AcquireLeaseResponse* response) {
-  if (const absl::Status known = CheckCaller(desk_, request->actor_id(), request->session()); !known.ok())
+  if (const absl::Status known = CheckCaller(leases_, request->actor_id(), request->session()); !known.ok())
     return FinishedCall(context, known);
-  return new LeaseCall(desk_, *context, *request, *response);
+  return new LeaseCall(leases_, *context, *request, *response);
 }
 
 grpc::ServerUnaryReactor* RolloutService::RenewLeases(grpc::CallbackServerContext* context,
                                                       const v1::RenewLeasesRequest* request,
                                                       v1::RenewLeasesResponse* response) {
   absl::Status known = CheckRequest(*request);
-  known.Update(CheckCaller(desk_, request->actor_id(), request->session()));
+  known.Update(CheckCaller(leases_, request->actor_id(), request->session()));
   if (!known.ok()) return FinishedCall(context, known);
-  absl::StatusOr<v1::RenewLeasesResponse> answer = desk_.Renew(*request);
+  absl::StatusOr<v1::RenewLeasesResponse> answer = leases_.Renew(*request);
   if (answer.ok()) *response = *std::move(answer);
   return FinishedCall(context, answer.status());
 }
 
 grpc::ServerUnaryReactor* RolloutService::FailLease(grpc::CallbackServerContext* context,
                                                     const v1::FailLeaseRequest* request, v1::FailLeaseResponse*) {
-  absl::Status status = CheckCaller(desk_, request->actor_id(), request->session());
-  if (status.ok()) status = desk_.Fail(*request);
+  absl::Status status = CheckCaller(leases_, request->actor_id(), request->session());
+  if (status.ok()) status = leases_.Fail(*request);
   return FinishedCall(context, status);
 }
 
 grpc::ServerReadReactor<v1::SubmitGroupRequest>* RolloutService::SubmitGroup(grpc::CallbackServerContext* context,
                                                                              v1::SubmitGroupResponse*) {
-  return new Submission(desk_, idle_, budget_, *context);
+  return new Submission(leases_, idle_, budget_, *context);
 }
 
 }  // namespace flowawr

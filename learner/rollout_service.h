@@ -1,4 +1,4 @@
-// The Rollout service: a thin adapter from gRPC to the Desk. No call holds a thread while it waits or streams.
+// The Rollout service: a thin adapter from gRPC to the LeaseDesk. No call holds a thread while it waits or streams.
 #pragma once
 
 #include <string>
@@ -7,7 +7,7 @@
 #include "absl/time/time.h"
 #include "common/rpc/idle_watch.h"
 #include "flowawr/v1/rollout.grpc.pb.h"
-#include "learner/desk.h"
+#include "learner/lease_desk.h"
 #include "learner/run_model.h"
 #include "learner/submission_budget.h"
 
@@ -19,11 +19,11 @@ class RolloutService final : public v1::Rollout::CallbackService {
     std::string run_id;
     v1::RunConfig config;
     std::string instruction_set;  // of the learner's processor
-    absl::Duration heartbeat;  // how often actors send one; less than Desk::kGone
+    absl::Duration heartbeat;  // how often actors send one; less than ActorBook::kGone
     SubmissionBudget::Limits submissions = {};
   };
   // All must outlive the service; `idle` ends streams on which nothing comes.
-  RolloutService(Options options, RunModel* model, Desk* desk, IdleWatch* idle);
+  RolloutService(Options options, RunModel* model, LeaseDesk* leases, IdleWatch* idle);
 
   grpc::ServerUnaryReactor* Register(grpc::CallbackServerContext*, const v1::RegisterRequest*,
                                      v1::RegisterResponse*) override;
@@ -42,7 +42,7 @@ class RolloutService final : public v1::Rollout::CallbackService {
 
   const Options options_;
   RunModel& model_;
-  Desk& desk_;
+  LeaseDesk& leases_;
   IdleWatch& idle_;
   SubmissionBudget budget_;
 };

@@ -1,10 +1,11 @@
 // The learner's loop: evaluate the base, then update after update, then evaluate and export the result.
 //
-//   offer leases -> wait for a batch -> energies -> gradient -> optimiser step -> publish -> checkpoint and evaluate
+//   offer leases -> wait for a batch -> signals -> gradient -> optimiser step -> publish -> checkpoint and evaluate
 //   when due
 //
 // Run() is called once, by one thread. The other members may be called by any thread meanwhile: they take effect
-// between two updates.
+// between two updates. Nothing is serialised for actors, and no gradient computed, while the mutex is held. Lock order:
+// RunLoop, LeaseDesk, then as learner/lease_desk.h has it; RunLoop, RunFigures, StatusBoard.
 #pragma once
 
 #include <atomic>
@@ -12,7 +13,6 @@
 #include <map>
 #include <memory>
 #include <optional>
-#include <set>
 #include <string>
 #include <vector>
 
@@ -21,22 +21,26 @@
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
 #include "common/config/prompts.h"
-#include "common/sd3/transformer.h"
-#include "common/telemetry/event_writer.h"
 #include "flowawr/v1/checkpoint.pb.h"
 #include "flowawr/v1/control.pb.h"
 #include "learner/actor_seconds.h"
-#include "learner/batch_figures.h"
+#include "learner/algorithm/algorithm.h"
 #include "learner/checkpoint.h"
-#include "learner/desk.h"
-#include "learner/gradient_workers.h"
+#include "learner/gradient_engine.h"
+#include "learner/lease_desk.h"
 #include "learner/policy_roles.h"
+#include "learner/policy_shelf.h"
 #include "learner/prompt_order.h"
-#include "learner/reward_figures.h"
 #include "learner/run_directory.h"
+#include "learner/run_figures.h"
+#include "learner/run_hold.h"
 #include "learner/run_model.h"
+#include "learner/run_record.h"
 #include "learner/run_trace.h"
 #include "learner/shadow_comparison.h"
+#include "learner/stage_timer.h"
+#include "learner/status_board.h"
+#include "learner/update_record.h"
 
 namespace flowawr {
 
@@ -47,13 +51,17 @@ class RunLoop {
     PromptSet train_prompts, heldout_prompts;
     PolicyRoles roles;
     v1::CheckpointManifest manifest;  // where the run stands: of a checkpoint, or fresh with run_id and reward_spec
-    std::unique_ptr<GradientWorkers> workers;
-    RunDirectory* directory;  // outlives the loop, as do `desk` and `model`
-    Desk* desk;
+    std::shared_ptr<const Algorithm> algorithm;
+    std::unique_ptr<GradientEngine> engine;
+    RunDirectory* directory;  // outlives the loop, as do the next four
+    LeaseDesk* leases;
+    PolicyShelf* policies;
+    StatusBoard* board;
     const RunModel* model = nullptr;      // for checkpoints; null: `manifest` says it
     std::string default_reward_endpoint;  // of reward terms that name none
     std::string shadows;                  // a checkpoint's note of that name
-    std::function<void()> has_saved;      // called after every checkpoint, by the thread that saved it; null: nobody is told
+    std::function<void()> has_saved;  // called after every checkpoint, by the thread that saved it; null: nobody is told
+    const Clock* clock = &Clock::Real();  // the board's
   };
   static constexpr char kShadowsNote[] = "shadows.json";
   // Writes nothing into the run's folder: Run() does.
@@ -63,7 +71,9 @@ class RunLoop {
   // group that keeps failing) pauses the run with a message in the status instead of ending it. Whatever the error, the
   // updates done are saved if that can be done.
   absl::Status Run();
-  void RequestStop();
+  void RequestStop() { hold_.RequestStop(); }
+  // Whether Run() has come to the end of the run, which its checkpoint says as well.
+  bool is_finished() const { return is_finished_; }
 
   absl::StatusOr<std::string> Checkpoint();
   absl::StatusOr<ExportedLora> Export(v1::PolicyRole role, const std::string& folder);
@@ -79,62 +89,73 @@ class RunLoop {
   void SetPaused(bool is_paused);
 
  private:
-  class StageTimer;
-
+  // ---- run_loop.cc
   absl::Status RunUpdates();
-  absl::Status Update(std::vector<Group> batch);
+  absl::Status Finish();
   void OfferTraining();
   absl::Status PublishBehaviour();
-  absl::Status Evaluate(const std::string& set, v1::RunPhase phase);
-  // `gradient` is null for an update that was skipped.
-  absl::Status WriteUpdate(const BatchGradient* gradient, double norm, double learning_rate,
-                           const RewardFigures& figures, const BatchFigures& batch, uint64_t spec_version);
+  absl::Status CheckpointWhenWritable();
+  // Of a policy that only this thread changes, in place: to be read without the lock.
+  LoraAdapter Policy(LoraAdapter PolicyRoles::* role) const;
+  StageTimer Time(const std::string& stage) { return StageTimer(figures_, trace_, stage, making_); }
+  void SetPhase(v1::RunPhase phase, const std::string& message = "");
+  // What the status warns of from now on; logs it.
+  void Warn(std::vector<std::string> warnings);
+  uint64_t updates() const;
+
+  // ---- run_update.cc
+  absl::Status Update(std::vector<Group> batch);
+  absl::StatusOr<BatchGradient> ComputeGradient(const std::vector<Group>& batch, const BatchSignals& signals);
+  // The optimiser's, with what the manifest says of the update; the gradient's norm. `gradient` is null for an update
+  // that is skipped.
+  absl::StatusOr<double> Step(const std::vector<Group>& batch, BatchGradient* gradient, double learning_rate);
+  // Of a loss or a gradient that is not finite: an error that names the groups behind it, which are counted.
+  absl::Status NotFinite(const std::vector<Group>& batch, const BatchGradient& gradient);
+  absl::Status Record(UpdateRecord record);
+
+  // ---- run_evaluation.cc
+  absl::StatusOr<v1::EvaluationSummary> Evaluate(const std::string& set, v1::RunPhase phase);
+  // `set`: base, latest or final.
+  absl::Status SavePictures(const std::string& set, uint64_t update, const std::vector<Group>& groups);
+  absl::Status RecordEvaluation(const std::string& set, const v1::EvaluationSummary& summary, uint64_t spec_version);
+
+  // ---- run_requests.cc
   // Whether the terms of `wanted` that `now` does not have give rewards, for every prompt of the run.
   absl::Status CheckRewardsWork(const v1::RewardSpec& now, const v1::RewardSpec& wanted) const;
   absl::Status CheckReplaces(std::optional<uint64_t> replaces) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  // `set`: base, latest or final.
-  absl::Status WriteEvaluation(const std::string& set, const v1::EvaluationSummary& summary, uint64_t spec_version);
-  absl::Status WriteScalars(int64_t step, const std::vector<std::pair<std::string, double>>& scalars);
-  // Of a loss or a gradient that is not finite: an error that names the groups behind it, which are counted.
-  absl::Status NotFinite(const std::vector<Group>& batch, const BatchGradient& gradient);
-  // What the status warns of from now on; logs what is new.
-  void Warn(std::vector<std::string> warnings);
-  // Writes something of the run. While that fails the run is held, with `what` in the message, and it is tried again
-  // whenever somebody resumes; the error once somebody stops the run.
-  absl::Status Persist(const std::string& what, const std::function<absl::Status()>& write);
   absl::StatusOr<std::string> CheckpointLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  // Pauses with `why` and waits until somebody resumes or stops the run. `cause`: see Desk::Pause().
-  void Hold(const std::string& why, const std::string& cause);
-  void WaitWhilePaused();
-  void SetPhase(v1::RunPhase phase, const std::string& message = "");
-  bool is_stopping() const { return is_stopping_; }
-  double Elapsed() const;  // seconds over all resumes, without pauses
-  uint64_t updates() const;
 
   const v1::RunConfig config_;
   const PromptSet train_prompts_, heldout_prompts_;
-  const std::unique_ptr<GradientWorkers> workers_;
-  std::unique_ptr<EventWriter> events_;  // of the thread that runs; null before
-  RunTrace trace_;
-  uint64_t trained_spec_ = 0;  // version of the rewards of the newest update; 0: none by this process
-  uint64_t making_ = 0;  // the update under way, or the newest; of the thread that runs
+  const std::shared_ptr<const Algorithm> algorithm_;
+  const std::unique_ptr<GradientEngine> engine_;
   RunDirectory& directory_;
-  Desk& desk_;
+  LeaseDesk& leases_;
+  PolicyShelf& policies_;
+  StatusBoard& board_;
   const RunModel* const model_;
   const std::string default_reward_endpoint_;
-  PromptOrder order_;
-  uint64_t offered_end_;                           // training groups below it were offered
-  uint64_t offered_ = 0;                           // training groups, by this process
-  v1::RewardSpec offered_spec_;                    // of the last of them; a new one begins after whole batches only
-  std::vector<uint64_t> recent_versions_;          // behaviour version by update, the newest last
-  std::map<std::string, double> seconds_written_;  // by stage, up to the last line of metrics.jsonl
-  const double elapsed_before_;
-  ActorSeconds actor_seconds_;
   const std::function<void()> has_saved_;
-  std::atomic<bool> is_stopping_ = false;
+  const uint64_t groups_before_;                         // that this process began with, as what follows
+  const std::map<std::string, uint64_t> dropped_before_;
+  RunFigures figures_;
+  RunHold hold_;
+  std::atomic<bool> is_finished_ = false;
+
+  // Of the thread that runs.
+  RunRecord record_;
+  RunTrace trace_;
+  PromptOrder order_;
+  uint64_t making_ = 0;                    // the update under way, or the newest
+  uint64_t trained_spec_ = 0;              // version of the rewards of the newest update; 0: none by this process
+  uint64_t offered_end_;                   // training groups below it were offered
+  uint64_t offered_ = 0;                   // training groups, by this process
+  v1::RewardSpec offered_spec_;            // of the last of them; a new one begins after whole batches only
+  std::vector<uint64_t> recent_versions_;  // behaviour version by update, the newest last
+  ActorSeconds actor_seconds_;
 
   mutable absl::Mutex mutex_;  // held while an update is applied, a checkpoint written, an adapter exported
-  PolicyRoles roles_ ABSL_GUARDED_BY(mutex_);
+  PolicyRoles roles_ ABSL_GUARDED_BY(mutex_);  // changed by the thread that runs alone
   ShadowComparison shadows_ ABSL_GUARDED_BY(mutex_);
   std::vector<HeldoutReward> heldout_ ABSL_GUARDED_BY(mutex_);  // of all evaluations
   v1::CheckpointManifest manifest_ ABSL_GUARDED_BY(mutex_);

@@ -1,0 +1,129 @@
+// Held-out evaluations of a run: before the first update, in between, after the last.
+#include <spdlog/spdlog.h>
+
+#include <cstring>
+#include <nlohmann/json.hpp>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "common/base/status.h"
+#include "common/telemetry/log.h"
+#include "common/tensor/image.h"
+#include "learner/evaluation.h"
+#include "learner/picture_history.h"
+#include "learner/run_loop.h"
+
+namespace flowawr {
+namespace {
+
+Image ImageOf(const Group& group, int64_t sample) {
+  const at::Tensor pixels = group.images[sample].contiguous();
+  Image image{static_cast<int>(pixels.size(0)), static_cast<int>(pixels.size(1)), std::string(pixels.numel(), '\0')};
+  std::memcpy(image.rgb.data(), pixels.const_data_ptr<uint8_t>(), image.rgb.size());
+  return image;
+}
+
+nlohmann::json OrNull(bool is_there, double value) { return is_there ? nlohmann::json(value) : nlohmann::json(); }
+
+}  // namespace
+
+absl::StatusOr<v1::EvaluationSummary> RunLoop::Evaluate(const std::string& set, v1::RunPhase phase) {
+  const LogFields fields({{"update", updates()}});
+  const StageTimer timer = Time("evaluate");
+  SetPhase(phase, absl::StrCat("evaluating on held-out prompts (", set, ")"));
+  const v1::EvaluationConfig& evaluation = config_.evaluation();
+  const bool is_periodic = set == "latest";
+  // Without the lock: it takes its time.
+  FLOWAWR_ASSIGN_OR_RETURN(const auto stored,
+                           policies_.Publish(Policy(&PolicyRoles::average), v1::AVERAGE_POLICY, updates()));
+  size_t count;
+  {
+    absl::MutexLock lock(&mutex_);
+    manifest_.set_next_version(policies_.next_version());
+    std::vector<v1::Lease> leases = EvaluationLeases(
+        config_, heldout_prompts_, is_periodic ? evaluation.prompts() : evaluation.final_prompts(),
+        is_periodic ? evaluation.latest_pictures() : evaluation.pictures(), stored->header.policy().version(),
+        manifest_.reward_spec());
+    count = leases.size();
+    spdlog::info("evaluating after update {}: {} held-out prompts, {} images ({})", manifest_.update(), count,
+                 count * evaluation.samples_per_prompt(), set);
+    // Under the lock: a swap that came between would not find them.
+    leases_.Offer(std::move(leases));
+  }
+  std::optional<std::vector<Group>> groups;
+  while (!(groups = leases_.WaitForEvaluation(count))) {
+    if (const std::optional<std::string> why = leases_.exhausted()) hold_.Hold(*why, "attempts");
+    hold_.WaitWhilePaused();
+    if (hold_.is_stopping()) return absl::CancelledError("stopped");
+  }
+  trace_.Groups(*groups);
+  const v1::EvaluationSummary summary = Summarise(*groups, updates());
+  Warn(MissingRewardWarnings(MeasureRewards(*groups), absl::StrCat("the evaluation after update ", summary.update())));
+  {
+    absl::MutexLock lock(&mutex_);
+    if (set == "base") *manifest_.mutable_base() = summary;
+    *manifest_.mutable_latest() = summary;
+    is_changed_ = true;
+    manifest_.set_elapsed_s(figures_.elapsed_s());
+  }
+  board_.Update([&](v1::Status& status) {
+    if (set == "base") *status.mutable_base() = summary;
+    *status.mutable_latest() = summary;
+    status.clear_message();
+  });
+  FLOWAWR_RETURN_IF_ERROR(SavePictures(set, summary.update(), *groups));
+  FLOWAWR_RETURN_IF_ERROR(
+      RecordEvaluation(set, summary, groups->empty() ? 0 : groups->front().lease.reward_spec().version()));
+  return summary;
+}
+
+absl::Status RunLoop::SavePictures(const std::string& set, uint64_t update, const std::vector<Group>& groups) {
+  const bool is_periodic = set == "latest";
+  int picture = 0;
+  for (const Group& group : groups) {
+    if (!group.images.defined()) continue;
+    const Image image = ImageOf(group, 0);
+    // Those of the evaluations in between are kept beside, as the next one writes over them.
+    std::vector<std::string> places = {set};
+    if (is_periodic && picture < kHistoryPictures) places.push_back(PictureHistoryFolder(update));
+    for (const std::string& place : places)
+      FLOWAWR_RETURN_IF_ERROR(hold_.Persist("a held-out picture", [&] {
+        return directory_.SavePicture(place, picture, image, PictureJson(group, 0, update),
+                                      PictureText(config_, group, 0, update));
+      }));
+    ++picture;
+    FLOWAWR_RETURN_IF_ERROR(record_.WriteImage(absl::StrCat("heldout/", picture), update, image));
+  }
+  if (is_periodic) directory_.ThinPictureHistory();
+  return absl::OkStatus();
+}
+
+absl::Status RunLoop::RecordEvaluation(const std::string& set, const v1::EvaluationSummary& summary,
+                                       uint64_t spec_version) {
+  if (summary.has_reward_mean()) {
+    absl::MutexLock lock(&mutex_);
+    heldout_.push_back({summary.update(), summary.reward_mean(), spec_version});
+  }
+  const std::map<std::string, double> by_scorer(summary.by_scorer().begin(), summary.by_scorer().end());
+  const std::map<std::string, uint64_t> missing(summary.missing().begin(), summary.missing().end());
+  const nlohmann::json line = {{"kind", "evaluation"},
+                               {"set", set},
+                               {"update", summary.update()},
+                               {"reward_mean", OrNull(summary.has_reward_mean(), summary.reward_mean())},
+                               {"reward_stderr", OrNull(summary.has_reward_stderr(), summary.reward_stderr())},
+                               {"exact_share", OrNull(summary.has_exact_share(), summary.exact_share())},
+                               {"images", summary.images()},
+                               {"elapsed_s", figures_.elapsed_s()},
+                               {"by_scorer", by_scorer},
+                               {"missing", missing},
+                               {"reward_spec", spec_version}};
+  spdlog::info("held-out after update {}: reward {}, {} images", summary.update(),
+               summary.has_reward_mean() ? absl::StrFormat("%.4f", summary.reward_mean()) : "missing",
+               summary.images());
+  Scalars scalars;
+  if (summary.has_reward_mean()) scalars.emplace_back("heldout/reward", summary.reward_mean());
+  if (summary.has_exact_share()) scalars.emplace_back("heldout/exact_share", summary.exact_share());
+  return record_.Write(line.dump(), summary.update(), scalars);
+}
+
+}  // namespace flowawr

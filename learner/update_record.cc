@@ -1,0 +1,114 @@
+#include "learner/update_record.h"
+
+#include <nlohmann/json.hpp>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+
+namespace flowawr {
+namespace {
+
+nlohmann::json OrNull(const std::optional<double>& value) {
+  return value ? nlohmann::json(*value) : nlohmann::json();
+}
+
+std::optional<double> Find(const std::map<std::string, double>& figures, const std::string& name) {
+  const auto found = figures.find(name);
+  return found == figures.end() ? std::nullopt : std::optional(found->second);
+}
+
+nlohmann::json MissingJson(const RewardFigures& figures) {
+  nlohmann::json missing = nlohmann::json::object();
+  for (const auto& [scorer, of] : figures.missing) missing[scorer] = of.images;
+  return missing;
+}
+
+nlohmann::json ShadowsJson(const std::vector<v1::ShadowReward>& shadows) {
+  nlohmann::json json = nlohmann::json::object();
+  for (const v1::ShadowReward& shadow : shadows) {
+    json[shadow.scorer()] = {{"groups", shadow.groups()}};
+    if (shadow.groups() == 0) continue;
+    json[shadow.scorer()]["rank_correlation"] = shadow.rank_correlation();
+    json[shadow.scorer()]["best_differs"] = shadow.best_differs();
+  }
+  return json;
+}
+
+}  // namespace
+
+void ShowUpdate(const UpdateRecord& record, v1::Status& status) {
+  status.set_update(record.update);
+  status.set_samples_trained(record.samples_trained);
+  status.set_updates_skipped(record.updates_skipped);
+  if (record.rewards.mean)
+    status.set_reward_mean(*record.rewards.mean);
+  else
+    status.clear_reward_mean();
+  ShowBatch(record.batch, record.rewards, status);
+  status.set_update_age_s(0);
+  if (record.trained) {
+    status.set_loss(record.trained->loss);
+    status.set_grad_norm(record.trained->grad_norm);
+    if (const auto kl = Find(record.trained->figures, "kl"))
+      status.set_kl(*kl);
+    else
+      status.clear_kl();
+    *status.mutable_figures() = {record.trained->figures.begin(), record.trained->figures.end()};
+  }
+  status.mutable_shadows()->Assign(record.shadows.begin(), record.shadows.end());
+  status.set_elapsed_s(record.elapsed_s);
+  const double done = static_cast<double>(record.update), total = static_cast<double>(record.updates_total);
+  status.set_remaining_s(record.elapsed_s / done * (total - done));
+  status.set_groups_per_s(static_cast<double>(record.groups_accepted) / record.elapsed_s);
+}
+
+nlohmann::json UpdateLine(const UpdateRecord& record) {
+  const bool is_trained = record.trained.has_value();
+  nlohmann::json line = {{"kind", "update"},
+                         {"update", record.update},
+                         {"reward_mean", OrNull(record.rewards.mean)},
+                         {"by_scorer", record.rewards.by_scorer},
+                         {"missing", MissingJson(record.rewards)},
+                         {"reward_spec", record.spec_version},
+                         {"shadows", ShadowsJson(record.shadows)},
+                         {"loss", is_trained ? nlohmann::json(record.trained->loss) : nlohmann::json()},
+                         {"kl", is_trained ? OrNull(Find(record.trained->figures, "kl")) : nlohmann::json()},
+                         {"grad_norm", is_trained ? nlohmann::json(record.trained->grad_norm) : nlohmann::json()},
+                         {"learning_rate", record.learning_rate},
+                         {"elapsed_s", record.elapsed_s},
+                         {"samples_trained", record.samples_trained},
+                         {"skipped", !is_trained},
+                         {"seconds", record.seconds},
+                         {"actor_seconds", record.actor_seconds}};
+  if (is_trained) line["figures"] = record.trained->figures;
+  return line;
+}
+
+Scalars UpdateScalars(const UpdateRecord& record) {
+  Scalars scalars;
+  if (record.rewards.mean) scalars.emplace_back("train/reward", *record.rewards.mean);
+  if (record.trained) {
+    scalars.emplace_back("train/loss", record.trained->loss);
+    for (const auto& [name, value] : record.trained->figures) scalars.emplace_back("train/" + name, value);
+    scalars.emplace_back("train/learning_rate", record.learning_rate);
+    scalars.emplace_back("train/grad_norm", record.trained->grad_norm);
+  }
+  for (const v1::ShadowReward& shadow : record.shadows) {
+    if (shadow.groups() == 0) continue;
+    scalars.emplace_back(absl::StrCat("shadow/", shadow.scorer(), "/rank_correlation"), shadow.rank_correlation());
+    scalars.emplace_back(absl::StrCat("shadow/", shadow.scorer(), "/best_differs"), shadow.best_differs());
+  }
+  return scalars;
+}
+
+std::string UpdateSentence(const UpdateRecord& record) {
+  std::string text = absl::StrCat("update ", record.update, " of ", record.updates_total, ": reward ",
+                                  record.rewards.mean ? absl::StrFormat("%.4f", *record.rewards.mean) : "missing");
+  if (!record.trained) return text + ", skipped: no group of the batch can move the policy";
+  absl::StrAppendFormat(&text, ", loss %.4f", record.trained->loss);
+  if (const auto kl = Find(record.trained->figures, "kl")) absl::StrAppendFormat(&text, ", kl %.5f", *kl);
+  absl::StrAppendFormat(&text, ", gradient norm %.3f", record.trained->grad_norm);
+  return text;
+}
+
+}  // namespace flowawr
