@@ -1,10 +1,17 @@
 #include "learner/batch_figures.h"
 
+#include <ATen/Parallel.h>
+#include <torch/types.h>
+
 #include <algorithm>
+#include <cmath>
 #include <iterator>
 
 namespace flowawr {
 namespace {
+
+// Floats of one sample that are worked on at a time, so that those of all samples of a group stay in the cache.
+constexpr int64_t kStretch = 2048;
 
 uint32_t VersionsBehind(uint64_t version, const std::vector<uint64_t>& versions) {
   const auto later =
@@ -12,27 +19,93 @@ uint32_t VersionsBehind(uint64_t version, const std::vector<uint64_t>& versions)
   return static_cast<uint32_t>(std::distance(versions.rbegin(), later));
 }
 
+// Reads x0 [K, ...] f32 once, which LibTorch's operators would do five times: it is most of what a batch is.
+double SpreadOf(const at::Tensor& x0) {
+  const at::Tensor values = x0.contiguous();
+  const int64_t samples = values.size(0), dims = values.numel() / samples;
+  const float* const data = values.const_data_ptr<float>();
+  double sum = 0;
+  float mean[kStretch];
+  for (int64_t begin = 0; begin < dims; begin += kStretch) {
+    const int64_t count = std::min(kStretch, dims - begin);
+    std::fill_n(mean, count, 0.f);
+    for (int64_t sample = 0; sample < samples; ++sample) {
+      const float* const from = data + sample * dims + begin;
+      for (int64_t i = 0; i < count; ++i) mean[i] += from[i];
+    }
+    const float share = 1.f / static_cast<float>(samples);
+    for (int64_t i = 0; i < count; ++i) mean[i] *= share;
+    for (int64_t sample = 0; sample < samples; ++sample) {
+      const float* const from = data + sample * dims + begin;
+      float lanes[16] = {};  // sums that do not wait for one another
+      int64_t i = 0;
+      for (; i + 16 <= count; i += 16)
+        for (int lane = 0; lane < 16; ++lane) {
+          const float distance = from[i + lane] - mean[i + lane];
+          lanes[lane] += distance * distance;
+        }
+      for (; i < count; ++i) lanes[0] += (from[i] - mean[i]) * (from[i] - mean[i]);
+      for (const float lane : lanes) sum += lane;
+    }
+  }
+  return std::sqrt(sum / static_cast<double>(samples * dims));
+}
+
+double Diversity(const std::vector<Group>& batch) {
+  std::vector<double> spreads(batch.size(), 0);
+  at::parallel_for(0, static_cast<int64_t>(batch.size()), 1, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i)
+      if (batch[i].x0.defined() && batch[i].x0.numel() > 0) spreads[i] = SpreadOf(batch[i].x0);
+  });
+  double sum = 0;
+  for (const double spread : spreads) sum += spread;
+  return sum / static_cast<double>(batch.size());
+}
+
+double EffectiveSamples(const at::Tensor& signals) {
+  const at::Tensor squares = signals.square().sum(-1);
+  const at::Tensor counts = signals.abs().sum(-1).square().div(squares).masked_select(squares > 0);
+  return counts.numel() == 0 ? 0 : counts.mean().item<double>();
+}
+
+std::vector<double> Histogram(const at::Tensor& signals, double clip) {
+  std::vector<double> bins(kSignalBins, 0);
+  const at::Tensor values = signals.contiguous();
+  const double* const data = values.const_data_ptr<double>();
+  for (int64_t i = 0; i < values.numel(); ++i) {
+    const auto bin = static_cast<int>(std::floor((data[i] / clip + 1) / 2 * kSignalBins));
+    bins[std::clamp(bin, 0, kSignalBins - 1)] += 1 / static_cast<double>(values.numel());
+  }
+  return bins;
+}
+
 }  // namespace
 
-BatchFigures MeasureBatch(const std::vector<Group>& batch, const BatchEnergies& energies, double energy_clip,
+BatchFigures MeasureBatch(const std::vector<Group>& batch, const BatchSignals& signals,
                           const std::vector<uint64_t>& versions) {
   BatchFigures figures;
   if (batch.empty()) return figures;
   const double groups = static_cast<double>(batch.size());
-  figures.equal_groups_share = static_cast<double>(energies.all_equal_groups) / groups;
+  figures.equal_groups_share = static_cast<double>(signals.all_equal_groups) / groups;
+  figures.oldest_version = UINT64_MAX;
   for (const Group& group : batch) {
     const uint32_t behind = VersionsBehind(group.lease.policy_version(), versions);
     figures.staleness_mean += behind / groups;
     figures.staleness_max = std::max(figures.staleness_max, behind);
+    figures.oldest_version = std::min(figures.oldest_version, group.lease.policy_version());
   }
-  if (energies.energies.numel() == 0) return figures;
-  const at::Tensor values = energies.energies.to(at::kDouble);
-  figures.energy["mean"] = values.mean().item<double>();
-  figures.energy["least"] = values.min().item<double>();
-  figures.energy["greatest"] = values.max().item<double>();
-  // The energies are f32: what was clipped is the nearest one to the limit.
-  const double limit = static_cast<double>(static_cast<float>(energy_clip));
-  figures.energy["clipped_share"] = values.abs().ge(limit).to(at::kDouble).mean().item<double>();
+  figures.diversity = Diversity(batch);
+  if (signals.values.numel() == 0) return figures;
+  const at::Tensor values = signals.values.to(at::kDouble);
+  figures.signal["mean"] = values.mean().item<double>();
+  figures.signal["least"] = values.min().item<double>();
+  figures.signal["greatest"] = values.max().item<double>();
+  figures.effective_samples = EffectiveSamples(values);
+  if (signals.clip == 0) return figures;
+  // The signals are f32: what was clipped is the nearest one to the limit.
+  const double limit = static_cast<double>(static_cast<float>(signals.clip));
+  figures.signal["clipped_share"] = values.abs().ge(limit).to(at::kDouble).mean().item<double>();
+  figures.signal_histogram = Histogram(values, limit);
   return figures;
 }
 
@@ -40,7 +113,7 @@ void ShowBatch(const BatchFigures& batch, const RewardFigures& rewards, v1::Stat
   status.set_equal_groups_share(batch.equal_groups_share);
   status.set_staleness_mean(batch.staleness_mean);
   status.set_staleness_max(batch.staleness_max);
-  *status.mutable_energy() = {batch.energy.begin(), batch.energy.end()};
+  *status.mutable_energy() = {batch.signal.begin(), batch.signal.end()};
   *status.mutable_reward_by_scorer() = {rewards.by_scorer.begin(), rewards.by_scorer.end()};
 }
 

@@ -17,10 +17,14 @@
 namespace flowawr {
 
 // Means over all rows of the step.
+//
+// Figures are those of the algorithm, e.g. policy_loss and kl; `old_distance`, mean (v_theta - v_old)^2 over the rows
+// whose v_old is another policy's, where there are any; `loss/sigma_3`, the mean loss of the computed rows at the
+// rollout's sigma of that number, where there are any.
 struct BatchGradient {
   at::Tensor gradient;  // [adapter size] f32: of `loss`
   double loss = 0;
-  std::map<std::string, double> figures;  // what the algorithm reports, e.g. policy_loss, kl
+  std::map<std::string, double> figures = {};
   int64_t rows = 0;                       // those of groups that teach nothing included
   // Positions in the batch, ascending, of the groups whose own loss or gradient is not finite.
   std::vector<size_t> not_finite = {};
@@ -48,6 +52,10 @@ class GradientEngine {
   // Cancelled once `is_cancelled` is true, seen between two chunks; Internal, with LibTorch's message, when a
   // computation fails. One call at a time.
   virtual absl::StatusOr<BatchGradient> Compute(const GradientRequest& request) = 0;
+
+  // By how much each group's log-probabilities differ from those that the policy that sampled it gives here: of one row
+  // of each, drawn by seed, update and group. Empty when the method has none. The same errors.
+  virtual absl::StatusOr<std::vector<double>> LogProbDrift(const GradientRequest& request) = 0;
 };
 
 }  // namespace flowawr

@@ -76,7 +76,7 @@ v1::RewardSpec SpecOf(const v1::RewardsConfig& rewards) {
   return spec;
 }
 
-absl::StatusOr<GroupShape> ShapeOf(const v1::ModelConfig& model) {
+absl::StatusOr<GroupShape> ShapeOf(const v1::ModelConfig& model, const SchedulerConfig& scheduler) {
   FLOWAWR_ASSIGN_OR_RETURN(const PictureSizes sizes, ReadPictureSizes(model.path()));
   const absl::StatusOr<LatentShape> latents = sizes.LatentShapeFor(model.height(), model.width());
   if (!latents.ok()) return Annotate(latents.status(), "model.height, model.width");
@@ -89,6 +89,8 @@ absl::StatusOr<GroupShape> ShapeOf(const v1::ModelConfig& model) {
   shape.max_tokens = 77 + model.max_sequence_length();
   shape.image_height = model.height();
   shape.image_width = model.width();
+  shape.scheduler_shift = scheduler.shift;
+  shape.num_train_timesteps = scheduler.num_train_timesteps;
   return shape;
 }
 
@@ -251,8 +253,8 @@ absl::Status RunLearner(const LearnerOptions& options, const std::function<bool(
   FLOWAWR_ASSIGN_OR_RETURN(auto directory, RunDirectory::Open(config.run_dir(), options.lock_descriptor));
   const std::string& model = config.model().path();
   FLOWAWR_RETURN_IF_ERROR(CheckModelFolder(model));
-  FLOWAWR_ASSIGN_OR_RETURN(const GroupShape shape, ShapeOf(config.model()));
   FLOWAWR_ASSIGN_OR_RETURN(const SchedulerConfig scheduler, SchedulerConfig::Load(model + "/scheduler"));
+  FLOWAWR_ASSIGN_OR_RETURN(const GroupShape shape, ShapeOf(config.model(), scheduler));
   const at::ScalarType dtype = ScalarTypeOf(config.model().dtype());
   if (dtype == at::kBFloat16 && !SlowBfloat16().empty()) spdlog::warn("model.dtype: {}", SlowBfloat16());
   FLOWAWR_ASSIGN_OR_RETURN(
@@ -297,7 +299,7 @@ absl::Status RunLearner(const LearnerOptions& options, const std::function<bool(
   const std::unique_ptr<CheckpointCopies> copies = CopiesOf(config, board);
   FLOWAWR_ASSIGN_OR_RETURN(std::shared_ptr<const Algorithm> algorithm, MakeAlgorithm(config, sigmas));
   auto engine = std::make_unique<LocalGradientEngine>(
-      transformer, *algorithm,
+      transformer, algorithm,
       LocalGradientEngine::Options{.threads = config.train().threads(),
                                    .micro_batch = config.train().micro_batch(),
                                    .checkpointed_blocks = config.train().checkpointed_blocks(),

@@ -20,22 +20,30 @@ PolicyRoles PolicyRoles::Initialise(std::shared_ptr<const LoraLayout> layout, ui
   return StartFrom(LoraAdapter::Initialise(std::move(layout), RandomStream(RandomUse::kLoraInit, seed)));
 }
 
-double PolicyRoles::Apply(at::Tensor gradient, const v1::OptimizerConfig& optimizer_config, double learning_rate,
-                          const v1::AlgorithmConfig& algorithm) {
+PolicyRoles PolicyRoles::Clone() const {
+  return {current.Clone(), behaviour.Clone(), average.Clone(),
+          {optimizer.first_moment.clone(), optimizer.second_moment.clone(), optimizer.steps}, average_steps};
+}
+
+double PolicyRoles::Step(at::Tensor gradient, const v1::OptimizerConfig& optimizer_config, double learning_rate,
+                         double average_decay_cap) {
   const at::NoGradGuard no_grad;
   const double norm = ClipGradient(gradient, optimizer_config.max_grad_norm());
   if (!std::isfinite(norm)) return norm;
   at::Tensor parameters = current.flat();
   AdamWStep(optimizer_config, learning_rate, gradient, parameters, optimizer);
-
-  const double behaviour_decay = BehaviourDecay(algorithm.behaviour(), optimizer.steps);
-  if (behaviour_decay == 0) {
-    behaviour.flat().copy_(parameters);  // bit for bit, so that v_old need not be computed
-  } else {
-    behaviour.flat().lerp_(parameters, 1 - behaviour_decay);
-  }
-  average.flat().lerp_(parameters, 1 - AverageDecay(average_steps++, algorithm.average_decay_cap()));
+  average.flat().lerp_(parameters, 1 - AverageDecay(average_steps++, average_decay_cap));
   return norm;
+}
+
+void PolicyRoles::FollowBehaviour(const v1::AlgorithmConfig& algorithm) {
+  const at::NoGradGuard no_grad;
+  const double decay = BehaviourDecay(algorithm, optimizer.steps);
+  if (decay == 0) {
+    behaviour.flat().copy_(current.flat());  // bit for bit, so that v_old need not be computed
+  } else {
+    behaviour.flat().lerp_(current.flat(), 1 - decay);
+  }
 }
 
 }  // namespace flowawr

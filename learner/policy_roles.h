@@ -23,11 +23,17 @@ struct PolicyRoles {
   // All three equal to the seed's LoRA initialisation.
   static PolicyRoles Initialise(std::shared_ptr<const LoraLayout> layout, uint64_t seed);
 
-  // Clips `gradient` ([size] f32, changed), steps the optimiser at `learning_rate`, then behaviour and average. Returns
-  // the gradient's norm before clipping. A gradient that is not finite changes nothing: the caller must look at the
-  // returned norm.
-  double Apply(at::Tensor gradient, const v1::OptimizerConfig& optimizer_config, double learning_rate,
-               const v1::AlgorithmConfig& algorithm);
+  // A deep copy.
+  PolicyRoles Clone() const;
+
+  // One optimiser step: clips `gradient` ([size] f32, changed) and moves `current` at `learning_rate`, then the average
+  // after it. Returns the gradient's norm before clipping. A gradient that is not finite changes nothing: the caller must
+  // look at the returned norm.
+  double Step(at::Tensor gradient, const v1::OptimizerConfig& optimizer_config, double learning_rate,
+              double average_decay_cap);
+
+  // Once a batch, after its last step. With decay 0 the behaviour gets the current policy's bits.
+  void FollowBehaviour(const v1::AlgorithmConfig& algorithm);
 };
 
 }  // namespace flowawr

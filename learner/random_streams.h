@@ -6,7 +6,15 @@
 
 namespace flowawr {
 
-enum class RandomUse : uint64_t { kPromptOrder = 1, kSigmas = 2, kTrainingNoise = 3, kLoraInit = 4 };
+enum class RandomUse : uint64_t {
+  kPromptOrder = 1,
+  kSigmas = 2,
+  kTrainingNoise = 3,
+  kLoraInit = 4,
+  kStochasticWindow = 5,
+  kBatchParts = 6,
+  kDriftRow = 7,
+};
 
 // A stream for (use, a, b, c); different arguments give different streams but for hash collisions of 64 bits.
 uint64_t RandomStream(RandomUse use, uint64_t a = 0, uint64_t b = 0, uint64_t c = 0);

@@ -48,19 +48,20 @@ class RunLoop {
  public:
   struct Parts {
     v1::RunConfig config;
-    PromptSet train_prompts, heldout_prompts;
+    PromptSet train_prompts = {}, heldout_prompts = {};
     PolicyRoles roles;
-    v1::CheckpointManifest manifest;  // where the run stands: of a checkpoint, or fresh with run_id and reward_spec
-    std::shared_ptr<const Algorithm> algorithm;
-    std::unique_ptr<GradientEngine> engine;
+    v1::CheckpointManifest manifest = {};  // where the run stands: of a checkpoint, or fresh with run_id and reward_spec
+    std::shared_ptr<const Algorithm> algorithm = nullptr;  // as the engine, for Run() alone
+    std::unique_ptr<GradientEngine> engine = nullptr;
     RunDirectory* directory;  // outlives the loop, as do the next four
     LeaseDesk* leases;
     PolicyShelf* policies;
     StatusBoard* board;
-    const RunModel* model = nullptr;      // for checkpoints; null: `manifest` says it
-    std::string default_reward_endpoint;  // of reward terms that name none
-    std::string shadows;                  // a checkpoint's note of that name
-    std::function<void()> has_saved;  // called after every checkpoint, by the thread that saved it; null: nobody is told
+    const RunModel* model = nullptr;           // for checkpoints; null: `manifest` says it
+    std::string default_reward_endpoint = "";  // of reward terms that name none
+    std::string shadows = "";                  // a checkpoint's note of that name
+    // Called after every checkpoint, by the thread that saved it; null: nobody is told.
+    std::function<void()> has_saved = nullptr;
     const Clock* clock = &Clock::Real();  // the board's
   };
   static constexpr char kShadowsNote[] = "shadows.json";
@@ -105,12 +106,19 @@ class RunLoop {
 
   // ---- run_update.cc
   absl::Status Update(std::vector<Group> batch);
-  absl::StatusOr<BatchGradient> ComputeGradient(const std::vector<Group>& batch, const BatchSignals& signals);
-  // The optimiser's, with what the manifest says of the update; the gradient's norm. `gradient` is null for an update
-  // that is skipped.
-  absl::StatusOr<double> Step(const std::vector<Group>& batch, BatchGradient* gradient, double learning_rate);
-  // Of a loss or a gradient that is not finite: an error that names the groups behind it, which are counted.
-  absl::Status NotFinite(const std::vector<Group>& batch, const BatchGradient& gradient);
+  // Takes groups out of the batch, and counts them, whose log-probabilities this learner does not find again; how far the
+  // groups' are off. FailedPrecondition when none is left.
+  absl::StatusOr<std::optional<Drift>> DropDrifted(std::vector<Group>& batch);
+  // The optimiser steps of one update: the roles that they lead to, or nullopt when no group can move the policy, or the
+  // update is refused and the run goes on. The record is told of either.
+  absl::StatusOr<std::optional<PolicyRoles>> Train(const std::vector<Group>& batch, const BatchSignals& signals,
+                                                   UpdateRecord& record);
+  // Of an update that `why` forbids: keeps the batch and counts the groups behind it. What people are told; an error when
+  // the run may not go on.
+  absl::StatusOr<std::string> Refuse(const std::vector<Group>& batch, const BatchSignals& signals,
+                                     const BatchGradient& gradient, const absl::Status& why);
+  // The batch was consumed; `moved` are the roles from now on, nullopt: the same.
+  void Commit(const std::vector<Group>& batch, std::optional<PolicyRoles> moved);
   absl::Status Record(UpdateRecord record);
 
   // ---- run_evaluation.cc

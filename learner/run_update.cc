@@ -3,13 +3,20 @@
 #include <ATen/ops/stack.h>
 #include <spdlog/spdlog.h>
 
-#include <cmath>
+#include <algorithm>
+#include <functional>
 #include <limits>
+#include <map>
+#include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "common/base/status.h"
 #include "common/telemetry/log.h"
+#include "learner/bad_update.h"
+#include "learner/batch_parts.h"
 #include "learner/not_finite.h"
 #include "learner/run_loop.h"
 #include "learner/schedules.h"
@@ -30,6 +37,41 @@ std::vector<double> Weights(const v1::RewardSpec& spec) {
   return weights;
 }
 
+// The adapters that sampled the groups of a batch, which stay alive with it.
+class OldAdapters {
+ public:
+  OldAdapters(const PolicyShelf& policies, const std::vector<Group>& batch, const LoraAdapter& current)
+      : current_(current) {
+    for (const Group& group : batch)
+      by_version_.try_emplace(group.lease.policy_version(), policies.Find(group.lease.policy_version()));
+  }
+
+  // As GradientRequest::old_adapter; must not outlive this.
+  std::function<const LoraAdapter*(uint64_t version)> Find() const {
+    return [this](uint64_t version) -> const LoraAdapter* {
+      const LoraAdapter& adapter = by_version_.at(version)->adapter;
+      return at::equal(adapter.flat(), current_.flat()) ? nullptr : &adapter;
+    };
+  }
+
+ private:
+  const LoraAdapter current_;
+  std::map<uint64_t, std::shared_ptr<const StoredPolicy>> by_version_;
+};
+
+// Of the steps of one update; a figure that only some have is the mean of those.
+UpdateRecord::Trained MeanOf(const std::vector<UpdateRecord::Trained>& steps) {
+  UpdateRecord::Trained mean;
+  std::map<std::string, double> counts;
+  for (const UpdateRecord::Trained& step : steps) {
+    mean.loss += step.loss / static_cast<double>(steps.size());
+    mean.grad_norm += step.grad_norm / static_cast<double>(steps.size());
+    for (const auto& [name, value] : step.figures) mean.figures[name] += value, ++counts[name];
+  }
+  for (auto& [name, value] : mean.figures) value /= counts[name];
+  return mean;
+}
+
 }  // namespace
 
 absl::Status RunLoop::Update(std::vector<Group> batch) {
@@ -38,29 +80,27 @@ absl::Status RunLoop::Update(std::vector<Group> batch) {
   if (trained_spec_ != 0 && spec.version() != trained_spec_)
     trace_.Mark(absl::StrCat("rewards of version ", spec.version(), " from update ", making_, " on"));
   trained_spec_ = spec.version();
+  UpdateRecord record;
+  record.spec_version = spec.version();
+  {
+    const StageTimer timer = Time("train");
+    FLOWAWR_ASSIGN_OR_RETURN(record.log_prob_drift, DropDrifted(batch));
+  }
   BatchSignals signals;
   {
     const StageTimer timer = Time("energy");
     signals = algorithm_->Signals(StackRewards(batch), Weights(spec));
+    record.batch = MeasureBatch(batch, signals, recent_versions_);
   }
-  UpdateRecord record;
-  record.spec_version = spec.version();
-  record.batch = MeasureBatch(batch, signals, recent_versions_);
   record.rewards = MeasureRewards(batch);
-  BatchGradient gradient;
-  {
-    const StageTimer timer = Time("train");
-    FLOWAWR_ASSIGN_OR_RETURN(gradient, ComputeGradient(batch, signals));
-  }
-  if (!gradient.not_finite.empty() || !std::isfinite(gradient.loss)) return NotFinite(batch, gradient);
-  {
+  record.learning_rate = LearningRate(config_.optimizer(), updates(), config_.train().updates());
+  FLOWAWR_ASSIGN_OR_RETURN(std::optional<PolicyRoles> moved, Train(batch, signals, record));
+  if (record.trained) {
     const StageTimer timer = Time("step");
-    record.learning_rate = LearningRate(config_.optimizer(), updates(), config_.train().updates());
-    FLOWAWR_ASSIGN_OR_RETURN(const double norm,
-                             Step(batch, gradient.teaches ? &gradient : nullptr, record.learning_rate));
-    if (gradient.teaches) record.trained = UpdateRecord::Trained{gradient.loss, norm, gradient.figures};
+    moved->FollowBehaviour(config_.algorithm());
   }
-  if (gradient.teaches)
+  Commit(batch, std::move(moved));
+  if (record.trained)
     FLOWAWR_RETURN_IF_ERROR(PublishBehaviour());
   else
     recent_versions_.push_back(recent_versions_.back());
@@ -69,49 +109,126 @@ absl::Status RunLoop::Update(std::vector<Group> batch) {
     shadows_.Add(batch, config_.rewards().combination() == v1::DECOUPLED ? signals.values : signals.rewards);
     record.shadows = shadows_.figures();
   }
-  Warn(MissingRewardWarnings(record.rewards, absl::StrCat("update ", updates())));
+  std::vector<std::string> warnings =
+      MissingRewardWarnings(record.rewards, absl::StrCat("update ", updates()));
+  if (!record.refused.empty()) warnings.push_back(record.refused);
+  Warn(std::move(warnings));
   return Record(std::move(record));
 }
 
-absl::StatusOr<BatchGradient> RunLoop::ComputeGradient(const std::vector<Group>& batch, const BatchSignals& signals) {
+absl::StatusOr<std::optional<Drift>> RunLoop::DropDrifted(std::vector<Group>& batch) {
+  const double most = algorithm_->needs().max_log_prob_drift;
+  if (most == 0) return std::nullopt;
   const LoraAdapter current = Policy(&PolicyRoles::current);
-  std::map<uint64_t, std::shared_ptr<const StoredPolicy>> sampled_by;
-  for (const Group& group : batch)
-    sampled_by.try_emplace(group.lease.policy_version(), policies_.Find(group.lease.policy_version()));
-  const auto old_adapter = [&](uint64_t version) -> const LoraAdapter* {
-    const LoraAdapter& adapter = sampled_by.at(version)->adapter;
-    return at::equal(adapter.flat(), current.flat()) ? nullptr : &adapter;
-  };
-  return engine_->Compute({.update = making_,
-                           .batch = batch,
-                           .signals = signals.values,
-                           .is_all_equal = signals.is_all_equal,
-                           .current = current,
-                           .old_adapter = old_adapter,
-                           .is_cancelled = hold_.stopping()});
+  const std::vector<bool> unknown(batch.size(), false);
+  const OldAdapters old(policies_, batch, current);
+  FLOWAWR_ASSIGN_OR_RETURN(const std::vector<double> drifts,
+                           engine_->LogProbDrift({.update = making_,
+                                                  .batch = batch,
+                                                  .signals = {},
+                                                  .is_all_equal = unknown,
+                                                  .current = current,
+                                                  .old_adapter = old.Find(),
+                                                  .is_cancelled = hold_.stopping()}));
+  Drift drift;
+  std::vector<Group> kept;
+  for (size_t i = 0; i < batch.size(); ++i) {
+    drift.mean += drifts[i] / static_cast<double>(batch.size());
+    // A NaN is no agreement: it is kept as the greatest.
+    drift.greatest = drifts[i] <= drift.greatest ? drift.greatest : drifts[i];
+    if (drifts[i] <= most) {
+      kept.push_back(std::move(batch[i]));
+      continue;
+    }
+    leases_.CountDrop("log_prob_drift");
+    spdlog::error("the log-probabilities differ by {:.3g}, more than algorithm.flow_grpo.max_log_prob_drift: {}",
+                  drifts[i], DescribeMadeGroup(batch[i]));
+  }
+  if (kept.empty())
+    return absl::FailedPreconditionError(absl::StrCat(
+        "the log-probabilities of every group of update ", making_, " differ from the learner's by more than ",
+        "algorithm.flow_grpo.max_log_prob_drift ", most, " (at most by ", drift.greatest,
+        "): actors and learner compute too differently. Run both in one model.dtype and release, or raise the bound"));
+  batch = std::move(kept);
+  return drift;
 }
 
-absl::StatusOr<double> RunLoop::Step(const std::vector<Group>& batch, BatchGradient* gradient, double learning_rate) {
+absl::StatusOr<std::optional<PolicyRoles>> RunLoop::Train(const std::vector<Group>& batch, const BatchSignals& signals,
+                                                          UpdateRecord& record) {
+  std::vector<int64_t> samples;
+  int64_t all = 0;
+  for (const Group& group : batch) samples.push_back(group.lease.samples()), all += samples.back();
+  const int64_t parts = std::clamp<int64_t>(config_.algorithm().updates_per_batch(), 1, all);
+  // A copy: an update is made whole or not at all, and others may read the roles meanwhile.
+  PolicyRoles moved = [this] {
+    absl::MutexLock lock(&mutex_);
+    return roles_.Clone();
+  }();
+  std::vector<UpdateRecord::Trained> steps;
+  for (const SamplesByGroup& part : PartSamples(config_.seed(), making_, samples, parts)) {
+    BatchGradient gradient;
+    {
+      const StageTimer timer = Time("train");
+      const OldAdapters old(policies_, batch, moved.current);
+      FLOWAWR_ASSIGN_OR_RETURN(gradient, engine_->Compute({.update = making_,
+                                                           .batch = batch,
+                                                           .signals = signals.values,
+                                                           .is_all_equal = signals.is_all_equal,
+                                                           .samples = part,
+                                                           .current = moved.current,
+                                                           .old_adapter = old.Find(),
+                                                           .is_cancelled = hold_.stopping()}));
+    }
+    const StageTimer timer = Time("step");
+    double norm = 0;
+    absl::Status status = CheckUpdate(making_, batch, gradient, norm, config_.train().max_loss());
+    if (status.ok() && gradient.teaches) {
+      norm = moved.Step(gradient.gradient, config_.optimizer(), record.learning_rate,
+                        config_.algorithm().average_decay_cap());
+      status = CheckUpdate(making_, batch, gradient, norm, config_.train().max_loss());
+    }
+    if (!status.ok()) {
+      FLOWAWR_ASSIGN_OR_RETURN(record.refused, Refuse(batch, signals, gradient, status));
+      return std::nullopt;
+    }
+    if (gradient.teaches) steps.push_back({gradient.loss, norm, std::move(gradient.figures)});
+  }
+  if (steps.empty()) return std::nullopt;
+  record.trained = MeanOf(steps);
+  return moved;
+}
+
+absl::StatusOr<std::string> RunLoop::Refuse(const std::vector<Group>& batch, const BatchSignals& signals,
+                                            const BatchGradient& gradient, const absl::Status& why) {
+  for (const size_t i : gradient.not_finite) {
+    leases_.CountDrop("not_finite_gradient");
+    spdlog::error("loss or gradient not finite: {}", DescribeMadeGroup(batch[i]));
+  }
+  const absl::StatusOr<std::string> path =
+      WriteBadBatch(directory_.path(), making_, batch, signals, gradient, why);
+  if (!path.ok()) spdlog::error("the batch of the refused update could not be kept: {}", path.status().ToString());
+  const absl::Status told = Annotate(why, path.ok() ? absl::StrCat("its batch is in ", *path) : "its batch is lost");
+  if (config_.train().on_bad_update() != v1::SKIP) return told;
+  return std::string(told.message());
+}
+
+void RunLoop::Commit(const std::vector<Group>& batch, std::optional<PolicyRoles> moved) {
   const v1::RewardSpec& spec = batch.front().lease.reward_spec();
   const LeaseDesk::Consumed consumed = leases_.consumed();
   uint64_t samples = 0;
   for (const Group& group : batch) samples += group.lease.samples();
   absl::MutexLock lock(&mutex_);
-  double norm = 0;
-  if (gradient != nullptr)
-    norm = roles_.Apply(gradient->gradient, config_.optimizer(), learning_rate, config_.algorithm());
-  if (!std::isfinite(norm))
-    return absl::InternalError(absl::StrCat("the gradients of update ", manifest_.update() + 1,
-                                            " are finite, their sum is not: every group is as far off"));
   is_changed_ = true;
   manifest_.set_update(manifest_.update() + 1);
   manifest_.set_next_group(consumed.next_group);
   *manifest_.mutable_consumed_groups() = {consumed.above.begin(), consumed.above.end()};
   manifest_.set_groups_accepted(manifest_.groups_accepted() + batch.size());
-  if (gradient != nullptr)
+  if (moved) {
+    roles_ = *std::move(moved);
     manifest_.set_samples_trained(manifest_.samples_trained() + samples);
-  else
+  } else {
     manifest_.set_updates_skipped(manifest_.updates_skipped() + 1);
+  }
   v1::RewardSpec& newest = *manifest_.mutable_reward_spec();
   const bool is_earlier = spec.version() == newest.version() && newest.from_update() > manifest_.update();
   const bool is_later = spec.version() < newest.version() && newest.from_update() <= manifest_.update();
@@ -119,15 +236,6 @@ absl::StatusOr<double> RunLoop::Step(const std::vector<Group>& batch, BatchGradi
     newest.set_from_update(manifest_.update() + (is_later ? 1 : 0));
     board_.Update([&](v1::Status& status) { *status.mutable_reward_spec() = newest; });
   }
-  return norm;
-}
-
-absl::Status RunLoop::NotFinite(const std::vector<Group>& batch, const BatchGradient& gradient) {
-  for (const size_t i : gradient.not_finite) {
-    leases_.CountDrop("not_finite_gradient");
-    spdlog::error("loss or gradient not finite: {}", DescribeMadeGroup(batch[i]));
-  }
-  return NotFiniteError(making_, batch, gradient.not_finite);
 }
 
 absl::Status RunLoop::Record(UpdateRecord record) {

@@ -18,13 +18,15 @@ double LearningRate(const v1::OptimizerConfig& config, uint64_t done, uint64_t t
   }
 }
 
-double BehaviourDecay(v1::BehaviourSchedule schedule, uint64_t step) {
-  const double s = static_cast<double>(step);
-  switch (schedule) {
+double BehaviourDecay(const v1::AlgorithmConfig& algorithm, uint64_t steps) {
+  const double s = static_cast<double>(steps);
+  switch (algorithm.behaviour()) {
     case v1::RAMP:
       return std::min(0.001 * s, 0.5);
     case v1::LATE:
       return std::clamp(0.0075 * (s - 75), 0.0, 0.999);
+    case v1::FIXED:
+      return algorithm.behaviour_decay();
     default:
       return 0;
   }

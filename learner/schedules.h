@@ -12,11 +12,12 @@ namespace flowawr {
 // names.
 double LearningRate(const v1::OptimizerConfig& config, uint64_t done, uint64_t total);
 
-// d of: behaviour <- d behaviour + (1 - d) current, once a batch; `step` is the number of optimiser steps done.
-// CURRENT: 0. RAMP: min(.001 step, .5). LATE: 0 until step 75, then .0075 (step - 75), at most .999.
-double BehaviourDecay(v1::BehaviourSchedule schedule, uint64_t step);
+// d of: behaviour <- d behaviour + (1 - d) current, once a batch; `steps` optimiser steps are done.
+// CURRENT: 0. RAMP: min(.001 steps, .5). LATE: 0 until step 75, then .0075 (steps - 75), at most .999. FIXED:
+// behaviour_decay.
+double BehaviourDecay(const v1::AlgorithmConfig& algorithm, uint64_t steps);
 
-// Decay of the average after its `n`-th earlier update: min((1 + n) / (10 + n), cap).
+// Decay of the average after `n` optimiser steps before: min((1 + n) / (10 + n), cap).
 double AverageDecay(uint64_t n, double cap);
 
 }  // namespace flowawr

@@ -34,6 +34,18 @@ nlohmann::json ShadowsJson(const std::vector<v1::ShadowReward>& shadows) {
   return json;
 }
 
+// Of the batch, beside what the algorithm reports.
+std::map<std::string, double> BatchFigureMap(const UpdateRecord& record) {
+  std::map<std::string, double> figures = {{"diversity", record.batch.diversity},
+                                           {"effective_samples", record.batch.effective_samples},
+                                           {"oldest_version", static_cast<double>(record.batch.oldest_version)}};
+  if (record.log_prob_drift) {
+    figures["log_prob_drift_mean"] = record.log_prob_drift->mean;
+    figures["log_prob_drift_greatest"] = record.log_prob_drift->greatest;
+  }
+  return figures;
+}
+
 }  // namespace
 
 void ShowUpdate(const UpdateRecord& record, v1::Status& status) {
@@ -55,6 +67,7 @@ void ShowUpdate(const UpdateRecord& record, v1::Status& status) {
       status.clear_kl();
     *status.mutable_figures() = {record.trained->figures.begin(), record.trained->figures.end()};
   }
+  for (const auto& [name, value] : BatchFigureMap(record)) (*status.mutable_figures())[name] = value;
   status.mutable_shadows()->Assign(record.shadows.begin(), record.shadows.end());
   status.set_elapsed_s(record.elapsed_s);
   const double done = static_cast<double>(record.update), total = static_cast<double>(record.updates_total);
@@ -80,13 +93,23 @@ nlohmann::json UpdateLine(const UpdateRecord& record) {
                          {"skipped", !is_trained},
                          {"seconds", record.seconds},
                          {"actor_seconds", record.actor_seconds}};
-  if (is_trained) line["figures"] = record.trained->figures;
+  line["figures"] = BatchFigureMap(record);
+  if (is_trained) line["figures"].update(nlohmann::json(record.trained->figures));
+  line["signal"] = record.batch.signal;
+  if (!record.batch.signal_histogram.empty()) line["signal_histogram"] = record.batch.signal_histogram;
+  line["equal_groups_share"] = record.batch.equal_groups_share;
+  line["staleness_mean"] = record.batch.staleness_mean;
+  if (!record.refused.empty()) line["refused"] = record.refused;
   return line;
 }
 
 Scalars UpdateScalars(const UpdateRecord& record) {
   Scalars scalars;
   if (record.rewards.mean) scalars.emplace_back("train/reward", *record.rewards.mean);
+  for (const auto& [name, value] : BatchFigureMap(record)) scalars.emplace_back("train/" + name, value);
+  for (const auto& [name, value] : record.batch.signal) scalars.emplace_back("signal/" + name, value);
+  scalars.emplace_back("train/equal_groups_share", record.batch.equal_groups_share);
+  scalars.emplace_back("train/staleness_mean", record.batch.staleness_mean);
   if (record.trained) {
     scalars.emplace_back("train/loss", record.trained->loss);
     for (const auto& [name, value] : record.trained->figures) scalars.emplace_back("train/" + name, value);
@@ -104,6 +127,7 @@ Scalars UpdateScalars(const UpdateRecord& record) {
 std::string UpdateSentence(const UpdateRecord& record) {
   std::string text = absl::StrCat("update ", record.update, " of ", record.updates_total, ": reward ",
                                   record.rewards.mean ? absl::StrFormat("%.4f", *record.rewards.mean) : "missing");
+  if (!record.refused.empty()) return absl::StrCat(text, ", refused: ", record.refused);
   if (!record.trained) return text + ", skipped: no group of the batch can move the policy";
   absl::StrAppendFormat(&text, ", loss %.4f", record.trained->loss);
   if (const auto kl = Find(record.trained->figures, "kl")) absl::StrAppendFormat(&text, ", kl %.5f", *kl);

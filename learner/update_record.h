@@ -15,6 +15,11 @@
 
 namespace flowawr {
 
+// How far the log-probabilities of the groups are from those that the learner computes.
+struct Drift {
+  double mean = 0, greatest = 0;
+};
+
 struct UpdateRecord {
   uint64_t update = 0, updates_total = 0, updates_skipped = 0;
   uint64_t samples_trained = 0, groups_accepted = 0;  // over the whole run
@@ -27,13 +32,15 @@ struct UpdateRecord {
     std::map<std::string, double> figures;  // what the algorithm reports
   };
   std::optional<Trained> trained;
+  std::string refused;                  // why the update was refused, for people; empty: it was not
+  std::optional<Drift> log_prob_drift;  // where groups bring log-probabilities
   RewardFigures rewards;
   BatchFigures batch;
   std::vector<v1::ShadowReward> shadows;
   std::map<std::string, double> seconds, actor_seconds;  // by stage, since the update before
 };
 
-// In place of the last update's. Loss and figures stay those of the last that trained.
+// In place of the last update's. Loss and what the algorithm reports stay those of the last that trained.
 void ShowUpdate(const UpdateRecord& record, v1::Status& status);
 nlohmann::json UpdateLine(const UpdateRecord& record);
 Scalars UpdateScalars(const UpdateRecord& record);

@@ -4,7 +4,7 @@
 //
 // One file pair a method, its section in AlgorithmConfig (proto/flowawr/v1/config.proto) and one line in registry.cc.
 // Flow convention: x_t = (1 - t) x0 + t eps, velocity v = eps - x0, t = sigma in (0, 1]. Objects are immutable, so that
-// any thread may call them. Sources: docs/algorithms.md.
+// any thread may call them. Sources: docs/algorithms.md. ForwardAlgorithm has what most methods share.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -28,7 +28,7 @@ struct BatchSignals {
   at::Tensor values;   // [groups, samples] f32: a sample's signal (energy, advantage, ...); 0: the sample asks for nothing
   std::vector<bool> is_all_equal;  // by group: every signal is that of equal rewards, so that it prefers no sample
   int64_t all_equal_groups = 0;
-  double clip = 0;  // signals are cut to plus or minus this
+  double clip = 0;  // signals are cut to plus or minus this; 0: to nothing
 };
 
 // What a few rows of one group are trained on. B rows; all f32.
@@ -37,7 +37,9 @@ struct Rows {
   at::Tensor sigma;   // [B]: at which noise level
   at::Tensor signal;  // [B]
   at::Tensor x0;      // [B, C, h, w]: where the sample's way ended
-  // Of methods that train on trajectories, undefined otherwise.
+  std::vector<int64_t> step;  // [B]: which of the rollout's sigmas `sigma` is; 0: the noisiest
+  at::Tensor noise;   // [B, C, h, w]: what x0 was mixed with; undefined in methods that train on trajectories
+  // Of those methods, undefined otherwise.
   at::Tensor next;        // [B, C, h, w]: where the sampler's step led
   at::Tensor sigma_next;  // [B]
   at::Tensor log_prob;    // [B]: of that step, by the policy that made it
@@ -62,6 +64,8 @@ class Algorithm {
     bool old = false;        // v_old; the engine saves the pass where the policy that sampled is the current one
     bool reference = false;  // v_ref
     double guidance = 1;     // scale of the velocities above, as the actors sampled; 1: none
+    // A group whose log-probabilities differ by more from those recomputed is not trained on; 0: there are none to compare.
+    double max_log_prob_drift = 0;
   };
   // Which rows: those numbered [begin, end) of a group, `draws` a sample, sample after sample, of the samples listed.
   struct RowRange {
@@ -85,9 +89,13 @@ class Algorithm {
   virtual int64_t rows_per_sample() const = 0;
   virtual Rows MakeRows(const RowRange& range) const = 0;
   virtual RowLoss Loss(const Rows& rows, const Velocities& velocities) const = 0;
+  // [B] f32: how far the log-probabilities of the rows are from those by `velocity`, of the policy that made them. Called
+  // where needs().max_log_prob_drift is not 0.
+  virtual at::Tensor LogProbDrift(const Rows& rows, const at::Tensor& velocity) const;
 };
 
-// The method that `config.algorithm` names. `sigmas` are the rollout's own, sampler.steps + 1 values.
+// The method that `config.algorithm` names; FlowAWR where it names none. `sigmas` are the rollout's own, sampler.steps + 1
+// values. InvalidArgument when its options do not fit the rest of the configuration.
 absl::StatusOr<std::unique_ptr<const Algorithm>> MakeAlgorithm(const v1::RunConfig& config, std::vector<float> sigmas);
 
 }  // namespace flowawr
