@@ -6,29 +6,33 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
-#include "learner/desk.h"
+#include "learner/lease_desk.h"
 #include "learner/learner_metrics.h"
+#include "learner/policy_shelf.h"
+#include "learner/status_board.h"
 
 namespace flowawr {
 namespace {
 
 void Scrape(benchmark::State& state) {
-  Desk::Options options;
+  LeaseDesk::Options options;
   options.tell = [](bool, const std::string&) {};
-  Desk desk(std::move(options));
+  StatusBoard board;
+  PolicyShelf policies({});
+  LeaseDesk leases(std::move(options), &policies, &board);
   for (int64_t i = 0; i < state.range(0); ++i) {
     const std::string actor = absl::StrCat("actor-", i);
-    desk.Claim(actor, "session").IgnoreError();
-    desk.Register(actor, /*has_model=*/true, "10.0.0.1");
+    leases.Claim(actor, "session").IgnoreError();
+    leases.Register(actor, /*has_model=*/true, "10.0.0.1");
     v1::RenewLeasesRequest request;
     request.set_actor_id(actor);
     for (const char* stage : {"encode", "sample", "decode", "score", "submit", "idle"})
       (*request.mutable_stage_seconds())[stage] = 12345.678;
-    desk.Renew(request).IgnoreError();
+    leases.Renew(request).IgnoreError();
   }
   size_t bytes = 0, series = 0;
   for (auto _ : state) {
-    const auto families = MetricsOf(desk.status(), {.fleet = desk.fleet()});
+    const auto families = MetricsOf(board.status(), {.fleet = leases.fleet()});
     const std::string page = prometheus::TextSerializer().Serialize(families);
     bytes = page.size(), series = 0;
     for (const auto& family : families) series += family.metric.size();

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "learner/lease_desk.h"
+#include "learner/spec_change.h"
 
 namespace flowawr {
 

@@ -25,16 +25,15 @@ class ControlServiceTest : public testing::Test {
  protected:
   ControlServiceTest()
       : directory_(RunDirectory::Open(folder_ / "run").value()),
-        desk_(SmallDeskOptions()),
         loop_(Parts()),
-        service_(&desk_, &loop_, &idle_, [this] { ++shutdowns_; }) {
+        service_(&desk_.board, &loop_, &idle_, [this] { ++shutdowns_; }) {
     auto server = RpcServer::Start({.listen = "127.0.0.1:0"}, {&service_});
     EXPECT_TRUE(server.ok()) << server.status();
     server_ = std::move(server).value();
     stub_ = v1::Control::NewStub(MakeChannel(server_->endpoint(), v1::NetworkConfig()).value());
   }
   ~ControlServiceTest() override {
-    desk_.Stop(false);
+    desk_.Stop();
     server_->Shutdown(absl::ZeroDuration());
   }
 
@@ -53,8 +52,14 @@ class ControlServiceTest : public testing::Test {
     PolicyRoles roles = PolicyRoles::Initialise(SmallLayout(), /*seed=*/1);
     roles.average = SmallAdapter(2);
     PromptSet prompts = PromptSet::Load(folder_.Write("prompts.txt", "a sign\n")).value();
-    return {std::move(config), std::move(prompts), {},    std::move(roles), std::move(manifest), nullptr,
-            directory_.get(), &desk_};
+    return {.config = std::move(config),
+            .train_prompts = std::move(prompts),
+            .roles = std::move(roles),
+            .manifest = std::move(manifest),
+            .directory = directory_.get(),
+            .leases = &desk_.leases,
+            .policies = &desk_.policies,
+            .board = &desk_.board};
   }
 
   template <typename Method, typename Request, typename Response>
@@ -65,7 +70,7 @@ class ControlServiceTest : public testing::Test {
 
   TempFolder folder_;
   std::unique_ptr<RunDirectory> directory_;
-  Desk desk_;
+  SmallDesk desk_;
   RunLoop loop_;
   std::atomic<int> shutdowns_ = 0;
   IdleWatch idle_{absl::Milliseconds(500)};
@@ -89,12 +94,12 @@ TEST_F(ControlServiceTest, AWatchTellsTheStatusAtOnceAndItsChangesAndEndsWithThe
   v1::Status status;
   ASSERT_TRUE(stream->Read(&status));
   EXPECT_EQ(status.update(), 3u);
-  desk_.UpdateStatus([](v1::Status& changed) { changed.set_update(4); });
+  desk_.board.Update([](v1::Status& changed) { changed.set_update(4); });
   while (stream->Read(&status) && status.update() < 4) {
   }
   EXPECT_EQ(status.update(), 4u);
 
-  desk_.UpdateStatus([](v1::Status& changed) { changed.set_phase(v1::FINISHED); });
+  desk_.board.Update([](v1::Status& changed) { changed.set_phase(v1::FINISHED); });
   desk_.Stop(/*is_run_finished=*/true);
   while (stream->Read(&status)) {
   }
@@ -103,7 +108,7 @@ TEST_F(ControlServiceTest, AWatchTellsTheStatusAtOnceAndItsChangesAndEndsWithThe
 }
 
 TEST_F(ControlServiceTest, EndsAWatchThatIsNotRead) {
-  desk_.UpdateStatus([](v1::Status& changed) { changed.set_message(std::string(1 << 18, 'x')); });
+  desk_.board.Update([](v1::Status& changed) { changed.set_message(std::string(1 << 18, 'x')); });
   const auto context = MakeContext(absl::Minutes(1), v1::NetworkConfig());
   v1::WatchStatusRequest request;
   request.set_max_hz(20);
@@ -117,14 +122,14 @@ TEST_F(ControlServiceTest, EndsAWatchThatIsNotRead) {
 }
 
 TEST_F(ControlServiceTest, PausesAndGoesOnWhereItWas) {
-  desk_.UpdateStatus([](v1::Status& before) { before.set_phase(v1::EVALUATING_BASE); });
+  desk_.board.Update([](v1::Status& before) { before.set_phase(v1::EVALUATING_BASE); });
   v1::Status status;
   ASSERT_TRUE(Call(&v1::Control::Stub::Pause, v1::PauseRequest(), &status).ok());
   EXPECT_EQ(status.phase(), v1::PAUSED);
-  EXPECT_TRUE(desk_.is_paused());
+  EXPECT_TRUE(desk_.leases.is_paused());
   ASSERT_TRUE(Call(&v1::Control::Stub::Resume, v1::ResumeRequest(), &status).ok());
   EXPECT_EQ(status.phase(), v1::EVALUATING_BASE);
-  EXPECT_FALSE(desk_.is_paused());
+  EXPECT_FALSE(desk_.leases.is_paused());
 }
 
 TEST_F(ControlServiceTest, WritesACheckpointAndTellsWhere) {
@@ -132,7 +137,7 @@ TEST_F(ControlServiceTest, WritesACheckpointAndTellsWhere) {
   const absl::Status status = Call(&v1::Control::Stub::Checkpoint, v1::CheckpointRequest(), &response);
   ASSERT_TRUE(status.ok()) << status;
   EXPECT_TRUE(std::filesystem::exists(response.path() + "/checkpoint.json")) << response.path();
-  EXPECT_EQ(desk_.status().last_checkpoint(), response.path());
+  EXPECT_EQ(desk_.board.status().last_checkpoint(), response.path());
 }
 
 TEST_F(ControlServiceTest, ExportsThePolicyThatIsAskedFor) {
@@ -161,12 +166,12 @@ TEST_F(ControlServiceTest, ReplacesTheRewardSpecWholeOrNotAtAll) {
   term.set_scorer("ocr");
   term.set_weight(2);
   EXPECT_EQ(Call(&v1::Control::Stub::SetRewardSpec, request, &spec).code(), absl::StatusCode::kInvalidArgument);
-  EXPECT_EQ(desk_.status().reward_spec().version(), 1u);
+  EXPECT_EQ(desk_.board.status().reward_spec().version(), 1u);
   term.set_timeout_s(5);
   ASSERT_TRUE(Call(&v1::Control::Stub::SetRewardSpec, request, &spec).ok());
   EXPECT_EQ(spec.version(), 2u);
   EXPECT_EQ(spec.terms(0).weight(), 2);
-  EXPECT_EQ(desk_.status().reward_spec().SerializeAsString(), spec.SerializeAsString());
+  EXPECT_EQ(desk_.board.status().reward_spec().SerializeAsString(), spec.SerializeAsString());
 }
 
 TEST_F(ControlServiceTest, ReplacesNoOtherRewardSpecThanTheCallerExpects) {
@@ -182,7 +187,7 @@ TEST_F(ControlServiceTest, ReplacesNoOtherRewardSpecThanTheCallerExpects) {
     return FromGrpc(stub_->SetRewardSpec(context.get(), request, &spec));
   };
   EXPECT_EQ(set(2).code(), absl::StatusCode::kAborted);
-  EXPECT_EQ(desk_.status().reward_spec().version(), 1u);
+  EXPECT_EQ(desk_.board.status().reward_spec().version(), 1u);
   EXPECT_TRUE(set(1).ok());
   EXPECT_EQ(set(1).code(), absl::StatusCode::kAborted) << "they are version 2 by now";
   EXPECT_TRUE(set(2).ok());

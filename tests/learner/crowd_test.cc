@@ -122,7 +122,7 @@ class CrowdTest : public testing::Test {
     auto server = RpcServer::Start({.listen = "127.0.0.1:0", .max_threads = 16}, {&rollout_, &policies_, &control_});
     EXPECT_TRUE(server.ok()) << server.status();
     server_ = std::move(server).value();
-    EXPECT_TRUE(desk_.Publish(SmallAdapter(1), v1::BEHAVIOUR_POLICY, 0).ok());
+    EXPECT_TRUE(desk_.policies.Publish(SmallAdapter(1), v1::BEHAVIOUR_POLICY, 0).ok());
   }
 
   // As `flowawr status` asks; how long it took.
@@ -150,8 +150,8 @@ class CrowdTest : public testing::Test {
     // Half of them get a lease, all of them hear of a version, while the status is asked for.
     std::vector<v1::Lease> leases;
     for (int i = 0; i < actors / 2; ++i) leases.push_back(SmallLease(i));
-    EXPECT_TRUE(desk_.Publish(SmallAdapter(2), v1::BEHAVIOUR_POLICY, 1).ok());
-    desk_.Offer(std::move(leases));
+    EXPECT_TRUE(desk_.policies.Publish(SmallAdapter(2), v1::BEHAVIOUR_POLICY, 1).ok());
+    desk_.leases.Offer(std::move(leases));
     const absl::Duration busy = AskForStatus(actors);
     leased.Wait();
     told.Wait();
@@ -172,19 +172,24 @@ class CrowdTest : public testing::Test {
     v1::RunConfig config;
     config.set_run_dir(folder_ / "run");
     PromptSet prompts = PromptSet::Load(folder_.Write("prompts.txt", "a sign\n")).value();
-    return {std::move(config), std::move(prompts), {}, PolicyRoles::Initialise(SmallLayout(), 1), {}, nullptr,
-            directory_.get(), &desk_};
+    return {.config = std::move(config),
+            .train_prompts = std::move(prompts),
+            .roles = PolicyRoles::Initialise(SmallLayout(), 1),
+            .directory = directory_.get(),
+            .leases = &desk_.leases,
+            .policies = &desk_.policies,
+            .board = &desk_.board};
   }
 
   TempFolder folder_;
   std::unique_ptr<RunDirectory> directory_ = RunDirectory::Open(folder_ / "run").value();
   IdleWatch idle_{absl::Seconds(30)};
-  Desk desk_{SmallDeskOptions()};
+  SmallDesk desk_;
   RunLoop loop_{Parts()};
   RunModel model_{{{"transformer", kFingerprint}}};
-  RolloutService rollout_{{"run-1", v1::RunConfig(), "", absl::Seconds(2)}, &model_, &desk_, &idle_};
-  PolicyService policies_{&desk_, &idle_};
-  ControlService control_{&desk_, &loop_, &idle_, [] {}};
+  RolloutService rollout_{{"run-1", v1::RunConfig(), "", absl::Seconds(2)}, &model_, &desk_.leases, &idle_};
+  PolicyService policies_{&desk_.policies, &desk_.leases, &idle_};
+  ControlService control_{&desk_.board, &loop_, &idle_, [] {}};
   std::unique_ptr<RpcServer> server_;
 };
 

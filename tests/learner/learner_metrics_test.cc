@@ -167,9 +167,9 @@ TEST(LearnerMetricsTest, ShowsActorsUpToABound) {
 TEST(LearnerMetricsTest, MayEndBeforeItsServerAndItsDesk) {
   auto server = MetricsServer::Start("127.0.0.1:0", "learner");
   ASSERT_TRUE(server.ok()) << server.status();
-  const Desk desk(SmallDeskOptions());
-  { const LearnerMetrics metrics(**server, desk, v1::RolloutConfig(), "."); }
-  const LearnerMetrics again(**server, desk, v1::RolloutConfig(), ".");
+  const SmallDesk desk;
+  { const LearnerMetrics metrics(**server, desk.board, desk.leases, v1::RolloutConfig(), "."); }
+  const LearnerMetrics again(**server, desk.board, desk.leases, v1::RolloutConfig(), ".");
 }
 
 }  // namespace

@@ -20,31 +20,31 @@ namespace {
 
 class PolicyServiceTest : public testing::Test {
  protected:
-  PolicyServiceTest() : desk_(SmallDeskOptions()), service_(&desk_, &idle_) {
+  PolicyServiceTest() : service_(&desk_.policies, &desk_.leases, &idle_) {
     auto server = RpcServer::Start({.listen = "127.0.0.1:0"}, {&service_});
     EXPECT_TRUE(server.ok()) << server.status();
     server_ = std::move(server).value();
     stub_ = v1::PolicyStore::NewStub(MakeChannel(server_->endpoint(), v1::NetworkConfig()).value());
   }
   ~PolicyServiceTest() override {
-    desk_.Stop(false);
+    desk_.Stop();
     server_->Shutdown(absl::ZeroDuration());
   }
 
   v1::PolicyVersion Publish(uint64_t seed, v1::PolicyRole role = v1::BEHAVIOUR_POLICY) {
-    const auto stored = desk_.Publish(SmallAdapter(seed), role, 0);
+    const auto stored = desk_.policies.Publish(SmallAdapter(seed), role, 0);
     EXPECT_TRUE(stored.ok()) << stored.status();
     return (*stored)->header.policy();
   }
 
   void Join() {
-    ASSERT_TRUE(desk_.Claim("a", "mine").ok());
-    desk_.Register("a", /*has_model=*/true);
+    ASSERT_TRUE(desk_.leases.Claim("a", "mine").ok());
+    desk_.leases.Register("a", /*has_model=*/true);
   }
 
   static std::unique_ptr<grpc::ClientContext> Context() { return MakeContext(absl::Minutes(1), v1::NetworkConfig()); }
 
-  Desk desk_;
+  SmallDesk desk_;
   IdleWatch idle_{absl::Milliseconds(500)};
   PolicyService service_;
   std::unique_ptr<RpcServer> server_;
@@ -145,9 +145,9 @@ TEST_F(PolicyServiceTest, TakesAProofOfDeliveryFromTheActorsSessionOnly) {
   EXPECT_EQ(report("a", ""), absl::StatusCode::kFailedPrecondition);
   EXPECT_EQ(report("stranger", "mine"), absl::StatusCode::kFailedPrecondition);
   EXPECT_EQ(report(std::string(kMaxActorIdBytes + 1, 'a'), "mine"), absl::StatusCode::kInvalidArgument);
-  EXPECT_EQ(desk_.status().actors(0).adopted_version(), 0u);
+  EXPECT_EQ(desk_.board.status().actors(0).adopted_version(), 0u);
   EXPECT_EQ(report("a", "mine"), absl::StatusCode::kOk);
-  EXPECT_EQ(desk_.status().actors(0).adopted_version(), policy.version());
+  EXPECT_EQ(desk_.board.status().actors(0).adopted_version(), policy.version());
 }
 
 }  // namespace

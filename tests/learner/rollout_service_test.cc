@@ -25,15 +25,15 @@ const ComponentFingerprints kModel = {{"transformer", "0123456789abcdef"}, {"vae
 
 class RolloutServiceTest : public testing::Test {
  protected:
-  RolloutServiceTest() : desk_(SmallDeskOptions()), service_(Options(), &model_, &desk_, &idle_) {
+  RolloutServiceTest() : service_(Options(), &model_, &desk_.leases, &idle_) {
     auto server = RpcServer::Start({.listen = "127.0.0.1:0"}, {&service_});
     EXPECT_TRUE(server.ok()) << server.status();
     server_ = std::move(server).value();
     stub_ = v1::Rollout::NewStub(MakeChannel(server_->endpoint(), v1::NetworkConfig()).value());
-    EXPECT_TRUE(desk_.Publish(SmallAdapter(1), v1::BEHAVIOUR_POLICY, 0).ok());
+    EXPECT_TRUE(desk_.policies.Publish(SmallAdapter(1), v1::BEHAVIOUR_POLICY, 0).ok());
   }
   ~RolloutServiceTest() override {
-    desk_.Stop(false);
+    desk_.Stop();
     server_->Shutdown(absl::ZeroDuration());
   }
 
@@ -71,11 +71,11 @@ class RolloutServiceTest : public testing::Test {
 
   // A lease of group 0 and the group that a faithful actor makes of it.
   SmallGroup LeaseAndMake() {
-    desk_.Offer({SmallLease(0), SmallLease(1)});
+    desk_.leases.Offer({SmallLease(0), SmallLease(1)});
     EXPECT_TRUE(Register("a", kModel).ok());
     const auto answer = Acquire("a", 20);
     EXPECT_TRUE(answer.ok()) << answer.status();
-    return MakeSmallGroup(answer->lease(), desk_.FindPolicy(1)->header.policy(), "a");
+    return MakeSmallGroup(answer->lease(), desk_.policies.Find(1)->header.policy(), "a");
   }
 
   // `parts` as they are, one message each.
@@ -101,7 +101,7 @@ class RolloutServiceTest : public testing::Test {
   }
 
   RunModel model_{kModel};
-  Desk desk_;
+  SmallDesk desk_;
   IdleWatch idle_{absl::Milliseconds(500)};
   RolloutService service_;
   std::unique_ptr<RpcServer> server_;
@@ -147,17 +147,17 @@ TEST_F(RolloutServiceTest, AnActorThatLeavesIsGoneAtOnce) {
   request.set_session("another's");
   v1::LeaveResponse response;
   EXPECT_EQ(Call(&v1::Rollout::Stub::Leave, request, &response).code(), absl::StatusCode::kFailedPrecondition);
-  EXPECT_EQ(desk_.status().actors_size(), 1);
+  EXPECT_EQ(desk_.board.status().actors_size(), 1);
   request.clear_session();
   EXPECT_TRUE(Call(&v1::Rollout::Stub::Leave, request, &response).ok());
-  EXPECT_EQ(desk_.status().actors_size(), 0);
-  EXPECT_EQ(desk_.status().open_leases(), 0u);
+  EXPECT_EQ(desk_.board.status().actors_size(), 0);
+  EXPECT_EQ(desk_.board.status().open_leases(), 0u);
   ASSERT_TRUE(Register("b", kModel).ok());
   EXPECT_EQ(Acquire("b", 20)->lease().attempt(), 2u);
 }
 
 TEST_F(RolloutServiceTest, LeasesOnlyToActorsThatRegisteredWithTheRunsModel) {
-  desk_.Offer({SmallLease(0)});
+  desk_.leases.Offer({SmallLease(0)});
   EXPECT_EQ(Acquire("a", 20).status().code(), absl::StatusCode::kFailedPrecondition);
   v1::RenewLeasesRequest renew;
   renew.set_actor_id("a");
@@ -209,9 +209,9 @@ TEST_F(RolloutServiceTest, TakesAGroupInChunksOnce) {
   const SmallGroup group = LeaseAndMake();
   const absl::Status status = Send(Parts(group));
   ASSERT_TRUE(status.ok()) << status;
-  EXPECT_EQ(desk_.status().groups_accepted(), 1u);
+  EXPECT_EQ(desk_.board.status().groups_accepted(), 1u);
   EXPECT_EQ(Send(Parts(group)).code(), absl::StatusCode::kAlreadyExists);
-  EXPECT_EQ(desk_.status().groups_accepted(), 1u);
+  EXPECT_EQ(desk_.board.status().groups_accepted(), 1u);
 }
 
 TEST_F(RolloutServiceTest, RefusesStreamsThatAreNotAHeaderAndItsChunks) {
@@ -226,7 +226,7 @@ TEST_F(RolloutServiceTest, RefusesStreamsThatAreNotAHeaderAndItsChunks) {
   const absl::Status damaged = Send(parts);
   EXPECT_EQ(damaged.code(), absl::StatusCode::kDataLoss);
   EXPECT_THAT(std::string(damaged.message()), HasSubstr("group 0"));
-  EXPECT_THAT(desk_.dropped(), ElementsAre(Pair("broken_stream", 4), Pair("malformed", 2)));
+  EXPECT_THAT(desk_.leases.dropped(), ElementsAre(Pair("broken_stream", 4), Pair("malformed", 2)));
   EXPECT_TRUE(Send(Parts(group)).ok());  // the lease is as good as before
 }
 
@@ -238,7 +238,7 @@ TEST_F(RolloutServiceTest, RefusesByTheHeaderBeforeTheBlobComes) {
   EXPECT_EQ(Send({header}).code(), absl::StatusCode::kInvalidArgument);
   header.mutable_header()->mutable_lease()->set_group_id(99);
   EXPECT_EQ(Send({header}).code(), absl::StatusCode::kNotFound);
-  EXPECT_THAT(desk_.dropped(), ElementsAre(Pair("too_large", 1), Pair("unknown_lease", 1)));
+  EXPECT_THAT(desk_.leases.dropped(), ElementsAre(Pair("too_large", 1), Pair("unknown_lease", 1)));
 }
 
 TEST_F(RolloutServiceTest, EndsAStreamOnWhichNothingComes) {
@@ -278,20 +278,20 @@ TEST_F(RolloutServiceTest, AWaitThatIsGivenUpTakesNoLease) {
   request.set_actor_id("a");
   request.set_wait_s(30);
   v1::AcquireLeaseResponse response;
-  for (int i = 0; i < Desk::kMaxWaitsOfAnActor; ++i) {
+  for (int i = 0; i < LeaseDesk::kMaxWaitsOfAnActor; ++i) {
     const auto context = MakeContext(absl::Milliseconds(20), v1::NetworkConfig());
     EXPECT_EQ(stub_->AcquireLease(context.get(), request, &response).error_code(),
               grpc::StatusCode::DEADLINE_EXCEEDED);
   }
   while (absl::IsResourceExhausted(Acquire("a", .001).status())) {  // until the desk knows that they have gone
   }
-  desk_.Offer({SmallLease(0)});
+  desk_.leases.Offer({SmallLease(0)});
   EXPECT_EQ(Acquire("b", 20)->lease().attempt(), 1u);
 }
 
 TEST_F(RolloutServiceTest, TellsThatTheRunHasFinished) {
   ASSERT_TRUE(Register("a", kModel).ok());
-  desk_.Stop(/*is_run_finished=*/true);
+  desk_.leases.Stop(/*is_run_finished=*/true);
   EXPECT_TRUE(Acquire("a", 20)->run_finished());
   EXPECT_TRUE(Register("a", {})->run_finished());
   EXPECT_TRUE(Register("b", kModel)->run_finished());

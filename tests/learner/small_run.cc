@@ -24,10 +24,11 @@ constexpr GroupShape kShape = {.channels = 1,
 
 }  // namespace
 
-absl::StatusOr<v1::AcquireLeaseResponse> AcquireLease(Desk& desk, const std::string& actor_id, absl::Duration wait) {
+absl::StatusOr<v1::AcquireLeaseResponse> AcquireLease(LeaseDesk& leases, const std::string& actor_id,
+                                                      absl::Duration wait) {
   absl::StatusOr<v1::AcquireLeaseResponse> answer;
   absl::Notification done;
-  desk.Acquire(actor_id, wait, [&](absl::StatusOr<v1::AcquireLeaseResponse> given) {
+  leases.Acquire(actor_id, wait, [&](absl::StatusOr<v1::AcquireLeaseResponse> given) {
     answer = std::move(given);
     done.Notify();
   });
@@ -35,10 +36,10 @@ absl::StatusOr<v1::AcquireLeaseResponse> AcquireLease(Desk& desk, const std::str
   return answer;
 }
 
-std::shared_ptr<const StoredPolicy> AwaitBehaviour(Desk& desk, uint64_t after) {
+std::shared_ptr<const StoredPolicy> AwaitBehaviour(PolicyShelf& policies, uint64_t after) {
   std::shared_ptr<const StoredPolicy> answer;
   absl::Notification done;
-  desk.AwaitBehaviour(after, [&](absl::StatusOr<std::shared_ptr<const StoredPolicy>> given) {
+  policies.AwaitBehaviour(after, [&](absl::StatusOr<std::shared_ptr<const StoredPolicy>> given) {
     answer = std::move(given).value();
     done.Notify();
   });
@@ -46,10 +47,10 @@ std::shared_ptr<const StoredPolicy> AwaitBehaviour(Desk& desk, uint64_t after) {
   return answer;
 }
 
-v1::Status AwaitStatus(Desk& desk, uint64_t* seen, absl::Duration wait) {
+v1::Status AwaitStatus(StatusBoard& board, uint64_t* seen, absl::Duration wait) {
   v1::Status answer;
   absl::Notification done;
-  desk.AwaitStatus(*seen, absl::InfinitePast(), MonotonicNow() + wait, [&](absl::StatusOr<Desk::SeenStatus> given) {
+  board.AwaitStatus(*seen, absl::InfinitePast(), MonotonicNow() + wait, [&](absl::StatusOr<StatusBoard::Seen> given) {
     *seen = given->seen;
     answer = *given->status;
     done.Notify();
@@ -58,13 +59,27 @@ v1::Status AwaitStatus(Desk& desk, uint64_t* seen, absl::Duration wait) {
   return answer;
 }
 
-Desk::Options SmallDeskOptions() {
-  Desk::Options options;
+LeaseDesk::Options SmallDeskOptions() {
+  LeaseDesk::Options options;
   options.leases = {.timeout = absl::Seconds(8), .max_attempts = 2};
   options.batches = {.groups_per_batch = 2, .max_staleness = 0};
   options.shape = kShape;
   options.default_reward_endpoint = "127.0.0.1:7000";
   return options;
+}
+
+SmallDesk::SmallDesk(LeaseDesk::Options options, PolicyShelf::Options shelf)
+    : board(options.clock),
+      policies([&] {
+        shelf.keep = static_cast<size_t>(options.batches.max_staleness) + 2;
+        return std::move(shelf);
+      }()),
+      leases(std::move(options), &policies, &board) {}
+
+void SmallDesk::Stop(bool is_run_finished) {
+  leases.Stop(is_run_finished);
+  policies.Stop();
+  board.Stop();
 }
 
 std::shared_ptr<const LoraLayout> SmallLayout() {

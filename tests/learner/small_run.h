@@ -1,4 +1,4 @@
-// The smallest run there is, for tests of the learner's desk and services: tensors of a few numbers, an adapter of one
+// The smallest run there is, for tests of the learner's parts and services: tensors of a few numbers, an adapter of one
 // module, and leases and groups that fit them.
 #pragma once
 
@@ -9,20 +9,34 @@
 #include "common/nn/lora_adapter.h"
 #include "flowawr/v1/policy.pb.h"
 #include "flowawr/v1/rollout.pb.h"
-#include "learner/desk.h"
+#include "learner/lease_desk.h"
+#include "learner/policy_shelf.h"
+#include "learner/status_board.h"
 
 namespace flowawr {
 
-// Waits at the desk as its services do, for tests in which a thread may block.
-absl::StatusOr<v1::AcquireLeaseResponse> AcquireLease(Desk& desk, const std::string& actor_id, absl::Duration wait);
-// Null when the desk stops.
-std::shared_ptr<const StoredPolicy> AwaitBehaviour(Desk& desk, uint64_t after);
+// Waits as the services do, for tests in which a thread may block.
+absl::StatusOr<v1::AcquireLeaseResponse> AcquireLease(LeaseDesk& leases, const std::string& actor_id,
+                                                      absl::Duration wait);
+// Null when the shelf stops.
+std::shared_ptr<const StoredPolicy> AwaitBehaviour(PolicyShelf& policies, uint64_t after);
 // At the latest after `wait`; sets `seen`.
-v1::Status AwaitStatus(Desk& desk, uint64_t* seen, absl::Duration wait);
+v1::Status AwaitStatus(StatusBoard& board, uint64_t* seen, absl::Duration wait);
 
 // Batches of two groups, of two samples each.
 inline constexpr uint32_t kSmallSamples = 2;
-Desk::Options SmallDeskOptions();
+LeaseDesk::Options SmallDeskOptions();
+
+// What a learner has, as it puts it together.
+struct SmallDesk {
+  explicit SmallDesk(LeaseDesk::Options options = SmallDeskOptions(), PolicyShelf::Options shelf = {});
+  // All three.
+  void Stop(bool is_run_finished = false);
+
+  StatusBoard board;
+  PolicyShelf policies;
+  LeaseDesk leases;
+};
 
 std::shared_ptr<const LoraLayout> SmallLayout();
 LoraAdapter SmallAdapter(uint64_t seed);
