@@ -31,7 +31,8 @@ void Dispatcher::Run() {
     if (!answers.empty()) continue;
     absl::MutexLock lock(&mutex_);
     // A call of Wake() that came during the round was perhaps too late for it.
-    while (!is_woken_ && MonotonicNow() < due) changed_.WaitWithTimeout(&mutex_, due - MonotonicNow());
+    while (!is_woken_ && !is_closing_ && MonotonicNow() < due)
+      changed_.WaitWithTimeout(&mutex_, due - MonotonicNow());
     if (is_closing_ && !is_woken_) return;
     is_woken_ = false;
   }

@@ -1,4 +1,4 @@
-// A learner put together: configuration, model, checkpoint, desk, run loop, services.
+// A learner put together: configuration, model, checkpoint, leases, policies, status, run loop, services.
 #pragma once
 
 #include <functional>

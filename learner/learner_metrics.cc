@@ -25,12 +25,14 @@ using Families = std::vector<MetricFamily>;
 
 // Shown from the beginning: of a counter that begins above 0 nobody sees that it grew.
 constexpr const char* kDropCauses[] = {
-    "actor_gone",      "actor_stopping",     "adoption_refused",  "bad_reward",       "broken_stream",
-    "decode_failed",   "duplicate",          "encode_failed",     "malformed",        "not_finite",
-    "not_finite_gradient", "not_leased",     "out_of_range",      "policy_failed",    "reward_bad_input",
-    "reward_failed",   "reward_unreachable", "sample_failed",     "stale",            "submit_failed",
-    "submit_refused",  "swapped",            "too_large",         "unbound_adapter",  "unknown_lease",
-    "wrong_digest",    "wrong_reward_spec",  "wrong_shape",       "wrong_version"};
+    "actor_gone", "actor_stopping", "adoption_refused", "bad_reward",
+    "broken_stream", "decode_failed", "duplicate", "encode_failed",
+    "log_prob_drift", "malformed", "not_finite", "not_finite_gradient",
+    "not_leased", "out_of_range", "policy_failed", "reward_bad_input",
+    "reward_failed", "reward_unreachable", "sample_failed", "stale",
+    "submit_failed", "submit_refused", "swapped", "too_large",
+    "unbound_adapter", "unknown_lease", "wrong_digest", "wrong_log_prob",
+    "wrong_reward_spec", "wrong_shape", "wrong_version"};
 constexpr const char* kPauseCauses[] = {"operator", "disk", "attempts"};
 constexpr const char* kStages[] = {"wait", "energy", "train", "step", "publish", "checkpoint", "evaluate"};
 constexpr char kOther[] = "other";

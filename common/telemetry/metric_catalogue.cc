@@ -97,7 +97,7 @@ constexpr MetricInfo kMetrics[] = {
     {"learner", "flowawr_learner_groups_dropped_total", kCounter, "groups", "cause",
      "Groups refused, failed or handed back, by cause."},
     {"learner", "flowawr_learner_samples_accepted_total", kCounter, "images", "",
-     "Samples of the training groups that this process accepted."},
+     "Samples of the training groups accepted."},
     {"learner", "flowawr_learner_samples_trained_total", kCounter, "images", "", "Samples trained on, over all resumes."},
     {"learner", "flowawr_learner_batch_groups", kGauge, "groups", "", "Groups of the next batch that are in."},
     {"learner", "flowawr_learner_batch_size_groups", kGauge, "groups", "", "Groups of a whole batch."},
