@@ -17,14 +17,15 @@
 #include <string>
 #include <vector>
 
+#include "common/diffusion/sampler.h"
 #include "common/diffusion/sigmas.h"
-#include "common/diffusion/solver.h"
 #include "common/nn/lora_linear.h"
 #include "common/process/exit_code.h"
 #include "common/process/processor.h"
+#include "common/sd3/guidance.h"
 #include "common/sd3/pipeline.h"
 #include "common/tensor/safetensors.h"
-#include "learner/flowawr.h"
+#include "learner/algorithm/flow_awr.h"
 
 namespace flowawr {
 namespace {
@@ -109,19 +110,26 @@ void MeasureTraining(const Options& options) {
   const auto model = Transformer::Load(options.model + "/transformer", options.dtype()).value();
   const auto layout = model->MakeLoraLayout(kTargets, options.rank, 2.0 * options.rank).value();
   const LoraAdapter adapter(layout, at::randn({layout->size()}).mul_(0.01).requires_grad_(true));
+  v1::RunConfig config;
+  config.mutable_algorithm()->mutable_flow_awr()->set_kl_beta(options.reference ? 1e-4 : 0);
+  const FlowAwr method(config, {1, 0});
   const auto step = [&](int64_t batch, int64_t side) {
     TransformerInput input = Input(model->config(), options, batch, side, /*is_group=*/false);
-    LossInput loss{
-        .x0 = at::randn_like(input.latents), .sigma = input.sigma, .energy = at::linspace(-1, 1, batch).to(at::kFloat)};
-    input.latents = loss.x_t = at::lerp(loss.x0, input.latents, input.sigma.view({batch, 1, 1, 1}));
+    Rows rows{.x = {},
+              .sigma = input.sigma,
+              .signal = at::linspace(-1, 1, batch).to(at::kFloat),
+              .x0 = at::randn_like(input.latents),
+              .step = std::vector<int64_t>(static_cast<size_t>(batch), 0)};
+    input.latents = rows.x = at::lerp(rows.x0, input.latents, input.sigma.view({batch, 1, 1, 1}));
+    Velocities v;
     if (options.reference) {
       const at::NoGradGuard no_grad;
-      loss.v_ref = model->Forward(input, nullptr);
+      v.ref = model->Forward(input, nullptr);
     }
     const BoundAdapter bound = model->Bind(adapter).value();
-    loss.v_theta = model->Forward(input, &bound, options.checkpoint ? model->config().num_layers : 0);
-    loss.v_old = loss.v_theta.detach();
-    torch::autograd::grad({FlowAwrLoss(loss, options.reference ? 1e-4 : 0).loss.sum()}, {adapter.flat()});
+    v.theta = model->Forward(input, &bound, options.checkpoint ? model->config().num_layers : 0);
+    v.old = v.theta.detach();
+    torch::autograd::grad({method.Loss(rows, v).loss.sum()}, {adapter.flat()});
   };
   Measure(
       options, [&] { step(1, 16); }, [&] { step(options.batch, options.side); });
@@ -156,11 +164,13 @@ void FirstStep(const Options& options, const Transformer& transformer, double sh
                PromptEmbeds prompt) {
   std::puts("ready");
   std::fflush(stdout);
-  std::vector<float> sigmas = FlowMatchSigmas(kStepsOfASample, shift, train_timesteps);
   const at::Tensor latents = at::randn({1, transformer.config().in_channels, options.side, options.side});
-  const at::Tensor velocity = transformer.Forward(
-      {latents, at::full({1}, sigmas[0]), std::move(prompt.prompt_embeds), std::move(prompt.pooled)}, nullptr);
-  MakeSolver(v1::EULER, std::move(sigmas))->Step(0, velocity, latents);
+  const absl::Status stopped =
+      Sample({.sigmas = FlowMatchSigmas(kStepsOfASample, shift, train_timesteps)}, latents,
+             ConditionedTransformer(transformer, nullptr, std::move(prompt)), [](int) { return at::Tensor(); },
+             [](int step) { return step < 1; })
+          .status();
+  TORCH_CHECK(absl::IsCancelled(stopped), stopped.ToString());
 }
 
 void ColdTransformer(const Options& options) {

@@ -16,16 +16,15 @@
 
 namespace flowawr {
 
-// Means over all rows of the step.
-//
-// Figures are those of the algorithm, e.g. policy_loss and kl; `old_distance`, mean (v_theta - v_old)^2 over the rows
-// whose v_old is another policy's, where there are any; `loss/sigma_3`, the mean loss of the computed rows at the
-// rollout's sigma of that number, where there are any.
+// Of one step. Gradient and loss are means over all its rows, those of groups that teach nothing included, which are
+// exactly zero. Figures are means over the rows that were computed: what the algorithm reports, e.g. policy_loss and kl;
+// `old_distance`, mean (v_theta - v_old)^2 where v_old is another policy's; `loss/sigma_3`, the loss at the rollout's sigma
+// of that number. Those of no row are absent.
 struct BatchGradient {
   at::Tensor gradient;  // [adapter size] f32: of `loss`
   double loss = 0;
   std::map<std::string, double> figures = {};
-  int64_t rows = 0;                       // those of groups that teach nothing included
+  int64_t rows = 0;
   // Positions in the batch, ascending, of the groups whose own loss or gradient is not finite.
   std::vector<size_t> not_finite = {};
   bool teaches = false;  // some group was computed; otherwise loss and gradient are exactly zero

@@ -38,6 +38,7 @@ struct Chunk {
 struct Sums {
   at::Tensor gradient;  // of the sum of the rows' losses
   double loss = 0;
+  int64_t rows = 0;
   std::map<std::string, double> figures = {};
   // Of the losses at one of the rollout's sigmas, by its number.
   struct AtSigma {
@@ -56,6 +57,7 @@ struct Sums {
       gradient = other.gradient;
     }
     loss += other.loss;
+    rows += other.rows;
     for (const auto& [name, value] : other.figures) figures[name] += value;
     for (const auto& [step, at] : other.by_sigma) by_sigma[step].loss += at.loss, by_sigma[step].rows += at.rows;
     old_distance += other.old_distance;
@@ -267,6 +269,7 @@ struct LocalGradientEngine::Job {
     sums.gradient = torch::autograd::grad({of_rows.loss.sum()}, {leaf})[0];
     const at::Tensor losses = of_rows.loss.detach();
     sums.loss = losses.sum(at::kDouble).item<double>();
+    sums.rows = losses.size(0);
     for (const auto& [name, values] : of_rows.figures) sums.figures[name] = values.sum(at::kDouble).item<double>();
     for (size_t row = 0; row < rows.step.size(); ++row) {
       Sums::AtSigma& at = sums.by_sigma[rows.step[row]];
@@ -274,7 +277,7 @@ struct LocalGradientEngine::Job {
       ++at.rows;
     }
     if (is_old_another) {
-      sums.old_rows = losses.size(0);
+      sums.old_rows = sums.rows;
       sums.old_distance = (v.theta.detach() - v.old).square().flatten(1).mean(1).sum(at::kDouble).item<double>();
     }
     sums.is_finite = std::isfinite(sums.loss) && IsFinite(sums.gradient);
@@ -341,10 +344,9 @@ absl::StatusOr<BatchGradient> LocalGradientEngine::Compute(const GradientRequest
 
   const absl::MutexLock lock(&job.mutex);
   if (!job.status.ok()) return job.status;
-  const double rows = static_cast<double>(total.rows);
   total.gradient = job.sum.gradient.defined() ? job.sum.gradient.div_(total.rows) : at::zeros_like(request.current.flat());
-  total.loss = total.teaches ? job.sum.loss / rows : 0;
-  for (const auto& [name, sum] : job.sum.figures) total.figures[name] = sum / rows;
+  total.loss = total.teaches ? job.sum.loss / static_cast<double>(total.rows) : 0;
+  for (const auto& [name, sum] : job.sum.figures) total.figures[name] = sum / static_cast<double>(job.sum.rows);
   for (const auto& [step, at] : job.sum.by_sigma)
     total.figures[absl::StrCat("loss/sigma_", step)] = at.loss / static_cast<double>(at.rows);
   if (job.sum.old_rows > 0) total.figures["old_distance"] = job.sum.old_distance / static_cast<double>(job.sum.old_rows);

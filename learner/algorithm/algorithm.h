@@ -54,7 +54,7 @@ struct Velocities {
 
 struct RowLoss {
   at::Tensor loss;  // [B], with gradient
-  // Detached [B] each, reported as their means over all rows, e.g. {"policy_loss", ...}, {"kl", ...}.
+  // Detached [B] each, reported as their means, e.g. {"policy_loss", ...}, {"kl", ...}.
   std::vector<std::pair<std::string, at::Tensor>> figures;
 };
 

@@ -44,8 +44,8 @@ class PolicyRolesTest : public testing::Test {
     algorithm_.set_average_decay_cap(0.9);
   }
 
-  double Apply(PolicyRoles& roles, const at::Tensor& gradient) const {
-    return roles.Apply(gradient.clone(), optimizer_, kRate, algorithm_);
+  double Step(PolicyRoles& roles, const at::Tensor& gradient) const {
+    return roles.Step(gradient.clone(), optimizer_, kRate, algorithm_.average_decay_cap());
   }
 
   // In the middle of a run: no two roles alike.
@@ -83,7 +83,7 @@ TEST_F(PolicyRolesTest, AGradientThatIsNotFiniteChangesNothingAtAll) {
       for (const at::Tensor& tensor : TensorsOf(roles)) before.push_back(tensor.clone());
       at::Tensor gradient = Noise(5);
       gradient[position] = value;
-      EXPECT_FALSE(std::isfinite(Apply(roles, gradient)));
+      EXPECT_FALSE(std::isfinite(Step(roles, gradient)));
       const std::vector<at::Tensor> after = TensorsOf(roles);
       for (size_t i = 0; i < before.size(); ++i) EXPECT_TRUE(HaveSameBits(after[i], before[i])) << i;
       EXPECT_EQ(roles.optimizer.steps, 100u);
@@ -95,7 +95,7 @@ TEST_F(PolicyRolesTest, AGradientThatIsNotFiniteChangesNothingAtAll) {
 TEST_F(PolicyRolesTest, StepsAdamWWithTheClippedGradientAndReturnsTheNormBefore) {
   const at::Tensor gradient = Noise(5) * 3;
   PolicyRoles roles = Trained();
-  const double norm = Apply(roles, gradient);
+  const double norm = Step(roles, gradient);
   EXPECT_NEAR(norm, gradient.to(at::kDouble).norm().item<double>(), 1e-5 * norm);
   ASSERT_GT(norm, 1);  // so that there is something to clip
 
@@ -113,7 +113,8 @@ TEST_F(PolicyRolesTest, StepsAdamWWithTheClippedGradientAndReturnsTheNormBefore)
 // v_old is not computed when it is the current policy's, which holds only if no bit differs.
 TEST_F(PolicyRolesTest, ABehaviourThatFollowsAtOnceHasTheCurrentBits) {
   PolicyRoles roles = Trained();
-  Apply(roles, Noise(5));
+  Step(roles, Noise(5));
+  roles.FollowBehaviour(algorithm_);
   EXPECT_TRUE(HaveSameBits(roles.behaviour.flat(), roles.current.flat()));
   roles.current.flat().add_(1);
   EXPECT_FALSE(HaveSameBits(roles.behaviour.flat(), roles.current.flat()));  // a copy, not the same memory
@@ -122,17 +123,42 @@ TEST_F(PolicyRolesTest, ABehaviourThatFollowsAtOnceHasTheCurrentBits) {
 TEST_F(PolicyRolesTest, ABehaviourThatLagsIsBetweenItsOldSelfAndTheCurrent) {
   algorithm_.set_behaviour(v1::RAMP);
   PolicyRoles roles = Trained();
-  Apply(roles, Noise(5));
+  Step(roles, Noise(5));
+  EXPECT_TRUE(HaveSameBits(roles.behaviour.flat(), Noise(1)));  // not before the batch is done
+  roles.FollowBehaviour(algorithm_);
   const double decay = 0.001 * 101;  // at its 101st step
   EXPECT_TRUE(at::allclose(roles.behaviour.flat(), decay * Noise(1) + (1 - decay) * roles.current.flat(), 1e-5, 1e-6));
   EXPECT_FALSE(HaveSameBits(roles.behaviour.flat(), roles.current.flat()));
+}
+
+TEST_F(PolicyRolesTest, ABehaviourOfFixedDecayKeepsThatShareOfItself) {
+  algorithm_.set_behaviour(v1::FIXED);
+  algorithm_.set_behaviour_decay(0.75);
+  PolicyRoles roles = Trained();
+  roles.FollowBehaviour(algorithm_);
+  EXPECT_TRUE(at::allclose(roles.behaviour.flat(), 0.75 * Noise(1) + 0.25 * Noise(0), 1e-5, 1e-6));
+}
+
+TEST_F(PolicyRolesTest, ACloneIsMovedAlone) {
+  const PolicyRoles roles = Trained();
+  PolicyRoles clone = roles.Clone();
+  Step(clone, Noise(5));
+  clone.FollowBehaviour(algorithm_);
+  const std::vector<at::Tensor> kept = TensorsOf(roles), expected = TensorsOf(Trained()), moved = TensorsOf(clone);
+  for (size_t i = 0; i < kept.size(); ++i) {
+    EXPECT_TRUE(HaveSameBits(kept[i], expected[i])) << i;
+    EXPECT_FALSE(HaveSameBits(moved[i], expected[i])) << i;
+  }
+  EXPECT_EQ(roles.optimizer.steps, 100u);
+  EXPECT_EQ(clone.optimizer.steps, 101u);
+  EXPECT_EQ(clone.average_steps, 41u);
 }
 
 TEST_F(PolicyRolesTest, TheAverageFollowsFastFirstAndThenNoFasterThanItsCap) {
   PolicyRoles roles = PolicyRoles::Initialise(Layout(), 3);
   for (const double decay : {1.0 / 10, 2.0 / 11, 3.0 / 12}) {
     const at::Tensor before = roles.average.flat().clone();
-    Apply(roles, Noise(5));
+    Step(roles, Noise(5));
     EXPECT_TRUE(at::allclose(roles.average.flat(), decay * before + (1 - decay) * roles.current.flat(), 1e-5, 1e-6))
         << decay;
   }
@@ -140,7 +166,7 @@ TEST_F(PolicyRolesTest, TheAverageFollowsFastFirstAndThenNoFasterThanItsCap) {
 
   algorithm_.set_average_decay_cap(0.2);  // below (1 + 40) / (10 + 40)
   PolicyRoles late = Trained();
-  Apply(late, Noise(5));
+  Step(late, Noise(5));
   EXPECT_TRUE(at::allclose(late.average.flat(), 0.2 * Noise(2) + 0.8 * late.current.flat(), 1e-5, 1e-6));
 }
 

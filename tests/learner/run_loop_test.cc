@@ -7,6 +7,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <filesystem>
 #include <future>
 #include <memory>
@@ -273,7 +274,113 @@ TEST_F(RunLoopTest, EndsAtTheTargetRewardAndSoSaysItsCheckpointWhateverTheLastEv
   EXPECT_TRUE(IsFinished(Saved()));
 }
 
+// ---- several optimiser steps a batch
+
+TEST_F(RunLoopTest, EachStepOfABatchTrainsOnSamplesOfItsOwnFromWhereTheOneBeforeLed) {
+  config_.mutable_train()->set_updates(1);
+  config_.mutable_algorithm()->set_updates_per_batch(2);
+  std::vector<std::vector<std::vector<int64_t>>> samples;
+  std::vector<at::Tensor> currents;
+  std::vector<bool> is_old_another;
+  RunLoop loop(Parts([&](const GradientRequest& request) {
+    samples.push_back(request.samples);
+    currents.push_back(request.current.flat().clone());
+    is_old_another.push_back(request.old_adapter(1) != nullptr);
+    return ScriptedEngine::Teach(request);
+  }));
+  auto run = Start(loop);
+  MakeGroups(2);
+  ASSERT_TRUE(run.get().ok());
+  ASSERT_EQ(samples.size(), 2u);
+  for (size_t group = 0; group < 2; ++group) {
+    std::vector<int64_t> both = samples[0][group];
+    both.insert(both.end(), samples[1][group].begin(), samples[1][group].end());
+    EXPECT_THAT(both, testing::UnorderedElementsAre(0, 1));
+  }
+  EXPECT_EQ(samples[0][0].size() + samples[0][1].size(), 2u);
+  EXPECT_FALSE(currents[0].equal(currents[1]));
+  EXPECT_THAT(is_old_another, ElementsAre(false, true));
+  EXPECT_EQ(desk_->policies.next_version(), 3u) << "one policy of both steps";
+  EXPECT_EQ(LoadCheckpoint(FindCheckpoint(folder_ / "run")->value(), SmallLayout())->optimizer.steps, 2u);
+  EXPECT_EQ(status().loss(), .5);
+}
+
+// ---- groups that are not those of their policy
+
+TEST_F(RunLoopTest, AGroupWhoseLogProbabilitiesAreNotFoundAgainIsDroppedAndCounted) {
+  config_.mutable_train()->set_updates(1);
+  RunLoop::Parts parts = Parts();
+  auto algorithm = std::make_shared<ScriptedAlgorithm>();
+  algorithm->max_log_prob_drift = .01;
+  parts.algorithm = algorithm;
+  static_cast<ScriptedEngine&>(*parts.engine).drifts = {.5, .002};
+  RunLoop loop(std::move(parts));
+  auto run = Start(loop);
+  MakeGroups(2);
+  ASSERT_TRUE(run.get().ok());
+  EXPECT_THAT(engine_->asked(), ElementsAre("1: 1"));
+  EXPECT_EQ(status().dropped().at("log_prob_drift"), 1u);
+  EXPECT_EQ(status().figures().at("log_prob_drift_greatest"), .5);
+  EXPECT_DOUBLE_EQ(status().figures().at("log_prob_drift_mean"), .251);
+}
+
+TEST_F(RunLoopTest, ABatchOfWhichNoLogProbabilityIsFoundAgainEndsTheRun) {
+  RunLoop::Parts parts = Parts();
+  auto algorithm = std::make_shared<ScriptedAlgorithm>();
+  algorithm->max_log_prob_drift = .01;
+  parts.algorithm = algorithm;
+  static_cast<ScriptedEngine&>(*parts.engine).drifts = {.5, std::nan("")};
+  RunLoop loop(std::move(parts));
+  auto run = Start(loop);
+  MakeGroups(2);
+  const absl::Status ended = run.get();
+  EXPECT_EQ(ended.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_THAT(std::string(ended.message()), HasSubstr("max_log_prob_drift"));
+}
+
 // ---- gradients that come to nothing
+
+TEST_F(RunLoopTest, ARefusedUpdateIsKeptAndTheRunGoesOnWhereItMay) {
+  config_.mutable_train()->set_on_bad_update(v1::SKIP);
+  config_.mutable_train()->set_max_loss(.4);
+  at::Tensor second;
+  RunLoop loop(Parts([&](const GradientRequest& request) {
+    absl::StatusOr<BatchGradient> gradient = ScriptedEngine::Teach(request);
+    if (request.update == 2) gradient->loss = .3, second = request.current.flat().clone();
+    return gradient;
+  }));
+  auto run = Start(loop);
+  MakeGroups(2);
+  AwaitStatusThat([](const v1::Status& status) { return status.update() == 1; });
+  MakeGroups(2);
+  const absl::Status ended = run.get();
+  ASSERT_TRUE(ended.ok()) << ended;
+  EXPECT_EQ(status().update(), 2u);
+  EXPECT_EQ(status().updates_skipped(), 1u);
+  EXPECT_TRUE(second.equal(SmallAdapter(1).flat())) << "nothing was made of the first";
+  EXPECT_THAT(Lines()[0]["refused"].get<std::string>(),
+              AllOf(HasSubstr("the loss of update 1 is 0.5, above train.max_loss 0.4"), HasSubstr("update-1.json")));
+  EXPECT_FALSE(Lines()[1].contains("refused"));
+  EXPECT_TRUE(std::filesystem::exists(folder_ / "run/bad_batches/update-1.safetensors"));
+}
+
+TEST_F(RunLoopTest, AnUpdateRefusedAtItsSecondStepLeavesThePolicyAsItWas) {
+  config_.mutable_train()->set_on_bad_update(v1::SKIP);
+  config_.mutable_algorithm()->set_updates_per_batch(2);
+  std::vector<at::Tensor> currents;
+  RunLoop loop(Parts([&](const GradientRequest& request) {
+    currents.push_back(request.current.flat().clone());
+    absl::StatusOr<BatchGradient> gradient = ScriptedEngine::Teach(request);
+    if (currents.size() == 2) gradient->loss = std::nan("");
+    return gradient;
+  }));
+  auto run = Start(loop);
+  MakeGroups(4);
+  ASSERT_TRUE(run.get().ok());
+  ASSERT_EQ(currents.size(), 4u);
+  EXPECT_FALSE(currents[1].equal(currents[0]));
+  EXPECT_TRUE(currents[2].equal(currents[0]));
+}
 
 TEST_F(RunLoopTest, AnUpdateThatIsNotFiniteEndsTheRunAndItsGroupsAreCounted) {
   config_.mutable_train()->set_updates(1);

@@ -42,26 +42,37 @@ TEST(LearningRateTest, StaysAtZeroBeyondTheEnd) {
   }
 }
 
+double DecayOf(v1::BehaviourSchedule schedule, uint64_t steps, double fixed = 0.5) {
+  v1::AlgorithmConfig algorithm;
+  algorithm.set_behaviour(schedule);
+  algorithm.set_behaviour_decay(fixed);
+  return BehaviourDecay(algorithm, steps);
+}
+
 TEST(BehaviourDecayTest, CurrentFollowsAtOnce) {
-  for (const uint64_t step : {0, 1, 1000}) EXPECT_EQ(BehaviourDecay(v1::CURRENT, step), 0);
+  for (const uint64_t step : {0, 1, 1000}) EXPECT_EQ(DecayOf(v1::CURRENT, step), 0);
 }
 
 TEST(BehaviourDecayTest, RampRisesToOneHalf) {
-  EXPECT_EQ(BehaviourDecay(v1::RAMP, 0), 0);
-  EXPECT_DOUBLE_EQ(BehaviourDecay(v1::RAMP, 1), 0.001);
-  EXPECT_DOUBLE_EQ(BehaviourDecay(v1::RAMP, 499), 0.499);
-  EXPECT_EQ(BehaviourDecay(v1::RAMP, 500), 0.5);
-  EXPECT_EQ(BehaviourDecay(v1::RAMP, 1'000'000), 0.5);
+  EXPECT_EQ(DecayOf(v1::RAMP, 0), 0);
+  EXPECT_DOUBLE_EQ(DecayOf(v1::RAMP, 1), 0.001);
+  EXPECT_DOUBLE_EQ(DecayOf(v1::RAMP, 499), 0.499);
+  EXPECT_EQ(DecayOf(v1::RAMP, 500), 0.5);
+  EXPECT_EQ(DecayOf(v1::RAMP, 1'000'000), 0.5);
 }
 
 TEST(BehaviourDecayTest, LateStartsAtStep75AndStopsShortOfOne) {
-  EXPECT_EQ(BehaviourDecay(v1::LATE, 0), 0);
-  EXPECT_EQ(BehaviourDecay(v1::LATE, 75), 0);
-  EXPECT_DOUBLE_EQ(BehaviourDecay(v1::LATE, 76), 0.0075);
-  EXPECT_DOUBLE_EQ(BehaviourDecay(v1::LATE, 175), 0.75);
-  EXPECT_DOUBLE_EQ(BehaviourDecay(v1::LATE, 208), 0.9975);
-  EXPECT_EQ(BehaviourDecay(v1::LATE, 209), 0.999);
-  EXPECT_EQ(BehaviourDecay(v1::LATE, UINT64_MAX), 0.999);
+  EXPECT_EQ(DecayOf(v1::LATE, 0), 0);
+  EXPECT_EQ(DecayOf(v1::LATE, 75), 0);
+  EXPECT_DOUBLE_EQ(DecayOf(v1::LATE, 76), 0.0075);
+  EXPECT_DOUBLE_EQ(DecayOf(v1::LATE, 175), 0.75);
+  EXPECT_DOUBLE_EQ(DecayOf(v1::LATE, 208), 0.9975);
+  EXPECT_EQ(DecayOf(v1::LATE, 209), 0.999);
+  EXPECT_EQ(DecayOf(v1::LATE, UINT64_MAX), 0.999);
+}
+
+TEST(BehaviourDecayTest, FixedIsWhatTheConfigurationSays) {
+  for (const uint64_t steps : {0, 1, 1000}) EXPECT_EQ(DecayOf(v1::FIXED, steps, 0.9), 0.9);
 }
 
 TEST(AverageDecayTest, RisesFromATenthToTheCap) {

@@ -18,11 +18,13 @@ class ScriptedAlgorithm final : public Algorithm {
   void PrepareLease(v1::Lease& lease) const override { lease.mutable_sampler()->set_steps(3); }
   BatchSignals Signals(const at::Tensor& rewards, const std::vector<double>& weights) const override;
   bool Teaches(bool is_all_equal, bool) const override { return !is_all_equal; }
-  // An engine's, which here needs none of them.
-  Needs needs() const override { return {}; }
+  // An engine's, which here needs none of them, but for the bound on what it finds.
+  Needs needs() const override { return {.max_log_prob_drift = max_log_prob_drift}; }
   int64_t rows_per_sample() const override { return 1; }
   Rows MakeRows(const RowRange&) const override { return {}; }
   RowLoss Loss(const Rows&, const Velocities&) const override { return {}; }
+
+  double max_log_prob_drift = 0;
 };
 
 // Thread-safe.
@@ -35,10 +37,12 @@ class ScriptedEngine final : public GradientEngine {
   static absl::StatusOr<BatchGradient> Teach(const GradientRequest& request);
 
   absl::StatusOr<BatchGradient> Compute(const GradientRequest& request) override;
-  absl::StatusOr<std::vector<double>> LogProbDrift(const GradientRequest&) override { return std::vector<double>(); }
+  absl::StatusOr<std::vector<double>> LogProbDrift(const GradientRequest&) override { return drifts; }
 
   // What it was asked for: `update: ids of the groups`.
   std::vector<std::string> asked() const;
+
+  std::vector<double> drifts;  // one a group of each batch
 
  private:
   const Script script_;

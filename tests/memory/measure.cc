@@ -23,7 +23,7 @@
 #include "common/diffusion/noise.h"
 #include "common/sd3/latent_shape.h"
 #include "common/sd3/vae.h"
-#include "learner/gradient_workers.h"
+#include "learner/local_gradient_engine.h"
 
 namespace flowawr {
 namespace {
@@ -63,26 +63,31 @@ absl::Status Train(const Case& wanted, int64_t* before) {
   FLOWAWR_ASSIGN_OR_RETURN(const LoraAdapter adapter, MakeAdapter(*transformer));
   const TransformerConfig& model = transformer->config();
   v1::RunConfig config;
-  config.mutable_algorithm()->set_kl_beta(wanted.kl_beta);
+  config.mutable_algorithm()->mutable_flow_awr()->set_kl_beta(wanted.kl_beta);
+  config.mutable_sampler()->set_steps(1);
   config.mutable_train()->set_timestep_fraction(1);
   config.mutable_train()->set_timesteps_per_sample(1);
-  config.mutable_train()->set_micro_batch(static_cast<int32_t>(wanted.rows));
-  config.mutable_train()->set_threads(static_cast<int32_t>(wanted.threads));
-  config.mutable_train()->set_checkpointed_blocks(static_cast<int32_t>(wanted.checkpointed_blocks));
   std::vector<Group> batch(1);
   const int64_t samples = wanted.rows * wanted.threads * wanted.steps;
   batch[0].x0 = Noise(1, {samples, model.in_channels, wanted.height / 8, wanted.width / 8});
   batch[0].prompt_embeds = Noise(2, {wanted.text_tokens, model.joint_attention_dim});
   batch[0].pooled_prompt_embeds = Noise(3, {model.pooled_projection_dim});
-  BatchEnergies energies;
-  energies.energies = Noise(4, {1, samples});
-  energies.is_all_equal = {false};
-  GradientWorkers workers(transformer, config, {1, 0});
+  const std::vector<bool> is_all_equal = {false};
+  FLOWAWR_ASSIGN_OR_RETURN(std::shared_ptr<const Algorithm> algorithm, MakeAlgorithm(config, {1, 0}));
+  LocalGradientEngine engine(transformer, std::move(algorithm),
+                             {.threads = static_cast<int>(wanted.threads),
+                              .micro_batch = static_cast<int>(wanted.rows),
+                              .checkpointed_blocks = static_cast<int>(wanted.checkpointed_blocks)});
   const std::atomic<bool> never = false;
   *before = Resident("VmRSS:");
-  return workers
-      .Compute(
-          1, batch, energies, adapter, [](uint64_t) { return nullptr; }, never)
+  return engine
+      .Compute({.update = 1,
+                .batch = batch,
+                .signals = Noise(4, {1, samples}),
+                .is_all_equal = is_all_equal,
+                .current = adapter,
+                .old_adapter = [](uint64_t) { return nullptr; },
+                .is_cancelled = never})
       .status();
 }
 
