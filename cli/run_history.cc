@@ -17,11 +17,14 @@
 #include "common/base/file.h"
 #include "common/base/status.h"
 #include "common/base/utf8.h"
+#include "common/telemetry/metrics_line.h"
 #include "common/tensor/image.h"
 #include "common/tensor/strict_json.h"
 
 namespace flowawr {
 namespace {
+
+namespace key = metrics_line;
 
 using Json = nlohmann::json;
 namespace fs = std::filesystem;
@@ -105,42 +108,44 @@ StageSums ReadSeconds(const Json& line, const char* key, StageNames* names) {
 
 UpdateRecord ReadUpdate(const Json& line) {
   UpdateRecord record;
-  record.update = Count(line, "update");
-  record.reward_mean = Number(line, "reward_mean");
-  record.elapsed_s = Number(line, "elapsed_s");
-  record.samples_trained = Count(line, "samples_trained");
-  record.rewards_version = Count(line, "reward_spec");
-  record.is_skipped = line.contains("skipped") && line["skipped"].is_boolean() && line["skipped"].get<bool>();
+  record.update = Count(line, key::kUpdate);
+  record.reward_mean = Number(line, key::kRewardMean);
+  record.elapsed_s = Number(line, key::kElapsed);
+  record.samples_trained = Count(line, key::kSamplesTrained);
+  record.rewards_version = Count(line, key::kRewardSpec);
+  const auto skipped = line.find(key::kSkipped);
+  record.is_skipped = skipped != line.end() && skipped->is_boolean() && skipped->get<bool>();
   if (!record.is_skipped) {  // otherwise nothing was computed
-    record.loss = Number(line, "loss");
-    record.kl = Number(line, "kl");
-    record.grad_norm = Number(line, "grad_norm");
+    record.loss = Number(line, key::kLoss);
+    record.kl = Number(line, key::kKl);
+    record.grad_norm = Number(line, key::kGradNorm);
   }
   return record;
 }
 
 EvaluationRecord ReadEvaluation(const Json& line) {
   EvaluationRecord record;
-  record.update = Count(line, "update");
-  record.reward_mean = Number(line, "reward_mean");
-  record.reward_stderr = Number(line, "reward_stderr");
-  record.exact_share = Number(line, "exact_share");
-  record.elapsed_s = Number(line, "elapsed_s");
-  record.images = Count(line, "images");
-  record.by_scorer = Numbers(line, "by_scorer");
-  record.rewards_version = Count(line, "reward_spec");
-  record.is_final = Text(line, "set") == "final";
+  record.update = Count(line, key::kUpdate);
+  record.reward_mean = Number(line, key::kRewardMean);
+  record.reward_stderr = Number(line, key::kRewardStderr);
+  record.exact_share = Number(line, key::kExactShare);
+  record.elapsed_s = Number(line, key::kElapsed);
+  record.images = Count(line, key::kImages);
+  record.by_scorer = Numbers(line, key::kByScorer);
+  record.rewards_version = Count(line, key::kRewardSpec);
+  record.is_final = Text(line, key::kSet) == "final";
   return record;
 }
 
 std::map<std::string, ShadowRecord> ReadShadows(const Json& line) {
   std::map<std::string, ShadowRecord> shadows;
-  const auto all = line.find("shadows");
+  const auto all = line.find(key::kShadows);
   if (all == line.end() || !all->is_object()) return shadows;
   for (const auto& [scorer, figures] : all->items()) {
     if (!figures.is_object() || shadows.size() >= kMostNumbers) continue;
-    shadows[TruncateUtf8(scorer, kMostTextBytes)] = {Count(figures, "groups"), Number(figures, "rank_correlation"),
-                                                     Number(figures, "best_differs")};
+    shadows[TruncateUtf8(scorer, kMostTextBytes)] = {Count(figures, key::kGroups),
+                                                     Number(figures, key::kRankCorrelation),
+                                                     Number(figures, key::kBestDiffers)};
   }
   return shadows;
 }
@@ -148,12 +153,12 @@ std::map<std::string, ShadowRecord> ReadShadows(const Json& line) {
 // "ocr weight 1, jpeg weight -0.1", of a line of kind reward_spec.
 std::string DescribeSpec(const Json& line) {
   std::string text;
-  const auto terms = line.find("terms");
+  const auto terms = line.find(key::kTerms);
   if (terms == line.end() || !terms->is_array()) return "rewards without a name";
   for (const Json& term : *terms) {
     if (!term.is_object() || text.size() > kMostTextBytes) continue;
-    const double weight = Number(term, "weight").value_or(1);
-    absl::StrAppend(&text, text.empty() ? "" : ", ", Text(term, "scorer"), " weight ", weight,
+    const double weight = Number(term, key::kWeight).value_or(1);
+    absl::StrAppend(&text, text.empty() ? "" : ", ", Text(term, key::kScorer), " weight ", weight,
                     weight == 0 ? " (shadow)" : "");
   }
   return TruncateUtf8(text, kMostTextBytes);
@@ -166,24 +171,25 @@ class MetricsReader {
     ++lines_;
     if (absl::StripAsciiWhitespace(line).empty()) return;
     const absl::StatusOr<Json> json = ParseStrictJson(line, "metrics.jsonl");
-    if (!json.ok() || !json->is_object() || !json->contains("update") || !(*json)["update"].is_number_unsigned())
+    if (!json.ok() || !json->is_object() || !json->contains(key::kUpdate) ||
+        !(*json)[key::kUpdate].is_number_unsigned())
       return TakeMalformed();
     if (const std::string run_id = Text(*json, "run_id"); !run_id.empty()) history_.run_id = run_id;
-    const std::string kind = Text(*json, "kind");
-    const uint64_t update = Count(*json, "update");
-    if (kind == "update") {
+    const std::string kind = Text(*json, key::kKind);
+    const uint64_t update = Count(*json, key::kUpdate);
+    if (kind == key::kKindUpdate) {
       if (update >= history_.shadows_update) {
         history_.shadows_update = update;
         history_.shadows = ReadShadows(*json);
       }
-      updates_[update] = {ReadUpdate(*json), ReadSeconds(*json, "seconds", &learner_stages_),
-                          ReadSeconds(*json, "actor_seconds", &actor_stages_)};
+      updates_[update] = {ReadUpdate(*json), ReadSeconds(*json, key::kSeconds, &learner_stages_),
+                          ReadSeconds(*json, key::kActorSeconds, &actor_stages_)};
       if (updates_.size() > kMostRecords) ThinUpdates();
-    } else if (kind == "evaluation") {
+    } else if (kind == key::kKindEvaluation) {
       evaluations_[update] = ReadEvaluation(*json);
       if (evaluations_.size() > kMostRecords) evaluations_.erase(std::next(evaluations_.begin(), kMostRecords / 2));
-    } else if (kind == "reward_spec" && specs_.size() < kMostSpecs) {
-      specs_[Count(*json, "reward_spec")] = DescribeSpec(*json);
+    } else if (kind == key::kKindRewardSpec && specs_.size() < kMostSpecs) {
+      specs_[Count(*json, key::kRewardSpec)] = DescribeSpec(*json);
     }
   }
 

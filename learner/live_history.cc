@@ -11,10 +11,13 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "common/base/utf8.h"
+#include "common/telemetry/metrics_line.h"
 #include "common/tensor/strict_json.h"
 
 namespace flowawr {
 namespace {
+
+namespace key = metrics_line;
 
 using Json = nlohmann::ordered_json;
 
@@ -50,12 +53,12 @@ Json OrNull(const std::optional<double>& value) { return value ? Rounded(*value)
 
 std::string DescribeTerms(const nlohmann::json& line) {
   std::string text;
-  const auto terms = line.find("terms");
+  const auto terms = line.find(key::kTerms);
   if (terms == line.end() || !terms->is_array()) return text;
   for (const nlohmann::json& term : *terms) {
     if (!term.is_object() || text.size() > 1000) continue;
-    const double weight = Number(term, "weight").value_or(1);
-    absl::StrAppend(&text, text.empty() ? "" : ", ", Text(term, "scorer"), weight == 0 ? "" : " weight ",
+    const double weight = Number(term, key::kWeight).value_or(1);
+    absl::StrAppend(&text, text.empty() ? "" : ", ", Text(term, key::kScorer), weight == 0 ? "" : " weight ",
                     weight == 0 ? " (shadow)" : absl::StrCat(weight));
   }
   return text;
@@ -89,26 +92,28 @@ void LiveHistory::Add(const std::string& curve, uint64_t update, std::optional<d
 
 void LiveHistory::TakeLine(absl::string_view text) {
   const absl::StatusOr<nlohmann::json> line = ParseStrictJson(text, "metrics.jsonl");
-  if (!line.ok() || !line->is_object() || !line->contains("update") || !(*line)["update"].is_number_unsigned()) return;
-  const uint64_t update = (*line)["update"].get<uint64_t>();
-  const std::string kind = Text(*line, "kind");
-  if (kind == "update") {
-    for (const char* curve : {"reward_mean", "loss", "kl", "grad_norm", "learning_rate"})
+  if (!line.ok() || !line->is_object() || !line->contains(key::kUpdate) ||
+      !(*line)[key::kUpdate].is_number_unsigned())
+    return;
+  const uint64_t update = (*line)[key::kUpdate].get<uint64_t>();
+  const std::string kind = Text(*line, key::kKind);
+  if (kind == key::kKindUpdate) {
+    for (const char* curve : {key::kRewardMean, key::kLoss, key::kKl, key::kGradNorm, key::kLearningRate})
       Add(curve, update, Number(*line, curve));
-    for (const auto& [scorer, mean] : Numbers(*line, "by_scorer", kMostScorers)) Add("scorer/" + scorer, update, mean);
-    const double elapsed = Number(*line, "elapsed_s").value_or(elapsed_s_);
-    const double samples = Number(*line, "samples_trained").value_or(samples_);
+    for (const auto& [scorer, mean] : Numbers(*line, key::kByScorer, kMostScorers)) Add("scorer/" + scorer, update, mean);
+    const double elapsed = Number(*line, key::kElapsed).value_or(elapsed_s_);
+    const double samples = Number(*line, key::kSamplesTrained).value_or(samples_);
     // From the second update on: what the first one took also made the actors load their models.
     if (updates_ > 0 && elapsed > elapsed_s_ && samples >= samples_)
       Add("images_per_s", update, (samples - samples_) / (elapsed - elapsed_s_));
     elapsed_s_ = elapsed, samples_ = samples, updates_ = update;
-    seconds_ = Numbers(*line, "seconds", 16);
-  } else if (kind == "evaluation") {
+    seconds_ = Numbers(*line, key::kSeconds, 16);
+  } else if (kind == key::kKindEvaluation) {
     Evaluation& evaluation = evaluations_[update];
-    evaluation = {update, Number(*line, "reward_mean"), Number(*line, "reward_stderr"), Number(*line, "exact_share"),
-                  Numbers(*line, "by_scorer", kMostScorers)};
+    evaluation = {update, Number(*line, key::kRewardMean), Number(*line, key::kRewardStderr),
+                  Number(*line, key::kExactShare), Numbers(*line, key::kByScorer, kMostScorers)};
     if (evaluations_.size() > kMostEvaluations) evaluations_.erase(std::next(evaluations_.begin(), kMostEvaluations / 2));
-  } else if (kind == "reward_spec" && swaps_.size() < kMostSwaps) {
+  } else if (kind == key::kKindRewardSpec && swaps_.size() < kMostSwaps) {
     swaps_.push_back({update, TruncateUtf8(DescribeTerms(*line), kMostTextBytes)});
   }
 }

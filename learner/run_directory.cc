@@ -19,11 +19,14 @@
 #include "absl/strings/str_split.h"
 #include "common/base/file.h"
 #include "common/base/status.h"
+#include "common/telemetry/metrics_line.h"
 #include "learner/checkpoint.h"
 #include "learner/picture_history.h"
 
 namespace flowawr {
 namespace {
+
+namespace key = metrics_line;
 
 constexpr size_t kMaxExportNameBytes = 64;
 
@@ -67,8 +70,8 @@ absl::Status RunDirectory::TruncateMetrics(std::optional<uint64_t> update) {
   std::string kept;
   for (absl::string_view line : absl::StrSplit(*text, '\n', absl::SkipEmpty())) {
     const nlohmann::json parsed = nlohmann::json::parse(line, nullptr, false);
-    if (!parsed.is_object() || !parsed.contains("update") || !parsed["update"].is_number_unsigned()) continue;
-    if (update && parsed["update"].get<uint64_t>() <= *update) absl::StrAppend(&kept, line, "\n");
+    if (!parsed.is_object() || !parsed.contains(key::kUpdate) || !parsed[key::kUpdate].is_number_unsigned()) continue;
+    if (update && parsed[key::kUpdate].get<uint64_t>() <= *update) absl::StrAppend(&kept, line, "\n");
   }
   return WriteFileAtomically(MetricsPath(), kept);
 }
@@ -77,12 +80,13 @@ std::vector<HeldoutReward> RunDirectory::ReadHeldoutRewards() const {
   std::vector<HeldoutReward> rewards;
   const std::string text = ReadFile(MetricsPath()).value_or("");
   for (absl::string_view line : absl::StrSplit(text, '\n', absl::SkipEmpty())) {
-    if (!absl::StrContains(line, "\"evaluation\"")) continue;
+    if (!absl::StrContains(line, absl::StrCat("\"", key::kKindEvaluation, "\""))) continue;
     const nlohmann::json parsed = nlohmann::json::parse(line, nullptr, false);
     const auto is_number = [&parsed](const char* field) { return parsed.contains(field) && parsed[field].is_number(); };
-    if (!parsed.is_object() || !is_number("update") || !is_number("reward_mean") || !is_number("reward_spec")) continue;
-    rewards.push_back({parsed["update"].get<uint64_t>(), parsed["reward_mean"].get<double>(),
-                       parsed["reward_spec"].get<uint64_t>()});
+    if (!parsed.is_object() || !is_number(key::kUpdate) || !is_number(key::kRewardMean) || !is_number(key::kRewardSpec))
+      continue;
+    rewards.push_back({parsed[key::kUpdate].get<uint64_t>(), parsed[key::kRewardMean].get<double>(),
+                       parsed[key::kRewardSpec].get<uint64_t>()});
   }
   return rewards;
 }

@@ -8,6 +8,7 @@
 #include "absl/strings/str_format.h"
 #include "common/base/status.h"
 #include "common/telemetry/log.h"
+#include "common/telemetry/metrics_line.h"
 #include "common/tensor/image.h"
 #include "learner/evaluation.h"
 #include "learner/picture_history.h"
@@ -15,6 +16,8 @@
 
 namespace flowawr {
 namespace {
+
+namespace key = metrics_line;
 
 Image ImageOf(const Group& group, int64_t sample) {
   const at::Tensor pixels = group.images[sample].contiguous();
@@ -106,17 +109,17 @@ absl::Status RunLoop::RecordEvaluation(const std::string& set, const v1::Evaluat
   }
   const std::map<std::string, double> by_scorer(summary.by_scorer().begin(), summary.by_scorer().end());
   const std::map<std::string, uint64_t> missing(summary.missing().begin(), summary.missing().end());
-  const nlohmann::json line = {{"kind", "evaluation"},
-                               {"set", set},
-                               {"update", summary.update()},
-                               {"reward_mean", OrNull(summary.has_reward_mean(), summary.reward_mean())},
-                               {"reward_stderr", OrNull(summary.has_reward_stderr(), summary.reward_stderr())},
-                               {"exact_share", OrNull(summary.has_exact_share(), summary.exact_share())},
-                               {"images", summary.images()},
-                               {"elapsed_s", figures_.elapsed_s()},
-                               {"by_scorer", by_scorer},
-                               {"missing", missing},
-                               {"reward_spec", spec_version}};
+  const nlohmann::json line = {{key::kKind, key::kKindEvaluation},
+                               {key::kSet, set},
+                               {key::kUpdate, summary.update()},
+                               {key::kRewardMean, OrNull(summary.has_reward_mean(), summary.reward_mean())},
+                               {key::kRewardStderr, OrNull(summary.has_reward_stderr(), summary.reward_stderr())},
+                               {key::kExactShare, OrNull(summary.has_exact_share(), summary.exact_share())},
+                               {key::kImages, summary.images()},
+                               {key::kElapsed, figures_.elapsed_s()},
+                               {key::kByScorer, by_scorer},
+                               {key::kMissing, missing},
+                               {key::kRewardSpec, spec_version}};
   spdlog::info("held-out after update {}: reward {}, {} images", summary.update(),
                summary.has_reward_mean() ? absl::StrFormat("%.4f", summary.reward_mean()) : "missing",
                summary.images());

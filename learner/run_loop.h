@@ -40,7 +40,7 @@
 #include "learner/shadow_comparison.h"
 #include "learner/stage_timer.h"
 #include "learner/status_board.h"
-#include "learner/update_record.h"
+#include "learner/update_result.h"
 
 namespace flowawr {
 
@@ -96,7 +96,7 @@ class RunLoop {
   void OfferTraining();
   absl::Status PublishBehaviour();
   absl::Status CheckpointWhenWritable();
-  // Of a policy that only this thread changes, in place: to be read without the lock.
+  // As it is now. Only this thread changes the roles: it may read what this returns without the lock.
   LoraAdapter Policy(LoraAdapter PolicyRoles::* role) const;
   StageTimer Time(const std::string& stage) { return StageTimer(figures_, trace_, stage, making_); }
   void SetPhase(v1::RunPhase phase, const std::string& message = "");
@@ -112,14 +112,14 @@ class RunLoop {
   // The optimiser steps of one update: the roles that they lead to, or nullopt when no group can move the policy, or the
   // update is refused and the run goes on. The record is told of either.
   absl::StatusOr<std::optional<PolicyRoles>> Train(const std::vector<Group>& batch, const BatchSignals& signals,
-                                                   UpdateRecord& record);
+                                                   UpdateResult& record);
   // Of an update that `why` forbids: keeps the batch and counts the groups behind it. What people are told; an error when
   // the run may not go on.
   absl::StatusOr<std::string> Refuse(const std::vector<Group>& batch, const BatchSignals& signals,
                                      const BatchGradient& gradient, const absl::Status& why);
   // The batch was consumed; `moved` are the roles from now on, nullopt: the same.
   void Commit(const std::vector<Group>& batch, std::optional<PolicyRoles> moved);
-  absl::Status Record(UpdateRecord record);
+  absl::Status Record(UpdateResult record);
 
   // ---- run_evaluation.cc
   absl::StatusOr<v1::EvaluationSummary> Evaluate(const std::string& set, v1::RunPhase phase);

@@ -8,6 +8,7 @@
 #include "common/config/model_card.h"
 #include "common/scoring/reward_spec_check.h"
 #include "common/scoring/scorer_probe.h"
+#include "common/telemetry/metrics_line.h"
 #include "learner/default_endpoint.h"
 #include "learner/prompt_sets.h"
 #include "learner/run_loop.h"
@@ -15,16 +16,21 @@
 namespace flowawr {
 namespace {
 
+namespace key = metrics_line;
+
 // A line of metrics.jsonl, so that whoever compares rewards sees where they stop being the same.
 nlohmann::json SwapJson(const v1::RewardSpec& spec, uint64_t update) {
   nlohmann::json terms = nlohmann::json::array();
   for (const v1::RewardSpecTerm& term : spec.terms())
-    terms.push_back({{"scorer", term.scorer()},
-                     {"endpoint", term.endpoint()},
-                     {"weight", term.weight()},
-                     {"is_required", term.is_required()},
-                     {"timeout_s", term.timeout_s()}});
-  return {{"kind", "reward_spec"}, {"update", update}, {"reward_spec", spec.version()}, {"terms", terms}};
+    terms.push_back({{key::kScorer, term.scorer()},
+                     {key::kEndpoint, term.endpoint()},
+                     {key::kWeight, term.weight()},
+                     {key::kIsRequired, term.is_required()},
+                     {key::kTimeout, term.timeout_s()}});
+  return {{key::kKind, key::kKindRewardSpec},
+          {key::kUpdate, update},
+          {key::kRewardSpec, spec.version()},
+          {key::kTerms, terms}};
 }
 
 }  // namespace

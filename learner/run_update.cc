@@ -60,10 +60,10 @@ class OldAdapters {
 };
 
 // Of the steps of one update; a figure that only some have is the mean of those.
-UpdateRecord::Trained MeanOf(const std::vector<UpdateRecord::Trained>& steps) {
-  UpdateRecord::Trained mean;
+UpdateResult::Trained MeanOf(const std::vector<UpdateResult::Trained>& steps) {
+  UpdateResult::Trained mean;
   std::map<std::string, double> counts;
-  for (const UpdateRecord::Trained& step : steps) {
+  for (const UpdateResult::Trained& step : steps) {
     mean.loss += step.loss / static_cast<double>(steps.size());
     mean.grad_norm += step.grad_norm / static_cast<double>(steps.size());
     for (const auto& [name, value] : step.figures) mean.figures[name] += value, ++counts[name];
@@ -80,7 +80,7 @@ absl::Status RunLoop::Update(std::vector<Group> batch) {
   if (trained_spec_ != 0 && spec.version() != trained_spec_)
     trace_.Mark(absl::StrCat("rewards of version ", spec.version(), " from update ", making_, " on"));
   trained_spec_ = spec.version();
-  UpdateRecord record;
+  UpdateResult record;
   record.spec_version = spec.version();
   {
     const StageTimer timer = Time("train");
@@ -154,7 +154,7 @@ absl::StatusOr<std::optional<Drift>> RunLoop::DropDrifted(std::vector<Group>& ba
 }
 
 absl::StatusOr<std::optional<PolicyRoles>> RunLoop::Train(const std::vector<Group>& batch, const BatchSignals& signals,
-                                                          UpdateRecord& record) {
+                                                          UpdateResult& record) {
   std::vector<int64_t> samples;
   int64_t all = 0;
   for (const Group& group : batch) samples.push_back(group.lease.samples()), all += samples.back();
@@ -164,7 +164,7 @@ absl::StatusOr<std::optional<PolicyRoles>> RunLoop::Train(const std::vector<Grou
     absl::MutexLock lock(&mutex_);
     return roles_.Clone();
   }();
-  std::vector<UpdateRecord::Trained> steps;
+  std::vector<UpdateResult::Trained> steps;
   for (const SamplesByGroup& part : PartSamples(config_.seed(), making_, samples, parts)) {
     BatchGradient gradient;
     {
@@ -238,7 +238,7 @@ void RunLoop::Commit(const std::vector<Group>& batch, std::optional<PolicyRoles>
   }
 }
 
-absl::Status RunLoop::Record(UpdateRecord record) {
+absl::Status RunLoop::Record(UpdateResult record) {
   record.elapsed_s = figures_.elapsed_s();
   record.updates_total = config_.train().updates();
   record.groups_accepted = groups_before_ + leases_.groups_accepted();
@@ -254,7 +254,7 @@ absl::Status RunLoop::Record(UpdateRecord record) {
   }
   board_.Update([&](v1::Status& status) { ShowUpdate(record, status); });
   const double nothing = std::numeric_limits<double>::quiet_NaN();
-  const UpdateRecord::Trained trained = record.trained.value_or(UpdateRecord::Trained{nothing, nothing, {}});
+  const UpdateResult::Trained trained = record.trained.value_or(UpdateResult::Trained{nothing, nothing, {}});
   const auto kl = trained.figures.find("kl");
   const LogFields fields({{"version", record.behaviour_version},
                           {"reward", record.rewards.mean.value_or(nothing)},

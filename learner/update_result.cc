@@ -1,12 +1,15 @@
-#include "learner/update_record.h"
+#include "learner/update_result.h"
 
 #include <nlohmann/json.hpp>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "common/telemetry/metrics_line.h"
 
 namespace flowawr {
 namespace {
+
+namespace key = metrics_line;
 
 nlohmann::json OrNull(const std::optional<double>& value) {
   return value ? nlohmann::json(*value) : nlohmann::json();
@@ -26,16 +29,16 @@ nlohmann::json MissingJson(const RewardFigures& figures) {
 nlohmann::json ShadowsJson(const std::vector<v1::ShadowReward>& shadows) {
   nlohmann::json json = nlohmann::json::object();
   for (const v1::ShadowReward& shadow : shadows) {
-    json[shadow.scorer()] = {{"groups", shadow.groups()}};
+    json[shadow.scorer()] = {{key::kGroups, shadow.groups()}};
     if (shadow.groups() == 0) continue;
-    json[shadow.scorer()]["rank_correlation"] = shadow.rank_correlation();
-    json[shadow.scorer()]["best_differs"] = shadow.best_differs();
+    json[shadow.scorer()][key::kRankCorrelation] = shadow.rank_correlation();
+    json[shadow.scorer()][key::kBestDiffers] = shadow.best_differs();
   }
   return json;
 }
 
 // Of the batch, beside what the algorithm reports.
-std::map<std::string, double> BatchFigureMap(const UpdateRecord& record) {
+std::map<std::string, double> BatchFigureMap(const UpdateResult& record) {
   std::map<std::string, double> figures = {{"diversity", record.batch.diversity},
                                            {"effective_samples", record.batch.effective_samples},
                                            {"oldest_version", static_cast<double>(record.batch.oldest_version)}};
@@ -48,7 +51,7 @@ std::map<std::string, double> BatchFigureMap(const UpdateRecord& record) {
 
 }  // namespace
 
-void ShowUpdate(const UpdateRecord& record, v1::Status& status) {
+void ShowUpdate(const UpdateResult& record, v1::Status& status) {
   status.set_update(record.update);
   status.set_samples_trained(record.samples_trained);
   status.set_updates_skipped(record.updates_skipped);
@@ -75,35 +78,35 @@ void ShowUpdate(const UpdateRecord& record, v1::Status& status) {
   status.set_groups_per_s(static_cast<double>(record.groups_accepted) / record.elapsed_s);
 }
 
-nlohmann::json UpdateLine(const UpdateRecord& record) {
+nlohmann::json UpdateLine(const UpdateResult& record) {
   const bool is_trained = record.trained.has_value();
-  nlohmann::json line = {{"kind", "update"},
-                         {"update", record.update},
-                         {"reward_mean", OrNull(record.rewards.mean)},
-                         {"by_scorer", record.rewards.by_scorer},
-                         {"missing", MissingJson(record.rewards)},
-                         {"reward_spec", record.spec_version},
-                         {"shadows", ShadowsJson(record.shadows)},
-                         {"loss", is_trained ? nlohmann::json(record.trained->loss) : nlohmann::json()},
-                         {"kl", is_trained ? OrNull(Find(record.trained->figures, "kl")) : nlohmann::json()},
-                         {"grad_norm", is_trained ? nlohmann::json(record.trained->grad_norm) : nlohmann::json()},
-                         {"learning_rate", record.learning_rate},
-                         {"elapsed_s", record.elapsed_s},
-                         {"samples_trained", record.samples_trained},
-                         {"skipped", !is_trained},
-                         {"seconds", record.seconds},
-                         {"actor_seconds", record.actor_seconds}};
-  line["figures"] = BatchFigureMap(record);
-  if (is_trained) line["figures"].update(nlohmann::json(record.trained->figures));
-  line["signal"] = record.batch.signal;
-  if (!record.batch.signal_histogram.empty()) line["signal_histogram"] = record.batch.signal_histogram;
-  line["equal_groups_share"] = record.batch.equal_groups_share;
-  line["staleness_mean"] = record.batch.staleness_mean;
-  if (!record.refused.empty()) line["refused"] = record.refused;
+  nlohmann::json line = {{key::kKind, key::kKindUpdate},
+                         {key::kUpdate, record.update},
+                         {key::kRewardMean, OrNull(record.rewards.mean)},
+                         {key::kByScorer, record.rewards.by_scorer},
+                         {key::kMissing, MissingJson(record.rewards)},
+                         {key::kRewardSpec, record.spec_version},
+                         {key::kShadows, ShadowsJson(record.shadows)},
+                         {key::kLoss, is_trained ? nlohmann::json(record.trained->loss) : nlohmann::json()},
+                         {key::kKl, is_trained ? OrNull(Find(record.trained->figures, "kl")) : nlohmann::json()},
+                         {key::kGradNorm, is_trained ? nlohmann::json(record.trained->grad_norm) : nlohmann::json()},
+                         {key::kLearningRate, record.learning_rate},
+                         {key::kElapsed, record.elapsed_s},
+                         {key::kSamplesTrained, record.samples_trained},
+                         {key::kSkipped, !is_trained},
+                         {key::kSeconds, record.seconds},
+                         {key::kActorSeconds, record.actor_seconds}};
+  line[key::kFigures] = BatchFigureMap(record);
+  if (is_trained) line[key::kFigures].update(nlohmann::json(record.trained->figures));
+  line[key::kSignal] = record.batch.signal;
+  if (!record.batch.signal_histogram.empty()) line[key::kSignalHistogram] = record.batch.signal_histogram;
+  line[key::kEqualGroupsShare] = record.batch.equal_groups_share;
+  line[key::kStalenessMean] = record.batch.staleness_mean;
+  if (!record.refused.empty()) line[key::kRefused] = record.refused;
   return line;
 }
 
-Scalars UpdateScalars(const UpdateRecord& record) {
+Scalars UpdateScalars(const UpdateResult& record) {
   Scalars scalars;
   if (record.rewards.mean) scalars.emplace_back("train/reward", *record.rewards.mean);
   for (const auto& [name, value] : BatchFigureMap(record)) scalars.emplace_back("train/" + name, value);
@@ -124,7 +127,7 @@ Scalars UpdateScalars(const UpdateRecord& record) {
   return scalars;
 }
 
-std::string UpdateSentence(const UpdateRecord& record) {
+std::string UpdateSentence(const UpdateResult& record) {
   std::string text = absl::StrCat("update ", record.update, " of ", record.updates_total, ": reward ",
                                   record.rewards.mean ? absl::StrFormat("%.4f", *record.rewards.mean) : "missing");
   if (!record.refused.empty()) return absl::StrCat(text, ", refused: ", record.refused);

@@ -20,7 +20,7 @@ struct Drift {
   double mean = 0, greatest = 0;
 };
 
-struct UpdateRecord {
+struct UpdateResult {
   uint64_t update = 0, updates_total = 0, updates_skipped = 0;
   uint64_t samples_trained = 0, groups_accepted = 0;  // over the whole run
   uint64_t behaviour_version = 0;                     // that it published
@@ -41,10 +41,10 @@ struct UpdateRecord {
 };
 
 // In place of the last update's. Loss and what the algorithm reports stay those of the last that trained.
-void ShowUpdate(const UpdateRecord& record, v1::Status& status);
-nlohmann::json UpdateLine(const UpdateRecord& record);
-Scalars UpdateScalars(const UpdateRecord& record);
+void ShowUpdate(const UpdateResult& record, v1::Status& status);
+nlohmann::json UpdateLine(const UpdateResult& record);
+Scalars UpdateScalars(const UpdateResult& record);
 // For the log.
-std::string UpdateSentence(const UpdateRecord& record);
+std::string UpdateSentence(const UpdateResult& record);
 
 }  // namespace flowawr
