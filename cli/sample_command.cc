@@ -25,6 +25,7 @@
 #include "common/base/status.h"
 #include "common/base/utf8.h"
 #include "common/config/prompts.h"
+#include "common/diffusion/solver.h"
 #include "common/process/exit_code.h"
 #include "common/process/option_values.h"
 #include "common/sd3/latent_shape.h"
@@ -368,7 +369,7 @@ void AddHow(CLI::App* command, Arguments* arguments) {
   command->add_option("--latents", arguments->latents, "safetensors file of initial noise, instead of a seed's")
       ->excludes(seed);
   command->add_option("--solver", arguments->solver, "default: the run's evaluation solver, else euler")
-      ->check(CLI::IsMember({SolverName(v1::EULER), SolverName(v1::DPM_SOLVER_PP_2M)}));
+      ->check(CLI::IsMember(SolverNames()));
   command->add_option("--steps", arguments->steps, "default: the run's evaluation steps, else 40")
       ->transform(WholeNumber(1, 1000));
   command

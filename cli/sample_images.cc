@@ -6,12 +6,10 @@
 #include <ATen/ops/stack.h>
 
 #include <algorithm>
-#include <memory>
 #include <nlohmann/json.hpp>
 #include <utility>
 
 #include "absl/container/flat_hash_map.h"
-#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
@@ -19,6 +17,7 @@
 #include "common/base/utf8.h"
 #include "common/base/version.h"
 #include "common/diffusion/noise.h"
+#include "common/diffusion/sampler.h"
 #include "common/diffusion/sigmas.h"
 #include "common/diffusion/solver.h"
 #include "common/sd3/guidance.h"
@@ -73,7 +72,7 @@ class Batches {
   const LatentShape& shape_;
 };
 
-absl::Status Stopped() { return absl::CancelledError("stopped"); }
+at::Tensor NoStepNoise(int /*step*/) { return {}; }  // every step follows the ODE
 
 // What all images of a request have in common.
 std::map<std::string, std::string> RequestMetadata(const SampleRequest& request, const SampleSource& source) {
@@ -162,17 +161,19 @@ absl::Status SampleImages(const Pipeline& pipeline, const BoundAdapter* adapter,
     SampleStep at{.images = request.images(), .first = first, .batch = end - first, .step = 0, .steps = request.steps};
     const ConditionedTransformer velocity(pipeline.transformer(), adapter, batches.Embeds(first, end),
                                           {request.guidance, prompts.negative});
-    const std::unique_ptr<Solver> solver = MakeSolver(request.solver, sigmas);
-    at::Tensor latents = batches.Noise(first, end);
-    for (; at.step < at.steps; ++at.step) {
-      if (!is_wanted(at)) return Stopped();
-      latents = solver->Step(at.step, velocity(latents, sigmas[at.step]), latents);
-    }
+    const auto sampled = Sample({.solver = request.solver, .sigmas = sigmas, .stochastic = std::nullopt},
+                                batches.Noise(first, end), velocity, NoStepNoise, [&](int step) {
+                                  at.step = step;
+                                  return is_wanted(at);
+                                });
+    if (!sampled.ok()) return sampled.status();
+    const at::Tensor& latents = sampled->latents;
+    at.step = at.steps;
     if (!at::isfinite(latents).all().item<bool>())
       return absl::InternalError("the model gave latents that are not finite: is the adapter made for this model?");
     // One by one: the decoder needs far more memory than the transformer, and rounds otherwise in other batches.
     for (size_t image = first; image < end; ++image) {
-      if (!is_wanted(at)) return Stopped();
+      if (!is_wanted(at)) return absl::CancelledError("stopped");
       const at::Tensor x0 = latents[static_cast<int64_t>(image - first)].clone();
       FLOWAWR_RETURN_IF_ERROR(take({.prompt = batches.PromptOf(image),
                                     .sample = batches.SampleOf(image),
@@ -231,14 +232,6 @@ Caption ImageCaption(const SampleRequest& request, size_t prompt, int sample) {
   caption.note = absl::StrCat("image ", sample);
   if (!request.noise.defined()) absl::StrAppend(&caption.note, ", seed ", request.seed);
   return caption;
-}
-
-std::string SolverName(v1::Solver solver) { return absl::AsciiStrToLower(v1::Solver_Name(solver)); }
-
-std::optional<v1::Solver> SolverFromName(const std::string& name) {
-  for (const v1::Solver solver : {v1::EULER, v1::DPM_SOLVER_PP_2M})
-    if (name == SolverName(solver)) return solver;
-  return std::nullopt;
 }
 
 }  // namespace flowawr

@@ -107,8 +107,4 @@ std::map<std::string, std::string> ImageMetadata(const SampleRequest& request, c
 // The image's prompt; where a prompt has several images, also which one it is and the seed. Pure.
 Caption ImageCaption(const SampleRequest& request, size_t prompt, int sample);
 
-// "euler", "dpm_solver_pp_2m" and back; nullopt for any other name.
-std::string SolverName(v1::Solver solver);
-std::optional<v1::Solver> SolverFromName(const std::string& name);
-
 }  // namespace flowawr

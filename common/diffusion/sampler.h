@@ -1,7 +1,7 @@
 // From noise to latents: the one loop in which a velocity and a step alternate.
 //
 // Steps follow the ODE by a solver; those of a stochastic window draw noise, and what they did is kept, so that a learner
-// can tell how probable it was. Not thread-safe; one object a run of the sampler.
+// can tell how probable it was (sde_step.h). Knows no model and no key of a random number.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -33,9 +33,12 @@ struct SamplerPlan {
   std::optional<v1::StochasticSteps> stochastic;
 };
 
-// `velocity` is the model at latents [B, C, h, w] and one sigma. `step_noise(step)` gives standard normal noise of the
-// latents' shape; it is asked for stochastic steps alone. `goes_on(step)` is asked before every step: Cancelled once it
-// says no. InvalidArgument for a plan that no sampler can follow.
+// From `noise` [B, C, h, w] at the first sigma. `velocity` is the model at latents of that shape and one sigma.
+// `step_noise(step)` gives standard normal noise of the latents' shape; it is asked for stochastic steps alone.
+// `goes_on(step)` is asked before every step: Cancelled once it says no. InvalidArgument for a plan that no sampler can
+// follow: an unknown solver, sigmas that do not fall, a window that CheckStochasticSteps() refuses.
+//
+// The solver begins anew after a stochastic step: it does not look back across noise.
 absl::StatusOr<Sampled> Sample(const SamplerPlan& plan, at::Tensor noise,
                                absl::FunctionRef<at::Tensor(const at::Tensor& latents, float sigma)> velocity,
                                absl::FunctionRef<at::Tensor(int step)> step_noise,

@@ -5,6 +5,10 @@
 #include <cmath>
 #include <utility>
 
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+
 namespace flowawr {
 namespace {
 
@@ -33,7 +37,7 @@ class DpmSolverPp2M : public Solver {
     const double h = Lambda(sigma_next) - Lambda(sigma);  // infinite from sigma 1 and to sigma 0
     const double gain = -(1 - sigma_next) * std::expm1(-h);
     at::Tensor next = x * (sigma_next / sigma) + m0 * gain;
-    const bool is_first_order = index == 0 || index + 2 == static_cast<int>(sigmas_.size());
+    const bool is_first_order = !previous_.defined() || index + 2 == static_cast<int>(sigmas_.size());
     if (!is_first_order) {
       const double h_previous = Lambda(sigma) - Lambda(sigmas_[index - 1]);
       const double inverse_r0 = h / h_previous;  // 0 after a step from sigma 1
@@ -43,34 +47,50 @@ class DpmSolverPp2M : public Solver {
     return next;
   }
 
+  void Forget() override { previous_.reset(); }
+
  private:
   static double Lambda(double sigma) { return std::log((1 - sigma) / sigma); }
 
   const std::vector<float> sigmas_;
-  at::Tensor previous_;  // m1; undefined before the first step
+  at::Tensor previous_;  // m1; undefined before the first step and after Forget()
 };
+
+template <typename Made>
+std::unique_ptr<Solver> Make(std::vector<float> sigmas) {
+  return std::make_unique<Made>(std::move(sigmas));
+}
+
+struct Kind {
+  v1::Solver kind;
+  std::unique_ptr<Solver> (*make)(std::vector<float> sigmas);
+};
+
+// All there are; their names are those of the enum, as configurations write them.
+constexpr Kind kKinds[] = {{v1::EULER, Make<EulerSolver>}, {v1::DPM_SOLVER_PP_2M, Make<DpmSolverPp2M>}};
 
 }  // namespace
 
-std::unique_ptr<Solver> MakeSolver(v1::Solver kind, std::vector<float> sigmas) {
+absl::StatusOr<std::unique_ptr<Solver>> MakeSolver(v1::Solver kind, std::vector<float> sigmas) {
   TORCH_CHECK(sigmas.size() >= 2, "a solver needs at least one step");
-  switch (kind) {
-    case v1::EULER:
-      return std::make_unique<EulerSolver>(std::move(sigmas));
-    case v1::DPM_SOLVER_PP_2M:
-      return std::make_unique<DpmSolverPp2M>(std::move(sigmas));
-    default:
-      TORCH_CHECK(false, "no solver number ", static_cast<int>(kind));
-  }
+  for (const Kind& known : kKinds)
+    if (known.kind == kind) return known.make(std::move(sigmas));
+  return absl::InvalidArgumentError(
+      absl::StrCat("no solver is number ", kind, "; known are ", absl::StrJoin(SolverNames(), ", ")));
 }
 
-at::Tensor SampleLatents(absl::FunctionRef<at::Tensor(const at::Tensor& latents, float sigma)> velocity,
-                         v1::Solver kind, const std::vector<float>& sigmas, at::Tensor noise) {
-  const std::unique_ptr<Solver> solver = MakeSolver(kind, sigmas);
-  at::Tensor latents = noise.to(at::kFloat);
-  for (int i = 0; i + 1 < static_cast<int>(sigmas.size()); ++i)
-    latents = solver->Step(i, velocity(latents, sigmas[i]), latents);
-  return latents;
+std::string SolverName(v1::Solver kind) { return absl::AsciiStrToLower(v1::Solver_Name(kind)); }
+
+std::optional<v1::Solver> SolverFromName(absl::string_view name) {
+  for (const Kind& known : kKinds)
+    if (name == SolverName(known.kind)) return known.kind;
+  return std::nullopt;
+}
+
+std::vector<std::string> SolverNames() {
+  std::vector<std::string> names;
+  for (const Kind& known : kKinds) names.push_back(SolverName(known.kind));
+  return names;
 }
 
 }  // namespace flowawr

@@ -13,7 +13,7 @@ struct Guidance {
   PromptEmbeds negative;  // needed otherwise: one row, or one an image
 };
 
-// A transformer with all its inputs but latents and sigma: the `velocity` of SampleLatents(). Thread-safe.
+// A transformer with all its inputs but latents and sigma: the `velocity` of Sample(). Thread-safe.
 //
 // With guidance v = v_negative + scale (v_prompt - v_negative), both from one batch of twice the images whose first
 // half is the negative prompt's.

@@ -2,7 +2,7 @@
 // images.
 //
 //   prompts --EncodePrompts--> PromptEmbeds --+
-//   InitialNoise -------------------------> SampleLatents(Transformer::Forward) --> Vae::Decode --> images
+//   InitialNoise ------------------------------> Sample(Transformer::Forward) --> Vae::Decode --> images
 #pragma once
 
 #include <ATen/core/Tensor.h>

@@ -446,12 +446,5 @@ TEST(ImageCaption, TellsImagesOfOnePromptApart) {
   EXPECT_EQ(ImageCaption(request, 0, 2).note, "image 2");
 }
 
-TEST(SolverName, IsReadBack) {
-  EXPECT_EQ(SolverFromName(SolverName(v1::EULER)), v1::EULER);
-  EXPECT_EQ(SolverFromName(SolverName(v1::DPM_SOLVER_PP_2M)), v1::DPM_SOLVER_PP_2M);
-  EXPECT_EQ(SolverFromName(""), std::nullopt);
-  EXPECT_EQ(SolverFromName("solver_unspecified"), std::nullopt);
-}
-
 }  // namespace
 }  // namespace flowawr

@@ -58,6 +58,54 @@ TEST(InitialNoiseTest, SamplesGroupsSeedsAndPositionsAreUncorrelated) {
     EXPECT_NEAR((squares * squares.roll(lag)).mean().item<double>(), 0, 2 * bound) << lag;
 }
 
+TEST(StepNoiseTest, IsAFunctionOfItsArgumentsAndOfEachOfThem) {
+  const at::Tensor noise = StepNoise(1, 2, 3, 4, {4, 8, 8});
+  EXPECT_EQ(noise.sizes(), (at::IntArrayRef{4, 8, 8}));
+  EXPECT_TRUE(at::equal(noise, StepNoise(1, 2, 3, 4, {4, 8, 8})));
+  for (const at::Tensor& other :
+       {StepNoise(9, 2, 3, 4, {4, 8, 8}), StepNoise(1, 9, 3, 4, {4, 8, 8}), StepNoise(1, 2, 9, 4, {4, 8, 8}),
+        StepNoise(1, 2, 3, 5, {4, 8, 8}), InitialNoise(1, 2, 3, {4, 8, 8})})
+    EXPECT_FALSE(at::equal(noise, other));
+}
+
+// Not one number of it is drawn twice: neither by another step nor as initial noise, of any sample.
+TEST(StepNoiseTest, SharesNoNumberWithOtherStepsSamplesOrTheInitialNoise) {
+  constexpr int64_t kCount = 1 << 14;
+  std::vector<at::Tensor> all;
+  for (const uint32_t sample : {0, 1}) {
+    all.push_back(InitialNoise(1, 5, sample, {kCount}));
+    for (const int step : {0, 1, 2, 1022}) all.push_back(StepNoise(1, 5, sample, step, {kCount}));
+  }
+  const at::Tensor numbers = at::stack(all);
+  const double bound = 5 / std::sqrt(double(kCount));
+  const at::Tensor products = numbers.matmul(numbers.t()) / double(kCount) - at::eye(numbers.size(0));
+  EXPECT_LT(products.triu(1).abs().max().item<double>(), bound);
+  // Some hundred of them are the same float by chance; one counter that two of the tensors share would give up to 2^14.
+  const int64_t different = std::get<0>(at::_unique(numbers.flatten())).numel();
+  EXPECT_GT(different, numbers.numel() - 2000);
+}
+
+TEST(StepNoiseTest, HasTheMomentsOfTheStandardNormal) {
+  constexpr int64_t kCount = 1 << 20;
+  const at::Tensor noise = StepNoise(7, 1, 2, 3, {kCount}).to(at::kDouble);
+  EXPECT_NEAR(noise.mean().item<double>(), 0, 5 * std::sqrt(1.0 / kCount));
+  EXPECT_NEAR(noise.square().mean().item<double>(), 1, 5 * std::sqrt(2.0 / kCount));
+  EXPECT_NEAR(noise.pow(4).mean().item<double>(), 3, 5 * std::sqrt(96.0 / kCount));
+}
+
+TEST(StepNoiseTest, ItsMeanSquareIsKnownWithoutIt) {
+  for (const int64_t count : {1, 2, 3, 4, 5, 7, 4096, 100001}) {
+    const double expected = StepNoise(1, 2, 3, 4, {count}).to(at::kDouble).square().mean().item<double>();
+    EXPECT_NEAR(StepNoiseMeanSquare(1, 2, 3, 4, count), expected, 1e-6 * expected) << count;
+  }
+}
+
+TEST(StepNoiseTest, RefusesWhatItsNumbersHaveNoRoomFor) {
+  EXPECT_THROW(StepNoise(1, 2, 3, -1, {4}), c10::Error);
+  EXPECT_THROW(StepNoise(1, 2, 3, 1023, {4}), c10::Error);
+  EXPECT_THROW(StepNoise(1, 2, 3, 0, {(1 << 24) + 1}), c10::Error);
+}
+
 TEST(CounterRngTest, IsIndependentOfTheNoiseWithTheSameSeed) {
   constexpr int64_t kCount = 1 << 14;
   const at::Tensor noise = InitialNoise(1, 0, 0, {kCount});

@@ -9,6 +9,7 @@
 #include "common/diffusion/noise.h"
 #include "common/diffusion/sigmas.h"
 #include "common/tensor/safetensors.h"
+#include "tests/testing/draw_latents.h"
 #include "tests/testing/parity.h"
 #include "tests/testing/python.h"
 #include "tests/testing/temp_folder.h"
@@ -66,7 +67,7 @@ TEST(SolverTest, SigmasAndEveryStepAgreeWithDiffusers) {
           std::tuple{v1::DPM_SOLVER_PP_2M, ".dpm",
                      ParityCheck{"DPM-Solver++(2M), step by step", kSizes,
                                  "diffusers DPMSolverMultistepScheduler on the same sigmas"}}}) {
-      const auto solver = MakeSolver(kind, sigmas);
+      const auto solver = MakeSolver(kind, sigmas).value();
       at::Tensor latents = cases[schedule.name + ".noise"];
       const at::Tensor states = expected->tensors().at(schedule.name + key);
       double largest = 0;
@@ -84,7 +85,7 @@ TEST(SolverTest, FindsTheOnlyPictureOfAPointExactly) {
   const at::Tensor picture = InitialNoise(3, 0, 0, {2, 3});
   const auto velocity = [&](const at::Tensor& latents, float sigma) { return (latents - picture) / sigma; };
   for (const v1::Solver kind : {v1::EULER, v1::DPM_SOLVER_PP_2M}) {
-    const at::Tensor found = SampleLatents(velocity, kind, FlowMatchSigmas(7, 3), InitialNoise(4, 0, 0, {2, 3}));
+    const at::Tensor found = DrawLatents(velocity, kind, FlowMatchSigmas(7, 3), InitialNoise(4, 0, 0, {2, 3}));
     EXPECT_LT((found - picture).abs().max().item<double>(), 1e-5);
   }
 }
@@ -102,7 +103,7 @@ double ErrorOnAGaussian(v1::Solver kind, int steps) {
     sigmas.push_back(static_cast<float>(1 / (1 + std::exp(kFirst + (kLast - kFirst) * i / steps))));
   const at::Tensor start = InitialNoise(5, 0, 0, {64});
   const at::Tensor exact = start * std::sqrt(variance(sigmas.back()) / variance(sigmas.front()));
-  return ((SampleLatents(velocity, kind, sigmas, start) - exact).norm() / exact.norm()).item<double>();
+  return ((DrawLatents(velocity, kind, sigmas, start) - exact).norm() / exact.norm()).item<double>();
 }
 
 TEST(SolverTest, SecondOrderErrorsFallFasterThanFirstOrderOnes) {
@@ -117,15 +118,50 @@ TEST(SolverTest, SecondOrderErrorsFallFasterThanFirstOrderOnes) {
 TEST(SolverTest, ComputesInSinglePrecisionWhateverTheModelReturns) {
   const at::Tensor latents = InitialNoise(6, 0, 0, {5}), velocity = InitialNoise(7, 0, 0, {5}).to(at::kBFloat16);
   for (const v1::Solver kind : {v1::EULER, v1::DPM_SOLVER_PP_2M}) {
-    const at::Tensor next = MakeSolver(kind, {0.75f, 0.5f, 0})->Step(0, velocity, latents);
+    const at::Tensor next = MakeSolver(kind, {0.75f, 0.5f, 0}).value()->Step(0, velocity, latents);
     EXPECT_EQ(next.scalar_type(), at::kFloat);
     EXPECT_TRUE(at::allclose(next, latents - velocity.to(at::kFloat) * 0.25, 1e-6, 1e-6));  // one step of either
   }
 }
 
-TEST(SolverTest, RefusesAnUnnamedSolver) {
-  EXPECT_THROW(MakeSolver(v1::SOLVER_UNSPECIFIED, {1, 0}), c10::Error);
-  EXPECT_THROW(MakeSolver(v1::EULER, {0}), c10::Error);
+TEST(SolverTest, ForgetsWhatCameBeforeWhenItIsTold) {
+  const std::vector<float> sigmas = FlowMatchSigmas(6, 3);
+  const std::vector<float> rest(sigmas.begin() + 2, sigmas.end());
+  for (const v1::Solver kind : {v1::EULER, v1::DPM_SOLVER_PP_2M}) {
+    const auto solver = MakeSolver(kind, sigmas).value(), anew = MakeSolver(kind, rest).value();
+    at::Tensor latents = InitialNoise(8, 0, 0, {5});
+    for (int i = 0; i < 2; ++i) latents = solver->Step(i, InitialNoise(9, i, 0, {5}), latents);
+    solver->Forget();
+    at::Tensor other = latents;
+    for (int i = 2; i < 6; ++i) {
+      const at::Tensor velocity = InitialNoise(9, i, 0, {5});
+      latents = solver->Step(i, velocity, latents);
+      other = anew->Step(i - 2, velocity, other);
+      EXPECT_TRUE(at::equal(latents, other)) << SolverName(kind) << " step " << i;
+    }
+  }
+}
+
+TEST(SolverTest, RefusesAnUnnamedSolverAndNamesThoseThatThereAre) {
+  const auto none = MakeSolver(v1::SOLVER_UNSPECIFIED, {1, 0});
+  EXPECT_TRUE(absl::IsInvalidArgument(none.status())) << none.status();
+  for (const std::string& name : SolverNames())
+    EXPECT_NE(none.status().message().find(name), std::string::npos) << none.status();
+  EXPECT_THROW(MakeSolver(v1::EULER, {0}).IgnoreError(), c10::Error);
+}
+
+// A solver that configurations can name is one that there is.
+TEST(SolverTest, EverySolverOfTheConfigurationIsKnownByItsName) {
+  const auto* kinds = v1::Solver_descriptor();
+  for (int i = 0; i < kinds->value_count(); ++i) {
+    const auto kind = static_cast<v1::Solver>(kinds->value(i)->number());
+    if (kind == v1::SOLVER_UNSPECIFIED) continue;
+    EXPECT_TRUE(MakeSolver(kind, {1, 0}).ok()) << SolverName(kind);
+    EXPECT_EQ(SolverFromName(SolverName(kind)), kind);
+  }
+  EXPECT_EQ(SolverNames(), (std::vector<std::string>{"euler", "dpm_solver_pp_2m"}));
+  EXPECT_EQ(SolverFromName(""), std::nullopt);
+  EXPECT_EQ(SolverFromName("solver_unspecified"), std::nullopt);
 }
 
 }  // namespace

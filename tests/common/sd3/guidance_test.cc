@@ -10,8 +10,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/diffusion/sigmas.h"
-#include "common/diffusion/solver.h"
 #include "common/tensor/safetensors.h"
+#include "tests/testing/draw_latents.h"
 #include "tests/testing/python.h"
 #include "tests/testing/temp_folder.h"
 
@@ -44,7 +44,7 @@ class GuidanceTest : public testing::Test {
     return {tensors_.at("negative_prompt_embeds"), tensors_.at("negative_pooled_prompt_embeds")};
   }
   at::Tensor Draw(const PromptEmbeds& prompt, const Guidance& guidance, const at::Tensor& noise) const {
-    return SampleLatents(ConditionedTransformer(*transformer_, nullptr, prompt, guidance), v1::EULER,
+    return DrawLatents(ConditionedTransformer(*transformer_, nullptr, prompt, guidance), v1::EULER,
                          FlowMatchSigmas(5, 3.0, 1000), noise);
   }
 

@@ -11,10 +11,10 @@
 #include "common/base/file.h"
 #include "common/diffusion/noise.h"
 #include "common/diffusion/sigmas.h"
-#include "common/diffusion/solver.h"
 #include "common/sd3/guidance.h"
 #include "common/sd3/pipeline.h"
 #include "common/tensor/safetensors.h"
+#include "tests/testing/draw_latents.h"
 #include "tests/testing/parity.h"
 #include "tests/testing/python.h"
 #include "tests/testing/temp_folder.h"
@@ -112,7 +112,7 @@ TEST_F(PipelineParityTest, DrawsFromPromptsAsDiffusersDoes) {
                                         std::pair{"4.5", "Whole pipeline, f32, guidance 4.5"}}) {
         const Guidance guidance{std::strtod(scale, nullptr), *negative};
         const ConditionedTransformer velocity(pipeline->transformer(), nullptr, *prompts, guidance);
-        const at::Tensor latents = SampleLatents(velocity, v1::EULER, sigmas, Noise(sides.first, sides.second));
+        const at::Tensor latents = DrawLatents(velocity, v1::EULER, sigmas, Noise(sides.first, sides.second));
         const std::string name = absl::StrCat(model, "/", size, "/", scale);
         const ParityCheck check{part, sizes, kClass};
         ExpectAtMost(check, name, "relative error of the latents",

@@ -13,8 +13,8 @@
 
 #include "common/diffusion/noise.h"
 #include "common/diffusion/sigmas.h"
-#include "common/diffusion/solver.h"
 #include "common/tensor/safetensors.h"
+#include "tests/testing/draw_latents.h"
 #include "tests/testing/python.h"
 #include "tests/testing/temp_folder.h"
 
@@ -70,7 +70,7 @@ void ExpectTheSame(const std::string& folder, const std::map<std::string, at::Te
                                               nullptr);
   };
   const auto sigmas = FlowMatchSigmas(8, (*pipeline)->scheduler_shift(), (*pipeline)->num_train_timesteps());
-  const at::Tensor images = (*pipeline)->vae().Decode(SampleLatents(velocity, v1::EULER, sigmas, Noise()));
+  const at::Tensor images = (*pipeline)->vae().Decode(DrawLatents(velocity, v1::EULER, sigmas, Noise()));
   const double mse = (images - expected.at("images")).square().mean().item<double>();
   EXPECT_GT(-10 * std::log10(mse), 45);
 }
