@@ -6,7 +6,9 @@
 #include <map>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "common/base/status.h"
+#include "common/rollout/group_schema.h"
 #include "common/rpc/blob_stream.h"
 #include "common/tensor/safetensors.h"
 
@@ -21,15 +23,40 @@ at::Tensor ImageTensor(const std::vector<Image>& images) {
   return at::stack(rows);  // copies
 }
 
+GroupTensors TensorsOf(const GroupJob& job) {
+  GroupTensors tensors{.x0 = job.x0,
+                       .prompt_embeds = job.embeds.prompt_embeds.squeeze(0),
+                       .pooled_prompt_embeds = job.embeds.pooled.squeeze(0)};
+  if (job.lease.wants_images()) tensors.images = ImageTensor(job.images);
+  if (job.trajectory.has_value()) {
+    tensors.states = job.trajectory->states;
+    tensors.log_probs = job.trajectory->log_probs;
+  }
+  if (job.negative.prompt_embeds.defined()) {
+    tensors.negative_prompt_embeds = job.negative.prompt_embeds.squeeze(0);
+    tensors.negative_pooled_prompt_embeds = job.negative.pooled.squeeze(0);
+  }
+  return tensors;
+}
+
+// What the schema names, by name; sizes are the learner's to check.
+absl::StatusOr<std::map<std::string, at::Tensor>> ToSend(const GroupJob& job) {
+  const GroupTensors tensors = TensorsOf(job);
+  std::map<std::string, at::Tensor> named;
+  for (const GroupTensor& expected : GroupSchema(job.lease, /*shape=*/{})) {
+    const at::Tensor& tensor = tensors.*expected.field;
+    if (!tensor.defined())
+      return absl::InternalError(absl::StrCat("group ", job.lease.group_id(), " has no ", expected.name,
+                                              ", but its lease ", expected.asked_for));
+    named[expected.name] = tensor.to(expected.dtype);
+  }
+  return named;
+}
+
 }  // namespace
 
 absl::StatusOr<GroupMessage> MakeGroupMessage(const GroupJob& job, const std::string& actor_id) {
-  std::map<std::string, at::Tensor> tensors = {
-      {"x0", job.x0},
-      {"prompt_embeds", job.embeds.prompt_embeds.squeeze(0).to(at::kFloat)},
-      {"pooled_prompt_embeds", job.embeds.pooled.squeeze(0).to(at::kFloat)},
-  };
-  if (job.lease.wants_images()) tensors["images"] = ImageTensor(job.images);
+  FLOWAWR_ASSIGN_OR_RETURN(const auto tensors, ToSend(job));
   GroupMessage message;
   FLOWAWR_ASSIGN_OR_RETURN(message.blob, SerializeSafetensors(tensors));
   v1::GroupHeader& header = message.header;

@@ -11,10 +11,11 @@ namespace flowawr {
 
 struct GroupMessage {
   v1::GroupHeader header;
-  std::string blob;  // safetensors: x0, prompt_embeds, pooled_prompt_embeds and, when the lease wants them, images
+  std::string blob;  // safetensors: the tensors of GroupSchema()
 };
 
-// `job` has been through sample, decode and score. The same job gives the same blob.
+// `job` has been through sample, decode and score. The same job gives the same blob. Internal when it lacks a tensor that
+// its lease asks for.
 absl::StatusOr<GroupMessage> MakeGroupMessage(const GroupJob& job, const std::string& actor_id);
 
 }  // namespace flowawr

@@ -1,7 +1,6 @@
 #include "actor/group_sampler.h"
 
 #include <ATen/ops/cat.h>
-#include <ATen/ops/full.h>
 #include <ATen/ops/isfinite.h>
 #include <ATen/ops/stack.h>
 
@@ -9,9 +8,12 @@
 #include <iterator>
 
 #include "absl/strings/str_cat.h"
+#include "common/base/status.h"
 #include "common/diffusion/noise.h"
+#include "common/diffusion/sampler.h"
 #include "common/diffusion/sigmas.h"
-#include "common/diffusion/solver.h"
+#include "common/rollout/group_schema.h"
+#include "common/sd3/guidance.h"
 #include "common/tensor/image_tensor.h"
 
 namespace flowawr {
@@ -24,38 +26,53 @@ absl::Status CheckLease(const v1::Lease& lease) {
   if (lease.samples() < 1) return absl::InvalidArgumentError("the lease asks for no sample");
   if (lease.sampler().steps() < 1 || lease.sampler().steps() > 1000)
     return absl::InvalidArgumentError(absl::StrCat("the lease asks for ", lease.sampler().steps(), " solver steps"));
-  if (lease.sampler().solver() != v1::EULER && lease.sampler().solver() != v1::DPM_SOLVER_PP_2M)
-    return absl::InvalidArgumentError(
-        absl::StrCat("the lease asks for solver ", lease.sampler().solver(), ", which this actor does not know"));
   return absl::OkStatus();
 }
 
-at::Tensor NoiseOf(absl::Span<GroupJob* const> jobs, const LatentShape& shape) {
+// A row for each sample of each job, in order.
+at::Tensor Rows(absl::Span<GroupJob* const> jobs,
+                absl::FunctionRef<at::Tensor(const v1::Lease& lease, uint32_t sample)> row) {
   std::vector<at::Tensor> rows;
-  for (const GroupJob* job : jobs) {
-    for (uint32_t sample = 0; sample < job->lease.samples(); ++sample)
-      rows.push_back(InitialNoise(job->lease.noise_seed(), job->lease.group_id(), sample,
-                                  {shape.channels, shape.height, shape.width}));
-  }
+  for (const GroupJob* job : jobs)
+    for (uint32_t sample = 0; sample < job->lease.samples(); ++sample) rows.push_back(row(job->lease, sample));
   return at::stack(rows);
 }
 
 // One prompt: a leading dimension of 1, which the transformer computes once. Several: one row a sample.
-TransformerInput PromptInput(absl::Span<GroupJob* const> jobs) {
-  TransformerInput input;
-  if (jobs.size() == 1) {
-    input.prompt_embeds = jobs[0]->embeds.prompt_embeds;
-    input.pooled_prompt_embeds = jobs[0]->embeds.pooled;
-    return input;
-  }
+PromptEmbeds PromptOf(absl::Span<GroupJob* const> jobs) {
+  if (jobs.size() == 1) return jobs[0]->embeds;
   std::vector<at::Tensor> prompts, pooled;
   for (const GroupJob* job : jobs) {
     prompts.push_back(job->embeds.prompt_embeds.expand({job->lease.samples(), -1, -1}));
     pooled.push_back(job->embeds.pooled.expand({job->lease.samples(), -1}));
   }
-  input.prompt_embeds = at::cat(prompts);
-  input.pooled_prompt_embeds = at::cat(pooled);
-  return input;
+  return {at::cat(prompts), at::cat(pooled)};
+}
+
+SamplerPlan PlanOf(const Pipeline& pipeline, const v1::Lease& lease) {
+  SamplerPlan plan{.solver = lease.sampler().solver(),
+                   .sigmas = FlowMatchSigmas(lease.sampler().steps(), pipeline.scheduler_shift(),
+                                             pipeline.num_train_timesteps()),
+                   .stochastic = std::nullopt};
+  if (lease.has_stochastic()) plan.stochastic = lease.stochastic();
+  return plan;
+}
+
+absl::StatusOr<Sampled> SampleRows(const Pipeline& pipeline, const LatentShape& shape, absl::Span<GroupJob* const> jobs,
+                                   absl::FunctionRef<bool()> is_wanted) {
+  const std::vector<int64_t> sizes = {shape.channels, shape.height, shape.width};
+  const GroupJob& any = *jobs[0];
+  const ConditionedTransformer velocity(pipeline.transformer(), &any.policy->adapter, PromptOf(jobs),
+                                        {GuidanceScale(any.lease.sampler()), any.negative});
+  const at::Tensor noise = Rows(jobs, [&](const v1::Lease& lease, uint32_t sample) {
+    return InitialNoise(lease.noise_seed(), lease.group_id(), sample, sizes);
+  });
+  const auto step_noise = [&](int step) {
+    return Rows(jobs, [&](const v1::Lease& lease, uint32_t sample) {
+      return StepNoise(lease.noise_seed(), lease.group_id(), sample, step, sizes);
+    });
+  };
+  return Sample(PlanOf(pipeline, any.lease), noise, velocity, step_noise, [&](int) { return is_wanted(); });
 }
 
 }  // namespace
@@ -65,25 +82,18 @@ absl::Status SampleGroups(const Pipeline& pipeline, const LatentShape& shape, ab
   for (const GroupJob* job : jobs) {
     if (absl::Status status = CheckLease(job->lease); !status.ok()) return status;
   }
-  const v1::SamplerConfig& sampler = jobs[0]->lease.sampler();
-  const std::vector<float> sigmas =
-      FlowMatchSigmas(sampler.steps(), pipeline.scheduler_shift(), pipeline.num_train_timesteps());
-  const auto solver = MakeSolver(sampler.solver(), sigmas);
-  TransformerInput input = PromptInput(jobs);
-  input.latents = NoiseOf(jobs, shape);
-  for (int step = 0; step < sampler.steps(); ++step) {
-    if (!is_wanted()) return absl::CancelledError("no longer wanted");
-    input.sigma = at::full({1}, sigmas[step]);
-    const at::Tensor velocity = pipeline.transformer().Forward(input, &jobs[0]->policy->adapter);
-    input.latents = solver->Step(step, velocity, input.latents);
-  }
-  if (!at::isfinite(input.latents).all().item<bool>())
+  FLOWAWR_ASSIGN_OR_RETURN(const Sampled sampled, SampleRows(pipeline, shape, jobs, is_wanted));
+  if (!at::isfinite(sampled.latents).all().item<bool>())
     return absl::InternalError(absl::StrCat("sampling group ", jobs[0]->lease.group_id(), " by policy version ",
                                             jobs[0]->lease.policy_version(), " gave latents that are not finite"));
   int64_t row = 0;
   for (GroupJob* job : jobs) {
-    job->x0 = input.latents.narrow(0, row, job->lease.samples()).contiguous();
-    row += job->lease.samples();
+    const int64_t samples = job->lease.samples();
+    const auto own = [&](const at::Tensor& all) { return all.narrow(0, row, samples).contiguous(); };
+    job->x0 = own(sampled.latents);
+    if (const auto& trajectory = sampled.trajectory; trajectory.has_value())
+      job->trajectory = {.states = own(trajectory->states), .log_probs = own(trajectory->log_probs)};
+    row += samples;
   }
   return absl::OkStatus();
 }

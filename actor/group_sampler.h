@@ -11,8 +11,10 @@
 
 namespace flowawr {
 
-// Draws x0 of every job by one batch of all their rows, each from its own noise, keyed by (noise_seed, group_id,
-// sample). All jobs share policy version and sampler settings (GroupsToMerge); a single job is the usual case.
+// Draws x0, and the trajectory where steps are stochastic, of every job by one batch of all their rows, each from its own
+// noise, keyed by (noise_seed, group_id, sample) and, of stochastic steps, the step. All jobs share policy version,
+// sampler settings and stochastic steps (GroupsToMerge); a single job is the usual case. Guidance leads away from
+// `negative` of the jobs, and costs nothing at scale 1.
 //
 // `is_wanted` is asked before every step; Cancelled once it says no. InvalidArgument for a lease whose sampler settings
 // are not usable, Internal for a result that is not finite.

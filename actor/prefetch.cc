@@ -1,11 +1,15 @@
 #include "actor/prefetch.h"
 
+#include <google/protobuf/util/message_differencer.h>
+
 namespace flowawr {
 namespace {
 
 bool CanShareBatch(const v1::Lease& a, const v1::Lease& b) {
+  using google::protobuf::util::MessageDifferencer;
   return a.purpose() == v1::EVALUATION && b.purpose() == v1::EVALUATION && a.policy_version() == b.policy_version() &&
-         a.sampler().solver() == b.sampler().solver() && a.sampler().steps() == b.sampler().steps();
+         MessageDifferencer::Equals(a.sampler(), b.sampler()) && a.has_stochastic() == b.has_stochastic() &&
+         MessageDifferencer::Equals(a.stochastic(), b.stochastic());
 }
 
 }  // namespace

@@ -28,8 +28,8 @@ bool WantsLease(const WaitingWork& waiting, const PrefetchLimits& limits);
 // How many groups, from the front of `waiting`, to sample as one batch: at least 1 unless there is none.
 //
 // Training groups are always sampled alone, because the bits of a row may depend on the size of its batch and strict
-// runs promise the same bits. Evaluation groups join when policy version and sampler are the same and their rows
-// do not exceed `limits.evaluation_rows`.
+// runs promise the same bits. Evaluation groups join when policy version, sampler and stochastic steps are the
+// same and their rows do not exceed `limits.evaluation_rows`.
 size_t GroupsToMerge(absl::Span<const v1::Lease* const> waiting, const PrefetchLimits& limits);
 
 }  // namespace flowawr

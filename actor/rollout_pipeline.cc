@@ -15,6 +15,8 @@
 #include "actor/group_sampler.h"
 #include "actor/prompt_encoder.h"
 #include "actor/recovery.h"
+#include "common/base/status.h"
+#include "common/rollout/group_schema.h"
 #include "common/rpc/retry.h"
 #include "common/telemetry/log.h"
 
@@ -137,6 +139,11 @@ void RolloutPipeline::EncodeOne(Job job, PromptEncoder& encoder) {
     auto embeds = encoder.Get(job->lease.prompt().text());
     if (!embeds.ok()) return embeds.status();
     job->embeds = *std::move(embeds);
+    if (IsGuided(job->lease.sampler())) {
+      auto negative = encoder.Get("");
+      if (!negative.ok()) return Annotate(negative.status(), "the empty prompt, which guidance leads away from");
+      job->negative = *std::move(negative);
+    }
     job->spans.push_back(SpanOf("encode", job->stage_seconds["encode"] = timer.Stop()));
     return absl::OkStatus();
   });

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <string>
 
+#include "common/rollout/group_schema.h"
 #include "flowawr/v1/rollout.pb.h"
 
 namespace flowawr {
@@ -17,15 +18,11 @@ inline bool IsEvaluationGroup(uint64_t group_id) { return (group_id & kEvaluatio
 // For people: `group 12 (prompt "a sign that says...")`.
 std::string NameOf(const v1::Lease& lease);
 
-struct Group {
+// An evaluation group that was accepted no longer has what only training needs: of its tensors the images are left.
+struct Group : GroupTensors {
   v1::Lease lease;  // as it was given out
   v1::GroupHeader header;
-  // Undefined in an evaluation group that was accepted: x0 and both embeddings.
-  at::Tensor x0;                    // [K, C, h, w] f32
-  at::Tensor prompt_embeds;         // [T, D] f32
-  at::Tensor pooled_prompt_embeds;  // [P] f32
-  at::Tensor images;                // [K, H, W, 3] u8, undefined unless the lease wanted them
-  at::Tensor rewards;               // [terms, K] f64, NaN where an optional scorer failed
+  at::Tensor rewards;  // [terms, K] f64, NaN where an optional scorer failed
 
   uint64_t id() const { return lease.group_id(); }
 };

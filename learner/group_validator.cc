@@ -3,19 +3,21 @@
 #include <torch/types.h>
 
 #include <cmath>
-#include <tuple>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "common/base/status.h"
+#include "common/diffusion/noise.h"
+#include "common/diffusion/sde_step.h"
+#include "common/diffusion/sigmas.h"
 #include "common/scoring/reward_terms.h"
 #include "common/tensor/safetensors.h"
 
 namespace flowawr {
 namespace {
-
-constexpr uint64_t kMaxSafetensorsHeader = 1 << 16;
 
 std::string Hex(const std::string& bytes) { return absl::BytesToHexString(bytes).substr(0, 12); }
 
@@ -53,20 +55,80 @@ absl::Status CheckRange(const at::Tensor& tensor, double most, absl::string_view
                                         : absl::StrCat(name, " holds NaN or infinite values"));
 }
 
-// A missing tensor is the sender's fault like a mis-shaped one; NotFound would say that the lease is unknown.
-absl::StatusOr<at::Tensor> Require(const SafetensorsFile& file, const std::string& name, at::ScalarType dtype,
-                                   at::IntArrayRef shape) {
-  absl::StatusOr<at::Tensor> tensor = file.Get(name, dtype, shape);
+// The tensor if it is as the schema has it. A missing one is the sender's fault like a mis-shaped one; NotFound would say
+// that the lease is unknown.
+absl::StatusOr<at::Tensor> Require(const SafetensorsFile& file, const GroupTensor& expected,
+                                   const std::string& group) {
+  std::vector<int64_t> dims = expected.dims;
+  if (expected.variable >= 0) {
+    const auto found = file.tensors().find(expected.name);
+    if (found == file.tensors().end() || found->second.dim() != static_cast<int64_t>(dims.size()) ||
+        found->second.size(expected.variable) < 1 ||
+        found->second.size(expected.variable) > dims[expected.variable]) {
+      std::vector<std::string> texts(dims.size());
+      for (size_t i = 0; i < dims.size(); ++i)
+        texts[i] = absl::StrCat(static_cast<int>(i) == expected.variable ? "1 to " : "", dims[i]);
+      return absl::InvalidArgumentError(
+          absl::StrCat(group, ": ", expected.name, " must be [", absl::StrJoin(texts, ", "), "]"));
+    }
+    dims[expected.variable] = found->second.size(expected.variable);
+  }
+  absl::StatusOr<at::Tensor> tensor = file.Get(expected.name, expected.dtype, dims);
   if (absl::IsNotFound(tensor.status())) return absl::InvalidArgumentError(tensor.status().message());
   return tensor;
 }
 
-}  // namespace
-
-uint64_t GroupShape::MaxBlobBytes(uint32_t samples, bool with_images) const {
-  uint64_t floats = samples * channels * latent_height * latent_width + max_tokens * embed_dim + pooled_dim;
-  return 4 * floats + (with_images ? samples * image_height * image_width * 3 : 0) + kMaxSafetensorsHeader;
+// All tensors of the schema and no other.
+absl::Status TakeTensors(const SafetensorsFile& file, const std::vector<GroupTensor>& schema, const std::string& name,
+                         GroupTensors* tensors) {
+  for (const GroupTensor& expected : schema) {
+    absl::StatusOr<at::Tensor> tensor = Require(file, expected, name);
+    if (!tensor.ok() && !expected.asked_for.empty())
+      return absl::InvalidArgumentError(
+          absl::StrCat(tensor.status().message(), " (the lease ", expected.asked_for, ")"));
+    if (!tensor.ok()) return tensor.status();
+    tensors->*expected.field = *std::move(tensor);
+  }
+  if (const size_t found = file.tensors().size() + file.unusable().size(); found != schema.size())
+    return absl::InvalidArgumentError(absl::StrCat(name, ": ", found, " tensors, expected ", schema.size()));
+  return absl::OkStatus();
 }
+
+// OK unless the lease has stochastic steps that are none of its sampler's.
+absl::Status CheckWindow(const v1::Lease& lease) {
+  if (!lease.has_stochastic()) return absl::OkStatus();
+  return Annotate(CheckStochasticSteps(lease.stochastic(), lease.sampler().steps()), "its lease");
+}
+
+absl::Status CheckLogProbs(const v1::Lease& lease, const GroupShape& shape, const at::Tensor& log_probs) {
+  const v1::StochasticSteps& window = lease.stochastic();
+  const std::vector<float> sigmas =
+      FlowMatchSigmas(lease.sampler().steps(), shape.scheduler_shift, shape.num_train_timesteps);
+  const int64_t samples = log_probs.size(0), dims = shape.channels * shape.latent_height * shape.latent_width;
+  for (int64_t i = 0; i < log_probs.size(1); ++i) {
+    const int step = static_cast<int>(window.first() + i);
+    at::Tensor mean_squares = at::empty({samples}, at::kDouble);
+    for (int64_t k = 0; k < samples; ++k) {
+      mean_squares[k] =
+          StepNoiseMeanSquare(lease.noise_seed(), lease.group_id(), static_cast<uint32_t>(k), step, dims);
+    }
+    const NoiseLogProb expected =
+        LogProbOfNoise(MakeSdeStep(window.kind(), window.noise_level(), at::full({1}, sigmas[step]),
+                                   at::full({1}, sigmas[step + 1])),
+                       mean_squares);
+    for (int64_t k = 0; k < samples; ++k) {
+      const double brought = log_probs[k][i].item<double>(), value = expected.value[k].item<double>();
+      if (const double most = expected.tolerance[k].item<double>(); std::abs(brought - value) > most) {
+        return absl::InvalidArgumentError(
+            absl::StrCat("log_probs of sample ", k, ", step ", step, ": ", brought, ", but the noise of that step comes to ",
+                         value, ", and no more than ", most, " from it is rounding"));
+      }
+    }
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
 
 Refusal CheckHeader(const v1::GroupHeader& header, const v1::Lease& lease, const v1::PolicyVersion& policy,
                     const GroupShape& shape) {
@@ -108,7 +170,9 @@ Refusal CheckHeader(const v1::GroupHeader& header, const v1::Lease& lease, const
   if (const absl::Status rewards = CheckRewards(header, lease.reward_spec()); !rewards.ok()) {
     return {Annotate(rewards, absl::StrCat("group ", lease.group_id(), " of actor ", header.actor_id())), "bad_reward"};
   }
-  if (const uint64_t most = shape.MaxBlobBytes(lease.samples(), lease.wants_images()); header.blob().size() > most) {
+  if (const absl::Status window = CheckWindow(lease); !window.ok())
+    return {Annotate(window, absl::StrCat("group ", lease.group_id())), "wrong_shape"};
+  if (const uint64_t most = MaxBlobBytes(GroupSchema(lease, shape)); header.blob().size() > most) {
     return {absl::InvalidArgumentError(absl::StrCat(group, "announces ", header.blob().size(),
                                                     " bytes; no group of this lease has more than ", most)),
             "too_large"};
@@ -122,36 +186,22 @@ absl::StatusOr<Group> DecodeGroup(const v1::GroupHeader& header, std::string blo
   const std::string name = absl::StrCat("group ", lease.group_id());
   FLOWAWR_ASSIGN_OR_RETURN(const SafetensorsFile file, SafetensorsFile::Parse(std::move(blob), name));
   *cause = "wrong_shape";
-  const int64_t samples = lease.samples();
-  const auto embeds = file.tensors().find("prompt_embeds");
-  if (embeds == file.tensors().end() || embeds->second.dim() != 2 || embeds->second.size(0) < 1 ||
-      embeds->second.size(0) > shape.max_tokens) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(name, ": prompt_embeds must be [1 to ", shape.max_tokens, ", ", shape.embed_dim, "]"));
-  }
+  const std::vector<GroupTensor> schema = GroupSchema(lease, shape);
   Group group;
   group.lease = lease;
   group.header = header;
-  FLOWAWR_ASSIGN_OR_RETURN(
-      group.x0, Require(file, "x0", at::kFloat, {samples, shape.channels, shape.latent_height, shape.latent_width}));
-  FLOWAWR_ASSIGN_OR_RETURN(group.prompt_embeds,
-                           Require(file, "prompt_embeds", at::kFloat, {embeds->second.size(0), shape.embed_dim}));
-  FLOWAWR_ASSIGN_OR_RETURN(group.pooled_prompt_embeds,
-                           Require(file, "pooled_prompt_embeds", at::kFloat, {shape.pooled_dim}));
-  if (lease.wants_images()) {
-    FLOWAWR_ASSIGN_OR_RETURN(group.images,
-                             Require(file, "images", at::kByte, {samples, shape.image_height, shape.image_width, 3}));
-  }
-  if (const size_t expected = lease.wants_images() ? 4 : 3, found = file.tensors().size() + file.unusable().size();
-      found != expected) {
-    return absl::InvalidArgumentError(absl::StrCat(name, ": ", found, " tensors, expected ", expected));
-  }
-  for (const auto& [tensor_name, tensor, most] :
-       {std::tuple("x0", group.x0, kMostLatent), std::tuple("prompt_embeds", group.prompt_embeds, kMostEmbedding),
-        std::tuple("pooled_prompt_embeds", group.pooled_prompt_embeds, kMostEmbedding)}) {
-    const absl::Status range = CheckRange(tensor, most, tensor_name, cause);
+  FLOWAWR_RETURN_IF_ERROR(TakeTensors(file, schema, name, &group));
+  for (const GroupTensor& expected : schema) {
+    if (expected.greatest == 0) continue;
+    const absl::Status range = CheckRange(group.*expected.field, expected.greatest, expected.name, cause);
     if (!range.ok()) return Annotate(range, absl::StrCat(name, " of actor ", header.actor_id()));
   }
+  if (group.log_probs.defined()) {
+    *cause = "wrong_log_prob";
+    const absl::Status known = CheckLogProbs(lease, shape, group.log_probs);
+    if (!known.ok()) return Annotate(known, absl::StrCat(name, " of actor ", header.actor_id()));
+  }
+  const int64_t samples = lease.samples();
   const int terms = lease.reward_spec().terms_size();
   group.rewards = at::empty({terms, samples}, at::kDouble);
   for (int term = 0; term < terms; ++term) {

@@ -18,10 +18,9 @@ void Log(bool is_trouble, const std::string& line) {
 
 // Nobody trains on an evaluation group: its latents and embeddings, megabytes each, need not wait for the others.
 void LeaveWhatIsEvaluated(Group& group) {
-  group.x0 = at::Tensor();
-  group.prompt_embeds = at::Tensor();
-  group.pooled_prompt_embeds = at::Tensor();
-  if (group.images.defined()) group.images = group.images.clone();  // no view of all that came
+  GroupTensors left;
+  if (group.images.defined()) left.images = group.images.clone();  // no view of all that came
+  static_cast<GroupTensors&>(group) = std::move(left);
 }
 
 }  // namespace
@@ -287,7 +286,7 @@ absl::StatusOr<uint64_t> LeaseDesk::CheckSubmission(const v1::GroupHeader& heade
     Drop(refusal.cause);
     return refusal.status;
   }
-  return options_.shape.MaxBlobBytes(lease.samples(), lease.wants_images());
+  return MaxBlobBytes(GroupSchema(lease, options_.shape));
 }
 
 absl::Status LeaseDesk::Accept(const v1::GroupHeader& header, std::string blob) {

@@ -306,6 +306,29 @@ TEST_F(ActorTest, ShipsImagesOfEvaluationLeasesThatWantThem) {
   }
 }
 
+// The way of a group of a policy gradient method, end to end.
+TEST_F(ActorTest, BringsTrajectoryAndEmptyPromptOfLeasesThatAskForThem) {
+  Publish(*learner_, 1);
+  for (uint64_t group = 0; group < 2; ++group) {
+    v1::Lease lease = MakeLease(group);
+    lease.mutable_sampler()->set_guidance_scale(4.5);
+    lease.mutable_stochastic()->set_kind(v1::FLOW_SDE);
+    lease.mutable_stochastic()->set_noise_level(0.7);
+    lease.mutable_stochastic()->set_count(2);
+    learner_->AddLease(lease);
+  }
+  const LearnerLog log = RunToTheEnd();
+  EXPECT_THAT(log.failures, ::testing::IsEmpty());
+  ASSERT_EQ(log.groups.size(), 2);
+  for (const LearnerLog::Group& group : log.groups) {
+    EXPECT_THAT(Blob(group, "states").sizes(), ::testing::ElementsAre(2, 3, 8, 8, 16));
+    EXPECT_THAT(Blob(group, "log_probs").sizes(), ::testing::ElementsAre(2, 2));
+    EXPECT_TRUE(Blob(group, "negative_prompt_embeds").sizes() == Blob(group, "prompt_embeds").sizes());
+    EXPECT_FALSE(Blob(group, "negative_prompt_embeds").equal(Blob(group, "prompt_embeds")));
+    EXPECT_TRUE(Blob(group, "negative_pooled_prompt_embeds").equal(Blob(log.groups[0], "negative_pooled_prompt_embeds")));
+  }
+}
+
 TEST_F(ActorTest, RefusesAnAdapterWithAnotherDigestThanAnnounced) {
   Publish(*learner_, 1, /*with_right_digest=*/false);
   learner_->AddLease(MakeLease(1));

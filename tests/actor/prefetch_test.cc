@@ -63,5 +63,21 @@ TEST(GroupsToMerge, EndsAtAnotherVersionOrSampler) {
   EXPECT_EQ(Merge({first, MakeLease(v1::EVALUATION, 1, 1, 8, v1::DPM_SOLVER_PP_2M)}), 1);
 }
 
+TEST(GroupsToMerge, EndsAtAnotherGuidanceOrOtherStochasticSteps) {
+  const v1::Lease first = MakeLease(v1::EVALUATION, 1);
+  v1::Lease guided = first;
+  guided.mutable_sampler()->set_guidance_scale(4.5);
+  EXPECT_EQ(Merge({first, guided}), 1);
+  EXPECT_EQ(Merge({guided, guided}), 2);
+  v1::Lease stochastic = first;
+  stochastic.mutable_stochastic()->set_kind(v1::FLOW_SDE);
+  stochastic.mutable_stochastic()->set_count(2);
+  v1::Lease later = stochastic;
+  later.mutable_stochastic()->set_first(1);
+  EXPECT_EQ(Merge({first, stochastic}), 1);
+  EXPECT_EQ(Merge({stochastic, first}), 1);
+  EXPECT_EQ(Merge({stochastic, stochastic, later}), 2);
+}
+
 }  // namespace
 }  // namespace flowawr

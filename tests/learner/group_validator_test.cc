@@ -3,12 +3,18 @@
 #include <gtest/gtest.h>
 #include <torch/types.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <map>
+#include <set>
 #include <string>
 #include <utility>
+#include <vector>
 
+#include "common/diffusion/noise.h"
+#include "common/diffusion/sampler.h"
+#include "common/diffusion/sigmas.h"
 #include "common/tensor/safetensors.h"
 
 namespace flowawr {
@@ -195,7 +201,7 @@ TEST_F(GroupValidatorTest, AShadowIsNeverRequiredAndItsRewardsAloneAreNone) {
 }
 
 TEST_F(GroupValidatorTest, RefusesABlobLargerThanAnyValidOneBeforeItArrives) {
-  const uint64_t most = kShape.MaxBlobBytes(kSamples, false);
+  const uint64_t most = MaxBlobBytes(GroupSchema(lease_, kShape));
   header_.mutable_blob()->set_size(most);
   EXPECT_TRUE(CheckHeader(header_, lease_, policy_, kShape).status.ok());
   header_.mutable_blob()->set_size(most + 1);
@@ -286,6 +292,194 @@ TEST_F(GroupValidatorTest, RefusesRewardsBeyondTheirBoundAndGroupsWithoutAny) {
   for (v1::SampleScores& sample : *header_.mutable_samples())
     for (v1::TermScore& score : *sample.mutable_terms()) score.mutable_error()->set_message("away");
   ExpectHeaderRefused("bad_reward", absl::StatusCode::kInvalidArgument, "not one of its scores is a reward");
+}
+
+// --- trajectories: steps 1 to 3 of six, as a faithful actor's sampler makes them
+
+class TrajectoryValidatorTest : public GroupValidatorTest {
+ protected:
+  static constexpr int kFirst = 1, kCount = 3, kSteps = 6;
+
+  TrajectoryValidatorTest() {
+    lease_.set_noise_seed(9);
+    lease_.mutable_sampler()->set_steps(kSteps);
+    Ask(v1::FLOW_SDE, 0.7);
+    Draw();
+  }
+
+  void Ask(v1::SdeKind kind, double level) {
+    v1::StochasticSteps& stochastic = *lease_.mutable_stochastic();
+    stochastic.set_kind(kind);
+    stochastic.set_noise_level(level);
+    stochastic.set_first(kFirst);
+    stochastic.set_count(kCount);
+  }
+
+  // By the sampler, on any velocity; `seed` keys the noise of its steps.
+  void Draw(uint64_t seed = 9, double shift = kShape.scheduler_shift) {
+    const auto sampled = Sample({v1::EULER, FlowMatchSigmas(kSteps, shift), lease_.stochastic()},
+                                at::randn({kSamples, 2, 3, 4}), [](const at::Tensor& x, float) { return x.sin(); },
+                                [&](int step) {
+                                  std::vector<at::Tensor> rows;
+                                  for (uint32_t k = 0; k < kSamples; ++k)
+                                    rows.push_back(StepNoise(seed, lease_.group_id(), k, step, {2, 3, 4}));
+                                  return at::stack(rows);
+                                },
+                                [](int) { return true; });
+    ASSERT_TRUE(sampled.ok()) << sampled.status();
+    tensors_["x0"] = sampled->latents;
+    tensors_["states"] = sampled->trajectory->states;
+    tensors_["log_probs"] = sampled->trajectory->log_probs;
+  }
+};
+
+TEST_F(TrajectoryValidatorTest, AFaithfulTrajectoryPassesAndIsDecodedAsSent) {
+  for (const v1::SdeKind kind : {v1::FLOW_SDE, v1::CPS}) {
+    Ask(kind, 0.8);
+    Draw();
+    const std::string blob = Blob();
+    header_.mutable_blob()->set_size(blob.size());
+    EXPECT_TRUE(CheckHeader(header_, lease_, policy_, kShape).status.ok());
+    const auto group = Decode(blob);
+    ASSERT_TRUE(group.ok()) << group.status();
+    EXPECT_TRUE(at::equal(group->states, tensors_["states"]));
+    EXPECT_TRUE(at::equal(group->log_probs, tensors_["log_probs"]));
+    EXPECT_FALSE(group->negative_prompt_embeds.defined());
+  }
+}
+
+TEST_F(TrajectoryValidatorTest, RefusesAGroupWithoutTheTrajectoryThatItsLeaseAsksFor) {
+  for (const char* name : {"states", "log_probs"}) {
+    const at::Tensor kept = tensors_[name];
+    tensors_.erase(name);
+    ExpectBlobRefused(Blob(), "wrong_shape", "the lease wants the trajectory of steps 1 to 3");
+    EXPECT_NE(Decode(Blob()).status().message().find(name), std::string::npos);
+    tensors_[name] = kept;
+  }
+}
+
+TEST_F(TrajectoryValidatorTest, RefusesAnotherNumberOfStepsSamplesOrDimensions) {
+  const auto whole = tensors_;
+  for (const auto& [name, tensor] :
+       {std::pair<const char*, at::Tensor>{"states", whole.at("states").narrow(1, 0, kCount)},
+        {"states", at::cat({whole.at("states"), whole.at("states")}, 1)},
+        {"states", whole.at("states").narrow(0, 0, kSamples - 1)},
+        {"states", whole.at("states").flatten(2)},
+        {"states", whole.at("states").to(at::kDouble)},
+        {"log_probs", whole.at("log_probs").narrow(1, 0, kCount - 1)},
+        {"log_probs", at::cat({whole.at("log_probs"), whole.at("log_probs")}, 1)},
+        {"log_probs", whole.at("log_probs").t().contiguous().narrow(0, 0, 1)},
+        {"log_probs", whole.at("log_probs").flatten()},
+        {"log_probs", whole.at("log_probs").to(at::kHalf)}}) {
+    tensors_[name] = tensor.contiguous();
+    ExpectBlobRefused(Blob(), "wrong_shape", "(the lease wants the trajectory of steps 1 to 3)");
+    tensors_ = whole;
+  }
+}
+
+TEST_F(TrajectoryValidatorTest, RefusesATrajectoryThatNobodyAskedFor) {
+  lease_.clear_stochastic();
+  ExpectBlobRefused(Blob(), "wrong_shape", "5 tensors, expected 3");
+}
+
+TEST_F(TrajectoryValidatorTest, RefusesALeaseWhoseWindowIsNotWithinItsSteps) {
+  for (const auto& [first, count] : {std::pair{4u, 3u}, {6u, 1u}, {0u, 0u}, {0xffffffffu, 0xffffffffu}}) {
+    lease_.mutable_stochastic()->set_first(first);
+    lease_.mutable_stochastic()->set_count(count);
+    ExpectHeaderRefused("wrong_shape", absl::StatusCode::kInvalidArgument, "stochastic steps from step");
+  }
+}
+
+// Whatever the velocity was, the log-probability is that of the noise.
+TEST_F(TrajectoryValidatorTest, RefusesLogProbabilitiesOfOtherNoiseLevelsOrSigmas) {
+  header_.set_actor_id("rogue");
+  for (const v1::SdeKind kind : {v1::FLOW_SDE, v1::CPS}) {
+    Ask(kind, 0.7);
+    Draw(/*seed=*/10);
+    ExpectBlobRefused(Blob(), "wrong_log_prob", "rogue: log_probs of sample 0, step 1");
+    Draw(9, /*shift=*/3);
+    ExpectBlobRefused(Blob(), "wrong_log_prob", "log_probs of sample 0");
+    Ask(kind, 0.71);
+    Draw();
+    Ask(kind, 0.7);
+    ExpectBlobRefused(Blob(), "wrong_log_prob", "log_probs of sample 0");
+    Draw();
+    EXPECT_TRUE(Decode(Blob()).ok());
+    tensors_["log_probs"][2][2] += 1e-3;
+    ExpectBlobRefused(Blob(), "wrong_log_prob", "log_probs of sample 2, step 3");
+  }
+}
+
+TEST_F(TrajectoryValidatorTest, RefusesTrajectoriesThatNoSamplerMakes) {
+  const auto sound = tensors_;
+  for (const auto& [name, most] : {std::pair{"states", kMostLatent}, {"log_probs", kMostLogProb}}) {
+    for (const double value : {kNan, kInfinity, -kInfinity}) {
+      tensors_[name] = sound.at(name).clone();
+      tensors_[name].view(-1)[-1].fill_(value);
+      ExpectBlobRefused(Blob(), "not_finite", name);
+    }
+    tensors_[name].view(-1)[-1].fill_(-1.01 * most);
+    ExpectBlobRefused(Blob(), "out_of_range", name);
+    tensors_ = sound;
+  }
+}
+
+TEST_F(TrajectoryValidatorTest, ItsBlobIsBoundedBeforeItArrives) {
+  const uint64_t most = MaxBlobBytes(GroupSchema(lease_, kShape));
+  EXPECT_GE(most, Blob().size());
+  header_.mutable_blob()->set_size(most + 1);
+  ExpectHeaderRefused("too_large", absl::StatusCode::kInvalidArgument, "bytes");
+}
+
+TEST_F(GroupValidatorTest, AGuidedGroupBringsTheEmptyPromptToo) {
+  lease_.mutable_sampler()->set_guidance_scale(4.5);
+  ExpectBlobRefused(Blob(), "wrong_shape", "(the lease wants guidance 4.5)");
+  tensors_["negative_prompt_embeds"] = at::randn({4, 6});
+  tensors_["negative_pooled_prompt_embeds"] = at::randn({7});
+  const auto group = Decode(Blob());
+  ASSERT_TRUE(group.ok()) << group.status();
+  EXPECT_TRUE(at::equal(group->negative_prompt_embeds, tensors_["negative_prompt_embeds"]));
+  EXPECT_TRUE(at::equal(group->negative_pooled_prompt_embeds, tensors_["negative_pooled_prompt_embeds"]));
+  tensors_["negative_pooled_prompt_embeds"].fill_(2 * kMostEmbedding);
+  ExpectBlobRefused(Blob(), "out_of_range", "negative_pooled_prompt_embeds");
+  lease_.mutable_sampler()->set_guidance_scale(1);
+  ExpectBlobRefused(Blob(), "wrong_shape", "5 tensors, expected 3");
+}
+
+// Whatever arrives: a group that is as the lease has it, or an error with a cause of the list.
+TEST_F(TrajectoryValidatorTest, OfBlobsSpoiltAtRandomNoneIsTakenThatIsNotWhatTheLeaseAsksFor) {
+  lease_.mutable_sampler()->set_guidance_scale(4.5);
+  tensors_["negative_prompt_embeds"] = at::randn({4, 6});
+  tensors_["negative_pooled_prompt_embeds"] = at::randn({7});
+  const std::string whole = Blob();
+  ASSERT_TRUE(Decode(whole).ok());
+  const std::set<std::string> causes = {"malformed", "wrong_shape", "not_finite", "out_of_range", "wrong_log_prob"};
+  CounterRng rng(1, 0);
+  std::map<std::string, int> seen;
+  for (int round = 0; round < 4000; ++round) {
+    std::string blob = whole;
+    if (round % 5 == 0) blob.resize(rng.Below(blob.size()));
+    if (round % 7 == 0) blob.insert(rng.Below(blob.size() + 1), rng.Below(40), static_cast<char>(rng.Next()));
+    if (round % 11 == 0) blob.replace(rng.Below(blob.size() + 1), 7, std::string(7, '\xff'));  // no number
+    // Half of them spoil the header, where names, types and sizes are.
+    const size_t most = std::min<size_t>(blob.size(), round % 2 == 0 ? 700 : blob.size());
+    for (uint64_t left = 1 + rng.Below(4); left > 0 && most > 0; --left)
+      blob[rng.Below(most)] = static_cast<char>(rng.Next());
+    const auto group = Decode(blob);
+    if (!group.ok()) {
+      EXPECT_TRUE(absl::IsInvalidArgument(group.status())) << group.status();
+      EXPECT_TRUE(causes.contains(cause_)) << cause_;
+      ++seen[cause_];
+      continue;
+    }
+    ++seen["taken"];
+    EXPECT_EQ(group->states.sizes(), (at::IntArrayRef{kSamples, kCount + 1, 2, 3, 4}));
+    EXPECT_EQ(group->log_probs.sizes(), (at::IntArrayRef{kSamples, kCount}));
+    EXPECT_LE(group->states.abs().max().item<double>(), kMostLatent);
+    EXPECT_TRUE(at::allclose(group->log_probs, tensors_["log_probs"], 0, 1e-3));
+  }
+  for (const std::string& cause : causes) EXPECT_GT(seen[cause], 0) << cause;
+  EXPECT_GT(seen["taken"], 0);
 }
 
 }  // namespace
