@@ -14,8 +14,8 @@ struct GroupMessage {
   std::string blob;  // safetensors: the tensors of GroupSchema()
 };
 
-// `job` has been through sample, decode and score. The same job gives the same blob. Internal when it lacks a tensor that
-// its lease asks for.
+// `job` has been through sample, decode and score. The same job gives the same blob. Internal when it lacks a tensor
+// that its lease asks for.
 absl::StatusOr<GroupMessage> MakeGroupMessage(const GroupJob& job, const std::string& actor_id);
 
 }  // namespace flowawr

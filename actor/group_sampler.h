@@ -11,8 +11,8 @@
 
 namespace flowawr {
 
-// Draws x0, and the trajectory where steps are stochastic, of every job by one batch of all their rows, each from its own
-// noise, keyed by (noise_seed, group_id, sample) and, of stochastic steps, the step. All jobs share policy version,
+// Draws x0, and the trajectory where steps are stochastic, of every job by one batch of all their rows, each from its
+// own noise, keyed by (noise_seed, group_id, sample) and, of stochastic steps, the step. All jobs share policy version,
 // sampler settings and stochastic steps (GroupsToMerge); a single job is the usual case. Guidance leads away from
 // `negative` of the jobs, and costs nothing at scale 1.
 //

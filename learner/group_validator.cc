@@ -55,8 +55,8 @@ absl::Status CheckRange(const at::Tensor& tensor, double most, absl::string_view
                                         : absl::StrCat(name, " holds NaN or infinite values"));
 }
 
-// The tensor if it is as the schema has it. A missing one is the sender's fault like a mis-shaped one; NotFound would say
-// that the lease is unknown.
+// The tensor if it is as the schema has it. A missing one is the sender's fault like a mis-shaped one; NotFound would
+// say that the lease is unknown.
 absl::StatusOr<at::Tensor> Require(const SafetensorsFile& file, const GroupTensor& expected,
                                    const std::string& group) {
   std::vector<int64_t> dims = expected.dims;
@@ -120,8 +120,9 @@ absl::Status CheckLogProbs(const v1::Lease& lease, const GroupShape& shape, cons
       const double brought = log_probs[k][i].item<double>(), value = expected.value[k].item<double>();
       if (const double most = expected.tolerance[k].item<double>(); std::abs(brought - value) > most) {
         return absl::InvalidArgumentError(
-            absl::StrCat("log_probs of sample ", k, ", step ", step, ": ", brought, ", but the noise of that step comes to ",
-                         value, ", and no more than ", most, " from it is rounding"));
+            absl::StrCat("log_probs of sample ", k, ", step ", step, ": ", brought,
+                         ", but the noise of that step comes to ", value, ", and no more than ", most,
+                         " from it is rounding"));
       }
     }
   }

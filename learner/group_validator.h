@@ -23,8 +23,8 @@ struct Refusal {
 
 // What the header alone tells, before anything large is allocated. `policy` is the version that the lease names.
 //   wrong_version, wrong_digest, unbound_adapter, wrong_reward_spec: FailedPrecondition
-//   wrong_shape (number of samples or terms; a lease whose stochastic steps are none of its sampler's), bad_reward (not finite, beyond kMostReward, missing though required, or
-//   not one in the whole group), too_large: InvalidArgument
+//   wrong_shape (number of samples or terms; a lease whose stochastic steps are none of its sampler's), bad_reward (not
+//   finite, beyond kMostReward, missing though required, or not one in the whole group), too_large: InvalidArgument
 Refusal CheckHeader(const v1::GroupHeader& header, const v1::Lease& lease, const v1::PolicyVersion& policy,
                     const GroupShape& shape);
 
@@ -32,9 +32,9 @@ Refusal CheckHeader(const v1::GroupHeader& header, const v1::Lease& lease, const
 //   malformed (no safetensors file), wrong_shape (missing, extra or mis-shaped tensor, or dtype; a trajectory of other
 //   steps than the lease's), not_finite, out_of_range, wrong_log_prob: InvalidArgument
 //
-// The log-probability of a stochastic step follows from the noise that the lease's keys give, whatever the policy was: one
-// beyond the tolerance of LogProbOfNoise() (common/diffusion/sde_step.h) is of other noise, another noise level or other
-// sigmas, and the group could not be trained on.
+// The log-probability of a stochastic step follows from the noise that the lease's keys give, whatever the policy was:
+// one beyond the tolerance of LogProbOfNoise() (common/diffusion/sde_step.h) is of other noise, another noise level or
+// other sigmas, and the group could not be trained on.
 absl::StatusOr<Group> DecodeGroup(const v1::GroupHeader& header, std::string blob, const v1::Lease& lease,
                                   const GroupShape& shape, std::string* cause);
 

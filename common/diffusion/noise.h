@@ -18,8 +18,8 @@ at::Tensor InitialNoise(uint64_t seed, uint64_t group_id, uint32_t sample, at::I
 // counted apart: no value of another step, nor of the initial noise of any sample of that seed, comes of the same key.
 at::Tensor StepNoise(uint64_t seed, uint64_t group_id, uint32_t sample, int step, at::IntArrayRef shape);
 
-// The mean square of `count` values of StepNoise(), before they are rounded to f32, without making them: a pair of values
-// has its radius squared. A fifth of the time.
+// The mean square of `count` values of StepNoise(), before they are rounded to f32, without making them: the squares of
+// a pair add up to that of its radius. A quarter of the time.
 double StepNoiseMeanSquare(uint64_t seed, uint64_t group_id, uint32_t sample, int step, int64_t count);
 
 }  // namespace flowawr

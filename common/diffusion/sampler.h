@@ -1,7 +1,7 @@
 // From noise to latents: the one loop in which a velocity and a step alternate.
 //
-// Steps follow the ODE by a solver; those of a stochastic window draw noise, and what they did is kept, so that a learner
-// can tell how probable it was (sde_step.h). Knows no model and no key of a random number.
+// Steps follow the ODE by a solver; those of a stochastic window draw noise, and what they did is kept, so that a
+// learner can tell how probable it was (sde_step.h). Knows no model and no key of a random number.
 #pragma once
 
 #include <ATen/core/Tensor.h>

@@ -99,14 +99,16 @@ absl::Status CheckStochasticSteps(const v1::StochasticSteps& stochastic, int ste
     return absl::InvalidArgumentError(absl::StrCat(
         "noise level ", level, ": expected a number above 0",
         kind->most_noise.has_value()
-            ? absl::StrCat(", for ", absl::AsciiStrToLower(v1::SdeKind_Name(kind->kind)), " at most ", *kind->most_noise)
+            ? absl::StrCat(", for ", absl::AsciiStrToLower(v1::SdeKind_Name(kind->kind)), " at most ",
+                           *kind->most_noise)
             : ""));
   const int64_t end = int64_t{stochastic.first()} + stochastic.count();
   const int64_t most = kind->has_last_step ? steps : steps - 1;
   if (stochastic.count() < 1 || end > most)
     return absl::InvalidArgumentError(absl::StrCat(
-        stochastic.count(), " stochastic steps from step ", stochastic.first(), ": expected at least 1, all among the first ",
-        most, " of ", steps, kind->has_last_step ? "" : " (the last one draws no noise)"));
+        stochastic.count(), " stochastic steps from step ", stochastic.first(),
+        ": expected at least 1, all among the first ", most, " of ", steps,
+        kind->has_last_step ? "" : " (the last one draws no noise)"));
   return absl::OkStatus();
 }
 

@@ -32,8 +32,8 @@ class Solver {
 // `sigmas` fall from at most 1 to 0 (see FlowMatchSigmas), at least two of them. InvalidArgument, with the names that
 // there are, for a kind that is none of these:
 // - EULER: x' = x + (sigma' - sigma) v;
-// - DPM_SOLVER_PP_2M: DPM-Solver++(2M) with data prediction, midpoint; first and last step are of first order, and so is
-//   the one after Forget().
+// - DPM_SOLVER_PP_2M: DPM-Solver++(2M) with data prediction, midpoint; first and last step are of first order, and so
+//   is the one after Forget().
 absl::StatusOr<std::unique_ptr<Solver>> MakeSolver(v1::Solver kind, std::vector<float> sigmas);
 
 // "euler", "dpm_solver_pp_2m": as configurations and options write it; back, nullopt for any other name; and all of

@@ -45,7 +45,8 @@ std::vector<GroupTensor> GroupSchema(const v1::Lease& lease, const GroupShape& s
     const std::string asked_for = absl::StrCat("wants the trajectory of steps ", first, " to ", first + steps - 1);
     schema.push_back({"states", at::kFloat, latents({samples, steps + 1}), -1, kMostLatent, &GroupTensors::states,
                       asked_for});
-    schema.push_back({"log_probs", at::kFloat, {samples, steps}, -1, kMostLogProb, &GroupTensors::log_probs, asked_for});
+    schema.push_back(
+        {"log_probs", at::kFloat, {samples, steps}, -1, kMostLogProb, &GroupTensors::log_probs, asked_for});
   }
   if (IsGuided(lease.sampler())) {
     const std::string asked_for = absl::StrCat("wants guidance ", GuidanceScale(lease.sampler()));

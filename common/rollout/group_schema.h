@@ -1,5 +1,5 @@
-// The tensors that a group brings: one list, from which the actor writes, the learner bounds and checks, and the largest
-// size of its message follows. Pure.
+// The tensors that a group brings: one list, from which the actor writes, the learner bounds and checks, and the
+// largest size of its message follows. Pure.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -27,7 +27,7 @@ struct GroupTensors {
   at::Tensor prompt_embeds;                  // [T, D] f32
   at::Tensor pooled_prompt_embeds;           // [P] f32
   at::Tensor images;                         // [K, H, W, 3] u8, where they are wanted
-  at::Tensor states;                         // [K, W + 1, C, h, w] f32: before each of W stochastic steps, and after the last
+  at::Tensor states;                         // [K, W + 1, C, h, w] f32: before each stochastic step, after the last
   at::Tensor log_probs;                      // [K, W] f32: of those steps, by the policy that made them
   at::Tensor negative_prompt_embeds;         // [T, D] f32: the empty prompt's, where sampling is guided
   at::Tensor negative_pooled_prompt_embeds;  // [P] f32: likewise
@@ -45,12 +45,11 @@ struct GroupShape {
 struct GroupTensor {
   std::string name;
   c10::ScalarType dtype;
-  std::vector<int64_t> dims;            // the largest; only the dimension `variable` may be smaller, but not below 1
-  int variable = -1;                    // -1: none
-  double greatest = 0;                  // values beyond plus or minus this are no sampler's and no encoder's; 0: any will do
+  std::vector<int64_t> dims;  // the largest; only the dimension `variable` may be smaller, but not below 1
+  int variable = -1;          // -1: none
+  double greatest = 0;        // values beyond plus or minus this are no sampler's and no encoder's; 0: any will do
   at::Tensor GroupTensors::* field;
-  std::string asked_for = "";           // what in the lease asks for it, "wants the trajectory of steps 2 to 4"; empty:
-                                        // every group brings it
+  std::string asked_for = "";  // why: the lease "wants the trajectory of steps 2 to 4"; empty: every group brings it
 };
 
 // Those of a group made for `lease`, in the order of their names' bytes: x0, embeddings; a trajectory where steps are

@@ -30,7 +30,9 @@ v1::StochasticSteps Window(v1::SdeKind kind, double level, uint32_t first, uint3
 }
 
 // Anything that depends on latents and sigma, and rounds as a model does.
-at::Tensor Velocity(const at::Tensor& latents, float sigma) { return latents.sin() * (1 + sigma) - latents.roll(1, -1); }
+at::Tensor Velocity(const at::Tensor& latents, float sigma) {
+  return latents.sin() * (1 + sigma) - latents.roll(1, -1);
+}
 
 at::Tensor Start(int64_t rows = 2) { return InitialNoise(1, 0, 0, {rows, 3, 4, 5}); }
 at::Tensor StepNoiseOf(int step, int64_t rows = 2) { return InitialNoise(2, step, 0, {rows, 3, 4, 5}); }
@@ -146,7 +148,8 @@ TEST(SamplerTest, RefusesPlansThatNoSamplerCanFollow) {
        {SamplerPlan{v1::EULER, {}, {}}, {v1::EULER, {1}, {}}, {v1::EULER, {1, 0.5f, 0.5f, 0}, {}},
         {v1::EULER, {1, 0.5f, 0.6f, 0}, {}}, {v1::EULER, {1.5f, 0.5f, 0}, {}}, {v1::EULER, {1, 0.5f, -0.1f}, {}},
         {v1::EULER, {1, kNan, 0}, {}}, {v1::EULER, {kNan, 0}, {}}, {v1::SOLVER_UNSPECIFIED, {1, 0}, {}},
-        {v1::EULER, {1, 0.5f, 0}, Window(v1::FLOW_SDE, 0.7, 1, 2)}, {v1::EULER, {1, 0.5f, 0}, Window(v1::CPS, 0.7, 1, 1)},
+        {v1::EULER, {1, 0.5f, 0}, Window(v1::FLOW_SDE, 0.7, 1, 2)},
+        {v1::EULER, {1, 0.5f, 0}, Window(v1::CPS, 0.7, 1, 1)},
         {v1::EULER, {1, 0.5f, 0}, Window(v1::FLOW_SDE, 0, 0, 1)}}) {
     const auto refused = Follow(plan);
     EXPECT_TRUE(absl::IsInvalidArgument(refused.status())) << refused.status();
@@ -214,8 +217,8 @@ TEST(SamplerMarginals, CpsKeepsMeanAndDeviationOfAPointAtAnyNumberOfSteps) {
   }
 }
 
-// Its picture is E[x0 | x], which spreads less than x0 does; fresh noise does not make up for it. So it keeps the mean, and
-// of the deviation what the variance of a linear recursion says: four fifths at the published level.
+// Its picture is E[x0 | x], which spreads less than x0 does; fresh noise does not make up for it. So it keeps the mean,
+// and of the deviation what the variance of a linear recursion says: four fifths at the published level.
 TEST(SamplerMarginals, CpsKeepsTheMeanOfAGaussianAndLosesAKnownShareOfItsDeviation) {
   constexpr int kSteps = 40;
   constexpr double kSpread = 0.8, kLevel = 0.8;

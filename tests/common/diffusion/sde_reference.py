@@ -1,4 +1,4 @@
-"""Stochastic steps of Flow-GRPO and of coefficients-preserving sampling, written from their formulas in double precision.
+"""Stochastic steps of Flow-GRPO and of coefficients-preserving sampling, from their formulas, in double precision.
 usage: CASES_FILE OUT_FILE
 
 CASES_FILE holds, for each case NAME, NAME.x, NAME.v, NAME.eps [B, ...], NAME.sigmas [B, 2] (from, to) and NAME.kind

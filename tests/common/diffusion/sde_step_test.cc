@@ -78,8 +78,9 @@ TEST(SdeStepTest, AgreesWithThePublishedFormulasAndSoDoesItsGradient) {
   const auto file = SafetensorsFile::Open(folder / "out");
   ASSERT_TRUE(file.ok()) << file.status();
   for (const Case& c : Cases()) {
-    const ParityCheck check{c.kind == v1::CPS ? "CPS steps with log-probabilities" : "Flow-GRPO's SDE steps with log-probabilities",
-                            "5 noise levels, 2, 10 and 40 steps, shift 3", "the formulas, PyTorch f64"};
+    const std::string kind = c.kind == v1::CPS ? "CPS" : "Flow-GRPO's SDE";
+    const ParityCheck check{kind + " steps with log-probabilities", "5 noise levels, 2, 10 and 40 steps, shift 3",
+                            "the formulas, PyTorch f64"};
     const auto expected = [&](const char* part) { return file->tensors().at(absl::StrCat(c.name, ".", part)); };
     const SdeStep step = MakeSdeStep(c.kind, c.level, c.sigma, c.next);
     const at::Tensor v = c.v.clone().requires_grad_(true);
@@ -126,7 +127,9 @@ TEST(SdeStepTest, GradientOfTheLogProbabilityIsThatOfFiniteDifferences) {
   for (const v1::SdeKind kind : kKinds) {
     const SdeStep step = MakeSdeStep(kind, 0.7, at::full({1}, 0.6f), at::full({1}, 0.5f));
     const at::Tensor next = StepMean(step, x, v) + step.std * InitialNoise(3, 0, 0, {1, 8});
-    const auto log_prob = [&](const at::Tensor& velocity) { return StepLogProb(step, next, StepMean(step, x, velocity)); };
+    const auto log_prob = [&](const at::Tensor& velocity) {
+      return StepLogProb(step, next, StepMean(step, x, velocity));
+    };
     const at::Tensor at_v = v.clone().requires_grad_(true);
     const at::Tensor gradient = torch::autograd::grad({log_prob(at_v).sum()}, {at_v})[0];
     for (int64_t i = 0; i < 8; ++i) {
