@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/file.h"
 #include "common/base/status.h"
+#include "common/config/algorithm_options.h"
 #include "common/sd3/component_loader.h"
 #include "common/sd3/compute_dtype.h"
 #include "common/sd3/transformer_memory.h"
@@ -60,9 +61,8 @@ std::vector<MemoryPart> PlanLearner(const v1::RunConfig& config, const ModelSize
   const AdapterSize adapter = SizeOfAdapter(model.transformer, lora);
   const int64_t vector = adapter.values * kFloat;
   const int64_t versions = 1 + config.rollout().max_staleness();
-  const bool old_is_current = config.algorithm().behaviour() == v1::CURRENT && versions == 1;
   const PassMemory training = TrainingMemory(model.transformer, lora, pass, config.train().checkpointed_blocks(),
-                                             config.algorithm().kl_beta() > 0);
+                                             ComputesReference(config));
   const int64_t groups = versions * config.rollout().groups_per_batch();
   return {
       {"program and LibTorch", kProgramBytes},
@@ -70,7 +70,7 @@ std::vector<MemoryPart> PlanLearner(const v1::RunConfig& config, const ModelSize
       {"adapter by role, AdamW's moments", 5 * vector},
       {"policy versions kept for actors", (config.rollout().max_staleness() + 3) * 2 * vector},
       {"adapters bound to the layers",
-       (1 + (old_is_current ? 0 : versions)) * BoundAdapterBytes(model.transformer, lora, pass)},
+       (1 + (ComputesOld(config) ? versions : 0)) * BoundAdapterBytes(model.transformer, lora, pass)},
       {absl::StrCat("micro-batches, ", threads, " side by side"), threads * training.peak},
       {"gradients being summed up", threads * vector},
       {"groups that came in", groups * GroupBytes(config, model, shape)},

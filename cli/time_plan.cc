@@ -22,13 +22,12 @@ double AssumedScoringSeconds(int64_t pixels) {
 }
 
 TrainingWork TrainingWorkOf(const v1::RunConfig& config) {
-  const auto sigmas = static_cast<int64_t>(config.sampler().steps() * config.train().timestep_fraction());
-  const int64_t draws = std::min<int64_t>(config.train().timesteps_per_sample(), std::max<int64_t>(1, sigmas));
-  const int64_t of_group = config.rollout().samples_per_group() * draws, groups = config.rollout().groups_per_batch();
+  const int64_t of_group = int64_t{config.rollout().samples_per_group()} * SigmasPerSample(config);
+  const int64_t groups = config.rollout().groups_per_batch();
   return {.rows = groups * of_group,
           .micro_batches = groups * CeilOfRatio(of_group, std::max(1, config.train().micro_batch())),
-          .computes_old = config.algorithm().behaviour() != v1::CURRENT || config.rollout().max_staleness() > 0,
-          .computes_reference = config.algorithm().kl_beta() > 0};
+          .computes_old = ComputesOld(config),
+          .computes_reference = ComputesReference(config)};
 }
 
 TimePlan PlanTime(const v1::RunConfig& config, const ThreadBudget& budget, int64_t heldout_prompts, int cores,

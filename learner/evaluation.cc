@@ -40,6 +40,7 @@ std::vector<v1::Lease> EvaluationLeases(const v1::RunConfig& config, const Promp
     *lease.mutable_reward_spec() = reward_spec;
     lease.mutable_sampler()->set_solver(config.evaluation().solver());
     lease.mutable_sampler()->set_steps(config.evaluation().steps());
+    lease.mutable_sampler()->set_guidance_scale(config.sampler().guidance_scale());  // what is trained is a guided policy
     lease.set_wants_images(static_cast<int>(i) < pictures);
   }
   return leases;

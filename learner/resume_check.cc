@@ -6,12 +6,14 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/base/last_name.h"
+#include "common/config/algorithm_options.h"
 #include "common/config/paths.h"
 
 namespace flowawr {
 namespace {
 
 v1::RunConfig WithoutWhatMayDiffer(v1::RunConfig config) {
+  BringUpToDate(&config);
   config.clear_name();
   config.clear_prompts();  // what they hold is compared: see prompt_sets.h
   config.clear_run_dir();
@@ -27,6 +29,9 @@ v1::RunConfig WithoutWhatMayDiffer(v1::RunConfig config) {
   config.mutable_train()->clear_updates();
   config.mutable_train()->clear_target_reward();
   config.mutable_train()->clear_threads();
+  config.mutable_train()->clear_on_bad_update();
+  config.mutable_train()->clear_max_loss();
+  if (config.algorithm().behaviour() != v1::FIXED) config.mutable_algorithm()->clear_behaviour_decay();
   config.mutable_train()->clear_checkpointed_blocks();
   config.mutable_rollout()->clear_lease_timeout_s();
   config.mutable_rollout()->clear_max_attempts();

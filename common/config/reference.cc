@@ -44,6 +44,8 @@ std::string DefaultOf(const FieldDescriptor& field) {
       return "empty";
     case FieldDescriptor::CPPTYPE_BOOL:
       return "`false`";
+    case FieldDescriptor::CPPTYPE_ENUM:
+      return "left out";
     default:
       return "`0`";
   }
@@ -59,6 +61,7 @@ void AppendTable(const Descriptor& type, std::string& out) {
   for (int i = 0; i < type.field_count(); ++i) {
     const FieldDescriptor& field = *type.field(i);
     if (field.cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE && !field.is_map()) continue;
+    if (!RuleOf(field).moved_to().empty()) continue;
     absl::StrAppend(&out, "| `", field.name(), "` | ", DefaultOf(field), " | ", AcceptedCell(field), " | ",
                     absl::StrReplaceAll(RuleOf(field).help(), {{"|", "\\|"}}), " |\n");
   }
@@ -71,6 +74,10 @@ void AppendSections(const Descriptor& type, const std::string& prefix, std::stri
     if (field.cpp_type() != FieldDescriptor::CPPTYPE_MESSAGE || field.is_map()) continue;
     const std::string path = absl::StrCat(prefix, field.name(), field.is_repeated() ? ".N" : "");
     absl::StrAppend(&out, "\n## ", path, "\n");
+    if (const google::protobuf::OneofDescriptor* choice = field.real_containing_oneof())
+      absl::StrAppend(&out, "\n", field.message_type()->options().GetExtension(v1::algorithm).help(),
+                      ". Excludes the other sections of its kind", choice->field(0) == &field ? "; chosen when none is written" : "",
+                      ".\n");
     if (field.is_repeated())
       absl::StrAppend(&out, "\nA list", RuleOf(field).required() ? ", not empty" : "", ": ", RuleOf(field).help(),
                       ".\n");

@@ -7,8 +7,10 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/base/host_port.h"
+#include "common/config/algorithm_options.h"
 #include "common/config/paths.h"
 #include "common/config/schema.h"
+#include "common/config/trained_sigmas.h"
 #include "common/scoring/reward_spec_check.h"
 #include "common/scoring/reward_terms.h"
 
@@ -55,7 +57,7 @@ void CheckPaths(v1::RunConfig config, Violations& found) {
 }
 
 void CheckTraining(const v1::RunConfig& config, Violations& found) {
-  const int trainable = static_cast<int>(config.sampler().steps() * config.train().timestep_fraction());
+  const int trainable = TrainedSigmas(config);
   if (trainable < 1) {
     found.push_back({"train.timestep_fraction", absl::StrCat("leaves none of the ", config.sampler().steps(),
                                                              " sampler steps (sampler.steps) to train on")});
@@ -72,6 +74,19 @@ void CheckTraining(const v1::RunConfig& config, Violations& found) {
     const std::string path = absl::StrCat("lora.target_modules.", i);
     if (module.empty()) found.push_back({path, "is empty; name a module, e.g. attn.to_q"});
     if (!modules.insert(module).second) found.push_back({path, absl::StrCat(module, " is listed twice; keep one")});
+  }
+}
+
+void CheckAlgorithm(const v1::RunConfig& config, Violations& found) {
+  const std::string name = AlgorithmName(config.algorithm());
+  if (TraitsOf(config.algorithm()).trains_on_trajectory()) {
+    if (config.algorithm().behaviour() > v1::CURRENT)
+      found.push_back({"algorithm.behaviour", absl::StrCat(name, " trains on the very steps that its sampler drew, by the "
+                                                                 "policy that drew them; leave it out, or set current")});
+  } else if (config.sampler().guidance_scale() != 0 && config.sampler().guidance_scale() != 1) {
+    found.push_back({"sampler.guidance_scale", absl::StrCat(name, " trains the velocity itself, without guidance, so that "
+                                                                  "its samples must be drawn without; set 1, or choose "
+                                                                  "flow_grpo")});
   }
 }
 
@@ -163,6 +178,7 @@ std::vector<RuleViolation> FindRuleViolations(const v1::RunConfig& config) {
   if (!found.empty()) return found;
   CheckPaths(config, found);
   CheckTraining(config, found);
+  CheckAlgorithm(config, found);
   CheckEvaluation(config, found);
   CheckRewards(config.rewards(), found);
   CheckNetwork(config.network(), found);

@@ -9,6 +9,7 @@
 #include "absl/strings/str_join.h"
 #include "common/base/file.h"
 #include "common/base/status.h"
+#include "common/config/algorithm_options.h"
 #include "common/config/installed_files.h"
 #include "common/config/paths.h"
 #include "common/config/rules.h"
@@ -51,6 +52,7 @@ absl::StatusOr<v1::RunConfig> ParseRunConfig(absl::string_view yaml, absl::strin
   YamlReader reader((std::string(name)));
   reader.ReadText(yaml, config);
   for (const std::string& assignment : overrides) reader.ReadOverride(assignment, config);
+  FillInAlgorithmDefaults(config.mutable_algorithm());
   FLOWAWR_RETURN_IF_ERROR(Check(reader, FindRuleViolations(config)));
   return config;
 }

@@ -65,13 +65,15 @@ std::vector<std::string> EnumValueNames(const EnumDescriptor& type) {
 
 std::vector<std::string> FieldNames(const Descriptor& message) {
   std::vector<std::string> names;
-  for (int i = 0; i < message.field_count(); ++i) names.push_back(message.field(i)->name());
+  for (int i = 0; i < message.field_count(); ++i)
+    if (RuleOf(*message.field(i)).moved_to().empty()) names.push_back(message.field(i)->name());
   return names;
 }
 
 std::string FindField(const Descriptor& message, absl::string_view name) {
   for (int i = 0; i < message.field_count(); ++i) {
     const FieldDescriptor& field = *message.field(i);
+    if (!RuleOf(field).moved_to().empty()) continue;
     if (field.name() == name) return field.name();
     if (field.cpp_type() != FieldDescriptor::CPPTYPE_MESSAGE || field.is_repeated()) continue;
     if (const std::string below = FindField(*field.message_type(), name); !below.empty())

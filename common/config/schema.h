@@ -20,6 +20,7 @@ std::string Accepted(const google::protobuf::FieldDescriptor& field);
 std::string EnumValueName(const google::protobuf::EnumValueDescriptor& value);
 std::vector<std::string> EnumValueNames(const google::protobuf::EnumDescriptor& type);
 
+// Older names of fields that have moved are left out.
 std::vector<std::string> FieldNames(const google::protobuf::Descriptor& message);
 
 // "a.b" for a field called `name` anywhere below `message`; empty when there is none. For people who wrote a field into

@@ -22,6 +22,7 @@ using google::protobuf::Descriptor;
 using google::protobuf::EnumValueDescriptor;
 using google::protobuf::FieldDescriptor;
 using google::protobuf::Message;
+using google::protobuf::OneofDescriptor;
 using google::protobuf::Reflection;
 
 std::string Join(const std::string& path, absl::string_view name) {
@@ -88,6 +89,7 @@ void YamlReader::ReadText(absl::string_view text, Message& message) {
     const std::vector<YAML::Node> documents = YAML::LoadAll(std::string(text));
     if (documents.size() > 1) return AddError("", "holds several YAML documents (`---`); write one");
     if (!documents.empty()) ReadMessage(documents[0], "", message);
+    ChooseSections(message);
   } catch (const YAML::Exception& error) {
     errors_.push_back(
         absl::StrCat(source_, ":", error.mark.line + 1, ":", error.mark.column + 1, ": not YAML: ", error.msg));
@@ -102,6 +104,8 @@ void YamlReader::ReadMessage(const YAML::Node& node, const std::string& path, Me
         path, absl::StrCat("expected a section (`name: value` lines) of ", absl::StrJoin(FieldNames(type), ", ")));
   }
   std::set<std::string> seen;
+  std::map<const OneofDescriptor*, std::string> chosen;  // the path of the section that was written
+  std::vector<std::pair<const FieldDescriptor*, YAML::Node>> moved;
   for (const auto& entry : node) {
     if (!entry.first.IsScalar()) {
       AddError(path, "a field's name must be plain text");
@@ -119,10 +123,51 @@ void YamlReader::ReadMessage(const YAML::Node& node, const std::string& path, Me
     const FieldDescriptor* field = type.FindFieldByName(name);
     if (field == nullptr) {
       UnknownField(name, field_path, type);
-    } else {
-      ReadField(entry.second, *field, field_path, message);
+      continue;
     }
+    if (const OneofDescriptor* choice = field->real_containing_oneof()) {
+      const auto [first, is_first] = chosen.try_emplace(choice, field_path);
+      if (!is_first) {
+        AddError(field_path, absl::StrCat("excludes ", first->second, " (", places_[first->second], "); keep one of them"));
+        continue;
+      }
+    }
+    if (RuleOf(*field).moved_to().empty())
+      ReadField(entry.second, *field, field_path, message);
+    else
+      moved.emplace_back(field, entry.second);
   }
+  // Once it is known which section was chosen.
+  for (const auto& [field, value] : moved) ReadMoved(value, *field, Join(path, field->name()), message);
+}
+
+void YamlReader::ReadMoved(const YAML::Node& node, const FieldDescriptor& field, const std::string& path,
+                           Message& message) {
+  const std::string prefix(path, 0, path.size() - field.name().size());
+  const std::vector<std::string> steps = absl::StrSplit(RuleOf(field).moved_to(), '.');
+  Message* owner = &message;
+  for (size_t i = 0; i + 1 < steps.size(); ++i) {
+    const FieldDescriptor* section = owner->GetDescriptor()->FindFieldByName(steps[i]);
+    if (const OneofDescriptor* choice = section->real_containing_oneof()) {
+      const FieldDescriptor* other = owner->GetReflection()->GetOneofFieldDescriptor(*owner, choice);
+      if (other != nullptr && other != section)
+        return AddError(path, absl::StrCat("is an option of ", section->name(), ", but ", prefix, other->name(),
+                                           " is chosen; remove it"));
+    }
+    owner = Choose(*section, *owner);
+  }
+  const std::string now = absl::StrCat(prefix, RuleOf(field).moved_to());
+  if (override_.empty() && places_.contains(now))
+    return AddError(path, absl::StrCat("is the older name of ", now, " (", places_[now], "); keep that"));
+  ReadField(node, *owner->GetDescriptor()->FindFieldByName(steps.back()), path, *owner);
+}
+
+Message* YamlReader::Choose(const FieldDescriptor& field, Message& message) {
+  const Reflection& reflection = *message.GetReflection();
+  const bool is_new = field.real_containing_oneof() != nullptr && !reflection.HasField(message, &field);
+  Message* section = reflection.MutableMessage(&message, &field);
+  if (is_new) FillDefaults(*section);
+  return section;
 }
 
 void YamlReader::UnknownField(const std::string& name, const std::string& path, const Descriptor& type) {
@@ -172,7 +217,7 @@ void YamlReader::ReadValue(const YAML::Node& node, const FieldDescriptor& field,
                            Message& message) {
   const Reflection& reflection = *message.GetReflection();
   if (field.cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE) {
-    if (!field.is_repeated()) return ReadMessage(node, path, *reflection.MutableMessage(&message, &field));
+    if (!field.is_repeated()) return ReadMessage(node, path, *Choose(field, message));
     Message& element = *reflection.AddMessage(&message, &field);
     FillDefaults(element);
     return ReadMessage(node, path, element);
@@ -246,12 +291,28 @@ void YamlReader::FillDefaults(Message& message) {
   const Descriptor& type = *message.GetDescriptor();
   for (int i = 0; i < type.field_count(); ++i) {
     const FieldDescriptor& field = *type.field(i);
+    if (field.real_containing_oneof() != nullptr) continue;
     if (RuleOf(field).has_default_value()) {
       ReadField(YAML::Load(RuleOf(field).default_value()), field, absl::StrCat("default of ", field.full_name()),
                 message);
     } else if (field.cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE && !field.is_repeated()) {
       FillDefaults(*message.GetReflection()->MutableMessage(&message, &field));
     }
+  }
+}
+
+void YamlReader::ChooseSections(Message& message) {
+  const Descriptor& type = *message.GetDescriptor();
+  const Reflection& reflection = *message.GetReflection();
+  for (int i = 0; i < type.real_oneof_decl_count(); ++i) {
+    const OneofDescriptor& choice = *type.real_oneof_decl(i);
+    if (!reflection.HasOneof(message, &choice)) Choose(*choice.field(0), message);
+  }
+  for (int i = 0; i < type.field_count(); ++i) {
+    const FieldDescriptor& field = *type.field(i);
+    if (field.cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE && !field.is_repeated() &&
+        field.real_containing_oneof() == nullptr)
+      ChooseSections(*reflection.MutableMessage(&message, &field));
   }
 }
 
@@ -282,11 +343,12 @@ void YamlReader::Assign(const std::vector<std::string>& steps, const std::string
       Remember(path, YAML::Mark::null_mark());
       // Text is taken as it stands: it may hold what YAML would read as structure.
       const bool is_text = field->cpp_type() == FieldDescriptor::CPPTYPE_STRING && !field->is_repeated();
+      if (!RuleOf(*field).moved_to().empty()) return ReadMoved(YAML::Load(value), *field, path, *message);
       return ReadField(is_text ? YAML::Node(value) : YAML::Load(value), *field, path, *message);
     }
     if (!field->is_repeated()) {
       if (!is_section) return AddError(path, absl::StrCat("is no section; accepted: ", Accepted(*field)));
-      message = reflection.MutableMessage(message, field);
+      message = Choose(*field, *message);
       continue;
     }
     path = Join(path, steps[++i]);

@@ -44,7 +44,15 @@ class YamlReader {
                   google::protobuf::Message& message);
   // One override, its path split at the dots.
   void Assign(const std::vector<std::string>& steps, const std::string& value, google::protobuf::Message& root);
+  // The section `field` of `message`, with its defaults where it is only just chosen among others.
+  google::protobuf::Message* Choose(const google::protobuf::FieldDescriptor& field, google::protobuf::Message& message);
+  // A field that another one has taken over: its value goes there.
+  void ReadMoved(const YAML::Node& node, const google::protobuf::FieldDescriptor& field, const std::string& path,
+                 google::protobuf::Message& message);
+  // Defaults of all fields; of sections that exclude each other, none is chosen.
   void FillDefaults(google::protobuf::Message& message);
+  // Where none of several sections that exclude each other is written, the first is chosen.
+  void ChooseSections(google::protobuf::Message& message);
   void UnknownField(const std::string& name, const std::string& path, const google::protobuf::Descriptor& type);
   // What `path` was read from, e.g. "run.yaml:3:5".
   void Remember(const std::string& path, const YAML::Mark& mark);

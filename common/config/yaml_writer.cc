@@ -64,6 +64,8 @@ void WriteMessage(const Message& message, YAML::Emitter& out) {
   out << YAML::BeginMap;
   for (int i = 0; i < message.GetDescriptor()->field_count(); ++i) {
     const FieldDescriptor* field = message.GetDescriptor()->field(i);
+    const bool is_left_out = field->real_containing_oneof() != nullptr && !message.GetReflection()->HasField(message, field);
+    if (is_left_out || !RuleOf(*field).moved_to().empty()) continue;
     out << YAML::Key << field->name() << YAML::Value;
     if (!field->is_repeated()) {
       WriteValue(message, field, -1, out);

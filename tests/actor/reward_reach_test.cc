@@ -1,5 +1,8 @@
 #include "actor/reward_reach.h"
 
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <string>
@@ -77,6 +80,23 @@ TEST(RewardReachTest, SaysWhichServerItCannotReachAndWhatToSet) {
   EXPECT_THAT(std::string(status.message()),
               AllOf(HasSubstr(absl::StrCat(ThisHost(), ":", ParseHostPort(endpoint)->port)), HasSubstr(endpoint),
                     HasSubstr("network.reward_listen")));
+}
+
+// Connections are taken and nothing is ever said: neither refused nor made.
+TEST(RewardReachTest, GivesUpOnASilentHostAfterItsPatienceAndSaysSo) {
+  const int listener = socket(AF_INET, SOCK_STREAM, 0);
+  sockaddr_in address = {.sin_family = AF_INET, .sin_port = 0, .sin_addr = {.s_addr = htonl(INADDR_ANY)}, .sin_zero = {}};
+  socklen_t size = sizeof(address);
+  ASSERT_EQ(bind(listener, reinterpret_cast<sockaddr*>(&address), size), 0);
+  ASSERT_EQ(listen(listener, 8), 0);
+  ASSERT_EQ(getsockname(listener, reinterpret_cast<sockaddr*>(&address), &size), 0);
+  v1::NetworkConfig network;
+  network.set_insecure(true);
+  v1::RewardSpec spec = Spec(absl::StrCat("127.0.0.1:", ntohs(address.sin_port)));
+  const absl::Status status = RewardReach(ThisHost() + ":50051", network, absl::Milliseconds(200)).Resolve(spec);
+  EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable);
+  EXPECT_THAT(std::string(status.message()), HasSubstr("no connection within 200ms"));
+  close(listener);
 }
 
 TEST(RewardReachTest, LeavesAnActorOnTheLearnersMachineAlone) {

@@ -40,7 +40,7 @@ TEST(TimePlan, AddsUpWhatAnUpdateDoes) {
 
 TEST(TimePlan, TrainsWithAPassMoreForEachPolicyThatIsNotTheTrainedOne) {
   v1::RunConfig config = Config();
-  config.mutable_algorithm()->set_kl_beta(0.1);
+  config.mutable_algorithm()->mutable_flow_awr()->set_kl_beta(0.1);
   EXPECT_DOUBLE_EQ(PlanTime(config, kBudget, 0, 2, kTimes).training, 8 * 48 * 1.25);
   config.mutable_rollout()->set_max_staleness(1);
   EXPECT_DOUBLE_EQ(PlanTime(config, kBudget, 0, 2, kTimes).training, 8 * 48 * 1.5);

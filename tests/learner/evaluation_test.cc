@@ -58,6 +58,7 @@ class EvaluationLeasesTest : public testing::Test {
   EvaluationLeasesTest() : heldout_(PromptSet::Load(folder_.Write("heldout.txt", "a\nb\nc\n")).value()) {
     config_.set_seed(11);
     config_.mutable_sampler()->set_solver(v1::DPM_SOLVER_PP_2M);
+    config_.mutable_sampler()->set_guidance_scale(4.5);
     config_.mutable_sampler()->set_steps(10);
     config_.mutable_evaluation()->set_samples_per_prompt(2);
     config_.mutable_evaluation()->set_solver(v1::EULER);
@@ -85,6 +86,7 @@ TEST_F(EvaluationLeasesTest, AskForEveryPromptAsTheConfigurationSays) {
     EXPECT_EQ(leases[i].policy_version(), 7u);
     EXPECT_EQ(leases[i].reward_spec().SerializeAsString(), TwoTerms().SerializeAsString());
     EXPECT_EQ(leases[i].sampler().solver(), v1::EULER);  // not that of training
+    EXPECT_EQ(leases[i].sampler().guidance_scale(), 4.5);
     EXPECT_EQ(leases[i].sampler().steps(), 28);
     EXPECT_EQ(leases[i].wants_images(), i < 1);
   }

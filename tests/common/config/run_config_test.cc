@@ -60,13 +60,13 @@ TEST(RunConfig, FillsInDefaultsAlsoWithinLists) {
 TEST(RunConfig, ReadsEveryKindOfValue) {
   const v1::RunConfig config = Parse(absl::StrCat(kLeast, R"(seed: 18446744073709551615
 lora: {target_modules: [attn.to_q, attn.to_v], alpha: 1e1}
-algorithm: {energy: Hard}
+algorithm: {flow_awr: {energy: Hard}}
 network: {insecure: true}
 )"));
   EXPECT_EQ(config.seed(), 18446744073709551615u);
   EXPECT_EQ(config.lora().target_modules_size(), 2);
   EXPECT_EQ(config.lora().alpha(), 10);
-  EXPECT_EQ(config.algorithm().energy(), v1::HARD);
+  EXPECT_EQ(config.algorithm().flow_awr().energy(), v1::HARD);
   EXPECT_TRUE(config.network().insecure());
 }
 
@@ -143,7 +143,7 @@ TEST(RunConfig, AppliesOverridesInOrder) {
   EXPECT_EQ(config.rewards().terms(1).timeout_s(), 60);
   EXPECT_THAT(config.lora().target_modules(), ::testing::ElementsAre("attn.to_q", "attn.to_v", "attn.to_k"));
   EXPECT_EQ(config.name(), "a: b = [c");
-  EXPECT_EQ(config.algorithm().energy(), v1::HARD);
+  EXPECT_EQ(config.algorithm().flow_awr().energy(), v1::HARD);
 }
 
 TEST(RunConfig, ExplainsABadOverride) {
@@ -270,7 +270,7 @@ TEST(RunConfig, RefusesOptionsThatNoScorerWouldGet) {
 
 TEST(RunConfig, WritesNoYamlThatNobodyCouldRead) {
   v1::RunConfig config = Parse(kLeast);
-  config.mutable_algorithm()->clear_energy();
+  config.mutable_algorithm()->clear_std_scope();
   EXPECT_EQ(RunConfigToYaml(config).status().code(), absl::StatusCode::kInvalidArgument);
 }
 
