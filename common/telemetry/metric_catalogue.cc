@@ -74,7 +74,7 @@ constexpr MetricInfo kMetrics[] = {
     {"learner", "flowawr_learner_energy", kGauge, "", "figure",
      "Energies of the last batch, the weights of the regression: mean, least, greatest."},
     {"learner", "flowawr_learner_energy_clipped_ratio", kGauge, "ratio", "",
-     "Share of the last batch's samples whose energy is at algorithm.energy_clip."},
+     "Share of the last batch's samples whose energy is at algorithm.flow_awr.energy_clip."},
     {"learner", "flowawr_learner_equal_groups_ratio", kGauge, "ratio", "",
      "Share of the last batch's groups that teach nothing, as their rewards are all equal."},
     {"learner", "flowawr_learner_staleness_mean_versions", kGauge, "versions", "",

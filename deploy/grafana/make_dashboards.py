@@ -105,7 +105,7 @@ LEARNING = board(
         panel("loss", "Of the regression towards better images. Hovers; a rise without end is a policy that goes astray.",
               (f"flowawr_learner_loss{{{ONE}}}", "loss"), width=6),
         panel("distance from the base model", "Mean squared distance of velocities (KL). Grows slowly; fast growth with a falling "
-              "held-out reward: raise algorithm.kl_beta or lower the learning rate.", (f"flowawr_learner_kl{{{ONE}}}", "kl"), width=6),
+              "held-out reward: raise kl_beta of the algorithm's section or lower the learning rate.", (f"flowawr_learner_kl{{{ONE}}}", "kl"), width=6),
         panel("gradient norm", "Before clipping. Spikes: single groups with extreme energies.",
               (f"flowawr_learner_gradient_norm{{{ONE}}}", "norm"), width=6),
         panel("groups that teach nothing", "All their rewards are equal. Near 100%: prompts too easy or too hard, or a reward too "
@@ -113,7 +113,7 @@ LEARNING = board(
         panel("updates", "A minute; skipped ones changed nothing, as all their groups taught nothing.",
               (f"60 * rate(flowawr_learner_updates_total{{{ONE}}}[$__rate_interval])", "done a minute"),
               (f"60 * rate(flowawr_learner_updates_skipped_total{{{ONE}}}[$__rate_interval])", "skipped a minute"), width=8),
-        panel("energies", "The weights of the regression: about 0 on average, symmetric; at algorithm.energy_clip they are cut.",
+        panel("energies", "The weights of the regression: about 0 on average, symmetric; at algorithm.flow_awr.energy_clip they are cut.",
               (f"flowawr_learner_energy{{{ONE}}}", "{{figure}}"), width=8),
         panel("what a crash would lose", "Since the newest checkpoint.",
               (f"flowawr_learner_checkpoint_age_seconds{{{ONE}}}", "checkpoint"),
@@ -180,7 +180,7 @@ HACKING = board(
               "part ways.", (f"flowawr_learner_shadow_rank_correlation{{{ONE}}}", "{{scorer}}")),
         panel("would a shadow choose another image?", "Share of groups whose best image is another one for the shadow.",
               (f"flowawr_learner_shadow_best_differs{{{ONE}}}", "{{scorer}}"), unit=SHARE, least=0),
-        panel("distance from the base model", "Hacks live far from the base model. Raise algorithm.kl_beta to stay nearer.",
+        panel("distance from the base model", "Hacks live far from the base model. Raise kl_beta of the algorithm's section to stay nearer.",
               (f"flowawr_learner_kl{{{ONE}}}", "kl")),
         panel("energies at the clip", "Share of the samples.", (f"flowawr_learner_energy_clipped_ratio{{{ONE}}}", "at the clip"), unit=SHARE, least=0),
         panel("groups that teach nothing", "A policy that always draws the same thing gets the same reward.",

@@ -30,7 +30,7 @@ prompts: {train: models/tiny-sd3/prompts/train.txt, heldout: models/tiny-sd3/pro
 sampler: {solver: dpm_solver_pp_2m, steps: 3}
 rollout: {groups_per_batch: 2, samples_per_group: 4, max_staleness: 0, lease_timeout_s: 2}
 rewards: {terms: [{scorer: small}]}
-algorithm: {energy: soft, behaviour: current}
+algorithm: {flow_awr: {energy: soft}, behaviour: current}
 optimizer: {learning_rate: 0.001}
 train: {updates: 6, timesteps_per_sample: 2, micro_batch: 8, threads: 1}
 evaluation: {every_updates: 3, prompts: 2, final_prompts: 3, solver: euler, steps: 2, pictures: 2}

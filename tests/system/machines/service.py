@@ -28,7 +28,7 @@ prompts: {{train: models/tiny-sd3/prompts/train.txt, heldout: models/tiny-sd3/pr
 sampler: {{solver: dpm_solver_pp_2m, steps: 3}}
 rollout: {{groups_per_batch: 2, samples_per_group: 4, max_staleness: 0, lease_timeout_s: 5, max_attempts: 100}}
 rewards: {{terms: [{{scorer: small, endpoint: "rewards-1:{rewards},rewards-2:{rewards}", timeout_s: 60}}]}}
-algorithm: {{energy: soft, behaviour: current}}
+algorithm: {{flow_awr: {{energy: soft}}, behaviour: current}}
 optimizer: {{learning_rate: 0.001}}
 train: {{updates: {updates}, timesteps_per_sample: 2, micro_batch: 8, threads: 1}}
 evaluation: {{every_updates: 4, prompts: 2, final_prompts: 3, solver: euler, steps: 2, pictures: 2}}
