@@ -79,7 +79,7 @@ absl::Status LeaseDesk::Claim(const std::string& actor_id, const std::string& se
     absl::MutexLock lock(&mutex_);
     FLOWAWR_ASSIGN_OR_RETURN(const bool is_new_session, actors_.Claim(actor_id, session, Now()));
     if (is_new_session) ended = waits_.TakeOf(actor_id);
-    Changed();
+    dispatcher_.Wake();  // for news
   }
   for (LeaseWaits::OnLease& done : ended) done(NotRegistered(actor_id));
   return absl::OkStatus();

@@ -40,7 +40,7 @@ namespace flowawr {
 class LeaseDesk final : private StatusSource {
  public:
   // An honest actor waits for one lease at a time; after a lost connection an older wait may still be there.
-  static constexpr int kMaxWaitsOfAnActor = 4;
+  static constexpr size_t kMaxWaitsOfAnActor = 4;
   // Whoever waits: it bounds the memory, not the actors.
   static constexpr size_t kMaxWaits = 1 << 16;
 

@@ -115,6 +115,7 @@ std::optional<std::vector<Group>> LeaseDesk::WaitForBatch(uint64_t oldest_versio
 std::optional<std::vector<Group>> LeaseDesk::WaitForEvaluation(size_t count) {
   absl::MutexLock lock(&mutex_);
   evaluation_wanted_ = count;
+  Changed();
   while (evaluation_.size() < count) {
     if (leases_.Expire(Now()) > 0) Changed();
     if (IsInterrupted() || IsExhausted()) return std::nullopt;
@@ -124,6 +125,7 @@ std::optional<std::vector<Group>> LeaseDesk::WaitForEvaluation(size_t count) {
   for (auto& [id, group] : evaluation_) groups.push_back(std::move(group));
   evaluation_.clear();
   evaluation_wanted_ = 0;
+  Changed();
   return groups;
 }
 

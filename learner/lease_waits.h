@@ -38,9 +38,11 @@ class LeaseWaits {
     return std::move(wait.done);
   }
   std::vector<OnLease> TakeOf(const std::string& actor_id) {
+    std::vector<WaitTicket> tickets;
+    for (auto it = waits_.begin(); it != waits_.end() && tickets.size() < count_of(actor_id); ++it)
+      if (it->second.actor_id == actor_id) tickets.push_back(it->first);
     std::vector<OnLease> taken;
-    for (const WaitTicket ticket : tickets())
-      if (actor_of(ticket) == actor_id) taken.push_back(Take(ticket));
+    for (const WaitTicket ticket : tickets) taken.push_back(Take(ticket));
     return taken;
   }
 
@@ -50,7 +52,7 @@ class LeaseWaits {
     return tickets;
   }
   const std::string& actor_of(WaitTicket ticket) const { return waits_.at(ticket).actor_id; }
-  int count_of(const std::string& actor_id) const {
+  size_t count_of(const std::string& actor_id) const {
     const auto count = count_of_.find(actor_id);
     return count == count_of_.end() ? 0 : count->second;
   }
@@ -70,7 +72,7 @@ class LeaseWaits {
   };
   std::map<WaitTicket, Wait> waits_;
   std::set<std::pair<absl::Time, WaitTicket>> deadlines_;
-  std::map<std::string, int> count_of_;  // by actor
+  std::map<std::string, size_t> count_of_;  // by actor
   WaitTicket next_ticket_ = 1;
 };
 

@@ -1,5 +1,6 @@
 #include "common/config/run_status.h"
 
+#include "common/config/algorithm_options.h"
 #include "flowawr/v1/config.pb.h"
 
 namespace flowawr {
@@ -18,6 +19,7 @@ v1::Status StatusOfManifest(const v1::CheckpointManifest& manifest, const v1::Ru
   status.set_samples_trained(manifest.samples_trained());
   status.set_updates_skipped(manifest.updates_skipped());
   status.set_elapsed_s(manifest.elapsed_s());
+  status.set_algorithm(AlgorithmName(config.algorithm()));
   status.set_behaviour(config.algorithm().behaviour());
   *status.mutable_dropped() = manifest.dropped();
   if (manifest.has_base()) *status.mutable_base() = manifest.base();

@@ -32,9 +32,11 @@ TEST(RunStatusTest, TellsWhatTheCheckpointTells) {
   v1::RunConfig config = manifest.config();
   config.set_name("small");
   config.mutable_rollout()->set_samples_per_group(3);
+  config.mutable_algorithm()->mutable_diffusion_nft();
   const v1::Status status = StatusOfManifest(manifest, config);
   EXPECT_EQ(status.run_id(), "run-1");
   EXPECT_EQ(status.name(), "small");
+  EXPECT_EQ(status.algorithm(), "diffusion_nft");
   EXPECT_EQ(status.update(), 4u);
   EXPECT_EQ(status.updates_total(), 10u);
   EXPECT_EQ(status.policy_version(), 7u);
