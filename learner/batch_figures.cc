@@ -11,12 +11,37 @@ namespace flowawr {
 namespace {
 
 // Floats of one sample that are worked on at a time, so that those of all samples of a group stay in the cache.
-constexpr int64_t kStretch = 2048;
+constexpr int64_t kStretch = 4096;
 
 uint32_t VersionsBehind(uint64_t version, const std::vector<uint64_t>& versions) {
   const auto later =
       std::find_if(versions.rbegin(), versions.rend(), [version](uint64_t other) { return other <= version; });
   return static_cast<uint32_t>(std::distance(versions.rbegin(), later));
+}
+
+// Floats of one register or a few: loops over them are unrolled, so that the compiler computes them side by side.
+constexpr int64_t kLanes = 16;
+
+void Add(const float* __restrict from, int64_t count, float* __restrict sum) {
+  int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes)
+    for (int64_t lane = 0; lane < kLanes; ++lane) sum[i + lane] += from[i + lane];
+  for (; i < count; ++i) sum[i] += from[i];
+}
+
+// Of the squared differences.
+double SumOfSquares(const float* __restrict a, const float* __restrict b, int64_t count) {
+  float lanes[kLanes] = {};
+  int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes)
+    for (int64_t lane = 0; lane < kLanes; ++lane) {
+      const float distance = a[i + lane] - b[i + lane];
+      lanes[lane] += distance * distance;
+    }
+  double sum = 0;
+  for (; i < count; ++i) sum += (a[i] - b[i]) * (a[i] - b[i]);
+  for (const float lane : lanes) sum += lane;
+  return sum;
 }
 
 // Reads x0 [K, ...] f32 once, which LibTorch's operators would do five times: it is most of what a batch is.
@@ -29,24 +54,9 @@ double SpreadOf(const at::Tensor& x0) {
   for (int64_t begin = 0; begin < dims; begin += kStretch) {
     const int64_t count = std::min(kStretch, dims - begin);
     std::fill_n(mean, count, 0.f);
-    for (int64_t sample = 0; sample < samples; ++sample) {
-      const float* const from = data + sample * dims + begin;
-      for (int64_t i = 0; i < count; ++i) mean[i] += from[i];
-    }
-    const float share = 1.f / static_cast<float>(samples);
-    for (int64_t i = 0; i < count; ++i) mean[i] *= share;
-    for (int64_t sample = 0; sample < samples; ++sample) {
-      const float* const from = data + sample * dims + begin;
-      float lanes[16] = {};  // sums that do not wait for one another
-      int64_t i = 0;
-      for (; i + 16 <= count; i += 16)
-        for (int lane = 0; lane < 16; ++lane) {
-          const float distance = from[i + lane] - mean[i + lane];
-          lanes[lane] += distance * distance;
-        }
-      for (; i < count; ++i) lanes[0] += (from[i] - mean[i]) * (from[i] - mean[i]);
-      for (const float lane : lanes) sum += lane;
-    }
+    for (int64_t sample = 0; sample < samples; ++sample) Add(data + sample * dims + begin, count, mean);
+    for (int64_t i = 0; i < count; ++i) mean[i] /= static_cast<float>(samples);
+    for (int64_t sample = 0; sample < samples; ++sample) sum += SumOfSquares(data + sample * dims + begin, mean, count);
   }
   return std::sqrt(sum / static_cast<double>(samples * dims));
 }

@@ -95,10 +95,6 @@ absl::Status RunLoop::Update(std::vector<Group> batch) {
   record.rewards = MeasureRewards(batch);
   record.learning_rate = LearningRate(config_.optimizer(), updates(), config_.train().updates());
   FLOWAWR_ASSIGN_OR_RETURN(std::optional<PolicyRoles> moved, Train(batch, signals, record));
-  if (record.trained) {
-    const StageTimer timer = Time("step");
-    moved->FollowBehaviour(config_.algorithm());
-  }
   Commit(batch, std::move(moved));
   if (record.trained)
     FLOWAWR_RETURN_IF_ERROR(PublishBehaviour());
@@ -109,8 +105,7 @@ absl::Status RunLoop::Update(std::vector<Group> batch) {
     shadows_.Add(batch, config_.rewards().combination() == v1::DECOUPLED ? signals.values : signals.rewards);
     record.shadows = shadows_.figures();
   }
-  std::vector<std::string> warnings =
-      MissingRewardWarnings(record.rewards, absl::StrCat("update ", updates()));
+  std::vector<std::string> warnings = MissingRewardWarnings(record.rewards, absl::StrCat("update ", updates()));
   if (!record.refused.empty()) warnings.push_back(record.refused);
   Warn(std::move(warnings));
   return Record(std::move(record));
@@ -194,6 +189,8 @@ absl::StatusOr<std::optional<PolicyRoles>> RunLoop::Train(const std::vector<Grou
     if (gradient.teaches) steps.push_back({gradient.loss, norm, std::move(gradient.figures)});
   }
   if (steps.empty()) return std::nullopt;
+  const StageTimer timer = Time("step");
+  moved.FollowBehaviour(config_.algorithm());
   record.trained = MeanOf(steps);
   return moved;
 }

@@ -73,8 +73,8 @@ TEST(BatchFiguresTest, EffectiveSamplesAreThoseThatCountAlike) {
 
 TEST(BatchFiguresTest, DiversityIsHowFarSamplesAreFromTheirGroupsMean) {
   Group narrow = MadeBy(1), wide = MadeBy(1);
-  const at::Tensor x0 = InitialNoise(1, 0, 0, {5, 2, 33, 41});  // more than one stretch, and no whole number of lanes
-  narrow.x0 = x0[0].expand({5, 2, 33, 41}) * 3;
+  const at::Tensor x0 = InitialNoise(1, 0, 0, {5, 2, 33, 73});  // more than one stretch, and no whole number of lanes
+  narrow.x0 = x0[0].expand({5, 2, 33, 73}) * 3;
   wide.x0 = x0 + 100;
   const at::Tensor exact = (wide.x0.to(at::kDouble) - wide.x0.to(at::kDouble).mean(0, true)).square().mean().sqrt();
   const BatchFigures figures = MeasureBatch({narrow, wide}, Signals(at::zeros({2, 5}), 2), {1});

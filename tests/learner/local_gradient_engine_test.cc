@@ -5,6 +5,7 @@
 #include <torch/csrc/autograd/autograd.h>
 #include <torch/types.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cmath>
 #include <cstring>
@@ -338,10 +339,11 @@ class MethodGradientsTest : public LocalGradientEngineTest {
   void MakeTrajectory(const v1::FlowGrpoConfig& method, double guidance, const LoraAdapter& adapter) {
     Group& group = batch_[0];
     group.lease.mutable_stochastic()->set_first(1);
-    const auto bound = transformer_->BindMerged(adapter).value();
+    const Transformer& transformer = *sampled_by_;
+    const auto bound = transformer.BindMerged(adapter).value();
     group.log_probs = at::empty({3, 2});
     const auto velocity = [&](const at::Tensor& x, const at::Tensor& sigma, const at::Tensor& embeds, const at::Tensor& pooled) {
-      return transformer_->Forward({x, sigma, embeds.unsqueeze(0), pooled.unsqueeze(0)}, &bound);
+      return transformer.Forward({x, sigma, embeds.unsqueeze(0), pooled.unsqueeze(0)}, &bound);
     };
     for (int64_t w = 0; w < 2; ++w) {
       const at::Tensor sigma = at::full({1}, kSigmas[1 + w]), x = group.states.select(1, w).contiguous();
@@ -355,6 +357,8 @@ class MethodGradientsTest : public LocalGradientEngineTest {
       group.log_probs.select(1, w).copy_(StepLogProb(step, next, mean));
     }
   }
+
+  std::shared_ptr<const Transformer> sampled_by_ = transformer_;
 };
 
 TEST_F(MethodGradientsTest, AreThoseOfDiffusersTransformerAndTheFormulas) {
@@ -447,6 +451,30 @@ TEST_F(MethodGradientsTest, LogProbabilitiesOfThePolicyThatSampledAreFoundAgain)
     EXPECT_NEAR(Engine().LogProbDrift(Request())->front(), 0.5, 1e-3);
     MakeTrajectory(config_.algorithm().flow_grpo(), guidance, current_);  // not by the policy that the lease names
     EXPECT_GT(Engine().LogProbDrift(Request())->front(), 1e-3);
+  }
+}
+
+// An actor in bfloat16 merges the adapter into rounded weights, and the learner does not.
+TEST_F(MethodGradientsTest, LogProbabilitiesOfBfloat16DriftByLessThanTheDefaultBound) {
+  const auto rounded = Transformer::Load(absl::StrCat(SourceFolder(), "/models/tiny-sd3/transformer"), at::kBFloat16);
+  ASSERT_TRUE(rounded.ok()) << rounded.status();
+  sampled_by_ = *rounded;
+  for (const std::string name : {"flow_grpo_1", "flow_grpo_2"}) {
+    config_ = Methods().at(name);
+    v1::FlowGrpoConfig& method = *config_.mutable_algorithm()->mutable_flow_grpo();
+    method.set_window(2);
+    method.set_window_end(3);
+    double greatest = 0;
+    for (uint64_t update = 1; update <= 6; ++update) {
+      MakeTrajectory(method, /*guidance=*/1, old_);
+      LocalGradientEngine engine(sampled_by_, MakeAlgorithm(config_, kSigmas).value(), options_);
+      const auto drift = engine.LogProbDrift(Request(update));
+      ASSERT_TRUE(drift.ok()) << drift.status();
+      greatest = std::max(greatest, drift->front());
+    }
+    RecordProperty(absl::StrCat("drift_", name), absl::StrCat(greatest));
+    EXPECT_GT(greatest, 0) << name;
+    EXPECT_LT(greatest, 0.01) << name;
   }
 }
 
