@@ -12,15 +12,13 @@
 #include "common/diffusion/noise.h"
 #include "common/diffusion/sampler.h"
 #include "common/diffusion/sigmas.h"
+#include "common/rollout/actor_sizes.h"
 #include "common/rollout/group_schema.h"
 #include "common/sd3/guidance.h"
 #include "common/tensor/image_tensor.h"
 
 namespace flowawr {
 namespace {
-
-// Pixels decoded at a time: what the decoder's widest feature map may cost. A constant, so that bits do not vary.
-constexpr int64_t kDecodePixels = int64_t{1} << 20;
 
 absl::Status CheckLease(const v1::Lease& lease) {
   if (lease.samples() < 1) return absl::InvalidArgumentError("the lease asks for no sample");

@@ -5,6 +5,7 @@
 
 #include "absl/time/time.h"
 #include "common/process/command_line.h"
+#include "common/rollout/actor_sizes.h"
 #include "flowawr/v1/config.pb.h"
 
 namespace flowawr {
@@ -13,8 +14,8 @@ struct ActorOptions {
   std::string learner;  // host:port
   std::string id;       // unique in the run
   int threads = 1;
-  int score_workers = 4;
-  int evaluation_rows = 16;
+  int score_workers = kScoreWorkers;
+  int evaluation_rows = kEvaluationRows;
   bool fails_when_stopped = false;                   // a signal before the run's end is Cancelled
   absl::Duration give_up_after = absl::Minutes(10);  // without a learner
   v1::NetworkConfig network;                         // TLS and token

@@ -7,11 +7,10 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/sha256.h"
 #include "common/base/status.h"
+#include "common/rollout/actor_sizes.h"
 
 namespace flowawr {
 namespace {
-
-constexpr size_t kVersionsKept = 2;
 
 // What the header says of itself must agree before its bytes are looked at.
 absl::Status CheckHeader(const FetchedPolicy& fetched, uint64_t version, const LoraLayout& layout) {
@@ -65,7 +64,7 @@ absl::StatusOr<std::shared_ptr<const AdoptedPolicy>> PolicyBuffer::Adopt(uint64_
   {
     // Before there is a copy of the layers more, not after.
     absl::MutexLock lock(&mutex_);
-    while (adopted_.size() >= kVersionsKept) adopted_.pop_back();
+    while (adopted_.size() >= size_t{kVersionsKept}) adopted_.pop_back();
   }
   auto bound = transformer_.BindMerged(*parsed);
   if (!bound.ok()) return absl::FailedPreconditionError(bound.status().message());

@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "absl/types/span.h"
+#include "common/rollout/actor_sizes.h"
 #include "flowawr/v1/rollout.pb.h"
 
 namespace flowawr {
@@ -19,7 +20,7 @@ struct PrefetchLimits {
   // One: the next group is there when the last is sampled, and no more is withheld from other actors.
   int training_groups = 1;
   // An evaluation group is often a single image; so many rows are sampled as one batch.
-  int64_t evaluation_rows = 16;
+  int64_t evaluation_rows = kEvaluationRows;
 };
 
 // Whether to ask the learner for one more lease.

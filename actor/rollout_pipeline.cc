@@ -16,6 +16,7 @@
 #include "actor/prompt_encoder.h"
 #include "actor/recovery.h"
 #include "common/base/status.h"
+#include "common/rollout/actor_sizes.h"
 #include "common/rollout/group_schema.h"
 #include "common/rpc/retry.h"
 #include "common/telemetry/log.h"
@@ -23,7 +24,6 @@
 namespace flowawr {
 namespace {
 
-constexpr size_t kPromptsKept = 256;
 constexpr size_t kBatchesToDecode = 2;
 constexpr RetryPolicy kSubmitRetry = {.max_attempts = 10, .initial = absl::Milliseconds(200), .max = absl::Seconds(5)};
 

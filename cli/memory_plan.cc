@@ -1,12 +1,17 @@
 #include "cli/memory_plan.h"
 
 #include <algorithm>
+#include <functional>
+#include <numeric>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "common/base/file.h"
 #include "common/base/status.h"
 #include "common/config/algorithm_options.h"
+#include "common/config/trained_sigmas.h"
+#include "common/rollout/actor_sizes.h"
+#include "common/rollout/group_schema.h"
 #include "common/sd3/component_loader.h"
 #include "common/sd3/compute_dtype.h"
 #include "common/sd3/transformer_memory.h"
@@ -20,11 +25,6 @@ constexpr size_t kMostConfigBytes = size_t{1} << 20;
 // Measured: resident pages of the program and its libraries once they have computed, thread stacks, the kernels' own
 // scratch.
 constexpr int64_t kProgramBytes = int64_t{200} << 20;
-constexpr int64_t kPromptsKept = 256;  // by an actor
-constexpr int64_t kVersionsAdopted = 2;
-constexpr int64_t kGroupsOnTheirWay = 4;             // whose images an actor holds: to be decoded, scored, sent
-constexpr int64_t kEvaluationRows = 16;              // that an actor samples together
-constexpr int64_t kDecodePixels = int64_t{1} << 20;  // that an actor decodes at a time
 
 LoraTargets TargetsOf(const v1::LoraConfig& lora) {
   return {lora.rank(), {lora.target_modules().begin(), lora.target_modules().end()}};
@@ -43,16 +43,29 @@ absl::StatusOr<Config> ReadComponent(const std::string& folder,
 
 // Rows of a micro-batch: those of one group, at most.
 int64_t MicroBatchRows(const v1::RunConfig& config) {
-  const auto sigmas = static_cast<int64_t>(config.sampler().steps() * config.train().timestep_fraction());
-  const int64_t draws = std::min<int64_t>(config.train().timesteps_per_sample(), std::max<int64_t>(1, sigmas));
-  return std::min<int64_t>(config.train().micro_batch(), config.rollout().samples_per_group() * draws);
+  return std::min<int64_t>(config.train().micro_batch(),
+                           int64_t{config.rollout().samples_per_group()} * RowsPerSample(config));
 }
 
 // One group as the learner keeps it.
 int64_t GroupBytes(const v1::RunConfig& config, const ModelSizes& model, const LatentShape& shape) {
-  const int64_t latents = config.rollout().samples_per_group() * shape.channels * shape.height * shape.width;
-  const int64_t embeds = TextTokens(config, model) * model.transformer.joint_attention_dim;
-  return kFloat * (latents + embeds + model.transformer.pooled_projection_dim);
+  v1::Lease lease;
+  lease.set_samples(static_cast<uint32_t>(config.rollout().samples_per_group()));
+  *lease.mutable_sampler() = config.sampler();
+  if (TraitsOf(config.algorithm()).trains_on_trajectory())
+    lease.mutable_stochastic()->set_count(static_cast<uint32_t>(RowsPerSample(config)));
+  const GroupShape of_group = {.channels = shape.channels,
+                               .latent_height = shape.height,
+                               .latent_width = shape.width,
+                               .max_tokens = TextTokens(config, model),
+                               .embed_dim = model.transformer.joint_attention_dim,
+                               .pooled_dim = model.transformer.pooled_projection_dim};
+  int64_t bytes = 0;
+  for (const GroupTensor& tensor : GroupSchema(lease, of_group)) {
+    bytes += std::accumulate(tensor.dims.begin(), tensor.dims.end(), static_cast<int64_t>(c10::elementSize(tensor.dtype)),
+                             std::multiplies<>());
+  }
+  return bytes;
 }
 
 std::vector<MemoryPart> PlanLearner(const v1::RunConfig& config, const ModelSizes& model, const LatentShape& shape,
@@ -63,6 +76,8 @@ std::vector<MemoryPart> PlanLearner(const v1::RunConfig& config, const ModelSize
   const int64_t versions = 1 + config.rollout().max_staleness();
   const PassMemory training = TrainingMemory(model.transformer, lora, pass, config.train().checkpointed_blocks(),
                                              ComputesReference(config));
+  // Guided, the pass of the empty prompt waits for the backward pass, too.
+  const int64_t micro_batch = training.peak + (IsGuided(config.sampler()) ? training.kept : 0);
   const int64_t groups = versions * config.rollout().groups_per_batch();
   return {
       {"program and LibTorch", kProgramBytes},
@@ -71,7 +86,7 @@ std::vector<MemoryPart> PlanLearner(const v1::RunConfig& config, const ModelSize
       {"policy versions kept for actors", (config.rollout().max_staleness() + 3) * 2 * vector},
       {"adapters bound to the layers",
        (1 + (ComputesOld(config) ? versions : 0)) * BoundAdapterBytes(model.transformer, lora, pass)},
-      {absl::StrCat("micro-batches, ", threads, " side by side"), threads * training.peak},
+      {absl::StrCat("micro-batches, ", threads, " side by side"), threads * micro_batch},
       {"gradients being summed up", threads * vector},
       {"groups that came in", groups * GroupBytes(config, model, shape)},
   };
@@ -83,7 +98,7 @@ int64_t EvaluationRows(const v1::RunConfig& config) {
   if (config.prompts().heldout().empty()) return 0;
   if (evaluation.prompts() == 0 || evaluation.final_prompts() == 0) return kEvaluationRows;  // all of the file
   const int64_t prompts = std::max(evaluation.prompts(), evaluation.final_prompts());
-  return std::min(prompts * evaluation.samples_per_prompt(), kEvaluationRows);
+  return std::min<int64_t>(prompts * evaluation.samples_per_prompt(), kEvaluationRows);
 }
 
 std::vector<MemoryPart> PlanActor(const v1::RunConfig& config, const ModelSizes& model, const LatentShape& shape,
@@ -95,9 +110,10 @@ std::vector<MemoryPart> PlanActor(const v1::RunConfig& config, const ModelSizes&
     for (const ClipTextConfig& clip : model.clip) encoders += ClipTextValues(clip);
   }
   const int64_t samples = config.rollout().samples_per_group();
-  pass.rows = std::max(samples, EvaluationRows(config));
+  const int64_t images = std::max(samples, EvaluationRows(config));
+  pass.rows = images * (IsGuided(config.sampler()) ? 2 : 1);
   const int64_t pixels = int64_t{config.model().height()} * config.model().width();
-  const int64_t decoded_at_once = std::clamp<int64_t>(kDecodePixels / pixels, 1, pass.rows);
+  const int64_t decoded_at_once = std::clamp<int64_t>(kDecodePixels / pixels, 1, images);
   const int64_t embeds =
       TextTokens(config, model) * model.transformer.joint_attention_dim + model.transformer.pooled_projection_dim;
   return {
@@ -105,12 +121,12 @@ std::vector<MemoryPart> PlanActor(const v1::RunConfig& config, const ModelSizes&
       {"transformer's weights", TransformerValues(model.transformer) * pass.bytes},
       {"text encoders' weights", encoders * pass.bytes},
       {"autoencoder's weights", VaeValues(model.vae) * pass.bytes},
-      {"adapted layers of 2 policy versions",
-       kVersionsAdopted * (adapter.folded_weights * pass.bytes + adapter.values * kFloat)},
-      {absl::StrCat("sampling, ", pass.rows, " images at once"), SamplingMemory(model.transformer, pass).peak},
+      {absl::StrCat("adapted layers of ", kVersionsKept, " policy versions"),
+       kVersionsKept * (adapter.folded_weights * pass.bytes + adapter.values * kFloat)},
+      {absl::StrCat("sampling, ", images, " images at once"), SamplingMemory(model.transformer, pass).peak},
       {absl::StrCat("decoding, ", decoded_at_once, " at once"),
        DecodeMemory(model.vae, decoded_at_once, shape.height, shape.width, pass.bytes)},
-      {"images on their way", kGroupsOnTheirWay * samples * pixels * 3},
+      {"groups on their way", kScoreWorkers * (samples * pixels * 3 + GroupBytes(config, model, shape))},
       {"prompt embeddings kept", kPromptsKept * embeds * pass.bytes},
   };
 }

@@ -8,13 +8,14 @@
 //             published policy versions: max_staleness + 2 and the average one, each as bytes and as values: 2 x 4 v
 //             adapters bound for training: the current one, and where v_old differs from it one a version that a batch
 //             may be of; bfloat16: 4 v; float32: the adapted layers' weights once more
-//             train.threads micro-batches side by side, each TrainingMemory(); the gradients being summed up: 4 v each
-//             groups that came in: x0 and the prompt's embeddings, f32, for (1 + max_staleness) batches
+//             train.threads micro-batches side by side, each TrainingMemory(), and what its forward pass keeps once more
+//             when guided; the gradients being summed up: 4 v each
+//             groups that came in: what GroupSchema() lists, for (1 + max_staleness) batches
 //   actor     weights of transformer, autoencoder and text encoders; with model.embeds_cache none of the latter, taking
 //             the cache to be full
-//             two adopted policy versions: the adapted layers' weights once more each, and 4 v
-//             sampling one group, SamplingMemory(); decoding beside it, DecodeMemory(); images on their way; the
-//             embeddings of the last 256 prompts
+//             two adopted policy versions (this and the other limits: common/rollout/actor_sizes.h): the adapted layers' weights once more each, and 4 v
+//             sampling one group, SamplingMemory(), of twice the rows when guided; decoding beside it, DecodeMemory();
+//             groups on their way, images and tensors; the embeddings of the last 256 prompts
 //   both      the program and LibTorch
 #pragma once
 

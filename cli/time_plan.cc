@@ -2,6 +2,10 @@
 
 #include <algorithm>
 
+#include "common/config/algorithm_options.h"
+#include "common/config/trained_sigmas.h"
+#include "common/rollout/group_schema.h"
+
 namespace flowawr {
 namespace {
 
@@ -22,7 +26,7 @@ double AssumedScoringSeconds(int64_t pixels) {
 }
 
 TrainingWork TrainingWorkOf(const v1::RunConfig& config) {
-  const int64_t of_group = int64_t{config.rollout().samples_per_group()} * SigmasPerSample(config);
+  const int64_t of_group = int64_t{config.rollout().samples_per_group()} * RowsPerSample(config);
   const int64_t groups = config.rollout().groups_per_batch();
   return {.rows = groups * of_group,
           .micro_batches = groups * CeilOfRatio(of_group, std::max(1, config.train().micro_batch())),
@@ -35,22 +39,23 @@ TimePlan PlanTime(const v1::RunConfig& config, const ThreadBudget& budget, int64
   const int64_t pixels = int64_t{config.model().height()} * config.model().width();
   const double scoring = config.rewards().terms_size() * AssumedScoringSeconds(pixels) / std::max(1, cores);
   const int64_t groups = config.rollout().groups_per_batch();
+  const double passes = IsGuided(config.sampler()) ? 2 : 1;  // an evaluation is guided as training is
   const auto images = static_cast<double>(groups * config.rollout().samples_per_group());
   const double uneven = Unevenness(groups, budget.actors);
 
   TimePlan plan;
   plan.updates = config.train().updates();
-  plan.sampling = images * config.sampler().steps() * times.sample_row * uneven;
+  plan.sampling = images * config.sampler().steps() * passes * times.sample_row * uneven;
   plan.decoding = images * times.decode_row * uneven;
   plan.scoring = images * scoring;
   const TrainingWork work = TrainingWorkOf(config);
   const double row =
       times.train_row + (work.computes_old ? times.forward_row : 0) + (work.computes_reference ? times.forward_row : 0);
-  plan.training = static_cast<double>(work.rows) * row * Unevenness(work.micro_batches, budget.learner_threads);
+  plan.training = static_cast<double>(work.rows) * passes * row * Unevenness(work.micro_batches, budget.learner_threads);
 
   if (heldout_prompts == 0) return plan;
   const v1::EvaluationConfig& evaluation = config.evaluation();
-  const double image = evaluation.steps() * times.sample_row + times.decode_row + scoring;
+  const double image = evaluation.steps() * passes * times.sample_row + times.decode_row + scoring;
   const auto seconds = [&](int64_t prompts) {
     return static_cast<double>((prompts == 0 ? heldout_prompts : std::min(prompts, heldout_prompts)) *
                                evaluation.samples_per_prompt()) *

@@ -2,58 +2,53 @@
 
 #include <google/protobuf/util/message_differencer.h>
 
+#include <algorithm>
 #include <string>
 
 #include "absl/strings/str_cat.h"
 #include "common/base/last_name.h"
 #include "common/config/algorithm_options.h"
 #include "common/config/paths.h"
+#include "common/config/resume_fields.h"
 
 namespace flowawr {
 namespace {
 
 v1::RunConfig WithoutWhatMayDiffer(v1::RunConfig config) {
   BringUpToDate(&config);
-  config.clear_name();
-  config.clear_prompts();  // what they hold is compared: see prompt_sets.h
-  config.clear_run_dir();
-  config.clear_local();
-  config.clear_network();
+  ClearFieldsFreeOnResume(&config);
   MakePathsAbsolute(&config);  // one file, however it is written
-  config.clear_checkpoint();
-  config.clear_evaluation();
-  config.clear_telemetry();
-  config.mutable_model()->clear_path();
-  config.mutable_lora()->clear_init_from();
-  config.mutable_model()->clear_embeds_cache();
-  config.mutable_train()->clear_updates();
-  config.mutable_train()->clear_target_reward();
-  config.mutable_train()->clear_threads();
-  config.mutable_train()->clear_on_bad_update();
-  config.mutable_train()->clear_max_loss();
   if (config.algorithm().behaviour() != v1::FIXED) config.mutable_algorithm()->clear_behaviour_decay();
-  config.mutable_train()->clear_checkpointed_blocks();
-  config.mutable_rollout()->clear_lease_timeout_s();
-  config.mutable_rollout()->clear_max_attempts();
   // What scores may lie elsewhere by now, if it is still called the same.
   ForEachScorerPath(*config.mutable_rewards(), [](const std::string&, std::string& path) { path = LastName(path); });
-  for (v1::RewardTerm& term : *config.mutable_rewards()->mutable_terms()) {
-    term.clear_endpoint();
-    term.clear_timeout_s();
-  }
   return config;
+}
+
+// What to do instead.
+std::string WaysOn(const v1::RunConfig& saved, const v1::RunConfig& now) {
+  const bool is_of_another_shape =
+      saved.lora().rank() != now.lora().rank() || saved.lora().alpha() != now.lora().alpha() ||
+      !std::equal(saved.lora().target_modules().begin(), saved.lora().target_modules().end(),
+                  now.lora().target_modules().begin(), now.lora().target_modules().end());
+  return absl::StrCat(
+      "give the saved values, or start a new run in another --run-dir. With lora.init_from: ADAPTER/peft, written by "
+      "`flowawr export RUN_DIR --out ADAPTER`, it begins with what this run has learned",
+      is_of_another_shape ? "; but only an adapter of the rank, alpha and modules of the new run can be begun with" : "");
 }
 
 }  // namespace
 
 absl::Status CheckResumable(const v1::RunConfig& saved, const v1::RunConfig& now) {
+  const v1::RunConfig was = WithoutWhatMayDiffer(saved), is = WithoutWhatMayDiffer(now);
   std::string differences;
   google::protobuf::util::MessageDifferencer differencer;
   differencer.ReportDifferencesToString(&differences);
-  if (differencer.Compare(WithoutWhatMayDiffer(saved), WithoutWhatMayDiffer(now))) return absl::OkStatus();
+  if (differencer.Compare(was, is)) return absl::OkStatus();
+  const std::string before = AlgorithmName(was.algorithm()), after = AlgorithmName(is.algorithm());
   return absl::FailedPreconditionError(
       absl::StrCat("the configuration would change the run, so it cannot be resumed with it (saved -> given):\n",
-                   differences, "give the saved values, or start a new run in another --run-dir"));
+                   before == after ? "" : absl::StrCat("algorithm: ", before, " -> ", after, "\n"), differences,
+                   WaysOn(was, is)));
 }
 
 absl::Status CheckUpdatesAhead(uint64_t done, const v1::RunConfig& now) {

@@ -10,11 +10,9 @@
 
 namespace flowawr {
 
-// FailedPrecondition that lists every field that differs and would change the run: what has been trained so far would
-// no longer be what the configuration says. May differ: names and places, the local processes, the network,
-// checkpoints, evaluation, telemetry, the number of updates, the target reward, threads, lease time-outs and attempts, reward
-// endpoints and time-outs. So may the paths of the model, whose fingerprint is compared instead, and of the prompt files,
-// whose content is (prompt_sets.h), and lora.init_from, which counts when a run begins.
+// FailedPrecondition that lists every field that differs and would change the run, with ways to go on: what has been
+// trained so far would no longer be what the configuration says. FieldsFreeOnResume() (resume_fields.h) may differ;
+// fields that `saved`, of an older version, does not know count as their defaults.
 absl::Status CheckResumable(const v1::RunConfig& saved, const v1::RunConfig& now);
 
 // InvalidArgument when train.updates is fewer than the `done` ones: a run does not go back, and what it would call

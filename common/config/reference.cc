@@ -1,6 +1,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
+#include "common/config/resume_fields.h"
 #include "common/config/run_config.h"
 #include "common/config/schema.h"
 
@@ -21,7 +22,9 @@ flowawr run configs/tiny-ocr.yaml --set train.updates=60 --set rewards.terms.0.w
 
 The path is the sections' names and the field's, joined by dots; elements of a list are counted from 0, and the number
 one past the end adds one. Unknown fields, wrong types, values out of range and fields written twice are errors that
-name the line and what is accepted. The complete configuration of a run, defaults included, is kept in its directory as
+name the line and what is accepted. Sections that exclude each other, as those of `algorithm`, choose by being written:
+`--set algorithm.diffusion_nft={}` or `--set algorithm.diffusion_nft.beta=0.1` chooses another one than the file, the
+last on the command line holds, and options of one that is not chosen are an error. The complete configuration of a run, defaults included, is kept in its directory as
 `config.yaml`.
 
 This page is made from `proto/flowawr/v1/config.proto`; `flowawr-config-reference > docs/configuration.md` makes it
@@ -86,6 +89,14 @@ void AppendSections(const Descriptor& type, const std::string& prefix, std::stri
   }
 }
 
+void AppendResume(std::string& out) {
+  absl::StrAppend(&out, "\n## Resuming a run\n\nA run is resumed with the configuration that it began with; another one is "
+                        "refused, and the error lists what differs. These may differ:\n\n");
+  for (const ResumeField& field : FieldsFreeOnResume())
+    absl::StrAppend(&out, "- `", field.path, "`", field.why.empty() ? "" : ": ", field.why, "\n");
+  absl::StrAppend(&out, "\nPaths among a scorer's options may differ in their folders, not in their last name.\n");
+}
+
 }  // namespace
 
 std::string RunConfigReference() {
@@ -94,6 +105,7 @@ std::string RunConfigReference() {
   absl::StrAppend(&out, "\n## The run\n");
   AppendTable(type, out);
   AppendSections(type, "", out);
+  AppendResume(out);
   return out;
 }
 

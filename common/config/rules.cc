@@ -56,7 +56,8 @@ void CheckPaths(v1::RunConfig config, Violations& found) {
   });
 }
 
-void CheckTraining(const v1::RunConfig& config, Violations& found) {
+// Of methods that choose at which noise levels to train; others train on the steps that were drawn.
+void CheckTrainedSigmas(const v1::RunConfig& config, Violations& found) {
   const int trainable = TrainedSigmas(config);
   if (trainable < 1) {
     found.push_back({"train.timestep_fraction", absl::StrCat("leaves none of the ", config.sampler().steps(),
@@ -68,6 +69,9 @@ void CheckTraining(const v1::RunConfig& config, Violations& found) {
                                   " x train.timestep_fraction ", FormatNumber(config.train().timestep_fraction()),
                                   "); lower it, or raise sampler.steps")});
   }
+}
+
+void CheckTargetModules(const v1::RunConfig& config, Violations& found) {
   std::set<std::string> modules;
   for (int i = 0; i < config.lora().target_modules_size(); ++i) {
     const std::string& module = config.lora().target_modules(i);
@@ -77,13 +81,40 @@ void CheckTraining(const v1::RunConfig& config, Violations& found) {
   }
 }
 
+// Of flow_grpo.
+void CheckNoisySteps(const v1::RunConfig& config, Violations& found) {
+  const v1::FlowGrpoConfig& method = config.algorithm().flow_grpo();
+  const int steps = config.sampler().steps();
+  const auto [count, end] = NoisyStepsOf(config);
+  const std::string of_steps = absl::StrCat("the ", steps, " steps (sampler.steps)");
+  if (count < 1) {
+    found.push_back({"sampler.steps", absl::StrCat(steps, " leaves flow_grpo no step that may draw noise; set at least 2")});
+  } else if (end > steps) {
+    found.push_back({"algorithm.flow_grpo.window_end", absl::StrCat(end, " is beyond ", of_steps)});
+  } else if (count > end) {
+    found.push_back({"algorithm.flow_grpo.window",
+                     absl::StrCat(count, " steps do not fit before step ", end, method.window_end() > 0
+                                      ? " (algorithm.flow_grpo.window_end)"
+                                      : ", half of sampler.steps; set algorithm.flow_grpo.window_end, or lower it")});
+  } else if (method.sde() == v1::CPS && end == steps) {
+    found.push_back({"algorithm.flow_grpo.window_end",
+                     absl::StrCat("must be less than ", of_steps, " with sde: cps, whose last step draws no noise")});
+  }
+  if (method.sde() == v1::CPS && method.noise_level() > 1)
+    found.push_back({"algorithm.flow_grpo.noise_level", "is at most 1 with sde: cps"});
+}
+
 void CheckAlgorithm(const v1::RunConfig& config, Violations& found) {
   const std::string name = AlgorithmName(config.algorithm());
   if (TraitsOf(config.algorithm()).trains_on_trajectory()) {
     if (config.algorithm().behaviour() > v1::CURRENT)
       found.push_back({"algorithm.behaviour", absl::StrCat(name, " trains on the very steps that its sampler drew, by the "
                                                                  "policy that drew them; leave it out, or set current")});
-  } else if (config.sampler().guidance_scale() != 0 && config.sampler().guidance_scale() != 1) {
+    CheckNoisySteps(config, found);
+    return;
+  }
+  CheckTrainedSigmas(config, found);
+  if (config.sampler().guidance_scale() != 0 && config.sampler().guidance_scale() != 1) {
     found.push_back({"sampler.guidance_scale", absl::StrCat(name, " trains the velocity itself, without guidance, so that "
                                                                   "its samples must be drawn without; set 1, or choose "
                                                                   "flow_grpo")});
@@ -177,7 +208,7 @@ std::vector<RuleViolation> FindRuleViolations(const v1::RunConfig& config) {
   FindMissing(config, "", found);
   if (!found.empty()) return found;
   CheckPaths(config, found);
-  CheckTraining(config, found);
+  CheckTargetModules(config, found);
   CheckAlgorithm(config, found);
   CheckEvaluation(config, found);
   CheckRewards(config.rewards(), found);

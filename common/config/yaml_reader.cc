@@ -305,7 +305,7 @@ void YamlReader::ChooseSections(Message& message) {
   const Descriptor& type = *message.GetDescriptor();
   const Reflection& reflection = *message.GetReflection();
   for (int i = 0; i < type.real_oneof_decl_count(); ++i) {
-    const OneofDescriptor& choice = *type.real_oneof_decl(i);
+    const OneofDescriptor& choice = *type.oneof_decl(i);  // the real ones come first
     if (!reflection.HasOneof(message, &choice)) Choose(*choice.field(0), message);
   }
   for (int i = 0; i < type.field_count(); ++i) {

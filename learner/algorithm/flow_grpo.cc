@@ -9,6 +9,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "common/base/status.h"
+#include "common/config/trained_sigmas.h"
 #include "common/diffusion/counter_rng.h"
 #include "common/diffusion/sde_step.h"
 #include "common/rollout/group_schema.h"
@@ -16,26 +17,10 @@
 #include "learner/random_streams.h"
 
 namespace flowawr {
-namespace {
-
-// All steps but the last, whose distribution is too narrow to learn from.
-int64_t WindowOf(const v1::RunConfig& config) {
-  const int window = config.algorithm().flow_grpo().window();
-  return window > 0 ? window : config.sampler().steps() - 1;
-}
-
-// The step before which the window ends.
-int64_t WindowEndOf(const v1::RunConfig& config) {
-  const v1::FlowGrpoConfig& method = config.algorithm().flow_grpo();
-  if (method.window() == 0) return config.sampler().steps() - 1;
-  return method.window_end() > 0 ? method.window_end() : config.sampler().steps() / 2;
-}
-
-}  // namespace
 
 absl::StatusOr<std::unique_ptr<const Algorithm>> FlowGrpo::Make(const v1::RunConfig& config,
                                                                 std::vector<float> sigmas) {
-  const int64_t window = WindowOf(config), end = WindowEndOf(config);
+  const auto [window, end] = NoisyStepsOf(config);
   const int steps = config.sampler().steps();
   if (window < 1)
     return absl::InvalidArgumentError("algorithm.flow_grpo: sampler.steps 1 leaves no step that may draw noise; set at least 2");
@@ -54,8 +39,8 @@ FlowGrpo::FlowGrpo(const v1::RunConfig& config, std::vector<float> sigmas)
       advantages_{.clip = config.algorithm().advantage_clip(), .std_scope = config.algorithm().std_scope()},
       seed_(config.seed()),
       sigmas_(std::move(sigmas)),
-      window_(WindowOf(config)),
-      last_(WindowEndOf(config) - window_) {}
+      window_(NoisyStepsOf(config).count),
+      last_(NoisyStepsOf(config).end - window_) {}
 
 v1::StochasticSteps FlowGrpo::WindowAt(int64_t first) const {
   v1::StochasticSteps steps;

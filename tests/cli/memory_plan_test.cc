@@ -64,6 +64,29 @@ TEST(MemoryPlan, KeepsForABlockWhatTheRuleOfThumbSays) {
   EXPECT_NEAR(checkpointed / (unit * 24 * (image + text)), 1, 0.1);
 }
 
+TEST(MemoryPlan, HoldsTheTrajectoriesAndTheEmptyPromptOfGroupsThatBringThem) {
+  const std::vector<std::string> small = {"rollout.groups_per_batch=10", "rollout.samples_per_group=4", "sampler.steps=8"};
+  const auto groups = [&](std::vector<std::string> more) {
+    more.insert(more.begin(), small.begin(), small.end());
+    return Part(Plan(more).learner, "groups that came in") / 10;
+  };
+  const int64_t latent = 4 * 16 * 64 * 64, prompt = 4 * (205 * 4096 + 2048);
+  EXPECT_EQ(groups({}), 4 * latent + prompt);
+  EXPECT_EQ(groups({"algorithm.flow_grpo={}"}), 4 * (latent + 8 * latent + 4 * 7) + prompt);
+  EXPECT_EQ(groups({"algorithm.flow_grpo.window=2"}), 4 * (latent + 3 * latent + 4 * 2) + prompt);
+  EXPECT_EQ(groups({"algorithm.flow_grpo.window=2", "sampler.guidance_scale=4.5"}),
+            4 * (latent + 3 * latent + 4 * 2) + 2 * prompt);
+}
+
+TEST(MemoryPlan, GuidanceSamplesTwiceTheRowsAndKeepsTwoForwardPasses) {
+  const MemoryPlan plain = Plan({"algorithm.flow_grpo={}"});
+  const MemoryPlan guided = Plan({"algorithm.flow_grpo={}", "sampler.guidance_scale=4.5"});
+  EXPECT_GT(Part(guided.actor, "sampling, 24 images"), Part(plain.actor, "sampling, 24 images") * 3 / 2);
+  const int64_t kept = Part(guided.learner, "micro-batches") - Part(plain.learner, "micro-batches");
+  EXPECT_GT(kept, Part(plain.learner, "micro-batches") / 2) << "most of a micro-batch is what waits for the backward pass";
+  EXPECT_LT(kept, Part(plain.learner, "micro-batches"));
+}
+
 TEST(MemoryPlan, GrowsWithWhatCostsMemoryAndShrinksWithCheckpoints) {
   const auto learner = [](const std::vector<std::string>& overrides) {
     return MemoryPlan::Sum(Plan(overrides).learner);

@@ -55,6 +55,27 @@ TEST(TimePlan, TrainsOnNoMoreSigmasThanTheRolloutHas) {
   EXPECT_EQ(TrainingWorkOf(config).rows, 8 * 16 * 4);  // of 5 steps .99, whole ones
 }
 
+TEST(TimePlan, TrainsOnTheStepsThatDrewNoiseWhereTheMethodDoes) {
+  v1::RunConfig config = Config();
+  config.mutable_algorithm()->mutable_flow_grpo();
+  EXPECT_EQ(TrainingWorkOf(config).rows, 8 * 16 * 4) << "all 5 but the last";
+  config.mutable_algorithm()->mutable_flow_grpo()->set_window(2);
+  EXPECT_EQ(TrainingWorkOf(config).rows, 8 * 16 * 2);
+  config.mutable_rollout()->set_max_staleness(1);
+  EXPECT_FALSE(TrainingWorkOf(config).computes_old) << "log-probabilities came with the group";
+}
+
+TEST(TimePlan, GuidanceTakesEveryPassTwice) {
+  v1::RunConfig config = Config();
+  const TimePlan plain = PlanTime(config, kBudget, 50, 2, kTimes);
+  config.mutable_sampler()->set_guidance_scale(4.5);
+  const TimePlan guided = PlanTime(config, kBudget, 50, 2, kTimes);
+  EXPECT_DOUBLE_EQ(guided.sampling, 2 * plain.sampling);
+  EXPECT_DOUBLE_EQ(guided.training, 2 * plain.training);
+  EXPECT_DOUBLE_EQ(guided.decoding, plain.decoding);
+  EXPECT_DOUBLE_EQ(guided.evaluation - plain.evaluation, 30 * 2 * 10 * 0.01);
+}
+
 TEST(TimePlan, WorkThatCannotBeSharedEvenlyTakesAsLongAsTheBusiest) {
   v1::RunConfig config = Config();
   config.mutable_rollout()->set_groups_per_batch(3);

@@ -2,6 +2,7 @@
 
 #include <string>
 
+#include "common/config/run_config.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
@@ -73,6 +74,52 @@ TEST(CheckResumable, ListsEveryFieldThatDiffersAndNoOther) {
   EXPECT_THAT(std::string(status.message()),
               AllOf(HasSubstr("seed: 1 -> 2"), HasSubstr("lora.rank: 4 -> 8"), HasSubstr("rewards.terms[1]"),
                     Not(HasSubstr("name")), Not(HasSubstr("updates")), Not(HasSubstr("learning_rate"))));
+}
+
+TEST(CheckResumable, RefusesAnotherAlgorithmAndTellsHowToBeginFromWhatWasLearned) {
+  v1::RunConfig now = Saved();
+  now.mutable_algorithm()->mutable_diffusion_nft()->set_beta(1);
+  const std::string text(CheckResumable(Saved(), now).message());
+  EXPECT_THAT(text, AllOf(HasSubstr("algorithm: flow_awr -> diffusion_nft\n"), HasSubstr("algorithm.diffusion_nft"),
+                          HasSubstr("lora.init_from: ADAPTER/peft"), HasSubstr("flowawr export RUN_DIR --out ADAPTER"),
+                          Not(HasSubstr("but only an adapter"))));
+  now = Saved();
+  now.mutable_algorithm()->mutable_flow_awr()->set_kl_beta(0.5);
+  EXPECT_THAT(std::string(CheckResumable(Saved(), now).message()),
+              AllOf(HasSubstr("algorithm.flow_awr.kl_beta: 0.5"), Not(HasSubstr("algorithm: "))));
+}
+
+TEST(CheckResumable, TellsThatAnAdapterOfAnotherShapeIsNoBeginning) {
+  v1::RunConfig now = Saved();
+  now.mutable_lora()->add_target_modules("attn.to_q");
+  EXPECT_THAT(std::string(CheckResumable(Saved(), now).message()),
+              AllOf(HasSubstr("lora.target_modules"), HasSubstr("but only an adapter of the rank, alpha and modules")));
+}
+
+// As a checkpoint of an older version holds it: options where they were then, newer ones unknown.
+TEST(CheckResumable, AnOlderCheckpointGoesOnWithTheFileItWasMadeWith) {
+  constexpr char kFile[] = R"(run_dir: x
+model: {path: x}
+prompts: {train: t, heldout: h}
+rewards: {terms: [{scorer: ocr}]}
+algorithm: {energy: hard, kl_beta: 0.01, behaviour: late}
+)";
+  const v1::RunConfig now = *ParseRunConfig(kFile, "run.yaml");
+  v1::RunConfig saved = now;
+  v1::AlgorithmConfig& algorithm = *saved.mutable_algorithm();
+  algorithm.clear_method();
+  algorithm.set_energy(v1::HARD);
+  algorithm.set_temperature(1);
+  algorithm.set_energy_clip(3);
+  algorithm.set_kl_beta(0.01);
+  algorithm.clear_behaviour_decay();
+  algorithm.clear_updates_per_batch();
+  saved.mutable_sampler()->clear_guidance_scale();
+  saved.mutable_train()->clear_on_bad_update();
+  EXPECT_TRUE(CheckResumable(saved, now).ok()) << CheckResumable(saved, now);
+  algorithm.set_kl_beta(0.02);
+  EXPECT_THAT(std::string(CheckResumable(saved, now).message()),
+              HasSubstr("given):\nmodified: algorithm.flow_awr.kl_beta: 0.02 -> 0.01\n"));
 }
 
 TEST(WarningOfOtherInstructions, NamesBothWhenTheyDiffer) {

@@ -117,6 +117,21 @@ TEST(AlgorithmOptions, WhatMayNotGoTogetherIsRefused) {
   EXPECT_EQ(ErrorOf("sampler: {guidance_scale: 4.5}\nalgorithm: {flow_grpo: {}}\n"), "");
 }
 
+TEST(AlgorithmOptions, TheWindowOfNoisyStepsFitsIntoTheRollout) {
+  const auto error = [](const std::string& options, const std::string& steps) {
+    return ErrorOf("sampler: {steps: 10}\nalgorithm: {flow_grpo: " + options + "}\n", {"sampler.steps=" + steps});
+  };
+  EXPECT_THAT(error("{}", "1"), HasSubstr("sampler.steps: 1 leaves flow_grpo no step"));
+  EXPECT_THAT(error("{window: 6}", "10"), HasSubstr("algorithm.flow_grpo.window: 6 steps do not fit before step 5, half of"));
+  EXPECT_THAT(error("{window: 3, window_end: 2}", "10"), HasSubstr("before step 2 (algorithm.flow_grpo.window_end)"));
+  EXPECT_THAT(error("{window: 3, window_end: 11}", "10"), HasSubstr("window_end: 11 is beyond the 10 steps"));
+  EXPECT_THAT(error("{sde: cps, window: 3, window_end: 10}", "10"), HasSubstr("must be less than the 10 steps"));
+  EXPECT_THAT(error("{sde: cps, noise_level: 1.5}", "10"), HasSubstr("noise_level: is at most 1"));
+  EXPECT_EQ(error("{window: 5}", "10"), "");
+  EXPECT_EQ(error("{window: 3, window_end: 10}", "10"), "");
+  EXPECT_EQ(error("{sde: cps, noise_level: 0.8}", "2"), "");
+}
+
 TEST(AlgorithmOptions, TellsWhichPassesAnUpdateTakes) {
   v1::RunConfig config = *ParseRunConfig(kLeast, "run.yaml", {"algorithm.behaviour=current"});
   EXPECT_FALSE(ComputesOld(config));
