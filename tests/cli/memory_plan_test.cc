@@ -65,7 +65,8 @@ TEST(MemoryPlan, KeepsForABlockWhatTheRuleOfThumbSays) {
 }
 
 TEST(MemoryPlan, HoldsTheTrajectoriesAndTheEmptyPromptOfGroupsThatBringThem) {
-  const std::vector<std::string> small = {"rollout.groups_per_batch=10", "rollout.samples_per_group=4", "sampler.steps=8"};
+  const std::vector<std::string> small = {"rollout.groups_per_batch=10", "rollout.samples_per_group=4", "sampler.steps=8",
+                                          "train.timesteps_per_sample=3"};
   const auto groups = [&](std::vector<std::string> more) {
     more.insert(more.begin(), small.begin(), small.end());
     return Part(Plan(more).learner, "groups that came in") / 10;
