@@ -9,6 +9,7 @@
 #include <cstdio>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <system_error>
 #include <vector>
@@ -38,6 +39,7 @@ constexpr char kFooter[] = R"(Examples:
   flowawr certs certs --host trainer.example --tokens     for a learner and reward servers on that machine
   flowawr certs certs --client lab-7                      and later a client's, for network.mutual_tls
   flowawr certs certs --renew                             the server's anew, by the same authority, for the same hosts
+  flowawr certs certs --renew --tokens                    the tokens alone anew; ca-key.pem need not be there
 
 Makes what DIR lacks and prints the section `network` to paste: ca.pem and ca-key.pem; server.pem and server-key.pem, for
 the hosts given, this machine's name and loopback; with --client NAME client-NAME.pem and client-NAME-key.pem; with
@@ -51,6 +53,7 @@ certificates only: keep it where no process of the run is. To begin anew, move D
 constexpr int kDefaultDays = 365;
 constexpr absl::Duration kAuthorityLifetime = absl::Hours(24 * 3653);
 constexpr int kTokenBytes = 32;
+constexpr size_t kFewestTokenCharacters = 16;  // of a token that ReadToken() takes
 
 struct TokenFile {
   const char *file, *field;
@@ -129,18 +132,32 @@ absl::StatusOr<std::vector<std::string>> ServerHosts(const Arguments& arguments)
   return once;
 }
 
+// A file that is missing or too short to hold a token has none; one with a token and something wrong is an error.
+absl::StatusOr<std::optional<std::string>> TokenIn(const std::string& path) {
+  if (!Exists(path)) return std::nullopt;
+  absl::StatusOr<std::string> token = ReadToken(path);
+  if (token.ok()) return *std::move(token);
+  FLOWAWR_ASSIGN_OR_RETURN(const std::string text, ReadFile(path, 1 << 20));
+  if (absl::StripAsciiWhitespace(text).size() < kFewestTokenCharacters) return std::nullopt;
+  return token.status();
+}
+
+// All or, where one file is wrong, none.
 absl::Status MakeTokens(const Arguments& arguments) {
+  struct New {
+    std::string path, text;
+    bool is_renewed = false;
+  };
+  std::vector<New> made;
   for (const TokenFile& file : kTokenFiles) {
     const std::string path = arguments.File(file.file);
-    const bool is_there = Exists(path);
-    if (is_there && !arguments.renew) continue;
-    std::string text = RandomId(kTokenBytes) + "\n";
-    if (is_there) {
-      FLOWAWR_ASSIGN_OR_RETURN(const std::string before, ReadToken(path));
-      absl::StrAppend(&text, before, "\n");
-    }
-    FLOWAWR_RETURN_IF_ERROR(WriteSecret(path, text));
-    std::printf("%s %s\n", is_there ? "renewed" : "made", path.c_str());
+    FLOWAWR_ASSIGN_OR_RETURN(const std::optional<std::string> before, TokenIn(path));
+    if (before && !arguments.renew) continue;
+    made.push_back({path, absl::StrCat(RandomId(kTokenBytes), "\n", before ? *before + "\n" : ""), before.has_value()});
+  }
+  for (const New& token : made) {
+    FLOWAWR_RETURN_IF_ERROR(WriteSecret(token.path, token.text));
+    std::printf("%s %s\n", token.is_renewed ? "renewed" : "made", token.path.c_str());
   }
   return absl::OkStatus();
 }
@@ -168,6 +185,10 @@ void PrintNetwork(const Arguments& arguments) {
               has("actor-token") ? "actor-token and " : "");
   std::printf("  tls_ca: %s/ca.pem\n", folder.c_str());
   if (has("actor-token")) std::printf("  actor_token_file: %s/actor-token\n", folder.c_str());
+  for (const std::string& client : arguments.clients)
+    std::printf("\nFor the client %s, where servers have mutual_tls: true, too:\n\nnetwork:\n  mutual_tls: true\n"
+                "  tls_cert: %s/client-%s.pem\n  tls_key: %s/client-%s-key.pem\n  tls_ca: %s/ca.pem\n",
+                client.c_str(), folder.c_str(), client.c_str(), folder.c_str(), client.c_str(), folder.c_str());
 }
 
 absl::Status Certs(const Arguments& arguments) {
@@ -180,13 +201,18 @@ absl::Status Certs(const Arguments& arguments) {
   if (arguments.renew && !arguments.tokens && !Exists(arguments.File("ca.pem")))
     return absl::NotFoundError(absl::StrCat(arguments.folder, " holds no ca.pem: there is nothing to renew"));
   FLOWAWR_RETURN_IF_ERROR(MakeDirectories(arguments.folder));
-  FLOWAWR_ASSIGN_OR_RETURN(const CertificateAuthority authority, FindAuthority(arguments));
+  // A renewal that names clients, or tokens, is theirs alone.
+  const bool are_others_due = arguments.renew && arguments.hosts.empty() && (arguments.tokens || !arguments.clients.empty());
+  const bool is_server_due = are_others_due ? !has_server && !arguments.tokens : !has_server || arguments.renew;
+  std::optional<CertificateAuthority> authority;  // its key need not be here when no certificate is made
+  if (is_server_due || !arguments.clients.empty()) {
+    FLOWAWR_ASSIGN_OR_RETURN(authority, FindAuthority(arguments));
+  }
   const absl::Duration lifetime = absl::Hours(24 * (arguments.days == 0 ? kDefaultDays : arguments.days));
-  // A renewal that names clients is theirs alone.
-  if (!has_server || (arguments.renew && (arguments.clients.empty() || !arguments.hosts.empty()))) {
+  if (is_server_due) {
     FLOWAWR_ASSIGN_OR_RETURN(const std::vector<std::string> hosts, ServerHosts(arguments));
     FLOWAWR_ASSIGN_OR_RETURN(const KeyAndCertificate pair,
-                             authority.Sign({.name = hosts.front(), .hosts = hosts, .lifetime = lifetime}));
+                             authority->Sign({.name = hosts.front(), .hosts = hosts, .lifetime = lifetime}));
     FLOWAWR_RETURN_IF_ERROR(WritePair(arguments, "server", pair));
     std::printf("  for %s\n", absl::StrJoin(hosts, ", ").c_str());
   }
@@ -195,7 +221,7 @@ absl::Status Certs(const Arguments& arguments) {
     if (Exists(arguments.File(name + ".pem")) && !arguments.renew)
       return absl::AlreadyExistsError(absl::StrCat(arguments.File(name + ".pem"), " is there already; --renew --client ",
                                                    ShellQuote(client), " makes it anew"));
-    FLOWAWR_ASSIGN_OR_RETURN(const KeyAndCertificate pair, authority.Sign({.name = client, .lifetime = lifetime}));
+    FLOWAWR_ASSIGN_OR_RETURN(const KeyAndCertificate pair, authority->Sign({.name = client, .lifetime = lifetime}));
     FLOWAWR_RETURN_IF_ERROR(WritePair(arguments, name, pair));
   }
   if (arguments.tokens) FLOWAWR_RETURN_IF_ERROR(MakeTokens(arguments));

@@ -155,6 +155,24 @@ absl::Status CheckSameRun(const std::string& run_dir, const std::string& copy_to
       absl::StrCat("checkpoint.copy_to: ", copy_to, " holds checkpoints of another run: name a folder for each run"));
 }
 
+// Copies that the run has no checkpoint for any more go. `names` are the run's, the newest first. What is newer than all of
+// them stays, and so does the newest copy while none of the run's is there: it may be the last whole one.
+absl::Status RemoveWhatTheRunRemoved(const std::vector<std::string>& names, const std::string& source,
+                                     const std::string& target) {
+  if (names.empty()) return absl::OkStatus();
+  FLOWAWR_ASSIGN_OR_RETURN(const std::vector<std::string> there, CheckpointNames(target));
+  bool has_whole = std::any_of(names.begin(), names.end(), [&](const std::string& name) {
+    return IsCopied(absl::StrCat(source, "/", name), absl::StrCat(target, "/", name));
+  });
+  for (const std::string& name : there) {  // the newest first
+    const bool is_gone = std::find(names.begin(), names.end(), name) == names.end();
+    if (!is_gone || UpdateOf(name) >= UpdateOf(names.front())) continue;
+    std::error_code ignored;
+    if (std::exchange(has_whole, true)) fs::remove_all(absl::StrCat(target, "/", name), ignored);
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::Status CheckCopyPlace(const std::string& run_dir, const std::string& copy_to) {
@@ -175,6 +193,8 @@ absl::Status CopyCheckpoints(const std::string& run_dir, const std::string& copy
   FLOWAWR_RETURN_IF_ERROR(CopyBeside(run_dir, copy_to, "run_id"));
   (void)TidyCheckpoints(copy_to);  // what cannot be tidied now can be at the next checkpoint
   FLOWAWR_ASSIGN_OR_RETURN(const std::vector<std::string> names, CheckpointNames(source));
+  // Before, so that a full disk gets room for what is new; and after, once that is there.
+  FLOWAWR_RETURN_IF_ERROR(RemoveWhatTheRunRemoved(names, source, target));
   for (const std::string& name : names) {  // the newest first
     const std::string from = absl::StrCat(source, "/", name), to = absl::StrCat(target, "/", name);
     if (IsCopied(from, to)) continue;
@@ -184,14 +204,7 @@ absl::Status CopyCheckpoints(const std::string& run_dir, const std::string& copy
   }
   for (const char* name : kBeside) FLOWAWR_RETURN_IF_ERROR(CopyBeside(run_dir, copy_to, name));
   FLOWAWR_RETURN_IF_ERROR(CopyHistory(absl::StrCat(run_dir, "/", kHistory), absl::StrCat(copy_to, "/", kHistory), is_wanted));
-  FLOWAWR_ASSIGN_OR_RETURN(const std::vector<std::string> there, CheckpointNames(target));
-  for (const std::string& name : there) {
-    std::error_code ignored;
-    const bool is_gone = std::find(names.begin(), names.end(), name) == names.end();
-    if (is_gone && !names.empty() && UpdateOf(name) < UpdateOf(names.front()))
-      fs::remove_all(absl::StrCat(target, "/", name), ignored);
-  }
-  return absl::OkStatus();
+  return RemoveWhatTheRunRemoved(names, source, target);
 }
 
 struct CheckpointCopies::State {
@@ -261,18 +274,17 @@ void CheckpointCopies::Run(const std::shared_ptr<State>& state) {
     }
     const absl::Status copied =
         CopyCheckpoints(state->run_dir, state->copy_to, [&state] { return !state->is_given_up; });
-    has_failed = !copied.ok();
+    const bool had_failed = std::exchange(has_failed, !copied.ok());
     const std::string warning =
         copied.ok() ? "" : absl::StrCat("the checkpoints are not copied to ", state->copy_to, ": ",
                                         SanitizeUtf8(std::string(copied.message())), "; the run goes on");
     absl::MutexLock lock(&state->mutex);
-    if (warning != std::exchange(warned, warning)) {
-      if (warning.empty())
-        spdlog::info("the checkpoints are copied to {} again", state->copy_to);
-      else
-        spdlog::warn("{}", warning);
-      state->warn(warning);
-    }
+    if (warning == std::exchange(warned, warning)) continue;
+    if (warning.empty())
+      spdlog::info("the checkpoints are copied to {} again", state->copy_to);
+    else if (!had_failed)  // the status says how it is; once in the log is enough, whichever file fails next
+      spdlog::warn("{}", warning);
+    state->warn(warning);
   }
 }
 

@@ -3,7 +3,7 @@
 //   COPY_TO/checkpoints/update-000010/   as in RUN_DIR, digests checked after copying, made beside and renamed
 //   COPY_TO/config.yaml run_id metrics.jsonl known_scorers.jsonl scorers.jsonl
 //
-// so that `flowawr run COPY_TO --resume` goes on with the run. Checkpoints that the run has removed are removed there,
+// so that `flowawr run COPY_TO --resume` goes on with the run. Checkpoints that the run has removed are removed there, first,
 // too, if a newer one is there; one that is newer than all of the run's own stays, as it may be the last whole one. A copy that fails is a warning, tried again after a pause and at the next checkpoint;
 // it neither delays nor stops the run.
 #pragma once

@@ -8,6 +8,8 @@
 #include "absl/strings/str_replace.h"
 #include "common/base/utf8.h"
 #include "common/base/version.h"
+#include "common/config/algorithm_options.h"
+#include "common/config/schema.h"
 #include "common/scoring/reward_terms.h"
 
 namespace flowawr {
@@ -55,16 +57,25 @@ std::string Figures(const v1::CheckpointManifest& run) {
   return text;
 }
 
+// "FlowAWR (arXiv 2606.30376)": what the help begins with.
+std::string MethodOf(const v1::AlgorithmConfig& algorithm) {
+  const std::string& help = TraitsOf(algorithm).help();
+  return help.substr(0, help.find(": "));
+}
+
 }  // namespace
 
 std::string ModelCard(const v1::CheckpointManifest& run, const std::string& role) {
   const v1::RunConfig& config = run.config();
   const std::string base = config.model().path();
+  const double scale = config.sampler().guidance_scale();
+  const bool is_guided = scale != 0 && scale != 1;  // runs of older versions have none
+  const std::string guidance = is_guided ? FormatNumber(scale) : "1.0";
   return absl::StrCat(
       "---\nbase_model: ", Quoted(base), "\nlibrary_name: peft\npipeline_tag: text-to-image\n",
       "tags: [lora, text-to-image, stable-diffusion-3, flowawr]\n---\n# ", Plain(config.name()), "\n\n",
       "A LoRA adapter for the transformer of `", Plain(base),
-      "`, trained by reinforcement learning with FlowAWR (arXiv 2606.30376, flowawr ", Version(), ").\n\n",
+      "`, trained by reinforcement learning with ", MethodOf(config.algorithm()), ", by flowawr ", Version(), ".\n\n",
       "| | |\n|---|---|\n| run | ", Plain(config.name()), ", `", Plain(run.run_id()), "` |\n| policy | ", role,
       ", after update ", run.update(), " of ", config.train().updates(), " |\n| rewards | ", Rewards(run.reward_spec()),
       " |\n| trained on | ", run.samples_trained(), " images of the prompts in `", Plain(config.prompts().train()),
@@ -78,9 +89,11 @@ std::string ModelCard(const v1::CheckpointManifest& run, const std::string& role
       "# or with peft, from this folder:\nfrom peft import PeftModel\n",
       "pipeline.transformer = PeftModel.from_pretrained(pipeline.transformer, \".\")\n\n",
       "image = pipeline(\"a prompt\", height=", config.model().height(), ", width=", config.model().width(),
-      ", guidance_scale=1.0, num_inference_steps=", config.evaluation().steps(), ",\n                 ",
+      ", guidance_scale=", guidance, ", num_inference_steps=", config.evaluation().steps(), ",\n                 ",
       "max_sequence_length=", config.model().max_sequence_length(), ").images[0]\n```\n",
-      "It was trained without classifier-free guidance, hence `guidance_scale=1.0`.\n\n## Licence\n",
+      is_guided ? absl::StrCat("It was trained with classifier-free guidance of ", guidance, ".")
+                : "It was trained without classifier-free guidance, hence `guidance_scale=1.0`.",
+      "\n\n## Licence\n",
       "An adapter is of use with its base model only and comes under that model's licence; the prompts and the rewards "
       "may have terms of their own.\n");
 }

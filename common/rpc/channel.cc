@@ -2,9 +2,15 @@
 
 #include <arpa/inet.h>
 
-#include <algorithm>
+#include <spdlog/spdlog.h>
 
+#include <algorithm>
+#include <map>
+#include <set>
+
+#include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
+#include "absl/synchronization/mutex.h"
 #include "absl/time/clock.h"
 #include "common/base/host_port.h"
 #include "common/base/status.h"
@@ -58,6 +64,27 @@ std::string Canonical(const std::string& host) {
   return inet_ntop(AF_INET6, &address, text, sizeof(text));
 }
 
+// The token in `file`; while that holds none, e.g. as it is being written, the one that it held before. Empty: it never
+// held one in this process.
+std::string LatestToken(const std::string& file) {
+  struct Tokens {
+    absl::Mutex mutex;
+    std::map<std::string, std::string> by_file ABSL_GUARDED_BY(mutex);
+    std::set<std::string> told ABSL_GUARDED_BY(mutex);  // of which a warning was logged since they held a token
+  };
+  static Tokens& tokens = *new Tokens;
+  const absl::StatusOr<std::string> read = ReadToken(file);
+  absl::MutexLock lock(&tokens.mutex);
+  std::string& latest = tokens.by_file[file];
+  if (read.ok()) {
+    tokens.told.erase(file);
+    return latest = *read;
+  }
+  if (!latest.empty() && tokens.told.insert(file).second)
+    spdlog::warn("{}; the token that it held before is used", std::string(read.status().message()));
+  return latest;
+}
+
 }  // namespace
 
 absl::StatusOr<std::shared_ptr<grpc::Channel>> MakeChannel(const std::string& endpoint,
@@ -67,7 +94,7 @@ absl::StatusOr<std::shared_ptr<grpc::Channel>> MakeChannel(const std::string& en
   if (address.port == 0)
     return absl::InvalidArgumentError(absl::StrCat("\"", endpoint, "\": port 0 is for listening; name the real port"));
   if (const std::string& token_file = TokenFileToSend(network); !token_file.empty()) {
-    FLOWAWR_RETURN_IF_ERROR(ReadToken(token_file).status());
+    if (LatestToken(token_file).empty()) FLOWAWR_RETURN_IF_ERROR(ReadToken(token_file).status());
     FLOWAWR_RETURN_IF_ERROR(MaySendToken(address, !network.tls_ca().empty(), network.insecure(), "network.tls_ca"));
   }
   std::shared_ptr<ClientTls> tls;
@@ -92,9 +119,9 @@ std::unique_ptr<grpc::ClientContext> MakeContext(absl::Duration deadline, const 
   auto context = std::make_unique<grpc::ClientContext>();
   context->set_deadline(absl::ToChronoTime(absl::Now() + deadline));
   if (const std::string& token_file = TokenFileToSend(network); !token_file.empty()) {
-    // Without a readable token the call goes out bare, and the server's answer says so.
-    if (const absl::StatusOr<std::string> token = ReadToken(token_file); token.ok())
-      context->AddMetadata("authorization", absl::StrCat("Bearer ", *token));
+    // Without a token the call goes out bare, and the server's answer says so.
+    if (const std::string token = LatestToken(token_file); !token.empty())
+      context->AddMetadata("authorization", absl::StrCat("Bearer ", token));
   }
   return context;
 }

@@ -127,6 +127,41 @@ TEST_F(CertsCommandTest, WritesOverNothingUnlessToldTo) {
   EXPECT_NE(Read("client-a.pem"), client);
 }
 
+// The authority's key lies elsewhere, as the page advises; one file was emptied by whatever went wrong.
+TEST_F(CertsCommandTest, RenewsTokensAloneWithoutTheAuthority) {
+  ASSERT_EQ(Certs("--tokens").exit_code, 0);
+  const std::string server = Read("server.pem"), token = Read("token");
+  std::filesystem::remove(certs_ + "/ca-key.pem");
+  ASSERT_TRUE(WriteFileAtomically(certs_ + "/actor-token", "").ok());
+  EXPECT_EQ(Certs("--tokens --renew").exit_code, 0);
+  EXPECT_EQ(Read("server.pem"), server);
+  EXPECT_THAT(Read("token"), AllOf(HasSubstr(token), Not(::testing::StartsWith(token))));
+  EXPECT_EQ(Read("actor-token").size(), 64u + 1u);
+  ASSERT_TRUE(WriteFileAtomically(certs_ + "/actor-token", "short").ok());
+  EXPECT_EQ(Certs("--tokens").exit_code, 0) << "what holds no token is as good as missing";
+  EXPECT_EQ(Read("actor-token").size(), 64u + 1u);
+  EXPECT_EQ(Certs("--renew").exit_code, 66) << "a certificate needs it";
+
+  // A token beside something wrong is no file to write over, and then none is.
+  const std::string before = Read("token");
+  ASSERT_TRUE(WriteFileAtomically(certs_ + "/operator-token", before + "short\n").ok());
+  EXPECT_EQ(Certs("--tokens").exit_code, 78);
+  EXPECT_EQ(Certs("--tokens --renew").exit_code, 78);
+  EXPECT_EQ(Read("operator-token"), before + "short\n");
+  EXPECT_EQ(Read("token"), before);
+  std::filesystem::remove(certs_ + "/operator-token");
+  std::filesystem::remove(certs_ + "/server.pem");
+  std::filesystem::remove(certs_ + "/server-key.pem");
+  EXPECT_EQ(Certs("--tokens --renew").exit_code, 0) << "a folder of tokens alone";
+  EXPECT_EQ(Read("server.pem"), "");
+}
+
+TEST_F(CertsCommandTest, ShowsTheSectionOfAClient) {
+  const Outcome made = Certs("--client lab-7");
+  EXPECT_THAT(made.output, AllOf(HasSubstr("mutual_tls: true\n  tls_cert: "), HasSubstr("/client-lab-7.pem\n"),
+                                 HasSubstr("/client-lab-7-key.pem\n")));
+}
+
 TEST_F(CertsCommandTest, ARenewalKeepsTheHostsAndAddsMore) {
   ASSERT_EQ(Certs("--host trainer.example --host 192.0.2.7 --host 2001:db8::7").exit_code, 0);
   const std::string before = Read("server.pem");

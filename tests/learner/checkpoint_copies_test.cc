@@ -128,6 +128,22 @@ TEST_F(CheckpointCopiesTest, NeverReplaceAWholeCopyByABrokenCheckpoint) {
   EXPECT_THAT(Names(Copies() + "/checkpoints"), UnorderedElementsAre("update-000001"));
 }
 
+// A full disk, or whatever else keeps the newest away: what the run has removed makes room, but for the last whole copy.
+TEST_F(CheckpointCopiesTest, MakeRoomBeforeTheyAreMadeAndLeaveTheLastWholeOne) {
+  for (const uint64_t update : {1, 2, 3}) Save(update);
+  ASSERT_TRUE(Copy().ok());
+  const std::string newest = Save(4, /*keep=*/1);
+  std::string bytes = ReadFile(newest + "/current.safetensors").value();
+  bytes[100] ^= 1;
+  ASSERT_TRUE(WriteFileAtomically(newest + "/current.safetensors", bytes).ok());
+  EXPECT_FALSE(Copy().ok());
+  EXPECT_THAT(Names(Copies() + "/checkpoints"), UnorderedElementsAre("update-000003"));
+  bytes[100] ^= 1;
+  ASSERT_TRUE(WriteFileAtomically(newest + "/current.safetensors", bytes).ok());
+  EXPECT_TRUE(Copy().ok());
+  EXPECT_THAT(Names(Copies() + "/checkpoints"), UnorderedElementsAre("update-000004"));
+}
+
 TEST_F(CheckpointCopiesTest, AreOfOneRun) {
   Save(1);
   ASSERT_TRUE(Copy().ok());

@@ -28,9 +28,10 @@ absl::Status Call(Cluster& cluster, Method method, const Request& request, Respo
   return FromGrpc((control.get()->*method)(context.get(), request, response));
 }
 
-// Two scorers that always agree, with opposite weights: every image's reward is 0.
+// Two scorers that always agree, with opposite weights: every image's reward is 0, and nothing pulls to the base model.
 TEST(SystemFaults, CountsUpdatesThatTeachNothingAndGoesOn) {
-  Cluster cluster({"rewards.terms.1.scorer=twin", "rewards.terms.1.weight=-1", "train.updates=3"});
+  Cluster cluster({"rewards.terms.1.scorer=twin", "rewards.terms.1.weight=-1", "train.updates=3",
+                   "algorithm.flow_awr.kl_beta=0"});
   cluster.StartAll();
   const v1::Status status =
       cluster.WaitForStatus([](const v1::Status& status) { return status.phase() == v1::FINISHED; });

@@ -118,6 +118,32 @@ TEST_F(MakeChannelWithTls, WaitsForASlowHandshake) {
   EXPECT_EQ(TryUntilAnswered(*Connect(proxy.endpoint()), absl::Minutes(1)), absl::OkStatus());
 }
 
+// An editor writes it anew, a disk is full: what a file holds for a moment is not what it is meant to hold.
+TEST(MakeContext, SendsTheTokenThatAFileHeldLastWhileItHoldsNone) {
+  const TempFolder folder;
+  v1::NetworkConfig network, client;
+  network.set_token_file(folder.Write("server", "0123456789abcdef0123\nfedcba98765432100000\n"));
+  client.set_token_file(folder.Write("client", "0123456789abcdef0123"));
+  TestService service;
+  const auto server = RpcServer::Start({.listen = "127.0.0.1:0", .network = network}, {&service});
+  ASSERT_TRUE(server.ok()) << server.status();
+  const auto stub = v1::RewardService::NewStub(MakeChannel((*server)->endpoint(), client).value());
+  const auto call = [&] {
+    v1::ListScorersResponse response;
+    return FromGrpc(stub->ListScorers(MakeContext(absl::Seconds(30), client).get(), {}, &response));
+  };
+  EXPECT_EQ(call(), absl::OkStatus());
+  for (const char* half : {"", "0123456"}) {
+    folder.Write("client", half);
+    EXPECT_EQ(call(), absl::OkStatus()) << half;
+    EXPECT_TRUE(MakeChannel((*server)->endpoint(), client).ok());
+  }
+  folder.Write("client", "a-token-that-no-server-knows");
+  EXPECT_EQ(call().code(), absl::StatusCode::kUnauthenticated) << "a whole one is taken at once";
+  folder.Write("client", "fedcba98765432100000");
+  EXPECT_EQ(call(), absl::OkStatus());
+}
+
 TEST(MakeContext, EndsACallAtItsDeadline) {
   TestService service;
   auto server = RpcServer::Start({.listen = "127.0.0.1:0", .network = {}}, {&service});
