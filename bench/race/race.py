@@ -86,10 +86,11 @@ class Race:
 
     def training(self, setting, method, seed, rate, updates=None, kind="race"):
         chosen = self.plan["settings"][setting]
-        assignments = [*self.plan["common"]["set"], *self.plan["methods"][method], *chosen.get("set", []), *self.extra,
+        assignments = [*self.plan["common"]["set"], *self.plan["methods"][method], *chosen.get("set", []),
                        f"seed={seed}", f"optimizer.learning_rate={rate}"]
         if updates is not None:
             assignments.append(f"train.updates={updates}")
+        assignments += self.extra
         config = chosen.get("config", self.plan["common"]["config"])
         return Training(self.folder / setting / f"{kind}-{method}-{rate:g}-{seed}", config, assignments)
 
