@@ -211,6 +211,7 @@ def plot(race, setting):
         axes.fill_between(updates, [min(of) for of in values], [max(of) for of in values], alpha=0.15,
                           color=line.get_color(), linewidth=0)
     axes.set(xlabel="updates", ylabel="held-out reward", title=setting.replace("_", " "))
+    axes.xaxis.get_major_locator().set_params(integer=True)
     axes.grid(alpha=0.3)
     axes.legend(fontsize="small")
     figure.tight_layout()
