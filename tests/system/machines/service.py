@@ -16,7 +16,7 @@ ROOT = Path(os.environ.get("FLOWAWR_SOURCE_DIR", Path(__file__).resolve().parent
 PROGRAMS = Path(os.environ.get("FLOWAWR_BUILD_DIR", ROOT / "build/release")) / "bin"
 PATIENCE_S = 600  # how long a test waits for anything before it fails: it says that something hangs
 LEARNER, REWARDS, METRICS, FAR = 50051, 7000, 9100, 50061
-UPDATES = 8
+UPDATES = 40  # enough that none is over before what a test does to it has been noticed
 
 # A batch of 2 groups of 4 pictures; strict: the same bytes whatever happens on the way.
 CONFIG = """
