@@ -63,7 +63,7 @@ absl::StatusOr<std::string> SerializeDiffusers(const LoraAdapter& adapter,
   return SerializeSafetensors(tensors, metadata);
 }
 
-// Every model card of ours says so, of whatever release.
+// What the model cards of those releases say.
 constexpr absl::string_view kCardMark = "trained by reinforcement learning with FlowAWR (arXiv 2606.30376, flowawr ";
 
 // Releases before SHA256SUMS wrote the same configuration as PeftConfig() does; peft itself has many more fields.
