@@ -6,6 +6,11 @@
 #include "common/base/clock.h"
 
 namespace flowawr {
+namespace {
+
+absl::Status CallerHasGone() { return absl::CancelledError("the caller has gone"); }
+
+}  // namespace
 
 ScoreTask::ScoreTask(std::shared_ptr<const v1::ScoreRequest> request, absl::Time deadline, Done done)
     : request_(std::move(request)),
@@ -67,7 +72,10 @@ std::vector<ScoreQueue::Entry> ScoreQueue::TakeAll() {
 }
 
 void ScoreQueue::Settle(const Entry& entry, v1::ScoreResult result) {
-  if (!entry.task->is_over_) SettleResult(entry.task, entry.index, std::move(result));
+  if (entry.task->is_over_) return;
+  // Its scorer may have seen that the caller has gone, and given it up, before anybody else did.
+  if (entry.task->is_cancelled_) return End(Task(entry.task), CallerHasGone());
+  SettleResult(entry.task, entry.index, std::move(result));
 }
 
 void ScoreQueue::SettleResult(const Task& task, size_t index, v1::ScoreResult result) {
@@ -90,7 +98,7 @@ bool ScoreQueue::EndIfUnwanted(const Task& task, absl::Time now) {
   if (now >= task->deadline_) {
     End(task, absl::DeadlineExceededError("the deadline passed before all images were scored"));
   } else if (task->is_cancelled_) {
-    End(task, absl::CancelledError("the caller has gone"));
+    End(task, CallerHasGone());
   } else {
     return false;
   }

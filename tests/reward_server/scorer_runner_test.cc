@@ -241,6 +241,20 @@ TEST_F(ScorerRunnerTest, EndsWhatIsUnderWayWhenTheCallerWaitsNoLonger) {
   EXPECT_TRUE(absl::IsCancelled(gone.Wait().status()));
 }
 
+TEST_F(ScorerRunnerTest, ACallThatSeesTheCallerGoBeforeTheWatchDoesIsCancelledToo) {
+  absl::Notification entered, release;
+  const auto runner = Run(std::make_shared<ScriptedScorer>([&](auto items, StillWanted) {
+    entered.Notify();
+    release.WaitForNotification();
+    return ScriptedScorer::Heights(items);
+  }));
+  Asked gone(*runner, Items(1));
+  entered.WaitForNotification();
+  gone.Cancel();
+  release.Notify();
+  EXPECT_TRUE(absl::IsCancelled(gone.Wait().status()));
+}
+
 TEST_F(ScorerRunnerTest, AnImageThatTakesTooLongIsBroken) {
   const auto runner = Run(Endless(), {.max_image_time = absl::Milliseconds(10)});
   const auto items = Items(1);
