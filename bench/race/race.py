@@ -13,6 +13,7 @@ other --set values belong into another --folder. Needs scripts/build; `report` n
 import argparse
 import csv
 import json
+import resource
 import signal
 import statistics
 import subprocess
@@ -24,6 +25,11 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 FLOWAWR = ROOT / "build/release/bin/flowawr"
 SETTINGS = Path(__file__).with_name("settings.yaml")
+
+
+def processor_seconds_of_children():
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 class Training:
@@ -43,6 +49,13 @@ class Training:
         found = [line for line in self.records() if line["kind"] == "evaluation" and line["reward_mean"] is not None]
         return sorted(found, key=lambda line: line["update"])
 
+    def cost_file(self):
+        return self.folder.with_suffix(".processor_seconds")
+
+    def processor_seconds(self):
+        """Of all its processes, over its resumes: unlike wall time the same on a machine that does other things besides."""
+        return float(self.cost_file().read_text()) if self.cost_file().exists() else 0.0
+
     def is_finished(self):
         return any(line["kind"] == "evaluation" and line["set"] == "final" for line in self.records())
 
@@ -57,8 +70,12 @@ class Training:
         print("race:", self.folder.relative_to(ROOT) if self.folder.is_relative_to(ROOT) else self.folder, flush=True)
         log = self.folder.with_suffix(".log")
         log.parent.mkdir(parents=True, exist_ok=True)
-        with open(log, "a") as output:
-            done = subprocess.run([str(word) for word in command], cwd=ROOT, stdout=output, stderr=output)
+        before = processor_seconds_of_children()
+        try:
+            with open(log, "a") as output:
+                done = subprocess.run([str(word) for word in command], cwd=ROOT, stdout=output, stderr=output)
+        finally:
+            self.cost_file().write_text(f"{self.processor_seconds() + processor_seconds_of_children() - before:.1f}\n")
         if not self.is_finished():
             raise SystemExit(f"race: {self.folder} did not finish (exit {done.returncode}); see {log}")
 
@@ -97,6 +114,7 @@ class Race:
     def tuning(self, setting, method):
         """By learning rate, the trainings that choose it."""
         tune = self.plan["tune"]
+        setting = self.plan["settings"][setting].get("tuned_in", setting)
         return {rate: [self.training(setting, method, seed, rate, tune["updates"], "tune") for seed in tune["seeds"]]
                 for rate in tune["learning_rates"]}
 
@@ -165,13 +183,15 @@ def figures(setting, method, rate, training, levels):
     row["best"] = max(line["reward_mean"] for line in evaluations)
     drifts = [line["kl"] for line in updates.values() if line.get("kl") is not None]
     row["drift"] = drifts[-1] if drifts else None
+    row["processor_seconds"] = training.processor_seconds()
+    row["updates"] = max(updates)
     return row
 
 
 def markdown(rows, levels):
     """Means over the seeds; a level that not all of them reached is shown with how many did."""
     lines = ["| setting | method | learning rate | seeds | " + " | ".join(f"updates to {level}" for level in levels) +
-             " | best | final | drift |", "|" + "---|" * (7 + len(levels))]
+             " | best | final | drift | processor s an update |", "|" + "---|" * (8 + len(levels))]
     for key in dict.fromkeys((row["setting"], row["method"]) for row in rows):
         of = [row for row in rows if (row["setting"], row["method"]) == key]
         cells = [*key, f"{of[0]['learning_rate']:g}", str(len(of))]
@@ -185,6 +205,7 @@ def markdown(rows, levels):
             cells.append(f"{statistics.mean(values):.3f}{spread}")
         drifts = [row["drift"] for row in of if row["drift"] is not None]
         cells.append(f"{statistics.mean(drifts):.4f}" if drifts else "–")
+        cells.append(f"{statistics.mean(row['processor_seconds'] / row['updates'] for row in of):.1f}")
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
