@@ -50,7 +50,7 @@ class Training:
         return sorted(found, key=lambda line: line["update"])
 
     def cost_file(self):
-        return self.folder.with_suffix(".processor_seconds")
+        return self.folder.with_name(self.folder.name + ".processor_seconds")
 
     def processor_seconds(self):
         """Of all its processes, over its resumes: unlike wall time the same on a machine that does other things besides."""
@@ -68,7 +68,7 @@ class Training:
         for assignment in self.assignments:
             command += ["--set", assignment]
         print("race:", self.folder.relative_to(ROOT) if self.folder.is_relative_to(ROOT) else self.folder, flush=True)
-        log = self.folder.with_suffix(".log")
+        log = self.folder.with_name(self.folder.name + ".log")
         log.parent.mkdir(parents=True, exist_ok=True)
         before = processor_seconds_of_children()
         try:
@@ -111,28 +111,44 @@ class Race:
         config = chosen.get("config", self.plan["common"]["config"])
         return Training(self.folder / setting / f"{kind}-{method}-{rate:g}-{seed}", config, assignments)
 
-    def tuning(self, setting, method):
-        """By learning rate, the trainings that choose it."""
+    def tuning(self, setting, method, rate):
+        """The trainings that tell how good a learning rate is."""
         tune = self.plan["tune"]
         setting = self.plan["settings"][setting].get("tuned_in", setting)
-        return {rate: [self.training(setting, method, seed, rate, tune["updates"], "tune") for seed in tune["seeds"]]
-                for rate in tune["learning_rates"]}
+        return [self.training(setting, method, seed, rate, tune["updates"], "tune") for seed in tune["seeds"]]
+
+    def score(self, setting, method, rate):
+        """The mean of all held-out rewards after the first update; None: not known yet."""
+        trainings = self.tuning(setting, method, rate)
+        if not all(training.is_finished() for training in trainings):
+            return None
+        return statistics.mean(line["reward_mean"] for training in trainings for line in training.evaluations()
+                               if line["update"] > 0)
+
+    def climb(self, setting, method):
+        """The best learning rate and the rates that must still be tried to know it, one of the two."""
+        ladder = self.plan["tune"]["learning_rates"]
+        at = ladder.index(self.plan["tune"]["start"])
+        while True:
+            around = ladder[max(at - 1, 0):at + 2]
+            scores = {rate: self.score(setting, method, rate) for rate in around}
+            if missing := [rate for rate in around if scores[rate] is None]:
+                return None, missing
+            best = max(around, key=scores.get)
+            if best == ladder[at]:
+                return best, []
+            at = ladder.index(best)
 
     def rate(self, setting, method):
-        """The learning rate with the greatest mean of all held-out rewards after the first update; None: not tuned yet."""
-        by_rate = self.tuning(setting, method)
-        if not all(training.is_finished() for trainings in by_rate.values() for training in trainings):
-            return None
-        score = {rate: statistics.mean(line["reward_mean"] for training in trainings for line in training.evaluations()
-                                       if line["update"] > 0) for rate, trainings in by_rate.items()}
-        return max(score, key=score.get)
+        return self.climb(setting, method)[0]
 
     def run(self, names):
         for setting in self.settings(names):
             for method in self.methods(setting):
-                for trainings in self.tuning(setting, method).values():
-                    for training in trainings:
-                        training.train()
+                while missing := self.climb(setting, method)[1]:
+                    for rate in missing:
+                        for training in self.tuning(setting, method, rate):
+                            training.train()
             for seed in self.seeds:  # in turns: what the machine does besides meets all methods
                 for method in self.methods(setting):
                     self.training(setting, method, seed, self.rate(setting, method)).train()
