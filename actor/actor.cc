@@ -100,19 +100,32 @@ absl::Status CheckSameSetup(const v1::RunConfig& loaded, const v1::RunConfig& no
 
 }  // namespace
 
-Actor::Actor(const ActorOptions& options, std::unique_ptr<LearnerClient> learner, ActorMetrics& metrics)
+Actor::Actor(const ActorOptions& options, std::unique_ptr<LearnerClient> learner, ActorMetrics& metrics,
+             HeldPolicies* held)
     : options_(options),
       learner_(std::move(learner)),
       metrics_(metrics),
+      peers_(options.network),
+      fetcher_(Sources(), held, &metrics),
       prefetch_{.evaluation_rows = options.evaluation_rows},
       leases_(prefetch_),
       rewards_(options.learner, options.network) {}
+
+PolicyFetcher::Sources Actor::Sources() {
+  return {.learner = [this](uint64_t version, uint64_t max_bytes) { return learner_->FetchPolicy(version, max_bytes); },
+          .find = [this](uint64_t version, uint64_t max_bytes,
+                         const auto& failed) { return learner_->FindPolicy(version, max_bytes, failed); },
+          .peer = [this](const std::string& endpoint,
+                         const v1::PolicyVersion& policy) { return peers_.Fetch(endpoint, policy); }};
+}
 
 void Actor::Stop() {
   absl::MutexLock lock(&stop_mutex_);
   if (IsStopping()) return;
   stopping_.Notify();
+  fetcher_.Stop();
   learner_->CancelWaits();
+  peers_.Cancel();
 }
 
 absl::Status Actor::Run() {
@@ -160,7 +173,7 @@ absl::Status Actor::Work(const v1::RegisterResponse& registered) {
   const uint64_t max_adapter_bytes = 4 * static_cast<uint64_t>(layout->size()) + kAdapterOverheadBytes;
   PolicyBuffer policies(
       model->transformer(), layout,
-      [this, max_adapter_bytes](uint64_t version) { return learner_->FetchPolicy(version, max_adapter_bytes); },
+      [this, max_adapter_bytes](uint64_t version) { return fetcher_.Fetch(version, max_adapter_bytes); },
       [this](const v1::PolicyVersion& policy, int64_t modules) { return learner_->ReportAdoption(policy, modules); });
   ScoringClient scorer(options_.network);
   ShowScoring(&scorer);
@@ -216,6 +229,7 @@ absl::StatusOr<v1::RegisterResponse> Actor::Register(const ComponentFingerprints
 absl::Status Actor::RegisterAgain(PolicyBuffer& policies, const ComponentFingerprints& model,
                                   const v1::RunConfig& config) {
   leases_.Clear();
+  fetcher_.ForgetAnnounced();
   policies.Clear();
   FLOWAWR_ASSIGN_OR_RETURN(const v1::RegisterResponse response, Register(model));
   FLOWAWR_RETURN_IF_ERROR(CheckSameSetup(config, response.config()));
@@ -316,6 +330,7 @@ void Actor::Watch(PolicyBuffer& policies) {
     const uint64_t session = session_.number();
     const absl::Status ended = learner_->WatchPolicy([&](const v1::PolicyVersion& version) {
       metrics_.SetAnnouncedVersion(version.version());
+      fetcher_.Announced(version);
       const auto adopted = policies.Get(version.version());
       if (!adopted.ok()) {
         spdlog::warn("not adopted: {}", adopted.status().ToString());

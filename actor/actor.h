@@ -15,9 +15,12 @@
 #include "absl/status/statusor.h"
 #include "actor/actor_metrics.h"
 #include "actor/held_leases.h"
+#include "actor/held_policies.h"
 #include "actor/learner_client.h"
 #include "actor/options.h"
+#include "actor/peer_client.h"
 #include "actor/policy_buffer.h"
+#include "actor/policy_fetcher.h"
 #include "actor/reward_reach.h"
 #include "actor/rollout_pipeline.h"
 #include "actor/session.h"
@@ -28,7 +31,9 @@ namespace flowawr {
 
 class Actor {
  public:
-  Actor(const ActorOptions& options, std::unique_ptr<LearnerClient> learner, ActorMetrics& metrics);
+  // `held`: the adapters that it serves to other actors, as it is told to fetch from them; null: neither. It outlives it.
+  Actor(const ActorOptions& options, std::unique_ptr<LearnerClient> learner, ActorMetrics& metrics,
+        HeldPolicies* held = nullptr);
 
   // Call once. OK when the run has finished or Stop() was called. FailedPrecondition when this actor does not fit the
   // run, Unauthenticated or PermissionDenied when it is not let in, Unavailable when the learner stayed away for
@@ -53,6 +58,7 @@ class Actor {
   void AcceptOrHandBack(RolloutPipeline& pipeline, v1::Lease lease);
   void Heartbeat(absl::Duration interval);
   void Watch(PolicyBuffer& policies);
+  PolicyFetcher::Sources Sources();
   // On the metrics page, what `scorer` does from now on; as it is now.
   void ShowScoring(const ScoringClient* scorer);
   void ShowScoring();
@@ -62,6 +68,8 @@ class Actor {
   const ActorOptions options_;
   const std::unique_ptr<LearnerClient> learner_;
   ActorMetrics& metrics_;
+  PeerClient peers_;
+  PolicyFetcher fetcher_;
   const PrefetchLimits prefetch_;
   HeldLeases leases_;
   RewardReach rewards_;  // of Run()'s thread

@@ -14,6 +14,8 @@ constexpr const char* kCauses[] = {"actor_stopping", "decode_failed",    "droppe
                                    "late",           "policy_failed",    "reward_bad_input", "reward_failed",
                                    "reward_unreachable", "sample_failed", "submit_failed", "submit_refused"};
 constexpr const char* kStages[] = {"encode", "sample", "decode", "score", "submit", "idle"};
+constexpr const char* kPolicySources[] = {"learner", "peer"};
+constexpr const char* kPeerFailures[] = {"not_held", "refused", "silent", "unreachable", "wrong_bytes"};
 constexpr std::pair<State, const char*> kStates[] = {
     {State::kClosed, "closed"}, {State::kOpen, "open"}, {State::kHalfOpen, "half_open"}};
 
@@ -25,6 +27,8 @@ ActorMetrics::ActorMetrics(prometheus::Registry& registry)
       lost_groups_(RegisterCounter(registry, "flowawr_actor_lost_groups_total")),
       stage_seconds_(RegisterCounter(registry, "flowawr_actor_stage_seconds_total")),
       queue_depth_(RegisterGauge(registry, "flowawr_actor_queue_groups")),
+      policy_fetches_(RegisterCounter(registry, "flowawr_actor_policy_fetches_total")),
+      peer_failures_(RegisterCounter(registry, "flowawr_actor_policy_peer_failures_total")),
       retries_(RegisterCounter(registry, "flowawr_actor_retries_total")),
       breaker_(RegisterGauge(registry, "flowawr_actor_reward_breaker")),
       reward_calls_(RegisterGauge(registry, "flowawr_actor_reward_calls")),
@@ -39,6 +43,8 @@ ActorMetrics::ActorMetrics(prometheus::Registry& registry)
     samples_.Add({{"purpose", purpose}});
   }
   for (const char* cause : kCauses) lost_groups_.Add({{"cause", cause}});
+  for (const char* source : kPolicySources) policy_fetches_.Add({{"source", source}});
+  for (const char* cause : kPeerFailures) peer_failures_.Add({{"cause", cause}});
   for (const char* stage : kStages) stage_seconds_.Add({{"stage", stage}});
   for (const char* stage : {"sample", "score"}) queue_depth_.Add({{"stage", stage}});
 }
@@ -50,6 +56,12 @@ void ActorMetrics::CountGroup(bool is_evaluation, int samples) {
 }
 
 void ActorMetrics::CountLostGroup(const std::string& cause) { lost_groups_.Add({{"cause", cause}}).Increment(); }
+
+void ActorMetrics::CountPolicyFetch(const std::string& source) {
+  policy_fetches_.Add({{"source", source}}).Increment();
+}
+
+void ActorMetrics::CountPeerFailure(const std::string& cause) { peer_failures_.Add({{"cause", cause}}).Increment(); }
 
 void ActorMetrics::SetQueueDepth(const std::string& stage, size_t groups) {
   queue_depth_.Add({{"stage", stage}}).Set(static_cast<double>(groups));

@@ -24,6 +24,8 @@ class ActorMetrics {
   void CountGroup(bool is_evaluation, int samples);  // accepted by the learner
   void CountLostGroup(const std::string& cause);     // failed, dropped or refused
   void CountSession() { sessions_.Increment(); }     // registrations
+  void CountPolicyFetch(const std::string& source);  // learner, peer
+  void CountPeerFailure(const std::string& cause);   // as PeerFailure()
   void CountSubmitRetry() { submit_retries_.Increment(); }
   void SetAdoptedVersion(uint64_t version) { adopted_version_.Set(static_cast<double>(version)); }
   void SetAnnouncedVersion(uint64_t version) { announced_version_.Set(static_cast<double>(version)); }
@@ -43,6 +45,8 @@ class ActorMetrics {
   prometheus::Family<prometheus::Counter>& lost_groups_;
   prometheus::Family<prometheus::Counter>& stage_seconds_;
   prometheus::Family<prometheus::Gauge>& queue_depth_;
+  prometheus::Family<prometheus::Counter>& policy_fetches_;
+  prometheus::Family<prometheus::Counter>& peer_failures_;
   prometheus::Family<prometheus::Counter>& retries_;
   prometheus::Family<prometheus::Gauge>& breaker_;
   prometheus::Family<prometheus::Gauge>& reward_calls_;

@@ -47,14 +47,17 @@ class LearnerClient::CancellableContext {
 
 absl::StatusOr<std::unique_ptr<LearnerClient>> LearnerClient::Create(const std::string& endpoint,
                                                                      const v1::NetworkConfig& network,
-                                                                     const std::string& actor_id) {
+                                                                     const std::string& actor_id,
+                                                                     const std::string& peer_endpoint) {
   FLOWAWR_ASSIGN_OR_RETURN(auto channel, MakeChannel(endpoint, network));
-  return std::unique_ptr<LearnerClient>(new LearnerClient(std::move(channel), network, actor_id));
+  return std::unique_ptr<LearnerClient>(new LearnerClient(std::move(channel), network, actor_id, peer_endpoint));
 }
 
-LearnerClient::LearnerClient(std::shared_ptr<grpc::Channel> channel, v1::NetworkConfig network, std::string actor_id)
+LearnerClient::LearnerClient(std::shared_ptr<grpc::Channel> channel, v1::NetworkConfig network, std::string actor_id,
+                             std::string peer_endpoint)
     : network_(std::move(network)),
       actor_id_(std::move(actor_id)),
+      peer_endpoint_(std::move(peer_endpoint)),
       session_(RandomId(16)),
       rollout_(v1::Rollout::NewStub(channel)),
       policies_(v1::PolicyStore::NewStub(channel)) {}
@@ -72,6 +75,7 @@ absl::StatusOr<v1::RegisterResponse> LearnerClient::Register(const ComponentFing
   request.set_session(session_);
   request.mutable_model_parts()->insert(model.begin(), model.end());
   request.set_software_version(Version());
+  request.set_peer_endpoint(peer_endpoint_);
   request.set_instruction_set(std::string(kernels::NameOf(kernels::ActiveInstructionSet())));
   v1::RegisterResponse response;
   CancellableContext context(*this, kShortCall);
@@ -151,22 +155,34 @@ absl::StatusOr<FetchedPolicy> LearnerClient::FetchPolicy(uint64_t version, uint6
   v1::FetchPolicyRequest request;
   request.set_actor_id(actor_id_);
   request.set_version(version);
+  FLOWAWR_ASSIGN_OR_RETURN(PolicyAnswer answer, Fetch(request, max_bytes));
+  return std::move(answer.policy);
+}
+
+absl::StatusOr<PolicyAnswer> LearnerClient::FindPolicy(uint64_t version, uint64_t max_bytes,
+                                                       const std::vector<std::string>& failed_peers) {
+  v1::FetchPolicyRequest request;
+  request.set_actor_id(actor_id_);
+  request.set_session(session_);
+  request.set_version(version);
+  request.set_accepts_peer(true);
+  request.mutable_failed_peers()->Add(failed_peers.begin(), failed_peers.end());
+  return Fetch(request, max_bytes);
+}
+
+absl::StatusOr<PolicyAnswer> LearnerClient::Fetch(const v1::FetchPolicyRequest& request, uint64_t max_bytes) {
   CancellableContext context(*this, kTransfer);
   const auto stream = policies_->FetchPolicy(context.get(), request);
-  FetchedPolicy fetched;
-  std::optional<BlobAssembler> blob;
+  PolicyAnswer answer;
+  PolicyAssembler policy(max_bytes);
   // Reads to the end or to the first violation; a stream that is left early is cancelled so that Finish() can return.
   auto read = [&]() -> absl::Status {
     v1::FetchPolicyResponse part;
     while (stream->Read(&part)) {
-      if (part.has_header() == blob.has_value())
-        return absl::DataLossError(blob ? "a second header in the stream" : "the stream does not begin with a header");
-      if (part.has_header()) {
-        fetched.header = part.header();
-        FLOWAWR_ASSIGN_OR_RETURN(blob, BlobAssembler::Create(part.header().blob(), max_bytes));
-      } else {
-        FLOWAWR_RETURN_IF_ERROR(blob->Add(part.chunk()));
-      }
+      if (request.accepts_peer() && part.has_peer())
+        answer.peer = part.peer();
+      else
+        FLOWAWR_RETURN_IF_ERROR(policy.Add(part));
     }
     return absl::OkStatus();
   };
@@ -175,9 +191,9 @@ absl::StatusOr<FetchedPolicy> LearnerClient::FetchPolicy(uint64_t version, uint6
   const grpc::Status finished = stream->Finish();
   FLOWAWR_RETURN_IF_ERROR(received);
   FLOWAWR_RETURN_IF_ERROR(FromGrpc(finished));
-  if (!blob) return absl::DataLossError("the stream ended before its header");
-  FLOWAWR_ASSIGN_OR_RETURN(fetched.bytes, blob->Finish());
-  return fetched;
+  if (answer.peer) return answer;
+  FLOWAWR_ASSIGN_OR_RETURN(answer.policy, policy.Finish());
+  return answer;
 }
 
 absl::Status LearnerClient::ReportAdoption(const v1::PolicyVersion& policy, int64_t bound_modules) {

@@ -5,6 +5,7 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -15,18 +16,26 @@
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
-#include "actor/policy_buffer.h"
+#include "common/rpc/policy_stream.h"
 #include "common/sd3/component_fingerprints.h"
 #include "flowawr/v1/policy.grpc.pb.h"
 #include "flowawr/v1/rollout.grpc.pb.h"
 
 namespace flowawr {
 
+// What the learner answers an actor that accepts another one as its source.
+struct PolicyAnswer {
+  std::optional<v1::PolicyPeerRef> peer;  // where to get the version, or when to ask again
+  FetchedPolicy policy;                   // without `peer`
+};
+
 class LearnerClient {
  public:
+  // `peer_endpoint`: where this actor serves others, for the learner to name to them; empty: it does not.
   static absl::StatusOr<std::unique_ptr<LearnerClient>> Create(const std::string& endpoint,
                                                                const v1::NetworkConfig& network,
-                                                               const std::string& actor_id);
+                                                               const std::string& actor_id,
+                                                               const std::string& peer_endpoint = "");
 
   const std::string& actor_id() const { return actor_id_; }
   const std::string& session() const { return session_; }
@@ -48,23 +57,29 @@ class LearnerClient {
 
   // Refuses blobs above `max_bytes` before allocating.
   absl::StatusOr<FetchedPolicy> FetchPolicy(uint64_t version, uint64_t max_bytes);
+  // The same, or who else has it. `failed_peers`: those that did not give it.
+  absl::StatusOr<PolicyAnswer> FindPolicy(uint64_t version, uint64_t max_bytes,
+                                          const std::vector<std::string>& failed_peers);
   absl::Status ReportAdoption(const v1::PolicyVersion& policy, int64_t bound_modules);
   // Calls `on_version` for each message until the stream ends; returns why it did.
   absl::Status WatchPolicy(absl::FunctionRef<void(const v1::PolicyVersion&)> on_version);
 
-  // Ends, now and from now on, the RPCs that wait or fetch: Register, AcquireLease, FetchPolicy, WatchPolicy.
-  // They return Cancelled. Submitting, renewing, failing and leaving still work, so that leases can be handed back.
+  // Ends, now and from now on, the RPCs that wait or fetch: Register, AcquireLease, FetchPolicy, FindPolicy,
+  // WatchPolicy.  // They return Cancelled. Submitting, renewing, failing and leaving still work, so that leases can be handed back.
   void CancelWaits();
 
  private:
   // A context that CancelWaits() reaches while this lives.
   class CancellableContext;
 
-  LearnerClient(std::shared_ptr<grpc::Channel> channel, v1::NetworkConfig network, std::string actor_id);
+  LearnerClient(std::shared_ptr<grpc::Channel> channel, v1::NetworkConfig network, std::string actor_id,
+                std::string peer_endpoint);
+  absl::StatusOr<PolicyAnswer> Fetch(const v1::FetchPolicyRequest& request, uint64_t max_bytes);
   std::unique_ptr<grpc::ClientContext> Context(absl::Duration deadline) const;
 
   const v1::NetworkConfig network_;
   const std::string actor_id_;
+  const std::string peer_endpoint_;
   const std::string session_;  // of this process: see RegisterRequest.session
   const std::unique_ptr<v1::Rollout::Stub> rollout_;
   const std::unique_ptr<v1::PolicyStore::Stub> policies_;

@@ -1,4 +1,6 @@
 // flowawr-actor: reads the command line, wires the actor up, and turns signals into a stop.
+#include <memory>
+#include <string>
 #include <thread>
 
 #include "absl/synchronization/notification.h"
@@ -6,6 +8,7 @@
 #include "actor/actor_metrics.h"
 #include "actor/learner_client.h"
 #include "actor/options.h"
+#include "actor/peer_server.h"
 #include "common/base/shutdown_signal.h"
 #include "common/base/status.h"
 #include "common/base/version.h"
@@ -20,8 +23,16 @@ namespace {
 absl::Status RunUntilSignal(const ActorOptions& options, ShutdownSignal& signal) {
   FLOWAWR_ASSIGN_OR_RETURN(auto metrics_server, StartMetrics(options.telemetry, "actor", options.network));
   ActorMetrics metrics(metrics_server->registry());
-  FLOWAWR_ASSIGN_OR_RETURN(auto learner, LearnerClient::Create(options.learner, options.network, options.id));
-  Actor actor(options, std::move(learner), metrics);
+  std::unique_ptr<PeerServer> peers;
+  std::string peer_endpoint = options.peer_address;
+  if (!options.peer_listen.empty()) {
+    FLOWAWR_ASSIGN_OR_RETURN(peers, PeerServer::Start(options.peer_listen, options.network));
+    if (peer_endpoint.empty()) peer_endpoint = peers->endpoint();
+    spdlog::info("serving adapters to other actors on {}", peers->endpoint());
+  }
+  FLOWAWR_ASSIGN_OR_RETURN(auto learner,
+                           LearnerClient::Create(options.learner, options.network, options.id, peer_endpoint));
+  Actor actor(options, std::move(learner), metrics, peers ? &peers->held() : nullptr);
   absl::Status status;
   absl::Notification done;
   bool was_stopped = false;

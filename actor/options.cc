@@ -60,6 +60,18 @@ Parsed<ActorOptions> ParseActorOptions(int argc, const char* const* argv) {
   app.add_flag("--fail-when-stopped", options.fails_when_stopped,
                "exit with 130 instead of 0 when a signal ends it before the run's end, so that a Job of Kubernetes, to "
                "which 0 is done, starts another");
+  auto* const peer_listen =
+      app.add_option("--peer-listen", options.peer_listen,
+                     "serve adapters to other actors here, and fetch them from others, so that the learner sends a few "
+                     "copies however many actors there are; default: every adapter comes from the learner")
+          ->type_name("HOST:PORT")
+          ->check(AddressToListenOn());
+  app.add_option("--peer-address", options.peer_address,
+                 "where others reach --peer-listen, a name of its certificate with TLS; default: the address listened "
+                 "on, or where all are, the one from which the learner is called")
+      ->type_name("HOST:PORT")
+      ->check(AddressToReach())
+      ->needs(peer_listen);
   AddNetworkConfigOption(app, "neither TLS nor token", &network_config);
   AddTelemetryOptions(app, &options.telemetry);
   parsed.exit_code = ParseCommandLine(app, argc, argv, [&]() -> absl::Status {

@@ -18,6 +18,8 @@ struct ActorOptions {
   int evaluation_rows = kEvaluationRows;
   bool fails_when_stopped = false;                   // a signal before the run's end is Cancelled
   absl::Duration give_up_after = absl::Minutes(10);  // without a learner
+  std::string peer_listen;                           // where it serves adapters to others; empty: nowhere
+  std::string peer_address;                          // where they reach it; empty: where it listens
   v1::NetworkConfig network;                         // TLS and token
   TelemetryOptions telemetry;
 };

@@ -17,6 +17,7 @@
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
 #include "common/nn/lora_adapter.h"
+#include "common/rpc/policy_stream.h"
 #include "common/sd3/transformer.h"
 #include "flowawr/v1/policy.pb.h"
 
@@ -25,12 +26,6 @@ namespace flowawr {
 struct AdoptedPolicy {
   v1::PolicyVersion policy;
   BoundAdapter adapter;
-};
-
-// As it came over the wire, its digest matching `header.blob`.
-struct FetchedPolicy {
-  v1::PolicyHeader header;
-  std::string bytes;  // adapter_model.safetensors
 };
 
 class PolicyBuffer {

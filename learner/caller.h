@@ -5,6 +5,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_replace.h"
+#include "common/base/host_port.h"
 #include "common/base/status.h"
 #include "learner/lease_desk.h"
 #include "learner/request_limits.h"
@@ -23,6 +24,15 @@ inline std::string HostOfPeer(const std::string& peer) {
   const size_t scheme = peer.find(':'), port = peer.rfind(':');
   if (scheme == std::string::npos || port <= scheme) return peer;
   return absl::StrReplaceAll(peer.substr(scheme + 1, port - scheme - 1), {{"%5B", ""}, {"%5D", ""}, {"[", ""}, {"]", ""}});
+}
+
+// Where others reach an actor that listens at `told`, a valid address or empty: one that listens on all of its machine's
+// addresses is at `host`, from where it calls.
+inline std::string PeerAddress(const std::string& told, const std::string& host) {
+  absl::StatusOr<HostPort> address = ParseHostPort(told);
+  if (!address.ok() || (address->host != "0.0.0.0" && address->host != "::")) return told;
+  address->host = host;
+  return address->ToString();
 }
 
 }  // namespace flowawr

@@ -292,8 +292,10 @@ absl::Status RunLearner(const LearnerOptions& options, const std::function<bool(
   LivePage page(config.run_dir(), [&board] { return board.status(); });
   const LivePageAt shown(metrics_server->http(), page);
   IdleWatch idle(kLongestSilence);
+  FanOut fan_out(&policies, &metrics_server->registry());
   RolloutService rollout(
-      {run_id, CleanText(config), standing.manifest.instruction_set(), HeartbeatOf(config)}, &run_model, &leases, &idle);
+      {run_id, CleanText(config), standing.manifest.instruction_set(), HeartbeatOf(config)}, &run_model, &leases, &fan_out,
+      &idle);
   const std::vector<float> sigmas =
       FlowMatchSigmas(config.sampler().steps(), scheduler.shift, scheduler.num_train_timesteps);
   const std::unique_ptr<CheckpointCopies> copies = CopiesOf(config, board);
@@ -319,7 +321,7 @@ absl::Status RunLearner(const LearnerOptions& options, const std::function<bool(
                 .default_reward_endpoint = options.reward_endpoint,
                 .shadows = std::move(standing.shadows),
                 .has_saved = [&copies] { if (copies) copies->Copy(); }});
-  PolicyService policy_service(&policies, &leases, &idle);
+  PolicyService policy_service(&policies, &leases, &fan_out, &idle);
   ControlService control(&board, &loop, &idle, [&loop] { loop.RequestStop(); });
   ServerOptions server_options;
   server_options.listen = options.serving.listen.empty() ? config.network().learner_listen() : options.serving.listen;

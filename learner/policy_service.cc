@@ -5,10 +5,11 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "common/rpc/blob_stream.h"
+#include "common/rpc/policy_stream.h"
 #include "common/rpc/status.h"
 #include "learner/caller.h"
 #include "learner/cancellable_wait.h"
+#include "learner/request_limits.h"
 
 namespace flowawr {
 namespace {
@@ -61,57 +62,49 @@ class Watch final : public grpc::ServerWriteReactor<v1::PolicyVersion> {
   v1::PolicyVersion written_;
 };
 
-// Writes header and chunks, one after the other, from a version that lives as long as the call.
-class Fetch final : public grpc::ServerWriteReactor<v1::FetchPolicyResponse> {
- public:
-  Fetch(std::shared_ptr<const StoredPolicy> stored, IdleWatch& idle, grpc::CallbackServerContext& context)
-      : stored_(std::move(stored)), idle_(idle, context) {
-    *part_.mutable_header() = stored_->header;
-    Write();
-  }
-
-  void OnWriteDone(bool ok) override {
-    idle_.End();
-    if (!ok) return Finish(ToGrpc(absl::CancelledError("the actor closed the stream")));
-    if (offset_ == stored_->bytes.size()) return Finish(grpc::Status::OK);
-    *part_.mutable_chunk() = ChunkAt(stored_->bytes, offset_);
-    offset_ += part_.chunk().data().size();
-    Write();
-  }
-  void OnDone() override { delete this; }
-
- private:
-  void Write() {
-    idle_.Begin();
-    StartWrite(&part_);
-  }
-
-  const std::shared_ptr<const StoredPolicy> stored_;
-  IdleWatch::Call idle_;
-  v1::FetchPolicyResponse part_;
-  uint64_t offset_ = 0;
-};
-
-class NotKept final : public grpc::ServerWriteReactor<v1::FetchPolicyResponse> {
- public:
-  explicit NotKept(uint64_t version) {
-    Finish(ToGrpc(absl::NotFoundError(absl::StrCat("policy version ", version, " is not kept"))));
-  }
-  void OnDone() override { delete this; }
-};
-
 }  // namespace
+
+PolicyService::PolicyService(PolicyShelf* policies, LeaseDesk* leases, FanOut* fan_out, IdleWatch* idle)
+    : policies_(*policies), leases_(*leases), fan_out_(*fan_out), idle_(*idle) {
+  MarkMethodRawCallback(MethodIndex("PolicyStore", "FetchPolicy"),
+                        new PolicyStreamHandler<v1::FetchPolicyRequest>(
+                            [this](grpc::CallbackServerContext* context, const v1::FetchPolicyRequest* request) {
+                              return FetchPolicy(context, *request);
+                            }));
+}
 
 grpc::ServerWriteReactor<v1::PolicyVersion>* PolicyService::WatchPolicy(grpc::CallbackServerContext* context,
                                                                         const v1::WatchPolicyRequest* request) {
   return new Watch(policies_, leases_, idle_, *context, *request);
 }
 
-grpc::ServerWriteReactor<v1::FetchPolicyResponse>* PolicyService::FetchPolicy(grpc::CallbackServerContext* context,
-                                                                              const v1::FetchPolicyRequest* request) {
-  std::shared_ptr<const StoredPolicy> stored = policies_.Find(request->version());
-  if (stored == nullptr) return new NotKept(request->version());
-  return new Fetch(std::move(stored), idle_, *context);
+grpc::ServerWriteReactor<grpc::ByteBuffer>* PolicyService::FetchPolicy(grpc::CallbackServerContext* context,
+                                                                       const v1::FetchPolicyRequest& request) {
+  std::shared_ptr<const StoredPolicy> stored = policies_.Find(request.version());
+  if (stored == nullptr)
+    return new PolicyAnswerStream(
+        absl::NotFoundError(absl::StrCat("policy version ", request.version(), " is not kept")));
+  if (!request.accepts_peer()) return Copy(std::move(stored), "", 0, *context);
+  absl::Status known = CheckRequest(request);
+  known.Update(CheckCaller(leases_, request.actor_id(), request.session()));
+  if (!known.ok()) return new PolicyAnswerStream(known);
+  const FanOut::Choice choice = fan_out_.Choose(request);
+  if (choice.source.kind == PolicySource::Kind::kLearner)
+    return Copy(std::move(stored), request.actor_id(), choice.copy, *context);
+  v1::FetchPolicyResponse answer;
+  answer.mutable_peer()->set_endpoint(choice.source.endpoint);
+  answer.mutable_peer()->set_retry_after_s(absl::ToDoubleSeconds(choice.source.retry_after));
+  return new PolicyAnswerStream(answer, idle_, *context);
+}
+
+grpc::ServerWriteReactor<grpc::ByteBuffer>* PolicyService::Copy(std::shared_ptr<const StoredPolicy> stored,
+                                                                const std::string& actor_id, uint64_t copy,
+                                                                grpc::CallbackServerContext& context) {
+  const StoredPolicy& policy = *stored;
+  return new PolicyStream(policy.header, policy.bytes, std::move(stored), idle_, context,
+                          [this, actor_id, copy, bytes = policy.bytes.size()](bool is_whole) {
+                            fan_out_.CopyEnded(actor_id, copy, bytes, is_whole);
+                          });
 }
 
 grpc::ServerUnaryReactor* PolicyService::ReportAdoption(grpc::CallbackServerContext* context,
@@ -119,6 +112,8 @@ grpc::ServerUnaryReactor* PolicyService::ReportAdoption(grpc::CallbackServerCont
                                                         v1::ReportAdoptionResponse*) {
   absl::Status status = CheckCaller(leases_, request->actor_id(), request->session());
   if (status.ok()) status = leases_.ReportAdoption(*request);
+  if (const auto adopted = status.ok() ? policies_.Find(request->version()) : nullptr)
+    fan_out_.Adopted(request->actor_id(), adopted->header.policy());
   return FinishedCall(context, status);
 }
 

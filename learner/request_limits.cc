@@ -6,6 +6,7 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "common/base/host_port.h"
 #include "common/base/status.h"
 #include "common/base/utf8.h"
 
@@ -37,6 +38,15 @@ absl::Status CheckStages(const Map& stages) {
   return absl::OkStatus();
 }
 
+absl::Status CheckPeerEndpoint(const std::string& endpoint) {
+  if (endpoint.empty()) return absl::OkStatus();
+  FLOWAWR_RETURN_IF_ERROR(CheckLength("peer_endpoint", endpoint.size(), kMaxEndpointBytes));
+  const absl::StatusOr<HostPort> address = ParseHostPort(endpoint);
+  FLOWAWR_RETURN_IF_ERROR(Annotate(address.status(), "peer_endpoint"));
+  if (address->port == 0) return absl::InvalidArgumentError("peer_endpoint names no port; tell the one listened on");
+  return absl::OkStatus();
+}
+
 absl::Status CheckScore(const v1::TermScore& score) {
   FLOWAWR_RETURN_IF_ERROR(CheckCount("a score's details", static_cast<int>(score.details_size()), kMaxScoreDetails));
   for (const auto& [key, value] : score.details())
@@ -63,6 +73,7 @@ absl::Status CheckRequest(const v1::RegisterRequest& request) {
     FLOWAWR_RETURN_IF_ERROR(CheckLength("a value in model_parts", value.size(), kMaxPartBytes));
   }
   FLOWAWR_RETURN_IF_ERROR(CheckLength("instruction_set", request.instruction_set().size(), 64));
+  FLOWAWR_RETURN_IF_ERROR(CheckPeerEndpoint(request.peer_endpoint()));
   return CheckLength("software_version", request.software_version().size(), 128);
 }
 
@@ -70,6 +81,14 @@ absl::Status CheckRequest(const v1::RenewLeasesRequest& request) {
   FLOWAWR_RETURN_IF_ERROR(CheckActor(request.actor_id(), request.session()));
   FLOWAWR_RETURN_IF_ERROR(CheckCount("leases", request.leases_size(), kMaxHeldLeases));
   return CheckStages(request.stage_seconds());
+}
+
+absl::Status CheckRequest(const v1::FetchPolicyRequest& request) {
+  FLOWAWR_RETURN_IF_ERROR(CheckActor(request.actor_id(), request.session()));
+  FLOWAWR_RETURN_IF_ERROR(CheckCount("failed_peers", request.failed_peers_size(), kMaxFailedPeers));
+  for (const std::string& endpoint : request.failed_peers())
+    FLOWAWR_RETURN_IF_ERROR(CheckLength("an address in failed_peers", endpoint.size(), kMaxEndpointBytes));
+  return absl::OkStatus();
 }
 
 absl::Status CheckRequest(const v1::GroupHeader& header) {

@@ -9,6 +9,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
+#include "flowawr/v1/policy.pb.h"
 #include "flowawr/v1/rollout.pb.h"
 
 namespace flowawr {
@@ -17,6 +18,8 @@ inline constexpr size_t kMaxActorIdBytes = 128, kMaxSessionBytes = 64, kMaxStage
 inline constexpr int kMaxModelParts = 64;
 inline constexpr size_t kMaxPartNameBytes = 64, kMaxPartBytes = 128;
 inline constexpr int kMaxStages = 32, kMaxSpans = 64, kMaxHeldLeases = 65536;
+inline constexpr size_t kMaxEndpointBytes = 256;
+inline constexpr int kMaxFailedPeers = 16;
 inline constexpr size_t kMaxFailureBytes = 500;
 inline constexpr int kMaxScoreDetails = 32;
 inline constexpr size_t kMaxScoreTextBytes = 16384;
@@ -25,6 +28,7 @@ inline constexpr size_t kMaxScoreTextBytes = 16384;
 absl::Status CheckActor(absl::string_view actor_id, absl::string_view session);
 absl::Status CheckRequest(const v1::RegisterRequest& request);
 absl::Status CheckRequest(const v1::RenewLeasesRequest& request);
+absl::Status CheckRequest(const v1::FetchPolicyRequest& request);
 absl::Status CheckRequest(const v1::GroupHeader& header);
 
 // The label under which a failure is counted: `cause` if it is one that actors know, else "other".

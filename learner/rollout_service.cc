@@ -163,8 +163,13 @@ class Submission final : public grpc::ServerReadReactor<v1::SubmitGroupRequest> 
 
 }  // namespace
 
-RolloutService::RolloutService(Options options, RunModel* model, LeaseDesk* leases, IdleWatch* idle)
-    : options_(std::move(options)), model_(*model), leases_(*leases), idle_(*idle), budget_(options_.submissions) {}
+RolloutService::RolloutService(Options options, RunModel* model, LeaseDesk* leases, FanOut* fan_out, IdleWatch* idle)
+    : options_(std::move(options)),
+      model_(*model),
+      leases_(*leases),
+      fan_out_(*fan_out),
+      idle_(*idle),
+      budget_(options_.submissions) {}
 
 // An actor without a model's parts asks for the configuration.
 absl::Status RolloutService::CheckModel(const v1::RegisterRequest& request) {
@@ -190,7 +195,9 @@ grpc::ServerUnaryReactor* RolloutService::Register(grpc::CallbackServerContext* 
     spdlog::warn("actor {} uses the instruction set {}, the learner {}: last bits differ from another run's; "
                  "FLOWAWR_CPU keeps all to one",
                  request->actor_id(), request->instruction_set(), options_.instruction_set);
-  response->set_run_finished(leases_.Register(request->actor_id(), has_model, HostOfPeer(context->peer())));
+  const std::string host = HostOfPeer(context->peer());
+  response->set_run_finished(leases_.Register(request->actor_id(), has_model, host));
+  fan_out_.Join(request->actor_id(), PeerAddress(request->peer_endpoint(), host));
   response->set_run_id(options_.run_id);
   *response->mutable_config() = options_.config;
   response->set_heartbeat_s(absl::ToDoubleSeconds(options_.heartbeat));
@@ -200,7 +207,10 @@ grpc::ServerUnaryReactor* RolloutService::Register(grpc::CallbackServerContext* 
 grpc::ServerUnaryReactor* RolloutService::Leave(grpc::CallbackServerContext* context, const v1::LeaveRequest* request,
                                                 v1::LeaveResponse*) {
   const absl::Status known = CheckCaller(leases_, request->actor_id(), request->session());
-  if (known.ok()) leases_.Leave(request->actor_id());
+  if (known.ok()) {
+    leases_.Leave(request->actor_id());
+    fan_out_.Leave(request->actor_id());
+  }
   return FinishedCall(context, known);
 }
 

@@ -7,6 +7,7 @@
 #include "absl/time/time.h"
 #include "common/rpc/idle_watch.h"
 #include "flowawr/v1/rollout.grpc.pb.h"
+#include "learner/fan_out.h"
 #include "learner/lease_desk.h"
 #include "learner/run_model.h"
 #include "learner/submission_budget.h"
@@ -23,7 +24,7 @@ class RolloutService final : public v1::Rollout::CallbackService {
     SubmissionBudget::Limits submissions = {};
   };
   // All must outlive the service; `idle` ends streams on which nothing comes.
-  RolloutService(Options options, RunModel* model, LeaseDesk* leases, IdleWatch* idle);
+  RolloutService(Options options, RunModel* model, LeaseDesk* leases, FanOut* fan_out, IdleWatch* idle);
 
   grpc::ServerUnaryReactor* Register(grpc::CallbackServerContext*, const v1::RegisterRequest*,
                                      v1::RegisterResponse*) override;
@@ -43,6 +44,7 @@ class RolloutService final : public v1::Rollout::CallbackService {
   const Options options_;
   RunModel& model_;
   LeaseDesk& leases_;
+  FanOut& fan_out_;
   IdleWatch& idle_;
   SubmissionBudget budget_;
 };

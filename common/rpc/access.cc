@@ -26,6 +26,7 @@ constexpr MethodAccess kMethods[] = {
     {"/flowawr.v1.PolicyStore/WatchPolicy", "following the policy", kActors},
     {"/flowawr.v1.PolicyStore/FetchPolicy", "fetching the policy", kActors},
     {"/flowawr.v1.PolicyStore/ReportAdoption", "reporting a policy's adoption", kActors},
+    {"/flowawr.v1.PolicyPeer/FetchAdapter", "fetching the policy from an actor", kActors},
 
     {"/flowawr.v1.Rollout/Register", "taking part as an actor", kActors},
     {"/flowawr.v1.Rollout/AcquireLease", "taking leases", kActors},

@@ -6,6 +6,13 @@
 #include "absl/strings/str_cat.h"
 
 namespace flowawr {
+namespace {
+
+// Room that is taken before anything has come, so that an adapter is not copied as it grows; of pages that nothing is
+// written to the machine gives none.
+constexpr uint64_t kReservedAtOnce = uint64_t{64} << 20;
+
+}  // namespace
 
 v1::BlobHeader MakeBlobHeader(absl::string_view blob) {
   v1::BlobHeader header;
@@ -37,7 +44,9 @@ absl::StatusOr<BlobAssembler> BlobAssembler::Create(const v1::BlobHeader& header
   if (header.sha256().size() != 32)
     return absl::InvalidArgumentError(
         absl::StrCat("the blob's sha256 has ", header.sha256().size(), " bytes, expected 32"));
-  return BlobAssembler(header);
+  BlobAssembler blob(header);
+  blob.received_.reserve(std::min(header.size(), kReservedAtOnce));
+  return blob;
 }
 
 absl::Status BlobAssembler::Add(const v1::BlobChunk& chunk) {

@@ -119,6 +119,12 @@ constexpr MetricInfo kMetrics[] = {
     {"learner", "flowawr_learner_actor_held_leases", kGauge, "leases", "actor", "Leases that it holds."},
     {"learner", "flowawr_learner_actor_stage_seconds_total", kCounter, "seconds", "actor,stage",
      "Where its time went, as it reports with its heartbeats: encode, sample, decode, score, submit, idle."},
+    // ---- learner: policy versions
+    {"learner", "flowawr_learner_policy_fetches_total", kCounter, "copies", "source",
+     "Adapters that actors got: from the learner, once sent; from a peer, another actor, once adopted."},
+    {"learner", "flowawr_learner_policy_fetched_bytes_total", kCounter, "bytes", "source", "Their size."},
+    {"learner", "flowawr_learner_policy_peer_failures_total", kCounter, "fetches", "",
+     "Fetches from another actor, named by the learner, that failed; the actors' metrics say why."},
 
     // ---- actor
     {"actor", "flowawr_actor_groups_total", kCounter, "groups", "purpose",
@@ -132,6 +138,10 @@ constexpr MetricInfo kMetrics[] = {
     {"actor", "flowawr_actor_adopted_version", kGauge, "versions", "", "Newest policy version adopted."},
     {"actor", "flowawr_actor_announced_version", kGauge, "versions", "",
      "Newest policy version that the learner told of; above the adopted one while that is fetched."},
+    {"actor", "flowawr_actor_policy_fetches_total", kCounter, "copies", "source",
+     "Adapters that it got: from the learner, or from a peer, another actor."},
+    {"actor", "flowawr_actor_policy_peer_failures_total", kCounter, "fetches", "cause",
+     "Fetches from another actor that failed: unreachable, silent, not_held, refused, wrong_bytes."},
     {"actor", "flowawr_actor_sessions_total", kCounter, "registrations", "",
      "Registrations with a learner; more than one: the connection was lost, or the learner started anew."},
     {"actor", "flowawr_actor_retries_total", kCounter, "attempts", "what",

@@ -45,5 +45,13 @@ TEST(ActorOptions, TakeTheNetworkFromItsFile) {
   EXPECT_EQ(Parse({"--learner", "127.0.0.1:5", "--network-config", "/nonexistent.yaml"}).exit_code, 66);
 }
 
+TEST(ActorOptions, ServeOthersOnlyWhenTold) {
+  EXPECT_EQ(Parse({"--learner", "127.0.0.1:5"}).options.peer_listen, "");
+  EXPECT_EQ(Parse({"--learner", "127.0.0.1:5", "--peer-listen", "0.0.0.0:0"}).options.peer_listen, "0.0.0.0:0");
+  EXPECT_EQ(Parse({"--learner", "127.0.0.1:5", "--peer-listen", "7000"}).exit_code, 64);
+  EXPECT_EQ(Parse({"--learner", "127.0.0.1:5", "--peer-listen", "[::]:7000", "--peer-address", "a:0"}).exit_code, 64);
+  EXPECT_EQ(Parse({"--learner", "127.0.0.1:5", "--peer-address", "a:7000"}).exit_code, 64);  // nothing listens
+}
+
 }  // namespace
 }  // namespace flowawr

@@ -187,8 +187,9 @@ class CrowdTest : public testing::Test {
   SmallDesk desk_;
   RunLoop loop_{Parts()};
   RunModel model_{{{"transformer", kFingerprint}}};
-  RolloutService rollout_{{"run-1", v1::RunConfig(), "", absl::Seconds(2)}, &model_, &desk_.leases, &idle_};
-  PolicyService policies_{&desk_.policies, &desk_.leases, &idle_};
+  RolloutService rollout_{{"run-1", v1::RunConfig(), "", absl::Seconds(2)}, &model_, &desk_.leases, &desk_.fan_out,
+                          &idle_};
+  PolicyService policies_{&desk_.policies, &desk_.leases, &desk_.fan_out, &idle_};
   ControlService control_{&desk_.board, &loop_, &idle_, [] {}};
   std::unique_ptr<RpcServer> server_;
 };

@@ -7,7 +7,9 @@
 #include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "common/rpc/blob_stream.h"
 #include "common/rpc/channel.h"
 #include "common/rpc/server.h"
@@ -20,7 +22,7 @@ namespace {
 
 class PolicyServiceTest : public testing::Test {
  protected:
-  PolicyServiceTest() : service_(&desk_.policies, &desk_.leases, &idle_) {
+  PolicyServiceTest() : service_(&desk_.policies, &desk_.leases, &desk_.fan_out, &idle_) {
     auto server = RpcServer::Start({.listen = "127.0.0.1:0"}, {&service_});
     EXPECT_TRUE(server.ok()) << server.status();
     server_ = std::move(server).value();
@@ -148,6 +150,88 @@ TEST_F(PolicyServiceTest, TakesAProofOfDeliveryFromTheActorsSessionOnly) {
   EXPECT_EQ(desk_.board.status().actors(0).adopted_version(), 0u);
   EXPECT_EQ(report("a", "mine"), absl::StatusCode::kOk);
   EXPECT_EQ(desk_.board.status().actors(0).adopted_version(), policy.version());
+}
+
+// The first part of the answer, and how the call ended.
+struct Answer {
+  v1::FetchPolicyResponse part;
+  absl::Status end;
+};
+
+class FanOutServiceTest : public PolicyServiceTest {
+ protected:
+  FanOutServiceTest() : policy_(Publish(1)) {
+    for (int i = 0; i < 2 * kCopies; ++i) {
+      const std::string actor = absl::StrCat("a", i);
+      EXPECT_TRUE(desk_.leases.Claim(actor, "mine").ok());
+      desk_.leases.Register(actor, /*has_model=*/true);
+      desk_.fan_out.Join(actor, absl::StrCat("127.0.0.1:", i + 1));
+    }
+  }
+
+  Answer Ask(const std::string& actor, bool accepts_peer = true, const std::string& session = "mine",
+             const std::vector<std::string>& failed = {}) {
+    v1::FetchPolicyRequest request;
+    request.set_actor_id(actor);
+    request.set_session(session);
+    request.set_version(policy_.version());
+    request.set_accepts_peer(accepts_peer);
+    request.mutable_failed_peers()->Add(failed.begin(), failed.end());
+    const auto context = Context();
+    const auto stream = stub_->FetchPolicy(context.get(), request);
+    Answer answer;
+    stream->Read(&answer.part);
+    for (v1::FetchPolicyResponse rest; stream->Read(&rest);) {
+    }
+    answer.end = FromGrpc(stream->Finish());
+    return answer;
+  }
+
+  void Adopt(const std::string& actor) {
+    v1::ReportAdoptionRequest request;
+    request.set_actor_id(actor);
+    request.set_session("mine");
+    request.set_version(policy_.version());
+    request.set_sha256(policy_.sha256());
+    request.set_bound_modules(policy_.modules());
+    v1::ReportAdoptionResponse response;
+    EXPECT_TRUE(stub_->ReportAdoption(Context().get(), request, &response).ok());
+  }
+
+  const v1::PolicyVersion policy_;
+};
+
+TEST_F(FanOutServiceTest, SendsAFewCopiesAndThenNamesThoseThatHaveIt) {
+  for (int i = 0; i < kCopies; ++i) {
+    const Answer answer = Ask(absl::StrCat("a", i));
+    ASSERT_TRUE(answer.part.has_header()) << i << ": " << answer.end;
+    Adopt(absl::StrCat("a", i));
+  }
+  const Answer answer = Ask("a15");
+  ASSERT_TRUE(answer.part.has_peer()) << answer.end;
+  EXPECT_EQ(answer.part.peer().endpoint(), "127.0.0.1:1");
+  EXPECT_TRUE(answer.end.ok()) << answer.end;
+}
+
+TEST_F(FanOutServiceTest, TellsWhenToAskAgainWhileNobodyHasIt) {
+  for (int i = 0; i < kCopiesAtOnce; ++i) ASSERT_TRUE(Ask(absl::StrCat("a", i)).part.has_header());
+  const Answer answer = Ask("a15");
+  ASSERT_TRUE(answer.part.has_peer()) << answer.end;
+  EXPECT_EQ(answer.part.peer().endpoint(), "");
+  EXPECT_GT(answer.part.peer().retry_after_s(), 0);
+}
+
+TEST_F(FanOutServiceTest, SendsTheCopyToWhoeverDoesNotAcceptAPeer) {
+  for (int i = 0; i < 2 * kCopies; ++i) EXPECT_TRUE(Ask("a15", /*accepts_peer=*/false, "").part.has_header());
+}
+
+TEST_F(FanOutServiceTest, NamesPeersToRegisteredActorsOnlyAndBoundsWhatTheySay) {
+  EXPECT_EQ(Ask("a0", true, "another's").end.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(Ask("stranger").end.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(Ask("a0", true, "mine", std::vector<std::string>(kMaxFailedPeers + 1, "h:1")).end.code(),
+            absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(Ask("a0", true, "mine", {std::string(kMaxEndpointBytes + 1, 'h')}).end.code(),
+            absl::StatusCode::kInvalidArgument);
 }
 
 }  // namespace

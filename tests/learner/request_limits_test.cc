@@ -44,6 +44,21 @@ TEST(RequestLimitsTest, BoundWhatAnActorTellsOfItsModel) {
   ExpectRefused(CheckRequest(request), "65 entries");
 }
 
+TEST(RequestLimitsTest, TakeAnAddressForOthersThatTheyCanReach) {
+  v1::RegisterRequest request;
+  request.set_actor_id("a");
+  for (const char* good : {"", "10.0.0.7:7000", "[::]:7000", "actor-3.actors:7000"}) {
+    request.set_peer_endpoint(good);
+    EXPECT_TRUE(CheckRequest(request).ok()) << good;
+  }
+  request.set_peer_endpoint("actor-3");
+  ExpectRefused(CheckRequest(request), "peer_endpoint: \"actor-3\" is not an address");
+  request.set_peer_endpoint("10.0.0.7:0");
+  ExpectRefused(CheckRequest(request), "peer_endpoint names no port");
+  request.set_peer_endpoint(Long(kMaxEndpointBytes) + ":1");
+  ExpectRefused(CheckRequest(request), "peer_endpoint has 258 bytes, at most 256");
+}
+
 TEST(RequestLimitsTest, BoundHeartbeats) {
   v1::RenewLeasesRequest request;
   request.set_actor_id("a");

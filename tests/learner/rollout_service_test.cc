@@ -25,7 +25,7 @@ const ComponentFingerprints kModel = {{"transformer", "0123456789abcdef"}, {"vae
 
 class RolloutServiceTest : public testing::Test {
  protected:
-  RolloutServiceTest() : service_(Options(), &model_, &desk_.leases, &idle_) {
+  RolloutServiceTest() : service_(Options(), &model_, &desk_.leases, &desk_.fan_out, &idle_) {
     auto server = RpcServer::Start({.listen = "127.0.0.1:0"}, {&service_});
     EXPECT_TRUE(server.ok()) << server.status();
     server_ = std::move(server).value();
@@ -115,6 +115,38 @@ TEST_F(RolloutServiceTest, TellsAnActorWhatItNeedsToSetItselfUp) {
   EXPECT_EQ(answer->config().name(), "small");
   EXPECT_EQ(answer->heartbeat_s(), 2);
   EXPECT_FALSE(answer->run_finished());
+}
+
+TEST_F(RolloutServiceTest, NamesAnActorThatServesOthersByAnAddressThatTheyReach) {
+  const auto join = [this](const std::string& actor, const std::string& endpoint) {
+    v1::RegisterRequest request;
+    request.set_actor_id(actor);
+    request.set_peer_endpoint(endpoint);
+    v1::RegisterResponse response;
+    EXPECT_TRUE(Call(&v1::Rollout::Stub::Register, request, &response).ok());
+  };
+  const v1::PolicyVersion policy = desk_.policies.Find(1)->header.policy();
+  const auto source = [&] {
+    v1::FetchPolicyRequest request;
+    request.set_actor_id("other");
+    request.set_version(policy.version());
+    return desk_.fan_out.Choose(request).source;
+  };
+  join("a", "0.0.0.0:7000");
+  for (int i = 0; i < kCopies; ++i) {
+    EXPECT_EQ(source().kind, PolicySource::Kind::kLearner);
+    desk_.fan_out.Adopted("other", policy);
+  }
+  desk_.fan_out.Adopted("a", policy);
+  EXPECT_EQ(source().endpoint, "127.0.0.1:7000");  // from where it called
+  join("a", "10.0.0.7:7000");
+  desk_.fan_out.Adopted("a", policy);
+  EXPECT_EQ(source().endpoint, "10.0.0.7:7000");
+  v1::LeaveRequest leave;
+  leave.set_actor_id("a");
+  v1::LeaveResponse left;
+  EXPECT_TRUE(Call(&v1::Rollout::Stub::Leave, leave, &left).ok());
+  EXPECT_EQ(source().kind, PolicySource::Kind::kLearner);  // no other serves
 }
 
 TEST_F(RolloutServiceTest, RefusesAnActorWithoutNameOrWithAnotherModel) {

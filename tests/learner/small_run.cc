@@ -74,7 +74,8 @@ SmallDesk::SmallDesk(LeaseDesk::Options options, PolicyShelf::Options shelf)
         shelf.keep = static_cast<size_t>(options.batches.max_staleness) + 2;
         return std::move(shelf);
       }()),
-      leases(std::move(options), &policies, &board) {}
+      leases(std::move(options), &policies, &board),
+      fan_out(&policies, &registry) {}
 
 void SmallDesk::Stop(bool is_run_finished) {
   leases.Stop(is_run_finished);

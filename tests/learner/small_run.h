@@ -9,9 +9,11 @@
 #include "common/nn/lora_adapter.h"
 #include "flowawr/v1/policy.pb.h"
 #include "flowawr/v1/rollout.pb.h"
+#include "learner/fan_out.h"
 #include "learner/lease_desk.h"
 #include "learner/policy_shelf.h"
 #include "learner/status_board.h"
+#include "prometheus/registry.h"
 
 namespace flowawr {
 
@@ -30,12 +32,14 @@ LeaseDesk::Options SmallDeskOptions();
 // What a learner has, as it puts it together.
 struct SmallDesk {
   explicit SmallDesk(LeaseDesk::Options options = SmallDeskOptions(), PolicyShelf::Options shelf = {});
-  // All three.
+  // All that wait.
   void Stop(bool is_run_finished = false);
 
   StatusBoard board;
   PolicyShelf policies;
   LeaseDesk leases;
+  prometheus::Registry registry;
+  FanOut fan_out;
 };
 
 std::shared_ptr<const LoraLayout> SmallLayout();

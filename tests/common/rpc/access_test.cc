@@ -36,7 +36,7 @@ std::vector<std::string> AllMethods() {
 std::set<Role> Expected(const std::string& method) {
   const auto is_of = [&method](const char* service) { return absl::StrContains(method, service); };
   const auto ends = [&method](const char* name) { return absl::EndsWith(method, name); };
-  if (is_of("Rollout/") || is_of("PolicyStore/")) return {Role::kActor};
+  if (is_of("Rollout/") || is_of("PolicyStore/") || is_of("PolicyPeer/")) return {Role::kActor};
   if (ends("/GetStatus") || ends("/WatchStatus")) return {Role::kOperator, Role::kReadOnly};
   if (is_of("Control/")) return {Role::kOperator};
   if (ends("/ListScorers")) return {Role::kActor, Role::kReward, Role::kOperator, Role::kReadOnly};

@@ -1,0 +1,136 @@
+#include "actor/peer_client.h"
+
+#include <memory>
+#include <utility>
+
+#include "absl/cleanup/cleanup.h"
+#include "absl/strings/str_cat.h"
+#include "absl/synchronization/notification.h"
+#include "common/base/clock.h"
+#include "common/base/status.h"
+#include "common/base/steady_cond_var.h"
+#include "common/rpc/channel.h"
+#include "common/rpc/status.h"
+#include "flowawr/v1/policy.grpc.pb.h"
+
+namespace flowawr {
+namespace {
+
+// Of a whole fetch: one that keeps sending, but too little, ends too.
+constexpr absl::Duration kLeastTime = absl::Seconds(10);
+constexpr double kLeastBytesPerSecond = 1e6;
+
+}  // namespace
+
+const char* PeerFailure(const absl::Status& status) {
+  switch (status.code()) {
+    case absl::StatusCode::kUnavailable:
+      return "unreachable";
+    case absl::StatusCode::kDeadlineExceeded:
+      return "silent";
+    case absl::StatusCode::kNotFound:
+      return "not_held";
+    case absl::StatusCode::kDataLoss:
+      return "wrong_bytes";
+    default:
+      return "refused";
+  }
+}
+
+// One call; whoever made it waits for its end in Await().
+class PeerClient::Reading final : public grpc::ClientReadReactor<v1::FetchPolicyResponse> {
+ public:
+  Reading(v1::PolicyPeer::Stub& stub, grpc::ClientContext& context, const v1::PolicyVersion& policy)
+      : context_(context), policy_(policy.size(), policy.sha256()) {
+    request_.set_sha256(policy.sha256());
+    stub.async()->FetchAdapter(&context, &request_, this);
+    StartRead(&part_);
+    StartCall();
+  }
+
+  absl::StatusOr<FetchedPolicy> Await(absl::Duration longest_silence) {
+    bool is_silent = false;
+    {
+      absl::MutexLock lock(&mutex_);
+      while (!is_done_ && !is_silent) {
+        const int parts = parts_;
+        const absl::Time until = MonotonicNow() + longest_silence;
+        while (!is_done_ && parts_ == parts && MonotonicNow() < until)
+          changed_.WaitWithTimeout(&mutex_, until - MonotonicNow());
+        is_silent = !is_done_ && parts_ == parts;
+      }
+    }
+    if (is_silent) context_.TryCancel();
+    done_.WaitForNotification();
+    absl::MutexLock lock(&mutex_);
+    if (!received_.ok()) return absl::DataLossError(received_.message());
+    if (is_silent)
+      return absl::DeadlineExceededError(absl::StrCat("nothing came for ", absl::FormatDuration(longest_silence)));
+    FLOWAWR_RETURN_IF_ERROR(ended_);
+    absl::StatusOr<FetchedPolicy> policy = policy_.Finish();
+    if (!policy.ok()) return absl::DataLossError(policy.status().message());
+    return policy;
+  }
+
+  void OnReadDone(bool ok) override {
+    if (!ok) return;
+    {
+      absl::MutexLock lock(&mutex_);
+      received_ = policy_.Add(part_);
+      ++parts_;
+      changed_.SignalAll();
+      if (!received_.ok()) return context_.TryCancel();
+    }
+    StartRead(&part_);
+  }
+  void OnDone(const grpc::Status& status) override {
+    {
+      absl::MutexLock lock(&mutex_);
+      ended_ = FromGrpc(status);
+      is_done_ = true;
+      changed_.SignalAll();
+    }
+    done_.Notify();
+  }
+
+ private:
+  grpc::ClientContext& context_;
+  v1::FetchAdapterRequest request_;
+  v1::FetchPolicyResponse part_;
+  absl::Notification done_;  // the call needs this object no more
+  absl::Mutex mutex_;
+  SteadyCondVar changed_;
+  PolicyAssembler policy_ ABSL_GUARDED_BY(mutex_);
+  absl::Status received_ ABSL_GUARDED_BY(mutex_);
+  absl::Status ended_ ABSL_GUARDED_BY(mutex_);
+  int parts_ ABSL_GUARDED_BY(mutex_) = 0;
+  bool is_done_ ABSL_GUARDED_BY(mutex_) = false;
+};
+
+absl::StatusOr<FetchedPolicy> PeerClient::Fetch(const std::string& endpoint, const v1::PolicyVersion& policy) {
+  FLOWAWR_ASSIGN_OR_RETURN(const auto channel, MakeChannel(endpoint, network_));
+  const auto stub = v1::PolicyPeer::NewStub(channel);
+  const auto context = MakeContext(
+      kLeastTime + absl::Seconds(static_cast<double>(policy.size()) / kLeastBytesPerSecond), network_);
+  {
+    absl::MutexLock lock(&mutex_);
+    under_way_.insert(context.get());
+    if (is_cancelled_) context->TryCancel();
+  }
+  const absl::Cleanup forget = [&] {
+    absl::MutexLock lock(&mutex_);
+    under_way_.erase(context.get());
+  };
+  FLOWAWR_ASSIGN_OR_RETURN(FetchedPolicy fetched, Reading(*stub, *context, policy).Await(longest_silence_));
+  // All that it tells of the version beside its bytes is the learner's to say.
+  *fetched.header.mutable_policy() = policy;
+  return fetched;
+}
+
+void PeerClient::Cancel() {
+  absl::MutexLock lock(&mutex_);
+  is_cancelled_ = true;
+  for (grpc::ClientContext* context : under_way_) context->TryCancel();
+}
+
+}  // namespace flowawr

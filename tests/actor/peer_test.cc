@@ -1,0 +1,159 @@
+// PeerServer and PeerClient over real gRPC, and peers that do not do what they should.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <string>
+#include <thread>
+
+#include "absl/synchronization/notification.h"
+#include "actor/peer_client.h"
+#include "actor/peer_server.h"
+#include "tests/testing/bad_peer.h"
+
+namespace flowawr {
+namespace {
+
+using ::testing::HasSubstr;
+
+// Of three messages.
+std::string LargeBytes(char last) {
+  std::string bytes(2'500'000, 'x');
+  bytes.back() = last;
+  return bytes;
+}
+
+FetchedPolicy MakePolicy(const std::string& bytes) {
+  FetchedPolicy policy;
+  policy.bytes = bytes;
+  *policy.header.mutable_blob() = MakeBlobHeader(bytes);
+  policy.header.mutable_policy()->set_version(7);
+  policy.header.mutable_policy()->set_sha256(policy.header.blob().sha256());
+  policy.header.mutable_policy()->set_size(bytes.size());
+  policy.header.set_rank(16);
+  policy.header.set_alpha(32);
+  return policy;
+}
+
+class PeerTest : public ::testing::Test {
+ protected:
+  absl::Status Fetch(const std::string& endpoint) { return client_.Fetch(endpoint, policy_.header.policy()).status(); }
+
+  static v1::FetchPolicyResponse Header(const FetchedPolicy& policy) {
+    v1::FetchPolicyResponse part;
+    *part.mutable_header() = policy.header;
+    return part;
+  }
+  static v1::FetchPolicyResponse Chunk(const std::string& bytes, uint64_t offset) {
+    v1::FetchPolicyResponse part;
+    *part.mutable_chunk() = ChunkAt(bytes, offset);
+    return part;
+  }
+
+  const FetchedPolicy policy_ = MakePolicy(LargeBytes('z'));
+  const std::unique_ptr<PeerServer> server_ = PeerServer::Start("127.0.0.1:0", PeerNetwork()).value();
+  PeerClient client_{PeerNetwork(), /*longest_silence=*/absl::Seconds(1)};
+};
+
+TEST_F(PeerTest, GivesWhatItHolds) {
+  server_->held().Add(policy_);
+  FetchedPolicy told = policy_;
+  told.header.mutable_policy()->set_version(8);  // the same bytes may be published again
+  const auto fetched = client_.Fetch(server_->endpoint(), told.header.policy());
+  ASSERT_TRUE(fetched.ok()) << fetched.status();
+  EXPECT_EQ(fetched->bytes, policy_.bytes);
+  EXPECT_EQ(fetched->header.policy().version(), 8u);
+  EXPECT_EQ(fetched->header.rank(), 16);
+  EXPECT_EQ(fetched->header.alpha(), 32);
+}
+
+TEST_F(PeerTest, HoldsTheNewestTwo) {
+  server_->held().Add(policy_);
+  server_->held().Add(MakePolicy("second"));
+  EXPECT_TRUE(Fetch(server_->endpoint()).ok());
+  server_->held().Add(MakePolicy("second"));
+  EXPECT_TRUE(Fetch(server_->endpoint()).ok());
+  server_->held().Add(MakePolicy("third"));
+  const absl::Status gone = Fetch(server_->endpoint());
+  EXPECT_EQ(gone.code(), absl::StatusCode::kNotFound);
+  EXPECT_STREQ(PeerFailure(gone), "not_held");
+}
+
+TEST_F(PeerTest, NamesTheFailure) {
+  const std::string other = LargeBytes('y');
+  struct Row {
+    const char* what;
+    const char* failure;
+    BadPeer::Act act;
+  };
+  const Row rows[] = {
+      {"another adapter", "wrong_bytes",
+       [&](auto& writer, auto&) {
+         writer.Write(Header(MakePolicy(other)));
+         return grpc::Status::OK;
+       }},
+      {"other bytes under the right digest", "wrong_bytes",
+       [&](auto& writer, auto&) {
+         writer.Write(Header(policy_));
+         for (uint64_t at = 0; at < other.size(); at += kMaxChunkBytes) writer.Write(Chunk(other, at));
+         return grpc::Status::OK;
+       }},
+      {"too much", "wrong_bytes",
+       [&](auto& writer, auto& closed) {
+         FetchedPolicy large = policy_;
+         large.header.mutable_blob()->set_size(uint64_t{1} << 40);
+         writer.Write(Header(large));
+         return BadPeer::Hang(closed);
+       }},
+      {"half of it", "wrong_bytes",
+       [&](auto& writer, auto&) {
+         writer.Write(Header(policy_));
+         writer.Write(Chunk(policy_.bytes, 0));
+         return grpc::Status::OK;
+       }},
+      {"nothing", "silent", [](auto&, auto& closed) { return BadPeer::Hang(closed); }},
+      {"half of it, and then nothing", "silent",
+       [&](auto& writer, auto& closed) {
+         writer.Write(Header(policy_));
+         writer.Write(Chunk(policy_.bytes, 0));
+         return BadPeer::Hang(closed);
+       }},
+      {"a refusal", "refused",
+       [](auto&, auto&) { return grpc::Status(grpc::StatusCode::RESOURCE_EXHAUSTED, "busy"); }},
+  };
+  for (const Row& row : rows) {
+    const BadPeer peer(row.act);
+    const absl::Status status = Fetch(peer.endpoint());
+    EXPECT_FALSE(status.ok()) << row.what;
+    EXPECT_STREQ(PeerFailure(status), row.failure) << row.what << ": " << status;
+  }
+  const std::string nobody = BadPeer([](auto&, auto&) { return grpc::Status::OK; }).endpoint();
+  EXPECT_STREQ(PeerFailure(Fetch(nobody)), "unreachable");
+}
+
+TEST_F(PeerTest, ServesOnlyWithEncryptionOutsideLoopback) {
+  EXPECT_EQ(PeerServer::Start("0.0.0.0:0", v1::NetworkConfig()).status().code(), absl::StatusCode::kPermissionDenied);
+  v1::NetworkConfig insecure;
+  insecure.set_insecure(true);
+  const auto open = PeerServer::Start("0.0.0.0:0", insecure);
+  ASSERT_TRUE(open.ok()) << open.status();
+  EXPECT_THAT((*open)->endpoint(), HasSubstr("0.0.0.0:"));  // the learner puts in from where the actor calls
+}
+
+TEST_F(PeerTest, EndsAFetchThatIsNotWantedAnyMore) {
+  absl::Notification called;
+  const BadPeer peer([&](auto&, auto& closed) {
+    called.Notify();
+    return BadPeer::Hang(closed);
+  });
+  PeerClient client{PeerNetwork(), /*longest_silence=*/absl::Hours(1)};
+  std::thread stopper([&] {
+    called.WaitForNotification();
+    client.Cancel();
+  });
+  EXPECT_EQ(client.Fetch(peer.endpoint(), policy_.header.policy()).status().code(), absl::StatusCode::kCancelled);
+  stopper.join();
+}
+
+}  // namespace
+}  // namespace flowawr
