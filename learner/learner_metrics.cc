@@ -33,7 +33,7 @@ constexpr const char* kDropCauses[] = {
     "submit_failed", "submit_refused", "swapped", "too_large",
     "unbound_adapter", "unknown_lease", "wrong_digest", "wrong_log_prob",
     "wrong_reward_spec", "wrong_shape", "wrong_version"};
-constexpr const char* kPauseCauses[] = {"operator", "disk", "attempts"};
+constexpr const char* kPauseCauses[] = {"operator", "disk", "attempts", "reward"};
 constexpr const char* kStages[] = {"wait", "energy", "train", "step", "publish", "checkpoint", "evaluate"};
 constexpr char kOther[] = "other";
 

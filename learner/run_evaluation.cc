@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
 #include "common/base/status.h"
 #include "common/telemetry/log.h"
 #include "common/telemetry/metrics_line.h"
@@ -30,7 +31,7 @@ nlohmann::json OrNull(bool is_there, double value) { return is_there ? nlohmann:
 
 }  // namespace
 
-absl::StatusOr<v1::EvaluationSummary> RunLoop::Evaluate(const std::string& set, v1::RunPhase phase) {
+absl::Status RunLoop::Evaluate(const std::string& set, v1::RunPhase phase) {
   const LogFields fields({{"update", updates()}});
   const StageTimer timer = Time("evaluate");
   SetPhase(phase, absl::StrCat("evaluating on held-out prompts (", set, ")"));
@@ -75,9 +76,40 @@ absl::StatusOr<v1::EvaluationSummary> RunLoop::Evaluate(const std::string& set, 
     status.clear_message();
   });
   FLOWAWR_RETURN_IF_ERROR(SavePictures(set, summary.update(), *groups));
-  FLOWAWR_RETURN_IF_ERROR(
-      RecordEvaluation(set, summary, groups->empty() ? 0 : groups->front().lease.reward_spec().version()));
-  return summary;
+  return RecordEvaluation(set, summary, groups->empty() ? 0 : groups->front().lease.reward_spec().version());
+}
+
+absl::StatusOr<bool> RunLoop::EndsWithEvaluation() {
+  v1::EvaluationSummary base, latest;
+  {
+    absl::MutexLock lock(&mutex_);
+    base = manifest_.base();
+    latest = manifest_.latest();
+  }
+  const std::vector<RewardFall> falls = watch_.Judge(base, latest);
+  fall_warnings_ = FallWarnings(falls, latest.update());
+  if (!falls.empty()) {
+    const std::string fell = absl::StrJoin(fall_warnings_, "; ");
+    switch (config_.evaluation().on_drop()) {
+      case v1::WARN:
+        spdlog::warn("{}", fell);
+        board_.Update([&](v1::Status& status) { status.mutable_warnings()->Add(fall_warnings_.begin(), fall_warnings_.end()); });
+        break;
+      case v1::FINISH:
+        spdlog::warn("the run ends here, as evaluation.on_drop wants it: {}", fell);
+        return true;
+      default:
+        FLOWAWR_RETURN_IF_ERROR(CheckpointWhenWritable());  // people take their time
+        hold_.Hold(absl::StrCat(fell, ". Look at the pictures in images/latest. `flowawr resume` goes on, and pauses again "
+                                      "if it falls as far once more; a lower learning rate or a greater kl_beta holds the "
+                                      "policy nearer to the base model"),
+                   "reward");
+        watch_.Accept(falls);
+        fall_warnings_.clear();
+    }
+  }
+  const double target = config_.train().target_reward();
+  return target != 0 && latest.has_reward_mean() && latest.reward_mean() >= target;
 }
 
 absl::Status RunLoop::SavePictures(const std::string& set, uint64_t update, const std::vector<Group>& groups) {

@@ -33,6 +33,7 @@ RunLoop::RunLoop(Parts parts)
       record_(&directory_, &hold_),
       order_(config_.seed(), train_prompts_.size()),
       offered_end_(parts.manifest.next_group()),
+      watch_(config_.rewards()),
       actor_seconds_(/*is_resumed=*/parts.manifest.elapsed_s() > 0),
       roles_(std::move(parts.roles)),
       manifest_(std::move(parts.manifest)),
@@ -67,6 +68,7 @@ void RunLoop::SetPhase(v1::RunPhase phase, const std::string& message) {
 
 void RunLoop::Warn(std::vector<std::string> warnings) {
   for (const std::string& warning : warnings) spdlog::warn("{}", warning);
+  warnings.insert(warnings.end(), fall_warnings_.begin(), fall_warnings_.end());
   board_.Update([&](v1::Status& status) { status.mutable_warnings()->Assign(warnings.begin(), warnings.end()); });
 }
 
@@ -100,9 +102,13 @@ absl::Status RunLoop::RunUpdates() {
                  config_.rollout().samples_per_group(), train_prompts_.size(), heldout_prompts_.size());
   }
   if (!heldout_prompts_.empty() && !has_base)
-    FLOWAWR_RETURN_IF_ERROR(Evaluate("base", v1::EVALUATING_BASE).status());
+    FLOWAWR_RETURN_IF_ERROR(Evaluate("base", v1::EVALUATING_BASE));
   FLOWAWR_RETURN_IF_ERROR(PublishBehaviour());
   SetPhase(v1::RUNNING);
+  if (has_base) {  // a process before may have been killed before it did what its newest evaluation asks for
+    FLOWAWR_ASSIGN_OR_RETURN(const bool ends, EndsWithEvaluation());
+    if (ends) return absl::OkStatus();
+  }
   const int evaluate_every = heldout_prompts_.empty() ? 0 : config_.evaluation().every_updates();
   absl::Time began = absl::Now();
   while (updates() < last) {
@@ -131,9 +137,9 @@ absl::Status RunLoop::RunUpdates() {
     }
     if (evaluate_every > 0 && update % evaluate_every == 0 && update != last) {
       OfferTraining();
-      FLOWAWR_ASSIGN_OR_RETURN(const v1::EvaluationSummary summary, Evaluate("latest", v1::RUNNING));
-      const double target = config_.train().target_reward();
-      if (target != 0 && summary.has_reward_mean() && summary.reward_mean() >= target) break;
+      FLOWAWR_RETURN_IF_ERROR(Evaluate("latest", v1::RUNNING));
+      FLOWAWR_ASSIGN_OR_RETURN(const bool ends, EndsWithEvaluation());
+      if (ends) break;
     }
     began = absl::Now();
   }
@@ -141,7 +147,7 @@ absl::Status RunLoop::RunUpdates() {
 }
 
 absl::Status RunLoop::Finish() {
-  if (!heldout_prompts_.empty()) FLOWAWR_RETURN_IF_ERROR(Evaluate("final", v1::EVALUATING_FINAL).status());
+  if (!heldout_prompts_.empty()) FLOWAWR_RETURN_IF_ERROR(Evaluate("final", v1::EVALUATING_FINAL));
   FLOWAWR_RETURN_IF_ERROR(
       hold_.Persist("the exported adapter", [this] { return Export(v1::AVERAGE_POLICY, "").status(); }));
   {

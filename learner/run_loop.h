@@ -31,6 +31,7 @@
 #include "learner/policy_roles.h"
 #include "learner/policy_shelf.h"
 #include "learner/prompt_order.h"
+#include "learner/reward_watch.h"
 #include "learner/run_directory.h"
 #include "learner/run_figures.h"
 #include "learner/run_hold.h"
@@ -122,10 +123,13 @@ class RunLoop {
   absl::Status Record(UpdateResult record);
 
   // ---- run_evaluation.cc
-  absl::StatusOr<v1::EvaluationSummary> Evaluate(const std::string& set, v1::RunPhase phase);
+  absl::Status Evaluate(const std::string& set, v1::RunPhase phase);
   // `set`: base, latest or final.
   absl::Status SavePictures(const std::string& set, uint64_t update, const std::vector<Group>& groups);
   absl::Status RecordEvaluation(const std::string& set, const v1::EvaluationSummary& summary, uint64_t spec_version);
+  // What follows from the newest evaluation, as evaluation.on_drop says it: warns, holds the run, or neither. Whether the
+  // run ends with it: a watched reward fell, or the target is reached.
+  absl::StatusOr<bool> EndsWithEvaluation();
 
   // ---- run_requests.cc
   // Whether the terms of `wanted` that `now` does not have give rewards, for every prompt of the run.
@@ -159,6 +163,8 @@ class RunLoop {
   uint64_t offered_end_;                   // training groups below it were offered
   uint64_t offered_ = 0;                   // training groups, by this process
   v1::RewardSpec offered_spec_;            // of the last of them; a new one begins after whole batches only
+  RewardWatch watch_;
+  std::vector<std::string> fall_warnings_;  // of the newest evaluation
   std::vector<uint64_t> recent_versions_;  // behaviour version by update, the newest last
   ActorSeconds actor_seconds_;
 

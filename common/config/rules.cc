@@ -133,6 +133,9 @@ void CheckEvaluation(const v1::RunConfig& config, Violations& found) {
   };
   if (config.evaluation().every_updates() > 0) needs("evaluation.every_updates", "evaluation.every_updates: 0");
   if (config.train().target_reward() != 0) needs("train.target_reward", "train.target_reward: 0");
+  for (int i = 0; i < config.rewards().terms_size(); ++i)
+    if (config.rewards().terms(i).max_drop() != 0)
+      needs(absl::StrCat("rewards.terms.", i, ".max_drop"), "max_drop: 0");
 }
 
 // They become one argument of the reward server: NAME=KIND,option=value,...

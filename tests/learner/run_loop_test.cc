@@ -586,6 +586,97 @@ TEST_F(RunLoopTest, LeasesThatRunOutOfAttemptsHoldAnEvaluationAsWell) {
   EXPECT_FALSE(Saved().has_base());
 }
 
+// ---- watched rewards
+
+class WatchedRewardTest : public RunLoopTest {
+ protected:
+  WatchedRewardTest() {
+    HoldOut();
+    v1::RewardTerm& term = *config_.mutable_rewards()->add_terms();
+    term.set_scorer(SmallLease(0).reward_spec().terms(0).scorer());
+    term.set_max_drop(.1);
+    config_.mutable_train()->set_updates(4);
+  }
+  // The base's mean is .25; then one update and an evaluation of that mean.
+  void EvaluateBase() {
+    AwaitEvaluation(0, v1::EVALUATING_BASE);
+    MakeGroups(1, .5);
+  }
+  void UpdateTo(uint64_t update, double mean) {
+    MakeGroups(2);
+    AwaitEvaluation(update);
+    MakeGroups(1, 2 * mean);
+  }
+};
+
+TEST_F(WatchedRewardTest, AFallHoldsTheRunUntilSomebodyResumesItAndAgainWhenItFallsAsFarOnceMore) {
+  RunLoop loop(Parts());
+  auto run = Start(loop);
+  EvaluateBase();
+  UpdateTo(1, .16);
+  UpdateTo(2, .1);
+  const v1::Status held = AwaitPhase(v1::PAUSED);
+  EXPECT_EQ(held.pause_cause(), "reward");
+  EXPECT_THAT(held.message(), AllOf(HasSubstr("from 0.25 to 0.1 by update 2"), HasSubstr("max_drop of 0.1"),
+                                    HasSubstr("images/latest"), HasSubstr("flowawr resume")));
+  EXPECT_EQ(Saved().update(), 2u) << "nothing is lost while people think";
+  loop.SetPaused(false);
+  UpdateTo(3, .05);
+  MakeGroups(2);
+  AwaitEvaluation(4, v1::EVALUATING_FINAL);
+  MakeGroups(1, 0);
+  ASSERT_TRUE(run.get().ok());
+  EXPECT_EQ(status().phase(), v1::FINISHED);
+}
+
+TEST_F(WatchedRewardTest, AProcessThatIsStartedAgainHoldsTheRunAsWell) {
+  {
+    RunLoop loop(Parts());
+    auto run = Start(loop);
+    EvaluateBase();
+    UpdateTo(1, .1);
+    AwaitPhase(v1::PAUSED);
+    loop.RequestStop();
+    ASSERT_TRUE(run.get().ok());
+  }
+  RunLoop loop(ResumedParts());
+  auto run = Start(loop);
+  EXPECT_EQ(AwaitPhase(v1::PAUSED).pause_cause(), "reward");
+  loop.RequestStop();
+  ASSERT_TRUE(run.get().ok());
+}
+
+TEST_F(WatchedRewardTest, EndsTheRunWhereItIsToldTo) {
+  config_.mutable_evaluation()->set_on_drop(v1::FINISH);
+  RunLoop loop(Parts());
+  auto run = Start(loop);
+  EvaluateBase();
+  UpdateTo(1, .1);
+  AwaitEvaluation(1, v1::EVALUATING_FINAL);
+  MakeGroups(1, .2);
+  ASSERT_TRUE(run.get().ok());
+  EXPECT_EQ(Saved().update(), 1u);
+  EXPECT_TRUE(IsFinished(Saved()));
+}
+
+TEST_F(WatchedRewardTest, WarnsAsLongAsTheRewardIsDownAndGoesOn) {
+  config_.mutable_evaluation()->set_on_drop(v1::WARN);
+  RunLoop loop(Parts());
+  auto run = Start(loop);
+  EvaluateBase();
+  UpdateTo(1, .1);
+  MakeGroups(2);
+  AwaitStatusThat([](const v1::Status& status) { return status.update() == 2; });
+  AwaitEvaluation(2);
+  EXPECT_THAT(status().warnings(), testing::Contains(HasSubstr("fell from 0.25 to 0.1 by update 1")));
+  MakeGroups(1, .5);
+  MakeGroups(2);
+  AwaitEvaluation(3);
+  EXPECT_THAT(status().warnings(), testing::Not(testing::Contains(HasSubstr("fell from"))));
+  loop.RequestStop();
+  ASSERT_TRUE(run.get().ok());
+}
+
 // ---- publishing
 
 // An adapter is serialised and hashed in some 100 ms: meanwhile whoever calls is answered. Were a lock held that one of
