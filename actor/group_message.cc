@@ -48,7 +48,7 @@ absl::StatusOr<std::map<std::string, at::Tensor>> ToSend(const GroupJob& job) {
     if (!tensor.defined())
       return absl::InternalError(absl::StrCat("group ", job.lease.group_id(), " has no ", expected.name,
                                               ", but its lease ", expected.asked_for));
-    named[expected.name] = tensor.to(expected.dtype);
+    named[expected.name] = tensor.to(at::kCPU, expected.dtype);
   }
   return named;
 }

@@ -62,13 +62,15 @@ absl::StatusOr<Sampled> SampleRows(const Pipeline& pipeline, const LatentShape& 
   const GroupJob& any = *jobs[0];
   const ConditionedTransformer velocity(pipeline.transformer(), &any.policy->adapter, PromptOf(jobs),
                                         {GuidanceScale(any.lease.sampler()), any.negative});
+  // Drawn on the host whatever the device, as all who sample a lease must draw the same.
+  const at::Device device = pipeline.transformer().placement().device;
   const at::Tensor noise = Rows(jobs, [&](const v1::Lease& lease, uint32_t sample) {
-    return InitialNoise(lease.noise_seed(), lease.group_id(), sample, sizes);
-  });
+                             return InitialNoise(lease.noise_seed(), lease.group_id(), sample, sizes);
+                           }).to(device);
   const auto step_noise = [&](int step) {
     return Rows(jobs, [&](const v1::Lease& lease, uint32_t sample) {
-      return StepNoise(lease.noise_seed(), lease.group_id(), sample, step, sizes);
-    });
+             return StepNoise(lease.noise_seed(), lease.group_id(), sample, step, sizes);
+           }).to(device);
   };
   return Sample(PlanOf(pipeline, any.lease), noise, velocity, step_noise, [&](int) { return is_wanted(); });
 }

@@ -184,7 +184,7 @@ void ColdTransformer(const Options& options) {
 
 void ColdPipeline(const Options& options) {
   const at::NoGradGuard no_grad;
-  const auto pipeline = Pipeline::Load(options.model, {.dtype = options.dtype(), .max_sequence_length = 128}).value();
+  const auto pipeline = Pipeline::Load(options.model, {.placement = options.dtype(), .max_sequence_length = 128}).value();
   FirstStep(options, pipeline->transformer(), pipeline->scheduler_shift(), pipeline->num_train_timesteps(),
             pipeline->EncodePrompts({"a red fox asleep on a pile of books"}).value());
 }

@@ -1,4 +1,5 @@
-# flowawr_library(name SRCS a.cc ... DEPS ... [TORCH])   a static library; headers are included from the repository root
+# flowawr_library(name SRCS a.cc ... DEPS ... [TORCH] [SHARED])
+#                                                        a static library; headers are included from the repository root
 # flowawr_binary(name SRCS ... DEPS ... [TORCH])         an executable, put in <build>/bin
 # flowawr_test(name SRCS ... DEPS ... [TORCH] [LABELS])  a GoogleTest executable and its ctest entry
 # TORCH: the sources use LibTorch; they get the shared precompiled header of torch/types.h.
@@ -22,8 +23,12 @@ function(_flowawr_common name scope)
 endfunction()
 
 function(flowawr_library name)
-  cmake_parse_arguments(ARG "TORCH" "" "SRCS;DEPS" ${ARGN})
-  add_library(${name} STATIC ${ARG_SRCS})
+  cmake_parse_arguments(ARG "TORCH;SHARED" "" "SRCS;DEPS" ${ARGN})
+  if(ARG_SHARED)
+    add_library(${name} SHARED ${ARG_SRCS})
+  else()
+    add_library(${name} STATIC ${ARG_SRCS})
+  endif()
   _flowawr_common(${name} PUBLIC)
 endfunction()
 

@@ -8,11 +8,12 @@ namespace flowawr {
 absl::StatusOr<RunnerOptions> TakeRunnerOptions(std::map<std::string, std::string>& options,
                                                 const RunnerOptions& defaults) {
   std::map<std::string, std::string> mine;
-  for (const char* name : {"threads", "batch", "wait_ms", "queue", "image_seconds"})
+  for (const char* name : {"threads", "device", "batch", "wait_ms", "queue", "image_seconds"})
     if (auto node = options.extract(name); !node.empty()) mine.insert(std::move(node));
   ScorerOptions given(std::move(mine));
   RunnerOptions taken = defaults;
   taken.threads = given.Integer("threads", defaults.threads, 1, 256);
+  taken.device = given.Text("device", defaults.device);
   taken.largest_batch = given.Integer("batch", defaults.largest_batch, 0, 4096);
   taken.max_queued_images =
       static_cast<size_t>(given.Integer("queue", static_cast<int>(defaults.max_queued_images), 1, 1'000'000));

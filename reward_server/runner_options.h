@@ -12,6 +12,7 @@ namespace flowawr {
 
 struct RunnerOptions {
   int threads = 1;                                  // of the processor that the scorer may keep busy
+  std::string device = "auto";                      // where its model computes; see FindDevice()
   int largest_batch = 0;                            // images of one call of it; 0: what it recommends
   size_t max_queued_images = 1024;                  // that wait for it; more are OVERLOADED
   absl::Duration max_wait = absl::Milliseconds(5);  // for a batch to fill; what works image by image never waits
@@ -25,6 +26,7 @@ struct RunnerOptions {
 inline constexpr char kRunnerOptionsHelp[] =
     R"(Options of every scorer, whatever its kind; those of the server are their defaults:
     threads=N           of the processor, all its calls together (--threads)
+    device=NAME         where its model, if it has one, computes: cpu, cuda, cuda:1, ... (--device)
     batch=N             images of one call, at most; 0: what the kind is best given (--max-batch)
     wait_ms=N           how long a call waits for its batch to fill (--max-wait-ms)
     queue=N             images that may wait for it (--max-queued)

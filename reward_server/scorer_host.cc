@@ -72,7 +72,8 @@ absl::StatusOr<ScorerHost::Made> ScorerHost::Make(const v1::LoadScorerRequest& r
   std::map<std::string, std::string> options(request.options().begin(), request.options().end());
   FLOWAWR_ASSIGN_OR_RETURN(const RunnerOptions runner_options, TakeRunnerOptions(options, options_));
   FLOWAWR_ASSIGN_OR_RETURN(std::shared_ptr<Scorer> scorer,
-                           registry_.Make(request.kind(), std::move(options), {.threads = runner_options.threads}));
+                           registry_.Make(request.kind(), std::move(options),
+                                          {.threads = runner_options.threads, .device = runner_options.device}));
   scorer = GivingMemoryBack(std::move(scorer));
   const absl::Status warm = WarmUp(scorer, runner_options.max_image_time);
   if (absl::IsDeadlineExceeded(warm)) has_left_a_call_ = true;

@@ -113,17 +113,19 @@ absl::StatusOr<at::Tensor> Stack(absl::Span<const Item> items, int64_t dim, Embe
 ClipModel::ClipModel() = default;
 ClipModel::~ClipModel() = default;
 
-absl::StatusOr<std::unique_ptr<const ClipModel>> ClipModel::Load(const std::string& folder, at::ScalarType dtype,
+absl::StatusOr<std::unique_ptr<const ClipModel>> ClipModel::Load(const std::string& folder, Placement placement,
                                                                  ReadProgress progress) {
   FLOWAWR_RETURN_IF_ERROR(CheckFolder(folder));
   FLOWAWR_ASSIGN_OR_RETURN(Layout layout, ReadLayout(folder));
   std::unique_ptr<ClipModel> model(new ClipModel);
   model->config_ = std::move(layout.config);
+  model->placement_ = placement;
   FLOWAWR_ASSIGN_OR_RETURN(model->tokenizer_, LoadTokenizer(folder, model->config_));
-  FLOWAWR_ASSIGN_OR_RETURN(WeightBinder binder, WeightBinder::Open(folder, layout.stem, dtype, std::move(progress)));
+  FLOWAWR_ASSIGN_OR_RETURN(WeightBinder binder, WeightBinder::Open(folder, layout.stem, placement, std::move(progress)));
   ClipWeights weights = BindClip(model->config_, binder);
   FLOWAWR_RETURN_IF_ERROR(binder.Finish());
-  for (const auto& [name, tensor] : binder.tensors()) model->memory_bytes_ += tensor.numel() * c10::elementSize(dtype);
+  for (const auto& [name, tensor] : binder.tensors())
+    model->memory_bytes_ += tensor.numel() * c10::elementSize(placement.dtype);
   model->vision_ = std::make_unique<const ClipVisionTower>(std::move(weights.vision));
   model->text_ = std::make_unique<const ClipTextEncoder>(model->config_.text, std::move(weights.text));
   model->logit_scale_ = std::exp(weights.logit_scale);
@@ -136,7 +138,7 @@ at::Tensor ClipModel::ImageEmbeds(absl::Span<const at::Tensor> pixels) const { r
 absl::StatusOr<at::Tensor> ClipModel::ImageEmbeds(absl::Span<const at::Tensor> pixels, KeepGoing keep_going) const {
   const at::NoGradGuard no_grad;
   return Stack(pixels, config_.projection_dim,
-               [&](const at::Tensor& picture) { return vision_->Forward(picture, keep_going); });
+               [&](const at::Tensor& picture) { return vision_->Forward(picture.to(placement_.device), keep_going); });
 }
 
 absl::StatusOr<at::Tensor> ClipModel::TextEmbeds(absl::Span<const std::string> texts) const {
@@ -151,7 +153,7 @@ absl::StatusOr<at::Tensor> ClipModel::TextEmbeds(absl::Span<const std::string> t
     FLOWAWR_RETURN_IF_ERROR(keep_going());
     // Attention is causal: what stands after the pooled token changes nothing.
     const int64_t length = PooledToken(config_.text, ids) + 1;
-    return text_->Forward(at::tensor(at::IntArrayRef(ids.data(), length)).unsqueeze(0)).pooled;
+    return text_->Forward(at::tensor(at::IntArrayRef(ids.data(), length)).unsqueeze(0).to(placement_.device)).pooled;
   });
 }
 

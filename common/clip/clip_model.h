@@ -19,6 +19,7 @@
 #include "common/clip/clip_config.h"
 #include "common/clip/clip_transformer.h"
 #include "common/nn/read_progress.h"
+#include "common/tensor/placement.h"
 
 namespace flowawr {
 
@@ -30,9 +31,9 @@ struct ClipVisionTower;
 // whoever calls; for one number of threads an embedding has the same bits whatever else is in the batch.
 class ClipModel {
  public:
-  // Computes in `dtype`, at::kFloat or at::kBFloat16. NotFound when the folder, or a file of it, is missing, with the
+  // Inputs and results are on the host wherever it computes. NotFound when the folder, or a file of it, is missing, with the
   // command that fetches it; InvalidArgument that lists every tensor and field that does not fit.
-  static absl::StatusOr<std::unique_ptr<const ClipModel>> Load(const std::string& folder, at::ScalarType dtype,
+  static absl::StatusOr<std::unique_ptr<const ClipModel>> Load(const std::string& folder, Placement placement,
                                                                ReadProgress progress = nullptr);
   ~ClipModel();
   ClipModel(const ClipModel&) = delete;
@@ -66,6 +67,7 @@ class ClipModel {
   ClipModel();
 
   ClipConfig config_;
+  Placement placement_;
   std::unique_ptr<const ClipVisionTower> vision_;
   std::unique_ptr<const ClipTextEncoder> text_;
   std::unique_ptr<const Tokenizer> tokenizer_;

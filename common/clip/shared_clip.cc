@@ -25,7 +25,7 @@ constexpr size_t kMostImages = 1024;
 constexpr size_t kMostTexts = 1024;
 
 // What tells a folder and its files from any other: where it is, and each file's name, size and time.
-std::string IdentityOf(const std::string& folder, at::ScalarType dtype) {
+std::string IdentityOf(const std::string& folder, Placement placement) {
   std::error_code ignored;  // ClipModel::Load() complains of what cannot be read
   const std::filesystem::path path = std::filesystem::weakly_canonical(folder, ignored);
   std::set<std::string> files;
@@ -36,7 +36,7 @@ std::string IdentityOf(const std::string& folder, at::ScalarType dtype) {
     files.insert(absl::StrCat(name, " ", file->file_size(ignored), " ",
                               file->last_write_time(ignored).time_since_epoch().count()));
   }
-  std::string identity = absl::StrCat(path.string(), "\n", c10::toString(dtype), "\n");
+  std::string identity = absl::StrCat(path.string(), "\n", c10::toString(placement.dtype), " ", placement.device.str(), "\n");
   for (const std::string& file : files) absl::StrAppend(&identity, file, "\n");
   return identity;
 }
@@ -83,13 +83,13 @@ absl::string_view BytesOf(const at::Tensor& contiguous) {
 SharedClip::SharedClip(std::unique_ptr<const ClipModel> model)
     : model_(std::move(model)), images_(kMostImages), texts_(kMostTexts) {}
 
-absl::StatusOr<std::shared_ptr<SharedClip>> SharedClip::Open(const std::string& folder, at::ScalarType dtype,
+absl::StatusOr<std::shared_ptr<SharedClip>> SharedClip::Open(const std::string& folder, Placement placement,
                                                              ReadProgress progress) {
-  const std::string identity = IdentityOf(folder, dtype);
+  const std::string identity = IdentityOf(folder, placement);
   std::shared_ptr<SharedClip> clip = FindOrBeginLoading(identity);
   if (clip != nullptr) return clip;
   const absl::Cleanup end_loading = [&] { EndLoading(identity, clip); };
-  FLOWAWR_ASSIGN_OR_RETURN(auto model, ClipModel::Load(folder, dtype, std::move(progress)));
+  FLOWAWR_ASSIGN_OR_RETURN(auto model, ClipModel::Load(folder, placement, std::move(progress)));
   clip.reset(new SharedClip(std::move(model)));
   return std::as_const(clip);  // a copy: what ends the loading reads it after that
 }

@@ -19,6 +19,7 @@
 #include "common/clip/clip_model.h"
 #include "common/clip/embedding_memory.h"
 #include "common/nn/read_progress.h"
+#include "common/tensor/placement.h"
 
 namespace flowawr {
 
@@ -27,7 +28,7 @@ class SharedClip {
  public:
   // Loads the model unless somebody has it; two calls at once load it once. A folder whose files have changed is
   // another one. Errors as ClipModel::Load().
-  static absl::StatusOr<std::shared_ptr<SharedClip>> Open(const std::string& folder, at::ScalarType dtype,
+  static absl::StatusOr<std::shared_ptr<SharedClip>> Open(const std::string& folder, Placement placement,
                                                           ReadProgress progress = nullptr);
 
   // As ClipModel's, to the bit while all callers have the same number of threads. What is remembered, or being computed

@@ -35,8 +35,8 @@ class StochasticWindow {
 
   at::Tensor Step(float sigma, float sigma_next, const at::Tensor& velocity, const at::Tensor& latents,
                   const at::Tensor& noise) {
-    const SdeStep step =
-        MakeSdeStep(steps_.kind(), steps_.noise_level(), at::full({1}, sigma), at::full({1}, sigma_next));
+    const auto one = [&](float value) { return at::full({1}, value, latents.options()); };
+    const SdeStep step = MakeSdeStep(steps_.kind(), steps_.noise_level(), one(sigma), one(sigma_next));
     const at::Tensor mean = StepMean(step, latents, velocity);
     at::Tensor next = mean + noise.to(at::kFloat) * step.std;
     if (states_.empty()) states_.push_back(latents);

@@ -29,7 +29,8 @@ class StackedWeight {
   }
   int64_t in() const { return parts_[0].size(1); }
   at::ScalarType scalar_type() const { return parts_[0].scalar_type(); }
-  bool is_cpu() const { return parts_[0].is_cpu(); }
+  at::Device device() const { return parts_[0].device(); }
+  bool is_cpu() const { return device().is_cpu(); }
 
   // As one tensor: itself if it is one, else a copy; undefined if there is none.
   at::Tensor Joined() const {

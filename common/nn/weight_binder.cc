@@ -22,27 +22,27 @@ std::string ShapeText(at::IntArrayRef shape) { return absl::StrCat("[", absl::St
 
 }  // namespace
 
-WeightBinder::WeightBinder(std::map<std::string, at::Tensor> tensors, at::ScalarType dtype, std::string file,
+WeightBinder::WeightBinder(std::map<std::string, at::Tensor> tensors, Placement placement, std::string file,
                            ReadProgress progress, UnusableTensors unusable)
     : tensors_(std::move(tensors)),
       unusable_(std::move(unusable)),
-      dtype_(dtype),
+      placement_(placement),
       file_(std::move(file)),
       progress_(std::move(progress)) {
   for (const auto& [name, tensor] : tensors_) total_ += static_cast<int64_t>(tensor.nbytes());
 }
 
 absl::StatusOr<WeightBinder> WeightBinder::Open(const std::string& folder, const std::string& stem,
-                                                at::ScalarType dtype, ReadProgress progress) {
+                                                Placement placement, ReadProgress progress) {
   FLOWAWR_ASSIGN_OR_RETURN(CheckpointTensors checkpoint, OpenCheckpoint(folder, stem));
   if (!checkpoint.variant.empty())
     spdlog::info("{}: the weights are there as {} alone; reading that", checkpoint.file, checkpoint.variant);
-  return WeightBinder(std::move(checkpoint.tensors), dtype, std::move(checkpoint.file), std::move(progress),
+  return WeightBinder(std::move(checkpoint.tensors), placement, std::move(checkpoint.file), std::move(progress),
                       std::move(checkpoint.unusable));
 }
 
-WeightBinder WeightBinder::MadeUp(at::ScalarType dtype) {
-  WeightBinder binder({}, dtype, "made up");
+WeightBinder WeightBinder::MadeUp(Placement placement) {
+  WeightBinder binder({}, placement, "made up");
   binder.is_made_up_ = true;
   return binder;
 }
@@ -52,12 +52,12 @@ at::Tensor WeightBinder::Take(const std::string& name, at::IntArrayRef shape) {
   const at::Tensor* source = Find(name, shape);
   if (source == nullptr) return {};
   at::Tensor tensor = *source;
-  if (tensor.scalar_type() == dtype_) {
+  if (IsAsWanted(tensor)) {
     ReadPages(tensor);
     views_.push_back(source);
   } else {
-    tensor = EmptyWeight(shape, dtype_);
-    ConvertInto(tensor, source->contiguous());
+    tensor = EmptyWeight(shape, placement_);
+    Fill(tensor, *source);
   }
   Report(*source);
   return tensor;
@@ -82,7 +82,7 @@ StackedWeight WeightBinder::TakeStacked(const std::vector<Part>& parts, at::IntA
   }
   if (!is_complete) return {};
   const auto stays = [&](const at::Tensor* source) {
-    return source->scalar_type() == dtype_ && source->numel() >= kLarge;
+    return IsAsWanted(*source) && source->numel() >= kLarge;
   };
   if (std::all_of(sources.begin(), sources.end(), stays)) {
     std::vector<at::Tensor> views;
@@ -93,10 +93,10 @@ StackedWeight WeightBinder::TakeStacked(const std::vector<Part>& parts, at::IntA
     return StackedWeight(std::move(views));
   }
   shape[0] = rows;
-  at::Tensor stack = EmptyWeight(shape, dtype_);
+  at::Tensor stack = EmptyWeight(shape, placement_);
   int64_t row = 0;
   for (size_t i = 0; i < parts.size(); ++i) {
-    ConvertInto(stack.narrow(0, row, parts[i].rows), sources[i]->contiguous());
+    Fill(stack.narrow(0, row, parts[i].rows), *sources[i]);
     row += parts[i].rows;
     Report(*sources[i]);
   }
@@ -104,7 +104,7 @@ StackedWeight WeightBinder::TakeStacked(const std::vector<Part>& parts, at::IntA
 }
 
 const at::Tensor* WeightBinder::Find(const std::string& name, at::IntArrayRef shape) {
-  if (is_made_up_) tensors_[name] = at::full(shape, 0.01, at::TensorOptions(dtype_));
+  if (is_made_up_) tensors_[name] = at::full(shape, 0.01, at::TensorOptions(placement_.dtype));
   const auto found = tensors_.find(name);
   if (const auto unusable = unusable_.find(name); unusable != unusable_.end()) {
     taken_.insert(name);
@@ -134,6 +134,17 @@ void WeightBinder::DropUnheldViews() {
     if (!is_held) DropPages(*view);
     return !is_held;
   });
+}
+
+bool WeightBinder::IsAsWanted(const at::Tensor& source) const {
+  return placement_.device.is_cpu() && source.scalar_type() == placement_.dtype;
+}
+
+void WeightBinder::Fill(const at::Tensor& weight, const at::Tensor& source) const {
+  if (placement_.device.is_cpu()) return ConvertInto(weight, source.contiguous());
+  // As it lies in the file: what goes over the bus is never wider than that, and the device converts.
+  weight.copy_(source.to(placement_.device));
+  DropPages(source);
 }
 
 void WeightBinder::Report(const at::Tensor& read) {

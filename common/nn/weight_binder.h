@@ -13,6 +13,7 @@
 #include "absl/status/statusor.h"
 #include "common/nn/read_progress.h"
 #include "common/nn/stacked_weight.h"
+#include "common/tensor/placement.h"
 #include "common/tensor/safetensors.h"
 
 namespace flowawr {
@@ -20,27 +21,28 @@ namespace flowawr {
 // Not thread-safe; lives while a model is loaded.
 //
 // Beside what it hands out it keeps a few megabytes in memory, however large the file: a tensor is read when it is
-// taken, and the pages of a mapped file are given back once its values are elsewhere. A tensor that has the wanted type
-// already is handed out as a view of the file, without a copy.
+// taken, and the pages of a mapped file are given back once its values are elsewhere. On the CPU a tensor that has the
+// wanted type already is handed out as a view of the file, without a copy; for another device it is uploaded from there.
 class WeightBinder {
  public:
-  // `file` is named in errors. Tensors are converted to `dtype` when taken. `unusable` are those that cannot be taken.
-  WeightBinder(std::map<std::string, at::Tensor> tensors, at::ScalarType dtype, std::string file,
+  // `file` is named in errors. Tensors are converted and moved to `placement` when taken. `unusable` are those that cannot
+  // be taken.
+  WeightBinder(std::map<std::string, at::Tensor> tensors, Placement placement, std::string file,
                ReadProgress progress = nullptr, UnusableTensors unusable = {});
 
   // What OpenCheckpoint() finds; logs which variant of the weights it is.
-  static absl::StatusOr<WeightBinder> Open(const std::string& folder, const std::string& stem, at::ScalarType dtype,
+  static absl::StatusOr<WeightBinder> Open(const std::string& folder, const std::string& stem, Placement placement,
                                            ReadProgress progress = nullptr);
 
-  // Of no file: has every tensor that is asked for, in `dtype`, all values alike. What is computed with them is
+  // Of no file: has every tensor that is asked for, all values alike. What is computed with them is
   // meaningless and takes the time of the real thing.
-  static WeightBinder MadeUp(at::ScalarType dtype);
+  static WeightBinder MadeUp(Placement placement);
 
   // The tensor called `name`. Missing, mis-shaped or not floating-point: an undefined tensor, and a line in Finish().
   at::Tensor Take(const std::string& name, at::IntArrayRef shape);
 
-  // Several tensors under one another. Small ones, and those that must be converted, are copied into one, filled in
-  // place: no part of it is in memory twice. Large ones stay where they are. Undefined if one of them does not fit.
+  // Several tensors under one another. Small ones, and those that must be converted or moved, are copied into one, filled
+  // in place: no part of it is in memory twice. Large ones stay where they are. Undefined if one of them does not fit.
   struct Part {
     std::string name;
     int64_t rows;
@@ -64,11 +66,14 @@ class WeightBinder {
   const at::Tensor* Find(const std::string& name, at::IntArrayRef shape);
   // Gives back the pages of views that nobody kept: their values were rearranged into copies.
   void DropUnheldViews();
+  // Fills `weight`, of the placement, with the values of `source`, which is as the file has it.
+  void Fill(const at::Tensor& weight, const at::Tensor& source) const;
+  bool IsAsWanted(const at::Tensor& source) const;
   void Report(const at::Tensor& read);
 
   std::map<std::string, at::Tensor> tensors_;
   UnusableTensors unusable_;
-  at::ScalarType dtype_;
+  Placement placement_;
   std::string file_;
   bool is_made_up_ = false;
   ReadProgress progress_;

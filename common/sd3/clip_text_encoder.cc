@@ -75,13 +75,13 @@ ClipTextEncoder::ClipTextEncoder(ClipTextConfig config, ClipTextWeights weights)
       weights_(std::move(weights)) {}
 
 absl::StatusOr<std::unique_ptr<const ClipTextEncoder>> ClipTextEncoder::Load(const std::string& folder,
-                                                                             at::ScalarType dtype,
+                                                                             Placement placement,
                                                                              ReadProgress progress) {
   const at::NoGradGuard no_grad;
   const std::string config_path = absl::StrCat(folder, "/config.json");
   FLOWAWR_ASSIGN_OR_RETURN(const std::string json, ReadFile(config_path));
   FLOWAWR_ASSIGN_OR_RETURN(ClipTextConfig config, ParseClipTextConfig(json, config_path));
-  FLOWAWR_ASSIGN_OR_RETURN(WeightBinder binder, WeightBinder::Open(folder, "model", dtype, std::move(progress)));
+  FLOWAWR_ASSIGN_OR_RETURN(WeightBinder binder, WeightBinder::Open(folder, "model", placement, std::move(progress)));
   ClipTextWeights weights = BindClipText(config, binder);
   FLOWAWR_RETURN_IF_ERROR(binder.Finish());
   return std::make_unique<const ClipTextEncoder>(std::move(config), std::move(weights));
@@ -121,7 +121,7 @@ ClipTextEncoder::Output ClipTextEncoder::Forward(const at::Tensor& ids) const {
   }
   // argmax takes the first of equal values.
   const at::Tensor score = config_.eos_token_id == 2 ? ids.to(at::kInt) : (ids == config_.eos_token_id).to(at::kInt);
-  const at::Tensor state = Normed(weights_.final_norm, hidden).index({at::arange(batch), score.argmax(-1)});
+  const at::Tensor state = Normed(weights_.final_norm, hidden).index({at::arange(batch, ids.options()), score.argmax(-1)});
   output.pooled = AffineProduct(state, weights_.text_projection);
   return output;
 }

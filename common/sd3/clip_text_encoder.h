@@ -12,6 +12,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "common/nn/read_progress.h"
+#include "common/tensor/placement.h"
 
 namespace flowawr {
 
@@ -62,7 +63,7 @@ class ClipTextEncoder {
   ClipTextEncoder(ClipTextConfig config, ClipTextWeights weights);
 
   // Reads config.json and model.safetensors (or its shards) of `folder`. InvalidArgument lists all that does not fit.
-  static absl::StatusOr<std::unique_ptr<const ClipTextEncoder>> Load(const std::string& folder, at::ScalarType dtype,
+  static absl::StatusOr<std::unique_ptr<const ClipTextEncoder>> Load(const std::string& folder, Placement placement,
                                                                      ReadProgress progress = nullptr);
 
   struct Output {

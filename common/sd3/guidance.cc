@@ -9,6 +9,11 @@
 namespace flowawr {
 namespace {
 
+PromptEmbeds At(at::Device device, const PromptEmbeds& embeds) {
+  if (!embeds.prompt_embeds.defined()) return embeds;
+  return {embeds.prompt_embeds.to(device), embeds.pooled.to(device)};
+}
+
 // One row an image of each, one after the other.
 at::Tensor Stack(const at::Tensor& negative, const at::Tensor& prompt, int64_t images) {
   std::vector<int64_t> sizes = prompt.sizes().vec();
@@ -20,11 +25,14 @@ at::Tensor Stack(const at::Tensor& negative, const at::Tensor& prompt, int64_t i
 
 ConditionedTransformer::ConditionedTransformer(const Transformer& transformer, const BoundAdapter* adapter,
                                                PromptEmbeds prompt, Guidance guidance)
-    : transformer_(transformer), adapter_(adapter), prompt_(std::move(prompt)), guidance_(std::move(guidance)) {}
+    : transformer_(transformer),
+      adapter_(adapter),
+      prompt_(At(transformer.placement().device, prompt)),
+      guidance_{.scale = guidance.scale, .negative = At(transformer.placement().device, guidance.negative)} {}
 
 at::Tensor ConditionedTransformer::operator()(const at::Tensor& latents, float sigma) const {
   TransformerInput input{.latents = latents,
-                         .sigma = at::full({1}, sigma),
+                         .sigma = at::full({1}, sigma, latents.options().dtype(at::kFloat)),
                          .prompt_embeds = prompt_.prompt_embeds,
                          .pooled_prompt_embeds = prompt_.pooled};
   if (guidance_.scale == 1) return transformer_.Forward(input, adapter_);

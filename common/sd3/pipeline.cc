@@ -28,10 +28,10 @@ absl::StatusOr<std::unique_ptr<Pipeline>> Pipeline::LoadParts(const std::string&
   }
   loader.Add("transformer", pipeline->transformer_,
              [&](const std::string& path, ReadProgress progress) {
-               return Transformer::Load(path, options.dtype, std::move(progress));
+               return Transformer::Load(path, options.placement, std::move(progress));
              });
   loader.Add("vae", pipeline->vae_, [&](const std::string& path, ReadProgress progress) {
-    return Vae::Load(path, options.dtype, std::move(progress));
+    return Vae::Load(path, options.placement, std::move(progress));
   });
   loader.Add("scheduler", pipeline->scheduler_,
              [](const std::string& path, const ReadProgress&) { return SchedulerConfig::Load(path); });

@@ -14,7 +14,7 @@ absl::StatusOr<std::unique_ptr<PromptEmbedder>> PromptEmbedder::Create(const std
                                                                        TextEncoders::Options options,
                                                                        const std::string& cache) {
   FLOWAWR_ASSIGN_OR_RETURN(std::unique_ptr<PromptCache> opened,
-                           PromptCache::Open(cache, model_folder, options.dtype, options.max_sequence_length));
+                           PromptCache::Open(cache, model_folder, options.placement.dtype, options.max_sequence_length));
   return std::unique_ptr<PromptEmbedder>(new PromptEmbedder(model_folder, std::move(options), std::move(opened)));
 }
 

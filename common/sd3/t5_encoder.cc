@@ -65,7 +65,7 @@ at::Tensor T5RelativeBuckets(int64_t length, int64_t num_buckets, int64_t max_di
   return (relative > 0).to(at::kLong) * half + at::where(distance < max_exact, distance, large);
 }
 
-absl::StatusOr<std::unique_ptr<const T5Encoder>> T5Encoder::Load(const std::string& folder, at::ScalarType dtype,
+absl::StatusOr<std::unique_ptr<const T5Encoder>> T5Encoder::Load(const std::string& folder, Placement placement,
                                                                  ReadProgress progress) {
   const at::NoGradGuard no_grad;
   auto encoder = std::make_unique<T5Encoder>();
@@ -74,7 +74,7 @@ absl::StatusOr<std::unique_ptr<const T5Encoder>> T5Encoder::Load(const std::stri
   FLOWAWR_ASSIGN_OR_RETURN(encoder->config_, ParseT5Config(json, config_path));
   const T5Config& config = encoder->config_;
   encoder->activation_ = TextActivationByName(config.activation);
-  FLOWAWR_ASSIGN_OR_RETURN(WeightBinder binder, WeightBinder::Open(folder, "model", dtype, std::move(progress)));
+  FLOWAWR_ASSIGN_OR_RETURN(WeightBinder binder, WeightBinder::Open(folder, "model", placement, std::move(progress)));
   // The embedding has two names; where both are there they are one tensor.
   const bool has_shared = binder.Has("shared.weight");
   if (has_shared) binder.Ignore("encoder.embed_tokens.weight");
@@ -128,7 +128,8 @@ at::Tensor T5Encoder::Forward(const at::Tensor& ids) const {
   const at::NoGradGuard no_grad;
   const at::Tensor buckets =
       T5RelativeBuckets(ids.size(1), config_.relative_attention_num_buckets, config_.relative_attention_max_distance);
-  const at::Tensor bias = at::embedding(relative_bias_, buckets).permute({2, 0, 1}).unsqueeze(0);
+  // Computed on the host, so that no device rounds a distance into another bucket.
+  const at::Tensor bias = at::embedding(relative_bias_, buckets.to(ids.device())).permute({2, 0, 1}).unsqueeze(0);
   at::Tensor hidden = at::embedding(embedding_, ids);
   for (const Layer& layer : layers_) hidden = ForwardLayer(layer, hidden, bias);
   return Normed(final_norm_, hidden);

@@ -11,6 +11,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "common/nn/read_progress.h"
+#include "common/tensor/placement.h"
 
 namespace flowawr {
 
@@ -41,7 +42,7 @@ class T5Encoder {
  public:
   // Reads config.json and model.safetensors (or its shards) of `folder`; the embedding may be called shared.weight or
   // encoder.embed_tokens.weight. InvalidArgument lists all that does not fit.
-  static absl::StatusOr<std::unique_ptr<const T5Encoder>> Load(const std::string& folder, at::ScalarType dtype,
+  static absl::StatusOr<std::unique_ptr<const T5Encoder>> Load(const std::string& folder, Placement placement,
                                                                ReadProgress progress = nullptr);
 
   // `ids` [B, T] int64, each below vocab_size, to the last hidden state [B, T, d_model]. Padding is attended to, as

@@ -119,28 +119,29 @@ void TextEncoders::LoadWeights(ComponentLoader& loader) {
 void TextEncoders::LoadClip(int i, ComponentLoader& loader) {
   if (!clip_[i].config.has_value()) return;  // complained about already
   loader.Add(kClips[i], clip_[i].encoder, [&](const std::string& path, ReadProgress progress) {
-    return ClipTextEncoder::Load(path, options_.dtype, std::move(progress));
+    return ClipTextEncoder::Load(path, options_.placement, std::move(progress));
   });
 }
 
 void TextEncoders::LoadT5(ComponentLoader& loader) {
   if (!t5_config_.has_value()) return;
   loader.Add(kT5, t5_encoder_, [&](const std::string& path, ReadProgress progress) {
-    return T5Encoder::Load(path, options_.dtype, std::move(progress));
+    return T5Encoder::Load(path, options_.placement, std::move(progress));
   });
 }
 
 absl::StatusOr<ClipTextEncoder::Output> TextEncoders::EncodeByClip(int i,
                                                                    const std::vector<std::string>& prompts) const {
   FLOWAWR_ASSIGN_OR_RETURN(const at::Tensor ids, Tokenize(*clip_[i].tokenizer, prompts, clip_length()));
-  return clip_[i].encoder->Forward(ids);
+  const ClipTextEncoder::Output output = clip_[i].encoder->Forward(ids.to(options_.placement.device));
+  return ClipTextEncoder::Output{output.hidden.to(at::kCPU), output.pooled.to(at::kCPU)};
 }
 
 absl::StatusOr<at::Tensor> TextEncoders::EncodeByT5(const std::vector<std::string>& prompts) const {
   const int length = options_.max_sequence_length;
-  if (!HasT5()) return at::zeros({static_cast<int64_t>(prompts.size()), length, width_}, options_.dtype);
+  if (!HasT5()) return at::zeros({static_cast<int64_t>(prompts.size()), length, width_}, options_.placement.dtype);
   FLOWAWR_ASSIGN_OR_RETURN(const at::Tensor ids, Tokenize(*t5_tokenizer_, prompts, length));
-  return t5_encoder_->Forward(ids);
+  return t5_encoder_->Forward(ids.to(options_.placement.device)).to(at::kCPU);
 }
 
 at::Tensor TextEncoders::PadClip(const at::Tensor& first, const at::Tensor& second) const {

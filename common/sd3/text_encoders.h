@@ -24,6 +24,7 @@
 #include "common/sd3/t5_encoder.h"
 #include "common/sd3/tokenizer.h"
 #include "common/sd3/transformer_config.h"
+#include "common/tensor/placement.h"
 
 namespace flowawr {
 
@@ -31,7 +32,7 @@ namespace flowawr {
 class TextEncoders {
  public:
   struct Options {
-    at::ScalarType dtype = at::kFloat;     // of all weights
+    Placement placement = at::kFloat;      // of all weights
     int max_sequence_length = 128;         // T5 tokens a prompt is padded or cut to, 1 to 512
     ComponentProgress progress = nullptr;  // told of the weights that are read; may be null
 
@@ -48,7 +49,7 @@ class TextEncoders {
   static std::unique_ptr<TextEncoders> LoadSmallFiles(const Options& options, ComponentLoader& loader);
   void LoadWeights(ComponentLoader& loader);
 
-  // What encode_prompt returns for each prompt, in the encoders' dtype. No gradients.
+  // What encode_prompt returns for each prompt, on the host, in the encoders' dtype. No gradients.
   // InvalidArgument for an empty list or a prompt that is not UTF-8, with its position.
   absl::StatusOr<PromptEmbeds> EncodePrompts(const std::vector<std::string>& prompts) const;
 

@@ -60,7 +60,7 @@ int64_t BoundAdapter::modules() const { return state_ == nullptr ? 0 : state_->m
 Transformer::Transformer(std::unique_ptr<const Weights> weights) : weights_(std::move(weights)) {}
 Transformer::~Transformer() = default;
 
-absl::StatusOr<std::shared_ptr<const Transformer>> Transformer::Load(const std::string& folder, at::ScalarType dtype,
+absl::StatusOr<std::shared_ptr<const Transformer>> Transformer::Load(const std::string& folder, Placement placement,
                                                                      ReadProgress progress) {
   const at::NoGradGuard no_grad;
   const std::string config_path = absl::StrCat(folder, "/config.json");
@@ -68,23 +68,26 @@ absl::StatusOr<std::shared_ptr<const Transformer>> Transformer::Load(const std::
   auto weights = std::make_unique<Weights>();
   FLOWAWR_ASSIGN_OR_RETURN(weights->config, ParseTransformerConfig(json, config_path));
   FLOWAWR_ASSIGN_OR_RETURN(WeightBinder binder,
-                           WeightBinder::Open(folder, "diffusion_pytorch_model", dtype, std::move(progress)));
+                           WeightBinder::Open(folder, "diffusion_pytorch_model", placement, std::move(progress)));
   weights->Bind(binder);
   FLOWAWR_RETURN_IF_ERROR(binder.Finish());
   weights->fingerprint.emplace(weights->config.Canonical(), binder.tensors());
   return std::shared_ptr<const Transformer>(new Transformer(std::move(weights)));
 }
 
-std::shared_ptr<const Transformer> Transformer::MadeUp(const TransformerConfig& config, at::ScalarType dtype) {
+std::shared_ptr<const Transformer> Transformer::MadeUp(const TransformerConfig& config, Placement placement) {
   const at::NoGradGuard no_grad;
   auto weights = std::make_unique<Weights>();
   weights->config = config;
-  WeightBinder binder = WeightBinder::MadeUp(dtype);
+  WeightBinder binder = WeightBinder::MadeUp(placement);
   weights->Bind(binder);
   return std::shared_ptr<const Transformer>(new Transformer(std::move(weights)));
 }
 
 const TransformerConfig& Transformer::config() const { return weights_->config; }
+Placement Transformer::placement() const {
+  return {weights_->proj_out.weight.scalar_type(), weights_->proj_out.weight.device()};
+}
 const std::string& Transformer::fingerprint() const { return weights_->fingerprint->Hex(); }
 
 absl::StatusOr<std::shared_ptr<const LoraLayout>> Transformer::MakeLoraLayout(
@@ -92,15 +95,19 @@ absl::StatusOr<std::shared_ptr<const LoraLayout>> Transformer::MakeLoraLayout(
   return LayoutFor(weights_->AdaptableLinears(), target_suffixes, rank, alpha);
 }
 
+LoraAdapter Transformer::AtPlace(const LoraAdapter& adapter) const {
+  return LoraAdapter(adapter.shared_layout(), adapter.flat().to(placement().device));
+}
+
 absl::StatusOr<BoundAdapter> Transformer::Bind(const LoraAdapter& adapter) const {
   BoundAdapter bound;
-  FLOWAWR_ASSIGN_OR_RETURN(bound.state_, BindTo(weights_->AdaptableLinears(), adapter, /*trains=*/true));
+  FLOWAWR_ASSIGN_OR_RETURN(bound.state_, BindTo(weights_->AdaptableLinears(), AtPlace(adapter), /*trains=*/true));
   return bound;
 }
 
 absl::StatusOr<BoundAdapter> Transformer::BindMerged(const LoraAdapter& adapter) const {
   BoundAdapter bound;
-  FLOWAWR_ASSIGN_OR_RETURN(bound.state_, BindTo(weights_->AdaptableLinears(), adapter, /*trains=*/false));
+  FLOWAWR_ASSIGN_OR_RETURN(bound.state_, BindTo(weights_->AdaptableLinears(), AtPlace(adapter), /*trains=*/false));
   return bound;
 }
 

@@ -17,6 +17,7 @@
 #include "common/nn/lora_import.h"
 #include "common/nn/read_progress.h"
 #include "common/sd3/transformer_config.h"
+#include "common/tensor/placement.h"
 
 namespace flowawr {
 
@@ -55,15 +56,18 @@ class Transformer {
   // Reads config.json and diffusion_pytorch_model.safetensors of `folder`, or the shards that
   // diffusion_pytorch_model.safetensors.index.json lists. InvalidArgument lists all missing, unexpected and mis-shaped
   // tensors at once.
-  static absl::StatusOr<std::shared_ptr<const Transformer>> Load(const std::string& folder, at::ScalarType dtype,
+  static absl::StatusOr<std::shared_ptr<const Transformer>> Load(const std::string& folder, Placement placement,
                                                                  ReadProgress progress = nullptr);
   // A model of these sizes to measure with: WeightBinder::MadeUp(). It has no fingerprint.
-  static std::shared_ptr<const Transformer> MadeUp(const TransformerConfig& config, at::ScalarType dtype);
+  static std::shared_ptr<const Transformer> MadeUp(const TransformerConfig& config, Placement placement);
   ~Transformer();
   Transformer(const Transformer&) = delete;
   Transformer& operator=(const Transformer&) = delete;
 
   const TransformerConfig& config() const;
+
+  // Where it computes: inputs must be on that device, in any floating-point type.
+  Placement placement() const;
 
   // Hex SHA-256 of the configuration and all tensors as stored. The first call reads them; see model_fingerprint.h.
   const std::string& fingerprint() const;
@@ -73,11 +77,12 @@ class Transformer {
   absl::StatusOr<std::shared_ptr<const LoraLayout>> MakeLoraLayout(const std::vector<std::string>& target_suffixes,
                                                                    int64_t rank, double alpha) const;
 
-  // For training: Forward's gradients flow to adapter.flat() if that requires grad.
+  // For training: Forward's gradients flow to adapter.flat() if that requires grad. The adapter may be on the host: it is
+  // copied to where the transformer is.
   // InvalidArgument if the adapter names a module that is not here or has other sizes.
   absl::StatusOr<BoundAdapter> Bind(const LoraAdapter& adapter) const;
 
-  // For sampling: W + alpha / rank * B A, computed in f32. No gradient flows to the adapter.
+  // For sampling, likewise: W + alpha / rank * B A, computed in f32. No gradient flows to the adapter.
   absl::StatusOr<BoundAdapter> BindMerged(const LoraAdapter& adapter) const;
 
   // The same of adapters that others made, on any layers: W + sum of scale * alpha / rank * B A, computed in f32.
@@ -93,6 +98,8 @@ class Transformer {
  private:
   struct Weights;
   explicit Transformer(std::unique_ptr<const Weights> weights);
+  LoraAdapter AtPlace(const LoraAdapter& adapter) const;
+
   std::unique_ptr<const Weights> weights_;
 };
 

@@ -355,29 +355,29 @@ absl::StatusOr<VaeConfig> ParseVaeConfig(absl::string_view json, const std::stri
 Vae::Vae(std::unique_ptr<const Weights> weights) : weights_(std::move(weights)) {}
 Vae::~Vae() = default;
 
-absl::StatusOr<std::shared_ptr<const Vae>> Vae::Load(const std::string& folder, at::ScalarType dtype,
+absl::StatusOr<std::shared_ptr<const Vae>> Vae::Load(const std::string& folder, Placement placement,
                                                      ReadProgress progress) {
   const at::NoGradGuard no_grad;
   const std::string config_path = absl::StrCat(folder, "/config.json");
   FLOWAWR_ASSIGN_OR_RETURN(const std::string json, ReadFile(config_path));
   FLOWAWR_ASSIGN_OR_RETURN(const VaeConfig config, ParseVaeConfig(json, config_path));
   FLOWAWR_ASSIGN_OR_RETURN(WeightBinder binder,
-                           WeightBinder::Open(folder, "diffusion_pytorch_model", dtype, std::move(progress)));
-  std::unique_ptr<const Weights> weights = Bind(config, dtype, binder);
+                           WeightBinder::Open(folder, "diffusion_pytorch_model", placement, std::move(progress)));
+  std::unique_ptr<const Weights> weights = Bind(config, placement, binder);
   FLOWAWR_RETURN_IF_ERROR(binder.Finish());
   return std::shared_ptr<const Vae>(new Vae(std::move(weights)));
 }
 
-std::shared_ptr<const Vae> Vae::MadeUp(const VaeConfig& config, at::ScalarType dtype) {
+std::shared_ptr<const Vae> Vae::MadeUp(const VaeConfig& config, Placement placement) {
   const at::NoGradGuard no_grad;
-  WeightBinder binder = WeightBinder::MadeUp(dtype);
-  return std::shared_ptr<const Vae>(new Vae(Bind(config, dtype, binder)));
+  WeightBinder binder = WeightBinder::MadeUp(placement);
+  return std::shared_ptr<const Vae>(new Vae(Bind(config, placement, binder)));
 }
 
-std::unique_ptr<const Vae::Weights> Vae::Bind(const VaeConfig& config, at::ScalarType dtype, WeightBinder& binder) {
+std::unique_ptr<const Vae::Weights> Vae::Bind(const VaeConfig& config, Placement placement, WeightBinder& binder) {
   auto weights = std::make_unique<Weights>();
   weights->config = config;
-  weights->dtype = dtype;
+  weights->dtype = placement.dtype;
   VaeBinder parts(binder, config);
   weights->encoder = parts.TakeEncoder();
   weights->decoder = parts.TakeDecoder();

@@ -11,6 +11,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "common/nn/read_progress.h"
+#include "common/tensor/placement.h"
 
 namespace flowawr {
 
@@ -44,10 +45,10 @@ class Vae {
  public:
   // Reads config.json and diffusion_pytorch_model.safetensors of `folder`; InvalidArgument lists all missing,
   // unexpected and mis-shaped tensors at once.
-  static absl::StatusOr<std::shared_ptr<const Vae>> Load(const std::string& folder, at::ScalarType dtype,
+  static absl::StatusOr<std::shared_ptr<const Vae>> Load(const std::string& folder, Placement placement,
                                                          ReadProgress progress = nullptr);
   // A model of these sizes to measure with: WeightBinder::MadeUp().
-  static std::shared_ptr<const Vae> MadeUp(const VaeConfig& config, at::ScalarType dtype);
+  static std::shared_ptr<const Vae> MadeUp(const VaeConfig& config, Placement placement);
   ~Vae();
   Vae(const Vae&) = delete;
   Vae& operator=(const Vae&) = delete;
@@ -67,7 +68,7 @@ class Vae {
  private:
   struct Weights;
   explicit Vae(std::unique_ptr<const Weights> weights);
-  static std::unique_ptr<const Weights> Bind(const VaeConfig& config, at::ScalarType dtype, WeightBinder& binder);
+  static std::unique_ptr<const Weights> Bind(const VaeConfig& config, Placement placement, WeightBinder& binder);
   std::unique_ptr<const Weights> weights_;
 };
 

@@ -29,8 +29,9 @@ void ConvertBlock(const at::Tensor& destination, const at::Tensor& source) {
 
 }  // namespace
 
-at::Tensor EmptyWeight(at::IntArrayRef shape, at::ScalarType dtype) {
-  at::Tensor tensor = at::empty(shape, dtype);
+at::Tensor EmptyWeight(at::IntArrayRef shape, Placement placement) {
+  at::Tensor tensor = at::empty(shape, at::TensorOptions(placement.dtype).device(placement.device));
+  if (!placement.device.is_cpu()) return tensor;
   const auto begin = reinterpret_cast<uintptr_t>(tensor.data_ptr());
   const uintptr_t first = (begin + kHugePage - 1) / kHugePage * kHugePage;
   const uintptr_t last = (begin + tensor.nbytes()) / kHugePage * kHugePage;

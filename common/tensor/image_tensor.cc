@@ -6,8 +6,8 @@ namespace flowawr {
 
 std::vector<Image> ImagesFromTensor(const at::Tensor& images) {
   TORCH_CHECK(images.dim() == 4 && images.size(1) == 3, "images must be [B, 3, H, W], got ", images.sizes());
-  const at::Tensor levels = images.detach().to(at::kCPU, at::kFloat).nan_to_num(0.0).clamp(0, 1).mul(255).round();
-  const at::Tensor bytes = levels.to(at::kByte).permute({0, 2, 3, 1}).contiguous();
+  const at::Tensor levels = images.detach().to(at::kFloat).nan_to_num(0.0).clamp(0, 1).mul(255).round();
+  const at::Tensor bytes = levels.to(at::kByte).permute({0, 2, 3, 1}).contiguous().to(at::kCPU);
   const int height = bytes.size(1), width = bytes.size(2);
   const size_t image_bytes = size_t{3} * height * width;
   std::vector<Image> result;

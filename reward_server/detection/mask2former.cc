@@ -28,22 +28,22 @@ void IgnoreRest(WeightBinder& binder, std::set<std::string> names) {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<const Mask2Former>> Mask2Former::Load(const std::string& folder, at::ScalarType dtype,
+absl::StatusOr<std::unique_ptr<const Mask2Former>> Mask2Former::Load(const std::string& folder, Placement placement,
                                                                      ReadProgress progress) {
   const std::string config_path = folder + "/config.json";
   FLOWAWR_ASSIGN_OR_RETURN(const std::string config, ReadFile(config_path, size_t{16} << 20));
   std::unique_ptr<Mask2Former> model(new Mask2Former);
   FLOWAWR_ASSIGN_OR_RETURN(model->config_, ParseMask2FormerConfig(config, config_path));
-  model->dtype_ = dtype;
+  model->placement_ = placement;
   FLOWAWR_ASSIGN_OR_RETURN(CheckpointTensors checkpoint, OpenCheckpoint(folder, kStem));
   FLOWAWR_ASSIGN_OR_RETURN(model->weights_sha256_, WeightsSha256(folder, kStem));
   std::set<std::string> names;
   for (const auto& [name, tensor] : checkpoint.tensors) {
     names.insert(name);
-    model->memory_bytes_ += static_cast<size_t>(tensor.numel()) * at::elementSize(dtype);
+    model->memory_bytes_ += static_cast<size_t>(tensor.numel()) * at::elementSize(placement.dtype);
   }
   const at::NoGradGuard no_grad;
-  WeightBinder binder(std::move(checkpoint.tensors), dtype, checkpoint.file, std::move(progress),
+  WeightBinder binder(std::move(checkpoint.tensors), placement, checkpoint.file, std::move(progress),
                       std::move(checkpoint.unusable));
   model->backbone_ = SwinBackbone::Bind(model->config_.backbone, "model.pixel_level_module.encoder.", binder);
   model->pixel_decoder_ = PixelDecoder::Bind(model->config_, "model.pixel_level_module.decoder.", binder);
@@ -57,13 +57,13 @@ absl::StatusOr<MaskQueries> Mask2Former::Forward(const at::Tensor& pixels, KeepG
   const at::NoGradGuard no_grad;
   std::vector<at::Tensor> classes, masks;
   for (int64_t i = 0; i < pixels.size(0); ++i) {
-    const at::Tensor image = pixels.narrow(0, i, 1).to(dtype_);
+    const at::Tensor image = pixels.narrow(0, i, 1).to(placement_.device, placement_.dtype);
     FLOWAWR_ASSIGN_OR_RETURN(const std::vector<at::Tensor> maps, backbone_.Forward(image, keep_going));
     FLOWAWR_ASSIGN_OR_RETURN(const PixelFeatures features, pixel_decoder_.Forward(maps, keep_going));
     FLOWAWR_ASSIGN_OR_RETURN(const MaskQueries queries,
                              mask_decoder_.Forward(features, pixel_decoder_.mask_projection(), keep_going));
-    classes.push_back(queries.class_logits);
-    masks.push_back(queries.mask_logits);
+    classes.push_back(queries.class_logits.to(at::kCPU));
+    masks.push_back(queries.mask_logits.to(at::kCPU));
   }
   return MaskQueries{.class_logits = at::cat(classes), .mask_logits = at::cat(masks)};
 }

@@ -12,6 +12,7 @@
 
 #include "absl/status/statusor.h"
 #include "common/nn/read_progress.h"
+#include "common/tensor/placement.h"
 #include "reward_server/detection/layers.h"
 #include "reward_server/detection/mask2former_config.h"
 #include "reward_server/detection/mask_decoder.h"
@@ -24,10 +25,9 @@ namespace flowawr {
 // threads of whoever calls.
 class Mask2Former {
  public:
-  // Reads config.json and model.safetensors (or its shards) of `folder` and computes in `dtype`, at::kFloat or
-  // at::kBFloat16. NotFound when a file is missing; InvalidArgument that lists every field and tensor that does not
-  // fit.
-  static absl::StatusOr<std::unique_ptr<const Mask2Former>> Load(const std::string& folder, at::ScalarType dtype,
+  // Reads config.json and model.safetensors (or its shards) of `folder`. NotFound when a file is missing;
+  // InvalidArgument that lists every field and tensor that does not fit.
+  static absl::StatusOr<std::unique_ptr<const Mask2Former>> Load(const std::string& folder, Placement placement,
                                                                  ReadProgress progress = nullptr);
 
   // `pixels` [batch, 3, height, width] f32, normalised, of at least 32 x 32. Results in the weights' type. `keep_going`
@@ -47,7 +47,7 @@ class Mask2Former {
   Mask2Former() = default;
 
   Mask2FormerConfig config_;
-  at::ScalarType dtype_ = at::kFloat;
+  Placement placement_;
   SwinBackbone backbone_;
   PixelDecoder pixel_decoder_;
   MaskDecoder mask_decoder_;

@@ -13,6 +13,7 @@
 #include "common/base/status.h"
 #include "common/clip/clip_preprocess.h"
 #include "common/clip/shared_clip.h"
+#include "common/tensor/devices.h"
 #include "reward_server/scorers/aesthetic_head.h"
 #include "reward_server/scorers/mended_text.h"
 
@@ -100,9 +101,9 @@ absl::StatusOr<std::shared_ptr<Scorer>> ClipScorer::Load(const ClipScorerKind& k
     return absl::InvalidArgumentError(
         "the option head=FOLDER must name the MLP; tools/convert_rewards aesthetic makes it of "
         "sac+logos+ava1-l14-linearMSE.pth");
-  const at::ScalarType dtype = dtype_name == "bfloat16" ? at::kBFloat16 : at::kFloat;
+  FLOWAWR_ASSIGN_OR_RETURN(const at::Device device, FindDevice(context.device));
   at::set_num_threads(context.threads);
-  absl::StatusOr<std::shared_ptr<SharedClip>> clip = SharedClip::Open(model, dtype);
+  absl::StatusOr<std::shared_ptr<SharedClip>> clip = SharedClip::Open(model, {DTypeNamed(dtype_name), device});
   if (absl::IsNotFound(clip.status()) && !absl::StrContains(clip.status().message(), kind.fetch))
     return absl::NotFoundError(absl::StrCat(clip.status().message(), ". For ", kind.name, ": ", kind.fetch));
   FLOWAWR_RETURN_IF_ERROR(clip.status());

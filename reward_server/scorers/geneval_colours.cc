@@ -150,8 +150,8 @@ class PixelColours : public GenevalColours {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<GenevalColours>> LoadClipColours(const std::string& folder) {
-  FLOWAWR_ASSIGN_OR_RETURN(std::shared_ptr<SharedClip> clip, SharedClip::Open(folder, at::kFloat));
+absl::StatusOr<std::unique_ptr<GenevalColours>> LoadClipColours(const std::string& folder, at::Device device) {
+  FLOWAWR_ASSIGN_OR_RETURN(std::shared_ptr<SharedClip> clip, SharedClip::Open(folder, {at::kFloat, device}));
   return std::make_unique<ClipColours>(std::move(clip), LastName(folder));
 }
 

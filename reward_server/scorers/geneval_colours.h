@@ -34,7 +34,7 @@ class GenevalColours {
 // colour the mean of three normalised sentences, "a photo of a {colour} {name}", "a photo of a {colour}-colored {name}"
 // and "a photo of a {colour} object", normalised again; the nearest to the picture by cosine. GenEval's own CLIP is
 // OpenAI's ViT-L/14. `folder` as ClipModel::Load() takes it; its weights are shared with scorers that have the same.
-absl::StatusOr<std::unique_ptr<GenevalColours>> LoadClipColours(const std::string& folder);
+absl::StatusOr<std::unique_ptr<GenevalColours>> LoadClipColours(const std::string& folder, at::Device device);
 
 // For flat drawings, where no CLIP is needed: of the ten colours the one whose typical value is nearest to the mean of
 // the object's pixels, by the distance in RGB. Photographs have shades that this rule does not know: their figures do

@@ -12,7 +12,9 @@
 #include "absl/strings/str_format.h"
 #include "common/base/sha256.h"
 #include "common/base/status.h"
+#include "common/tensor/devices.h"
 #include "common/tensor/image.h"
+#include "common/tensor/placement.h"
 #include "reward_server/detection/instances.h"
 
 namespace flowawr {
@@ -46,8 +48,7 @@ absl::StatusOr<std::shared_ptr<Scorer>> GenevalScorer::Load(ScorerOptions& optio
   thresholds.position = options.Number("position", thresholds.position, 0, 10);
   const int short_edge = options.Integer("short_edge", 0, 0, kMostEdge);
   const int long_edge = options.Integer("long_edge", 0, 0, kMostEdge);
-  const at::ScalarType dtype =
-      options.Choice("dtype", "float32", {"float32", "bfloat16"}) == "float32" ? at::kFloat : at::kBFloat16;
+  const at::ScalarType dtype = DTypeNamed(options.Choice("dtype", "float32", {"float32", "bfloat16"}));
   FLOWAWR_RETURN_IF_ERROR(options.Finish());
   if (detector.empty())
     return absl::InvalidArgumentError("option detector=FOLDER is missing: a Mask2Former with a Swin backbone, e.g. a "
@@ -57,12 +58,14 @@ absl::StatusOr<std::shared_ptr<Scorer>> GenevalScorer::Load(ScorerOptions& optio
                                           ? "option clip=FOLDER is missing: a CLIP that names colours, e.g. a copy of "
                                             "openai/clip-vit-large-patch14; or colours=pixels for flat drawings"
                                           : "option clip is of no use with colours=pixels");
+  FLOWAWR_ASSIGN_OR_RETURN(const at::Device device, FindDevice(context.device));
+  const Placement placement(dtype, device);
   at::set_num_threads(context.threads);
   Parts parts;
   FLOWAWR_ASSIGN_OR_RETURN(parts.preprocess, PreprocessOf(detector, short_edge, long_edge));
-  FLOWAWR_ASSIGN_OR_RETURN(parts.detector, Mask2Former::Load(detector, dtype));
+  FLOWAWR_ASSIGN_OR_RETURN(parts.detector, Mask2Former::Load(detector, placement));
   if (uses_clip) {
-    FLOWAWR_ASSIGN_OR_RETURN(parts.colours, LoadClipColours(clip));
+    FLOWAWR_ASSIGN_OR_RETURN(parts.colours, LoadClipColours(clip, device));
   } else {
     parts.colours = MakePixelColours();
   }

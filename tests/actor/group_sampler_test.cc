@@ -21,7 +21,7 @@ constexpr LatentShape kShape = {.channels = 8, .height = 8, .width = 16};
 
 const Pipeline& Model() {
   static const std::unique_ptr<Pipeline> model =
-      Pipeline::Load("models/tiny-sd3", {.dtype = at::kFloat, .max_sequence_length = 32}).value();
+      Pipeline::Load("models/tiny-sd3", {.placement = at::kFloat, .max_sequence_length = 32}).value();
   return *model;
 }
 

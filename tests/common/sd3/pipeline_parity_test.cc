@@ -55,7 +55,7 @@ class PipelineParityTest : public testing::Test {
   }
 
   static std::unique_ptr<Pipeline> Load(const std::string& model, at::ScalarType dtype, int length) {
-    auto pipeline = Pipeline::Load(*folder_ / model, {.dtype = dtype, .max_sequence_length = length});
+    auto pipeline = Pipeline::Load(*folder_ / model, {.placement = dtype, .max_sequence_length = length});
     EXPECT_TRUE(pipeline.ok()) << pipeline.status();
     return pipeline.ok() ? *std::move(pipeline) : nullptr;
   }

@@ -57,7 +57,7 @@ std::map<std::string, at::Tensor> ByDiffusers(const std::vector<std::string>& op
 void ExpectTheSame(const std::string& folder, const std::map<std::string, at::Tensor>& expected) {
   const at::NoGradGuard no_grad;
   ASSERT_TRUE(expected.contains("images"));
-  const auto pipeline = Pipeline::Load(folder, {.dtype = at::kFloat, .max_sequence_length = 32});
+  const auto pipeline = Pipeline::Load(folder, {.placement = at::kFloat, .max_sequence_length = 32});
   ASSERT_TRUE(pipeline.ok()) << pipeline.status();
   const auto embeds = (*pipeline)->EncodePrompts(kPrompts);
   ASSERT_TRUE(embeds.ok()) << embeds.status();
@@ -91,7 +91,7 @@ TEST(PipelineTest, DoesWithoutTheThirdTextEncoderAsDiffusersDoes) {
 }
 
 TEST(PipelineTest, RefusesNoPromptsAndPromptsThatAreNotText) {
-  const auto pipeline = Pipeline::Load(kModel, {.dtype = at::kFloat, .max_sequence_length = 32});
+  const auto pipeline = Pipeline::Load(kModel, {.placement = at::kFloat, .max_sequence_length = 32});
   ASSERT_TRUE(pipeline.ok()) << pipeline.status();
   EXPECT_EQ((*pipeline)->EncodePrompts({}).status().code(), absl::StatusCode::kInvalidArgument);
   const absl::Status status = (*pipeline)->EncodePrompts({"a cat", "\xff\xfe"}).status();

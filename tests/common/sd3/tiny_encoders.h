@@ -13,7 +13,7 @@ namespace flowawr {
 
 inline constexpr char kModel[] = "models/tiny-sd3";
 inline constexpr char kPrompt[] = "a sign that says \"CAT\"";
-inline const TextEncoders::Options kOptions = {.dtype = at::kFloat, .max_sequence_length = 12};
+inline const TextEncoders::Options kOptions = {.placement = at::kFloat, .max_sequence_length = 12};
 
 inline PromptEmbeds Embeds(const std::string& prompt) {
   static const std::unique_ptr<const TextEncoders> encoders = TextEncoders::Load(kModel, kOptions).value();

@@ -1,0 +1,32 @@
+// A pretend accelerator for machines that have none: LibTorch's devices `fake:0` and `fake:1`.
+//
+// What it catches: its memory cannot be read or written by the host (a raw pointer dies with SIGSEGV), an operation on
+// operands of the host and the device, or of two devices, is refused as CUDA refuses it, and what crosses over is
+// counted. What it cannot show: it computes at once and with the CPU's arithmetic, so no asynchrony, no races, no speed.
+//
+// A shared library: linked into a test, or loaded into an unmodified program by LD_PRELOAD, it is the machine's
+// accelerator from then on.
+#pragma once
+
+#include <c10/core/Device.h>
+
+#include <cstdint>
+#include <map>
+#include <string>
+
+namespace flowawr::fake_device {
+
+at::Device Device(int index = 0);
+
+struct Counts {
+  int64_t uploads = 0, uploaded_bytes = 0;      // from the host
+  int64_t downloads = 0, downloaded_bytes = 0;  // to the host
+  int64_t syncs = 0;                            // reads of one value, waits for a stream or the device
+  int64_t peak_bytes = 0;                       // of all that was there at once
+  std::map<std::string, int64_t> operations;    // that reached the device, by name: aten::mm
+};
+
+// Since the last call, of all threads and both devices. Thread-safe.
+Counts TakeCounts();
+
+}  // namespace flowawr::fake_device

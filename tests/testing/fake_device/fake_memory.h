@@ -1,0 +1,35 @@
+// The fake device's memory: where a tensor points nobody may read or write; the values lie in a second mapping behind it.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+#include <c10/core/Allocator.h>
+
+#include <cstdint>
+
+namespace flowawr::fake_device {
+
+class FakeAllocator final : public c10::Allocator {
+ public:
+  // On the device that is current.
+  c10::DataPtr allocate(size_t bytes) override;
+  c10::DataPtr AllocateOn(size_t bytes, c10::Device device);
+  c10::DeleterFnPtr raw_deleter() const override;
+  void copy_data(void* to, const void* from, size_t bytes) const override;
+};
+
+FakeAllocator& Memory();
+
+// The same values as a tensor of the host, which shares them.
+at::Tensor OnHost(const at::Tensor& tensor);
+
+// Copies the first `bytes` of one allocation into another.
+void CopyAllocation(const c10::DataPtr& from, const c10::DataPtr& to, size_t bytes);
+
+int CurrentDevice();
+void SetCurrentDevice(int index);
+inline constexpr int kDevices = 2;
+
+// The greatest number of bytes in use since the last call.
+int64_t TakePeakBytes();
+
+}  // namespace flowawr::fake_device
