@@ -2,11 +2,17 @@
 
 #include <utility>
 
+#include "common/base/large_pages.h"
+
 namespace flowawr {
 
-void HeldPolicies::Add(FetchedPolicy policy) {
+void HeldPolicies::Add(const FetchedPolicy& policy) {
   if (Find(policy.header.blob().sha256()) != nullptr) return;
-  auto added = std::make_shared<const FetchedPolicy>(std::move(policy));
+  auto added = std::make_shared<FetchedPolicy>();
+  added->header = policy.header;
+  added->bytes.reserve(policy.bytes.size());
+  PreferLargePages(added->bytes.data(), added->bytes.capacity());
+  added->bytes = policy.bytes;
   std::shared_ptr<const FetchedPolicy> dropped;  // outlives the lock: an adapter is freed without it
   absl::MutexLock lock(&mutex_);
   held_.push_back(std::move(added));

@@ -17,8 +17,8 @@ class HeldPolicies {
   // The newest so many are held: the version that the fleet fetches, and the one before it.
   static constexpr size_t kHeld = 2;
 
-  // `policy` with the digest that its header tells, which was checked.
-  void Add(FetchedPolicy policy);
+  // A copy of `policy`, which has the digest that its header tells.
+  void Add(const FetchedPolicy& policy);
   // Null for an adapter that is not held (any more).
   std::shared_ptr<const FetchedPolicy> Find(absl::string_view sha256) const;
 

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "common/base/large_pages.h"
 
 namespace flowawr {
 namespace {
@@ -46,6 +47,7 @@ absl::StatusOr<BlobAssembler> BlobAssembler::Create(const v1::BlobHeader& header
         absl::StrCat("the blob's sha256 has ", header.sha256().size(), " bytes, expected 32"));
   BlobAssembler blob(header);
   blob.received_.reserve(std::min(header.size(), kReservedAtOnce));
+  PreferLargePages(blob.received_.data(), blob.received_.capacity());
   return blob;
 }
 
