@@ -1,0 +1,58 @@
+#include "common/tensor/device_error.h"
+
+#include <c10/util/Exception.h>
+
+#include <exception>
+#include <string>
+
+#include "absl/strings/cord.h"
+#include "absl/strings/str_cat.h"
+#include "common/tensor/device_facts.h"
+
+namespace flowawr {
+namespace {
+
+constexpr char kIsDeviceError[] = "flowawr/device_error";
+
+absl::Status DeviceError(absl::StatusCode code, const std::string& message) {
+  absl::Status error(code, message);
+  error.SetPayload(kIsDeviceError, absl::Cord());
+  return error;
+}
+
+// LibTorch's next lines are advice for people who debug kernels.
+std::string FirstLine(const c10::Error& error) {
+  const std::string text = error.what_without_backtrace();
+  return text.substr(0, text.find('\n'));
+}
+
+// "sampling on cuda:0 (NVIDIA H100 80GB HBM3), 61.2 GB allocated, ..."
+std::string Where(absl::string_view operation, at::Device device) {
+  const std::string memory = DescribeMemory(MemoryOf(device));
+  return absl::StrCat(operation, " on ", DescribeDevice(device), memory.empty() ? "" : ", ", memory);
+}
+
+}  // namespace
+
+absl::Status OnDevice(absl::string_view operation, at::Device device, absl::FunctionRef<absl::Status()> work,
+                      absl::string_view advice) {
+  try {
+    return work();
+  } catch (const c10::OutOfMemoryError& error) {
+    return DeviceError(absl::StatusCode::kResourceExhausted,
+                       absl::StrCat("out of memory: ", Where(operation, device), ": ", FirstLine(error),
+                                    advice.empty() ? "" : ". ", advice));
+  } catch (const c10::AcceleratorError& error) {
+    return DeviceError(absl::StatusCode::kAborted,
+                       absl::StrCat("the device failed: ", Where(operation, device), ": ", FirstLine(error), " (error ",
+                                    error.get_error_code(), "); this process cannot use it any more and must be started anew"));
+  } catch (const c10::Error& error) {
+    return absl::InternalError(absl::StrCat(operation, ": ", error.what_without_backtrace()));
+  } catch (const std::exception& error) {
+    return absl::InternalError(absl::StrCat(operation, ": ", error.what()));
+  }
+}
+
+bool IsDeviceError(const absl::Status& status) { return status.GetPayload(kIsDeviceError).has_value(); }
+
+}  // namespace flowawr

@@ -1,0 +1,55 @@
+#include "common/tensor/device_facts.h"
+
+#include <ATen/DeviceAccelerator.h>
+
+#include <exception>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "common/tensor/cuda_driver.h"
+#include "common/tensor/devices.h"
+
+namespace flowawr {
+namespace {
+
+using Statistic = c10::CachingAllocator::StatType;
+
+double Gigabytes(int64_t bytes) { return static_cast<double>(bytes) / 1e9; }
+
+}  // namespace
+
+std::string DescribeDevice(at::Device device) {
+  if (!device.is_cuda()) return NameOf(device);
+  const absl::StatusOr<CudaDriver> driver = AskCudaDriver();
+  const auto index = static_cast<size_t>(device.index());
+  if (!driver.ok() || index >= driver->devices.size()) return NameOf(device);
+  return absl::StrCat(NameOf(device), " (", driver->devices[index].name, ")");
+}
+
+std::optional<DeviceMemory> MemoryOf(at::Device device) {
+  if (device.is_cpu()) return std::nullopt;
+  try {
+    const auto statistics = at::getDeviceAllocator(device.type())->getDeviceStats(device.index());
+    constexpr auto kAll = static_cast<size_t>(Statistic::AGGREGATE);
+    return DeviceMemory{.allocated = statistics.allocated_bytes[kAll].current,
+                        .reserved = statistics.reserved_bytes[kAll].current,
+                        .peak = statistics.allocated_bytes[kAll].peak};
+  } catch (const std::exception&) {  // it counts nothing, or has failed
+    return std::nullopt;
+  }
+}
+
+std::map<std::string, DeviceMemory> MemoryByDevice() {
+  std::map<std::string, DeviceMemory> used;
+  for (const at::Device device : Accelerators())
+    if (const std::optional<DeviceMemory> memory = MemoryOf(device); memory && memory->reserved > 0) used[NameOf(device)] = *memory;
+  return used;
+}
+
+std::string DescribeMemory(const std::optional<DeviceMemory>& memory) {
+  if (!memory) return "";
+  return absl::StrFormat("%.1f GB allocated, %.1f GB reserved, at most %.1f GB allocated", Gigabytes(memory->allocated),
+                         Gigabytes(memory->reserved), Gigabytes(memory->peak));
+}
+
+}  // namespace flowawr
