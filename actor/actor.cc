@@ -2,7 +2,6 @@
 
 #include <ATen/Parallel.h>
 #include <c10/core/InferenceMode.h>
-#include <c10/util/Exception.h>
 #include <google/protobuf/util/message_differencer.h>
 #include <pthread.h>
 #include <spdlog/spdlog.h>
@@ -29,6 +28,9 @@
 #include "common/sd3/prompt_embedder.h"
 #include "common/telemetry/log.h"
 #include "common/telemetry/read_progress.h"
+#include "common/tensor/device_error.h"
+#include "common/tensor/device_facts.h"
+#include "common/tensor/devices.h"
 
 namespace flowawr {
 namespace {
@@ -61,22 +63,25 @@ struct Model {
   }
 };
 
-absl::StatusOr<Model> LoadModel(const v1::ModelConfig& config) {
-  const Pipeline::Options options{.dtype = ScalarTypeOf(config.dtype()),
+absl::StatusOr<Model> LoadModel(const v1::ModelConfig& config, at::Device device) {
+  const Pipeline::Options options{.placement = {ScalarTypeOf(config.dtype()), device},
                                   .max_sequence_length = config.max_sequence_length(),
                                   .progress = LogReading()};
-  try {
-    Model model;
+  Model model;
+  const auto load = [&]() -> absl::Status {
     if (const std::string& cache = config.embeds_cache(); !cache.empty()) {
       FLOWAWR_ASSIGN_OR_RETURN(model.embedder, PromptEmbedder::Create(config.path(), options, cache));
       FLOWAWR_ASSIGN_OR_RETURN(model.pipeline, Pipeline::LoadImageSide(config.path(), options));
     } else {
       FLOWAWR_ASSIGN_OR_RETURN(model.pipeline, Pipeline::Load(config.path(), options));
     }
-    return model;
-  } catch (const c10::Error& error) {
-    return absl::InternalError(error.what_without_backtrace());
-  }
+    return absl::OkStatus();
+  };
+  FLOWAWR_RETURN_IF_ERROR(OnDevice("loading the model", device, load,
+                                   "Set model.dtype: bfloat16, fill model.embeds_cache by `flowawr encode` so that no text "
+                                   "encoder is loaded, or have fewer processes share the device; `flowawr plan CONFIG` has the "
+                                   "figures"));
+  return model;
 }
 
 // What the samples of this actor are made with. Prompts are embedded by the encoders that made the cache, where there
@@ -130,14 +135,20 @@ void Actor::Stop() {
 
 absl::Status Actor::Run() {
   at::set_num_threads(options_.threads);
+  FLOWAWR_ASSIGN_OR_RETURN(device_, FindDevice(options_.device));
+  spdlog::info("samples on {}", DescribeDevice(device_));
   const auto registered = Register(ComponentFingerprints());
   if (IsStopping()) return absl::OkStatus();
   FLOWAWR_RETURN_IF_ERROR(registered.status());
   session_.Begin();
   std::thread heartbeat([this, interval = absl::Seconds(registered->heartbeat_s())] { Heartbeat(interval); });
-  const absl::Status ended = Work(*registered);
+  absl::Status ended = Work(*registered);
   Stop();
   heartbeat.join();
+  {
+    absl::MutexLock lock(&stop_mutex_);
+    ended.Update(device_error_);
+  }
   if (session_.is_live()) {
     if (const absl::Status told = learner_->Leave(); !told.ok()) spdlog::debug("leaving: {}", told.ToString());
   }
@@ -150,7 +161,7 @@ absl::Status Actor::Work(const v1::RegisterResponse& registered) {
   spdlog::info("run {} ({}); loading {}", config.name(), registered.run_id(), config.model().path());
   if (ScalarTypeOf(config.model().dtype()) == at::kBFloat16 && !SlowBfloat16().empty())
     spdlog::warn("model.dtype: {}", SlowBfloat16());
-  FLOWAWR_ASSIGN_OR_RETURN(Model loaded, LoadModel(config.model()));
+  FLOWAWR_ASSIGN_OR_RETURN(Model loaded, LoadModel(config.model(), device_));
   const Pipeline* const model = loaded.pipeline.get();
   FLOWAWR_ASSIGN_OR_RETURN(const LatentShape shape,
                            LatentShapeFor(model->transformer().config(), model->vae().downscale(),
@@ -187,6 +198,7 @@ absl::Status Actor::Work(const v1::RegisterResponse& registered) {
        .leases = leases_,
        .stages = stages_,
        .metrics = metrics_,
+       .on_device_error = [this](const absl::Status& error) { StopForDevice(error); },
        .encode = [&loaded](const std::string& prompt) { return loaded.Encode(prompt); }},
       {.threads = options_.threads, .score_workers = options_.score_workers, .prefetch = prefetch_});
   std::thread watch([this, &policies] { Watch(policies); });
@@ -201,7 +213,7 @@ absl::StatusOr<v1::RegisterResponse> Actor::Register(const ComponentFingerprints
   const absl::Time give_up_at = MonotonicNow() + options_.give_up_after;
   Backoff backoff(kReconnect);
   for (int attempt = 1;; ++attempt) {
-    absl::StatusOr<v1::RegisterResponse> response = learner_->Register(model);
+    absl::StatusOr<v1::RegisterResponse> response = learner_->Register(model, DescribeDevice(device_));
     if (!response.ok()) response = ExplainFailure(response.status(), options_.learner, options_.network);
     switch (AfterRegister(response.status())) {
       case RegisterAction::kProceed:
@@ -321,6 +333,14 @@ void Actor::StopAsFinished() {
   Stop();
 }
 
+void Actor::StopForDevice(const absl::Status& error) {
+  {
+    absl::MutexLock lock(&stop_mutex_);
+    device_error_.Update(error);
+  }
+  Stop();
+}
+
 void Actor::Watch(PolicyBuffer& policies) {
   pthread_setname_np(pthread_self(), "watch");
   at::set_num_threads(options_.threads);
@@ -331,13 +351,15 @@ void Actor::Watch(PolicyBuffer& policies) {
     const absl::Status ended = learner_->WatchPolicy([&](const v1::PolicyVersion& version) {
       metrics_.SetAnnouncedVersion(version.version());
       fetcher_.Announced(version);
-      const auto adopted = policies.Get(version.version());
-      if (!adopted.ok()) {
-        spdlog::warn("not adopted: {}", adopted.status().ToString());
-      } else {
-        spdlog::info("adopted policy version {}, sha256 {}, {} modules", version.version(),
-                     absl::BytesToHexString(version.sha256()).substr(0, 12), (*adopted)->adapter.modules());
-      }
+      const absl::Status adopted = OnDevice("merging an adapter into the model", device_, [&] {
+        const auto policy = policies.Get(version.version());
+        if (policy.ok())
+          spdlog::info("adopted policy version {}, sha256 {}, {} modules", version.version(),
+                       absl::BytesToHexString(version.sha256()).substr(0, 12), (*policy)->adapter.modules());
+        return policy.status();
+      });
+      if (!adopted.ok()) spdlog::warn("not adopted: {}", adopted.ToString());
+      if (IsDeviceError(adopted)) StopForDevice(adopted);
       metrics_.SetAdoptedVersion(policies.newest_version());
     });
     if (IsStopping() || absl::IsDeadlineExceeded(ended)) continue;

@@ -8,6 +8,8 @@
 // loaded, so that the learner waits for this actor, and tells it, when the run ends meanwhile.
 #pragma once
 
+#include <c10/core/Device.h>
+
 #include <memory>
 #include <string>
 
@@ -37,7 +39,8 @@ class Actor {
 
   // Call once. OK when the run has finished or Stop() was called. FailedPrecondition when this actor does not fit the
   // run, Unauthenticated or PermissionDenied when it is not let in, Unavailable when the learner stayed away for
-  // `give_up_after`; or why the model could not be loaded.
+  // `give_up_after`; InvalidArgument for a device that this machine does not have; or why the model could not be loaded.
+  // An error of the device (common/tensor/device_error.h): the process must end.
   absl::Status Run();
 
   // From any thread, any number of times: Run() hands its leases back and returns.
@@ -63,9 +66,12 @@ class Actor {
   void ShowScoring(const ScoringClient* scorer);
   void ShowScoring();
   void StopAsFinished();
+  // Run() returns the first of these.
+  void StopForDevice(const absl::Status& error);
   bool IsStopping() const { return stopping_.HasBeenNotified(); }
 
   const ActorOptions options_;
+  at::Device device_ = at::kCPU;  // set before there is a second thread
   const std::unique_ptr<LearnerClient> learner_;
   ActorMetrics& metrics_;
   PeerClient peers_;
@@ -78,6 +84,7 @@ class Actor {
   const ScoringClient* scorer_ ABSL_GUARDED_BY(scorer_mutex_) = nullptr;  // while the pipeline works
   Session session_;
   absl::Mutex stop_mutex_;
+  absl::Status device_error_ ABSL_GUARDED_BY(stop_mutex_);
   SteadyNotification stopping_;
 };
 

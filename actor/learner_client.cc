@@ -69,13 +69,15 @@ std::unique_ptr<grpc::ClientContext> LearnerClient::Context(absl::Duration deadl
   return context;
 }
 
-absl::StatusOr<v1::RegisterResponse> LearnerClient::Register(const ComponentFingerprints& model) {
+absl::StatusOr<v1::RegisterResponse> LearnerClient::Register(const ComponentFingerprints& model,
+                                                             const std::string& device) {
   v1::RegisterRequest request;
   request.set_actor_id(actor_id_);
   request.set_session(session_);
   request.mutable_model_parts()->insert(model.begin(), model.end());
   request.set_software_version(Version());
   request.set_peer_endpoint(peer_endpoint_);
+  request.set_device(device);
   request.set_instruction_set(std::string(kernels::NameOf(kernels::ActiveInstructionSet())));
   v1::RegisterResponse response;
   CancellableContext context(*this, kShortCall);

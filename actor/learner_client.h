@@ -40,8 +40,8 @@ class LearnerClient {
   const std::string& actor_id() const { return actor_id_; }
   const std::string& session() const { return session_; }
 
-  // Without parts it asks for the configuration only.
-  absl::StatusOr<v1::RegisterResponse> Register(const ComponentFingerprints& model);
+  // Without parts it asks for the configuration only. `device`: on which this actor samples, as DescribeDevice().
+  absl::StatusOr<v1::RegisterResponse> Register(const ComponentFingerprints& model, const std::string& device);
   absl::StatusOr<v1::AcquireLeaseResponse> AcquireLease(absl::Duration wait);
   absl::StatusOr<v1::RenewLeasesResponse> RenewLeases(const std::vector<v1::LeaseRef>& leases,
                                                       const std::map<std::string, double>& stage_seconds);
@@ -65,7 +65,7 @@ class LearnerClient {
   absl::Status WatchPolicy(absl::FunctionRef<void(const v1::PolicyVersion&)> on_version);
 
   // Ends, now and from now on, the RPCs that wait or fetch: Register, AcquireLease, FetchPolicy, FindPolicy,
-  // WatchPolicy.  // They return Cancelled. Submitting, renewing, failing and leaving still work, so that leases can be handed back.
+  // WatchPolicy. They return Cancelled. Submitting, renewing, failing and leaving still work, so that leases can be handed back.
   void CancelWaits();
 
  private:

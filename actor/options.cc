@@ -6,6 +6,7 @@
 #include "common/base/status.h"
 #include "common/base/utf8.h"
 #include "common/config/run_config.h"
+#include "common/process/device_option.h"
 #include "common/process/option_values.h"
 
 namespace flowawr {
@@ -45,6 +46,7 @@ Parsed<ActorOptions> ParseActorOptions(int argc, const char* const* argv) {
       ->type_name("N")
       ->transform(WholeNumber(1, 1024))
       ->capture_default_str();
+  AddDeviceOption(app, "it encodes, samples and decodes", &options.device);
   app.add_option("--score-workers", options.score_workers, "groups that wait for rewards at the same time")
       ->type_name("N")
       ->transform(WholeNumber(1, 64))

@@ -14,6 +14,7 @@ struct ActorOptions {
   std::string learner;  // host:port
   std::string id;       // unique in the run
   int threads = 1;
+  std::string device = "auto";  // see FindDevice()
   int score_workers = kScoreWorkers;
   int evaluation_rows = kEvaluationRows;
   bool fails_when_stopped = false;                   // a signal before the run's end is Cancelled

@@ -2,14 +2,14 @@
 
 #include <ATen/Parallel.h>
 #include <c10/core/InferenceMode.h>
-#include <c10/util/Exception.h>
 #include <pthread.h>
 #include <spdlog/spdlog.h>
 
-#include <exception>
 #include <optional>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
 #include "actor/group_message.h"
 #include "actor/group_sampler.h"
@@ -19,24 +19,15 @@
 #include "common/rollout/actor_sizes.h"
 #include "common/rollout/group_schema.h"
 #include "common/rpc/retry.h"
+#include "common/sd3/transformer_memory.h"
 #include "common/telemetry/log.h"
+#include "common/tensor/device_error.h"
 
 namespace flowawr {
 namespace {
 
 constexpr size_t kBatchesToDecode = 2;
 constexpr RetryPolicy kSubmitRetry = {.max_attempts = 10, .initial = absl::Milliseconds(200), .max = absl::Seconds(5)};
-
-// LibTorch and the standard library report errors by exceptions; they end here.
-absl::Status Guarded(absl::FunctionRef<absl::Status()> work) {
-  try {
-    return work();
-  } catch (const c10::Error& error) {
-    return absl::InternalError(error.what_without_backtrace());
-  } catch (const std::exception& error) {
-    return absl::InternalError(error.what());
-  }
-}
 
 v1::LeaseRef RefOf(const v1::Lease& lease) {
   v1::LeaseRef ref;
@@ -52,6 +43,21 @@ v1::StageSpan SpanOf(const char* stage, double seconds) {
   span.set_start_unix_s(absl::ToDoubleSeconds(absl::Now() - absl::UnixEpoch()) - seconds);
   span.set_seconds(seconds);
   return span;
+}
+
+// What to lower when sampling `rows` images at once, of prompts of `text_tokens`, is too much for the device.
+std::string SamplingAdvice(const Pipeline& model, const LatentShape& shape, int64_t rows, int64_t text_tokens) {
+  const Placement placement = model.transformer().placement();
+  const PassShape pass{.rows = rows,
+                       .latent_height = shape.height,
+                       .latent_width = shape.width,
+                       .text_tokens = text_tokens,
+                       .bytes = static_cast<int64_t>(c10::elementSize(placement.dtype))};
+  const double gigabytes = static_cast<double>(SamplingMemory(model.transformer().config(), pass).peak) / 1e9;
+  return absl::StrFormat(
+      "By the plan %d images at once take %.1f GB beside the weights. Lower rollout.samples_per_group, for evaluations "
+      "--evaluation-rows, or have fewer processes share the device; `flowawr plan CONFIG` has the figures",
+      rows, gigabytes);
 }
 
 void NameThread(const char* name) { pthread_setname_np(pthread_self(), name); }
@@ -94,6 +100,13 @@ void RolloutPipeline::Stop() {
   submit_thread_.join();
 }
 
+absl::Status RolloutPipeline::Compute(const std::string& operation, absl::FunctionRef<absl::Status()> work,
+                                      const std::string& advice) {
+  const absl::Status status = OnDevice(operation, parts_.model.transformer().placement().device, work, advice);
+  if (IsDeviceError(status)) parts_.on_device_error(status);
+  return status;
+}
+
 bool RolloutPipeline::IsWanted(const GroupJob& job) {
   if (!parts_.leases.IsHeld(job.ticket)) {
     parts_.metrics.CountLostGroup("dropped");
@@ -112,7 +125,7 @@ void RolloutPipeline::Fail(const GroupJob& job, const std::string& cause, const 
                why.ToString());
   // If even this fails the lease expires for want of a heartbeat.
   const absl::Status told = parts_.learner.FailLease(RefOf(job.lease), cause, std::string(why.message()),
-                                                     /*is_handed_back=*/absl::IsCancelled(why));
+                                                     /*is_handed_back=*/absl::IsCancelled(why) || IsDeviceError(why));
   if (!told.ok()) spdlog::debug("handing back group {}: {}", job.lease.group_id(), told.ToString());
 }
 
@@ -130,7 +143,7 @@ void RolloutPipeline::Encode() {
 
 void RolloutPipeline::EncodeOne(Job job, PromptEncoder& encoder) {
   std::string cause = "policy_failed";
-  const absl::Status status = Guarded([&]() -> absl::Status {
+  const absl::Status status = Compute("making a prompt and its policy ready", [&]() -> absl::Status {
     auto policy = parts_.policies.Get(job->lease.policy_version());
     if (!policy.ok()) return policy.status();
     job->policy = *std::move(policy);
@@ -199,13 +212,14 @@ void RolloutPipeline::SampleBatch(Batch batch) {
     rows += job->lease.samples();
   }
   StageTimer timer(parts_.stages, "sample");
-  const absl::Status status = Guarded([&] {
-    return SampleGroups(parts_.model, parts_.shape, jobs, [&] {
-      bool any_held = false;
-      for (const GroupJob* job : jobs) any_held |= parts_.leases.IsHeld(job->ticket);
-      return any_held && !IsStopping();
-    });
-  });
+  const auto is_wanted = [&] {
+    bool any_held = false;
+    for (const GroupJob* job : jobs) any_held |= parts_.leases.IsHeld(job->ticket);
+    return any_held && !IsStopping();
+  };
+  const absl::Status status =
+      Compute(absl::StrCat("sampling ", rows, " images"), [&] { return SampleGroups(parts_.model, parts_.shape, jobs, is_wanted); },
+              SamplingAdvice(parts_.model, parts_.shape, rows, jobs[0]->embeds.prompt_embeds.size(1)));
   const double seconds = timer.Stop();
   const v1::StageSpan span = SpanOf("sample", seconds);  // one for all: they were sampled together
   for (GroupJob* job : jobs) {
@@ -239,7 +253,7 @@ void RolloutPipeline::DecodeBatch(Batch batch) {
     rows += job->lease.samples();
   }
   StageTimer timer(parts_.stages, "decode");
-  const absl::Status status = Guarded([&] {
+  const absl::Status status = Compute(absl::StrCat("decoding ", rows, " images"), [&] {
     DecodeGroups(parts_.model.vae(), jobs);
     return absl::OkStatus();
   });
@@ -297,7 +311,7 @@ void RolloutPipeline::SubmitOne(Job job) {
   const LogFields fields({{"group", job->lease.group_id()}, {"attempt", uint64_t{job->lease.attempt()}}});
   StageTimer timer(parts_.stages, "submit");
   absl::StatusOr<GroupMessage> message = absl::InternalError("not made");
-  const absl::Status made = Guarded([&] {
+  const absl::Status made = Compute("downloading a group", [&] {
     message = MakeGroupMessage(*job, parts_.learner.actor_id());
     return message.status();
   });

@@ -7,9 +7,12 @@
 // the sampler. A full queue holds up the stage before it, in the end Accept()'s caller. A job whose lease is no longer
 // held is put down wherever it is; a job that fails hands its lease back with the cause. Training groups are sampled
 // alone, evaluation groups in batches (prefetch.h).
+//
+// Latents stay on the model's device until they are sent; pictures leave it as bytes.
 #pragma once
 
 #include <deque>
+#include <functional>
 #include <memory>
 #include <string>
 #include <thread>
@@ -44,6 +47,8 @@ class RolloutPipeline {
     HeldLeases& leases;
     StageClock& stages;
     ActorMetrics& metrics;
+    // From the stages' threads, for each error after which the process must end (IsDeviceError()).
+    std::function<void(const absl::Status&)> on_device_error;
     PromptEncoder::Encode encode;  // called by the encode stage alone
   };
   struct Options {
@@ -80,10 +85,13 @@ class RolloutPipeline {
   void ScoreOne(Job job);
   void SubmitOne(Job job);
 
+  // OnDevice() of the model's, and tells of an error of it.
+  absl::Status Compute(const std::string& operation, absl::FunctionRef<absl::Status()> work,
+                       const std::string& advice = "");
   // False, and the job settled, when the lease was dropped or the actor stops.
   bool IsWanted(const GroupJob& job);
-  // Gives the lease back: handed back, for a Cancelled `why`, else as a failed attempt.
   bool IsStopping() const { return stopping_.HasBeenNotified(); }
+  // Gives the lease back: handed back, for a Cancelled `why` or an error of the device, else as a failed attempt.
   void Fail(const GroupJob& job, const std::string& cause, const absl::Status& why);
 
   const Parts parts_;

@@ -1,0 +1,16 @@
+// --device, as all programs that compute with a model have it.
+#pragma once
+
+#include <string>
+
+namespace CLI {
+class App;
+}
+
+namespace flowawr {
+
+// `what` is computed there. A name that FindDevice() does not find is a mistake of the command line, told with what the
+// machine has.
+void AddDeviceOption(CLI::App& app, const std::string& what, std::string* name);
+
+}  // namespace flowawr
