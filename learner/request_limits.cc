@@ -73,6 +73,7 @@ absl::Status CheckRequest(const v1::RegisterRequest& request) {
     FLOWAWR_RETURN_IF_ERROR(CheckLength("a value in model_parts", value.size(), kMaxPartBytes));
   }
   FLOWAWR_RETURN_IF_ERROR(CheckLength("instruction_set", request.instruction_set().size(), 64));
+  FLOWAWR_RETURN_IF_ERROR(CheckLength("device", request.device().size(), 128));
   FLOWAWR_RETURN_IF_ERROR(CheckPeerEndpoint(request.peer_endpoint()));
   return CheckLength("software_version", request.software_version().size(), 128);
 }

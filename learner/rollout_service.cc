@@ -195,6 +195,8 @@ grpc::ServerUnaryReactor* RolloutService::Register(grpc::CallbackServerContext* 
     spdlog::warn("actor {} uses the instruction set {}, the learner {}: last bits differ from another run's; "
                  "FLOWAWR_CPU keeps all to one",
                  request->actor_id(), request->instruction_set(), options_.instruction_set);
+  if (const std::string warning = devices_.Add(request->actor_id(), request->device()); !warning.empty())
+    spdlog::warn("{}", warning);
   const std::string host = HostOfPeer(context->peer());
   response->set_run_finished(leases_.Register(request->actor_id(), has_model, host));
   fan_out_.Join(request->actor_id(), PeerAddress(request->peer_endpoint(), host));

@@ -7,6 +7,7 @@
 #include "absl/time/time.h"
 #include "common/rpc/idle_watch.h"
 #include "flowawr/v1/rollout.grpc.pb.h"
+#include "learner/device_mix.h"
 #include "learner/fan_out.h"
 #include "learner/lease_desk.h"
 #include "learner/run_model.h"
@@ -47,6 +48,7 @@ class RolloutService final : public v1::Rollout::CallbackService {
   FanOut& fan_out_;
   IdleWatch& idle_;
   SubmissionBudget budget_;
+  DeviceMix devices_;
 };
 
 }  // namespace flowawr

@@ -107,7 +107,7 @@ class BadGroupsTest : public ::testing::Test {
     auto client = LearnerClient::Create(cluster_.learner_endpoint(), v1::NetworkConfig(), "intruder");
     ASSERT_TRUE(client.ok()) << client.status();
     client_ = *std::move(client);
-    ASSERT_TRUE(client_->Register(TinyModel()).ok());
+    ASSERT_TRUE(client_->Register(TinyModel(), "cpu").ok());
     while (lease_.purpose() != v1::TRAINING) {
       const auto answer = client_->AcquireLease(absl::Seconds(10));
       ASSERT_TRUE(answer.ok()) << answer.status();
@@ -232,7 +232,7 @@ TEST(BadActorTest, DoesNotUseUpTheAttemptsThatOthersWouldMake) {
   cluster.StartLearner();
   auto bad = LearnerClient::Create(cluster.learner_endpoint(), v1::NetworkConfig(), "bad");
   ASSERT_TRUE(bad.ok()) << bad.status();
-  ASSERT_TRUE((*bad)->Register(TinyModel()).ok());
+  ASSERT_TRUE((*bad)->Register(TinyModel(), "cpu").ok());
   cluster.StartActor("good");
   cluster.WaitForStatus([](const v1::Status& status) { return status.actors_size() == 2; });
   int failed = 0;
@@ -265,7 +265,7 @@ TEST(BadActorTest, CannotTakeTheNameOfALiveOne) {
   auto thief = LearnerClient::Create(cluster.learner_endpoint(), v1::NetworkConfig(), "actor-0");
   ASSERT_TRUE(thief.ok()) << thief.status();
   cluster.WaitForStatus([](const v1::Status& status) { return status.phase() == v1::RUNNING; });
-  EXPECT_EQ((*thief)->Register({}).status().code(), absl::StatusCode::kAlreadyExists);
+  EXPECT_EQ((*thief)->Register({}, "cpu").status().code(), absl::StatusCode::kAlreadyExists);
   EXPECT_EQ((*thief)->AcquireLease(absl::Seconds(1)).status().code(), absl::StatusCode::kFailedPrecondition);
   cluster.ExpectToFinish();
   EXPECT_TRUE(cluster.ExportedAdapter() == BaselineAdapter());
