@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import sys
 from contextlib import ExitStack
@@ -10,6 +11,13 @@ from pathlib import Path
 
 from flowawr_metrics.reader import follow, read
 from flowawr_metrics.sinks import CsvSink, MlflowSink, Sink, WandbSink
+
+# As the other programs of the service end.
+_EXIT_CODES = {errno.ENOENT: 66, errno.ENOSPC: 75, errno.EDQUOT: 75, errno.EACCES: 77, errno.EPERM: 77, errno.EROFS: 77}
+
+
+def _drop_standard_output() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _options(arguments: list[str] | None) -> argparse.Namespace:
@@ -29,6 +37,17 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
 
 def main(arguments: list[str] | None = None) -> int:
     options = _options(arguments)
+    try:
+        return _hand_over(options)
+    except OSError as error:
+        if error.errno is None:  # a library's own kind, which says more by its trace
+            raise
+        _drop_standard_output()  # what it still holds would fail once more at the end
+        print(f"{error.filename or options.out or 'standard output'}: {error.strerror}", file=sys.stderr)
+        return _EXIT_CODES.get(error.errno, 70)
+
+
+def _hand_over(options: argparse.Namespace) -> int:
     if not options.follow and not (options.run_dir / "metrics.jsonl").exists():
         print(
             f"{options.run_dir} has no metrics.jsonl: it is no folder of a run, or its run has not been evaluated yet "
@@ -57,7 +76,7 @@ def main(arguments: list[str] | None = None) -> int:
         except KeyboardInterrupt:
             sink.finish()
         except BrokenPipeError:  # whoever read the table has seen enough
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            _drop_standard_output()
     return 0
 
 

@@ -197,10 +197,12 @@ def test_writes_a_table_of_figures():
     assert rows[-1]["value"] == "after update 2: jpeg weight -0.1"
 
 
-def run_module(*arguments, **environment):
+def run_module(*arguments, stdout=subprocess.PIPE, **environment):
     path = {"PYTHONPATH": str(ROOT / "python")}
     command = [sys.executable, "-m", "flowawr_metrics", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, env={**os.environ, **path, **environment}, check=False)
+    return subprocess.run(
+        command, stdout=stdout, stderr=subprocess.PIPE, text=True, env={**os.environ, **path, **environment}, check=False
+    )
 
 
 def test_is_a_command(tmp_path):
@@ -209,6 +211,17 @@ def test_is_a_command(tmp_path):
     assert done.returncode == 0 and "train/reward,0.25" in done.stdout, done.stderr
     nowhere = run_module(str(tmp_path / "nowhere"), "--to", "csv")
     assert nowhere.returncode == 66 and "has no metrics.jsonl" in nowhere.stderr
+
+
+def test_says_in_a_line_why_the_table_cannot_be_written(tmp_path):
+    write(tmp_path, update(1))
+    absent = str(tmp_path / "absent" / "table.csv")
+    for out, code, what in ((absent, 66, "No such file or directory"), ("/dev/full", 75, "No space left on device")):
+        done = run_module(str(tmp_path), "--to", "csv", "--out", out)
+        assert (done.returncode, done.stderr) == (code, f"{out}: {what}\n")
+    with open("/dev/full", "w") as full:
+        done = run_module(str(tmp_path), "--to", "csv", stdout=full)
+    assert (done.returncode, done.stderr) == (75, "standard output: No space left on device\n")
 
 
 def test_says_what_to_install(tmp_path):
