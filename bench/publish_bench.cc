@@ -15,6 +15,7 @@
 #include "absl/synchronization/notification.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "bench/medium_layout.h"
 #include "common/base/clock.h"
 #include "learner/lease_desk.h"
 #include "learner/policy_shelf.h"
@@ -26,16 +27,6 @@ namespace {
 constexpr int kPublications = 20;
 constexpr absl::Duration kQuiet = absl::Seconds(5);
 constexpr absl::Duration kBetweenLeases = absl::Milliseconds(1);
-
-// 24 blocks, the query, key, value and output projections of both streams, 1536 wide, rank 32: 38 MB of f32.
-std::shared_ptr<const LoraLayout> MediumLayout() {
-  LoraLayout layout{32, 64, {}};
-  const char* const modules[] = {"to_q", "to_k", "to_v", "to_out.0"};
-  for (int block = 0; block < 24; ++block)
-    for (const char* module : modules)
-      layout.modules.push_back({"transformer_blocks." + std::to_string(block) + ".attn." + module, 1536, 1536});
-  return std::make_shared<const LoraLayout>(std::move(layout));
-}
 
 // Asks for a lease and hands it back; how long the answer took.
 absl::Duration AskOnce(LeaseDesk& leases) {
