@@ -4,7 +4,6 @@
 // minute; then one adapter of SD3.5 Medium's size goes to a fleet, from the learner alone and from actor to actor. Prints
 // tables, and with --json the same for programs.
 #include <ATen/Parallel.h>
-#include <sys/resource.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>

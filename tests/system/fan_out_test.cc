@@ -41,7 +41,7 @@ class FetchingActor {
                   .peer = [this](const std::string& endpoint,
                                  const v1::PolicyVersion& policy) { return peers_.Fetch(endpoint, policy); }},
                  &server_->held(), &metrics_, /*patience=*/absl::Seconds(10)) {
-    EXPECT_TRUE(learner_->Register(kModel).ok());
+    EXPECT_TRUE(learner_->Register(kModel, "cpu").ok());
   }
 
   // Whether it then has the right bytes.
