@@ -26,7 +26,10 @@ absl::Status RunRecord::Write(const std::string& line, uint64_t update, const Sc
 }
 
 absl::Status RunRecord::WriteImage(const std::string& tag, uint64_t update, const Image& image) {
-  return hold_.Persist(kEvents, [&] { return events_->AddImage(tag, static_cast<int64_t>(update), image); });
+  FLOWAWR_ASSIGN_OR_RETURN(const std::string png, EncodePng(image));
+  return hold_.Persist(kEvents, [&] {
+    return events_->AddImage(tag, static_cast<int64_t>(update), image.height, image.width, png);
+  });
 }
 
 }  // namespace flowawr

@@ -22,7 +22,7 @@
 #include "common/base/utf8.h"
 #include "common/sd3/model_fingerprint.h"
 #include "common/sd3/scheduler.h"
-#include "common/sd3/vae.h"
+#include "common/sd3/vae_config.h"
 #include "common/tensor/checkpoint.h"
 #include "common/tensor/safetensors.h"
 

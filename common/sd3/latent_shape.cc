@@ -6,7 +6,7 @@
 #include "common/base/file.h"
 #include "common/base/status.h"
 #include "common/sd3/config_fields.h"
-#include "common/sd3/vae.h"
+#include "common/sd3/vae_config.h"
 
 namespace flowawr {
 namespace {

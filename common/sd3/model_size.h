@@ -9,7 +9,7 @@
 #include "common/sd3/clip_text_encoder.h"
 #include "common/sd3/t5_encoder.h"
 #include "common/sd3/transformer_config.h"
-#include "common/sd3/vae.h"
+#include "common/sd3/vae_config.h"
 
 namespace flowawr {
 

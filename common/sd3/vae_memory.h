@@ -4,7 +4,7 @@
 
 #include <cstdint>
 
-#include "common/sd3/vae.h"
+#include "common/sd3/vae_config.h"
 
 namespace flowawr {
 

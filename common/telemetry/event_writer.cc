@@ -13,7 +13,6 @@
 #include "common/base/file.h"
 #include "common/base/ids.h"
 #include "common/base/status.h"
-#include "common/tensor/image.h"
 #include "tensorboard/event.pb.h"
 
 namespace flowawr {
@@ -65,14 +64,14 @@ absl::Status EventWriter::AddScalar(absl::string_view tag, int64_t step, double 
   return WriteRecord(event.SerializeAsString());
 }
 
-absl::Status EventWriter::AddImage(absl::string_view tag, int64_t step, const Image& image) {
+absl::Status EventWriter::AddImage(absl::string_view tag, int64_t step, int height, int width, std::string png) {
   tensorboard::Event event = NewEvent(step);
   tensorboard::Summary::Value& entry = *event.mutable_summary()->add_value();
   entry.set_tag(std::string(tag));
-  entry.mutable_image()->set_height(image.height);
-  entry.mutable_image()->set_width(image.width);
+  entry.mutable_image()->set_height(height);
+  entry.mutable_image()->set_width(width);
   entry.mutable_image()->set_colorspace(3);
-  FLOWAWR_ASSIGN_OR_RETURN(*entry.mutable_image()->mutable_encoded_image_string(), EncodePng(image));
+  entry.mutable_image()->set_encoded_image_string(std::move(png));
   return WriteRecord(event.SerializeAsString());
 }
 

@@ -12,8 +12,6 @@
 
 namespace flowawr {
 
-struct Image;  // common/tensor/image.h
-
 // Appends to one new file of `folder`; every record is handed to the operating system whole before Add...() returns.
 // Thread-safe. Errors name the file, which is then as it was before the record.
 class EventWriter {
@@ -23,7 +21,8 @@ class EventWriter {
   ~EventWriter();
 
   absl::Status AddScalar(absl::string_view tag, int64_t step, double value);
-  absl::Status AddImage(absl::string_view tag, int64_t step, const Image& image);
+  // `png` is the file of an RGB picture of that size.
+  absl::Status AddImage(absl::string_view tag, int64_t step, int height, int width, std::string png);
 
  private:
   EventWriter(std::string path, int fd) : path_(std::move(path)), fd_(fd) {}

@@ -2,6 +2,7 @@
 // that hold each threat: they are there.
 #include <gtest/gtest.h>
 
+#include <cstdlib>
 #include <filesystem>
 #include <regex>
 #include <set>
@@ -85,6 +86,17 @@ TEST(SecurityTable, NamesTestsThatAreThere) {
   const std::vector<std::string> names = NamedTests("docs/security.md", "## Threats");
   ASSERT_GT(names.size(), 20);
   ExpectAreThere(names);
+}
+
+// What docs/architecture.md says of the learner's size, by the symbols of the program.
+TEST(Architecture, TheLearnerLinksNeitherTextEncodersNorVae) {
+  const std::string program = std::string(std::getenv("FLOWAWR_BUILD_DIR")) + "/bin/flowawr-learner";
+  const auto symbols = [&](const std::string& pattern) {
+    return std::system(("nm -C " + program + " | grep -q '" + pattern + "'").c_str()) == 0;
+  };
+  ASSERT_TRUE(symbols("flowawr::Transformer::Forward")) << program;
+  for (const char* of_others : {"flowawr::Vae::", "flowawr::T5Encoder::", "flowawr::ClipTextEncoder::", "flowawr::Tokenizer::"})
+    EXPECT_FALSE(symbols(of_others)) << of_others;
 }
 
 }  // namespace

@@ -28,7 +28,8 @@ TEST(EventWriter, WritesWhatTensorBoardReads) {
   ASSERT_TRUE(writer.ok()) << writer.status();
   EXPECT_TRUE((*writer)->AddScalar("reward/mean", 1, 0.5).ok());
   EXPECT_TRUE((*writer)->AddScalar("reward/mean", 2, -0.25).ok());
-  EXPECT_TRUE((*writer)->AddImage("heldout", 2, {.height = 2, .width = 3, .rgb = std::string(18, '\x80')}).ok());
+  const Image grey{.height = 2, .width = 3, .rgb = std::string(18, '\x80')};
+  EXPECT_TRUE((*writer)->AddImage("heldout", 2, grey.height, grey.width, EncodePng(grey).value()).ok());
   EXPECT_EQ(ReadBack(folder / "events", folder),
             "scalar reward/mean 1 0.5\nscalar reward/mean 2 -0.25\nimage heldout 2 2 3 PNG\n");
 }
