@@ -17,6 +17,7 @@
 #include "common/sd3/transformer.h"
 #include "common/sd3/vae.h"
 #include "common/tensor/image_tensor.h"
+#include "tests/testing/fake_device/cuda_kernels.h"
 #include "tests/testing/fake_device/fake_device.h"
 
 namespace flowawr {

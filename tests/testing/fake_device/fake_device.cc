@@ -25,7 +25,8 @@ namespace {
 constexpr auto kType = c10::DeviceType::PrivateUse1;
 
 std::mutex counts_mutex;
-Counts counts;  // under the mutex; peak_bytes is the memory's
+Counts counts;                         // under the mutex; peak_bytes is the memory's
+std::set<std::string> all_operations;  // likewise
 
 // Copies that an operation makes of its own operands are no transfers.
 thread_local int operations_under_way = 0;
@@ -39,6 +40,13 @@ void Count(Change change) {
   if (operations_under_way > 0) return;
   const std::lock_guard lock(counts_mutex);
   change(counts);
+}
+
+void CountOperation(const std::string& name) {
+  Count([&](Counts& c) {
+    ++c.operations[name];
+    all_operations.insert(name);
+  });
 }
 
 void CountSync() {
@@ -135,7 +143,7 @@ void CheckOperands(const c10::OperatorHandle& op, const torch::jit::Stack& stack
 
 void RunOnHost(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
   CheckOperands(op, *stack);
-  Count([&](Counts& c) { ++c.operations[toString(op.operator_name())]; });
+  CountOperation(toString(op.operator_name()));
   const InOperation in_operation;
   at::native::cpu_fallback(op, stack);
 }
@@ -146,7 +154,7 @@ at::Tensor Convolution(const at::Tensor& x, const at::Tensor& weight, const std:
                        bool transposed, c10::SymIntArrayRef output_padding, c10::SymInt groups) {
   TORCH_CHECK(x.device() == weight.device(), "fake device: a convolution was given tensors on ", x.device().str(), " and ",
               weight.device().str());
-  Count([](Counts& c) { ++c.operations["aten::convolution_overrideable"]; });
+  CountOperation("aten::convolution_overrideable");
   const InOperation in_operation;
   const bool has_bias = bias.has_value() && bias->defined();
   const at::Tensor y =
@@ -267,6 +275,11 @@ Counts TakeCounts() {
   const std::lock_guard lock(counts_mutex);
   counts.peak_bytes = TakePeakBytes();
   return std::exchange(counts, {});
+}
+
+std::set<std::string> AllOperations() {
+  const std::lock_guard lock(counts_mutex);
+  return all_operations;
 }
 
 }  // namespace flowawr::fake_device

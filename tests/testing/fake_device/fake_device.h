@@ -12,6 +12,7 @@
 
 #include <cstdint>
 #include <map>
+#include <set>
 #include <string>
 
 namespace flowawr::fake_device {
@@ -28,5 +29,7 @@ struct Counts {
 
 // Since the last call, of all threads and both devices. Thread-safe.
 Counts TakeCounts();
+// The names of all operations that ever reached a device. Thread-safe.
+std::set<std::string> AllOperations();
 
 }  // namespace flowawr::fake_device

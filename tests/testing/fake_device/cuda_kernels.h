@@ -1,0 +1,38 @@
+// That everything which a test executable ran on the fake device has a kernel for CUDA. Include it in the executable; it
+// is checked after the last test, by the headers of LibTorch, which name the kernels of all its backends.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <string>
+
+#include "tests/testing/fake_device/fake_device.h"
+
+namespace flowawr::fake_device {
+
+class CudaKernelCheck final : public testing::Environment {
+ public:
+  void TearDown() override {
+    const std::filesystem::path headers = std::string(std::getenv("FLOWAWR_BUILD_DIR")) + "/libtorch_headers/ATen/ops";
+    ASSERT_TRUE(std::filesystem::exists(headers / "mm_cuda_dispatch.h")) << headers;
+    for (const std::string& operation : AllOperations())
+      EXPECT_TRUE(std::filesystem::exists(headers / (BaseOf(operation) + "_cuda_dispatch.h")))
+          << operation << " has no kernel for CUDA: a forward or backward pass must not need it";
+  }
+
+ private:
+  // aten::add_.Tensor and aten::add.out are kernels of `add`.
+  static std::string BaseOf(const std::string& operation) {
+    std::string name = operation.substr(operation.find("::") + 2);
+    name = name.substr(0, name.find('.'));
+    if (name == "convolution_overrideable") return "cudnn_convolution";  // what CUDA runs in its place
+    if (name.size() > 1 && name.back() == '_') name.pop_back();
+    return name;
+  }
+};
+
+inline const testing::Environment* const cuda_kernel_check = testing::AddGlobalTestEnvironment(new CudaKernelCheck);
+
+}  // namespace flowawr::fake_device
