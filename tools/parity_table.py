@@ -16,7 +16,7 @@ import pathlib
 
 BEGIN, END = "<!-- parity table: begin (tools/parity_table.py) -->", "<!-- parity table: end -->"
 LIBRARIES = "diffusers transformers peft tokenizers torch".split()
-ORDER = ["Transformer", "Gradient", "VAE", "CLIP", "T5", "encode_prompt", "Ids", "Sigmas", "Euler", "DPM", "Whole"]
+ORDER = ["Transformer", "Gradient", "VAE", "CLIP", "T5", "encode_prompt", "Ids", "Sigmas", "Euler", "DPM", "Flow-GRPO", "CPS", "Whole"]
 
 
 def read(folder):
