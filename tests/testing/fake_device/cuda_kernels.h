@@ -15,7 +15,9 @@ namespace flowawr::fake_device {
 class CudaKernelCheck final : public testing::Environment {
  public:
   void TearDown() override {
-    const std::filesystem::path headers = std::string(std::getenv("FLOWAWR_BUILD_DIR")) + "/libtorch_headers/ATen/ops";
+    const char* build = std::getenv("FLOWAWR_BUILD_DIR");
+    ASSERT_NE(build, nullptr) << "FLOWAWR_BUILD_DIR is not set: run it by ctest";
+    const std::filesystem::path headers = std::string(build) + "/libtorch_headers/ATen/ops";
     ASSERT_TRUE(std::filesystem::exists(headers / "mm_cuda_dispatch.h")) << headers;
     for (const std::string& operation : AllOperations())
       EXPECT_TRUE(std::filesystem::exists(headers / (BaseOf(operation) + "_cuda_dispatch.h")))
