@@ -12,6 +12,7 @@
 #include "common/rpc/tls_files.h"
 #include "common/telemetry/metric_catalogue.h"
 #include "common/telemetry/process_metrics.h"
+#include "common/tensor/device_memory.h"
 
 namespace flowawr {
 namespace {
@@ -39,6 +40,19 @@ void AddCalls(Families& out) {
     if (!family->metric.empty()) out.push_back(std::move(*family));
 }
 
+void AddDeviceMemory(Families& out) {
+  prometheus::MetricFamily allocated = FamilyOf("flowawr_device_memory_allocated_bytes"),
+                           reserved = FamilyOf("flowawr_device_memory_reserved_bytes"),
+                           peak = FamilyOf("flowawr_device_memory_peak_bytes");
+  for (const auto& [device, memory] : MemoryByDevice()) {
+    AddMetric(allocated, static_cast<double>(memory.allocated), {{"device", device}});
+    AddMetric(reserved, static_cast<double>(memory.reserved), {{"device", device}});
+    AddMetric(peak, static_cast<double>(memory.peak), {{"device", device}});
+  }
+  for (prometheus::MetricFamily* family : {&allocated, &reserved, &peak})
+    if (!family->metric.empty()) out.push_back(std::move(*family));
+}
+
 class StandardMetrics : public prometheus::Collectable {
  public:
   explicit StandardMetrics(const v1::NetworkConfig& network) : network_(network) {}
@@ -46,6 +60,7 @@ class StandardMetrics : public prometheus::Collectable {
   Families Collect() const override {
     Families families = ProcessMetrics();
     AddCalls(families);
+    AddDeviceMemory(families);
     if (const absl::StatusOr<absl::Time> expiry = Expiry(); expiry.ok())
       families.push_back(SingleMetric("flowawr_tls_certificate_expiry_timestamp_seconds",
                                       absl::ToDoubleSeconds(*expiry - absl::UnixEpoch())));

@@ -33,6 +33,12 @@ constexpr MetricInfo kMetrics[] = {
     {"every", "flowawr_tls_certificate_expiry_timestamp_seconds", kGauge, "seconds", "",
      "When the certificate of network.tls_cert expires, since 1970; absent without one."},
 
+    {"every", "flowawr_device_memory_allocated_bytes", kGauge, "bytes", "device",
+     "Memory of an accelerator that the process's tensors occupy; absent on a CPU."},
+    {"every", "flowawr_device_memory_reserved_bytes", kGauge, "bytes", "device",
+     "What it has taken from the accelerator: allocated, or kept to be allocated again."},
+    {"every", "flowawr_device_memory_peak_bytes", kGauge, "bytes", "device", "The most that was ever allocated."},
+
     // ---- learner: the run
     {"learner", "flowawr_learner_run_info", kGauge, "", "run_id,name", "Always 1; the labels say which run it is."},
     {"learner", "flowawr_learner_phase", kGauge, "", "phase", "1 for the phase that the run is in, 0 for the others."},

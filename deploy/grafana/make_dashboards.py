@@ -253,6 +253,8 @@ COST = board(
               unit=BYTES, least=0),
         panel("what scorers use", "A judge's requests, tokens and cost, a second. Empty without a judge.",
               (f"sum by (scorer, what) (rate(flowawr_scorer_used_total{{{RUN}}}[$__rate_interval]))", "{{scorer}} {{what}}"), least=0),
+        panel("memory of GPUs", "Taken from each by each process; what tensors occupy of it is flowawr_device_memory_allocated_bytes. Empty on CPUs.",
+              (f"flowawr_device_memory_reserved_bytes{{{ONE}}}", "{{instance}} {{device}}"), unit=BYTES, stack=True, least=0),
         panel("memory of scorers", "Of their weights.", (f"flowawr_scorer_memory_bytes{{{RUN}}}", "{{instance}} {{scorer}}"), unit=BYTES, least=0),
         panel("open files and connections", "By process; at the limit nobody can connect.",
               (f"process_open_fds{{{ONE}}} and on (job, instance, run) flowawr_build_info", "{{instance}}"), least=0),

@@ -59,6 +59,7 @@ EMPTY_WHEN_WELL = {
     "calls that failed": "there may have been none",
     "what scorers use": "only a judge uses anything that is counted",
     "loaded again": "no reward server lost a scorer",
+    "memory of GPUs": "nothing computes on one",
 }
 NOT_SHOWN_WHEN_WELL = {
     "flowawr_scorer_used_total": "only a judge uses anything that is counted",
