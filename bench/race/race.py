@@ -73,11 +73,17 @@ class Training:
         before = processor_seconds_of_children()
         try:
             with open(log, "a") as output:
-                done = subprocess.run([str(word) for word in command], cwd=ROOT, stdout=output, stderr=output)
+                run = subprocess.Popen([str(word) for word in command], cwd=ROOT, stdout=output, stderr=output)
+            try:
+                run.wait()
+            except SystemExit:  # ours: the training saves and ends
+                run.send_signal(signal.SIGINT)
+                run.wait()
+                raise
         finally:
             self.cost_file().write_text(f"{self.processor_seconds() + processor_seconds_of_children() - before:.1f}\n")
         if not self.is_finished():
-            raise SystemExit(f"race: {self.folder} did not finish (exit {done.returncode}); see {log}")
+            raise SystemExit(f"race: {self.folder} did not finish (exit {run.returncode}); see {log}")
 
 
 class Race:
@@ -266,7 +272,6 @@ def main():
     parser.add_argument("--set", action="append", default=[], metavar="PATH=VALUE", help="for every training")
     arguments = parser.parse_args()
     race = Race(arguments)
-    # The training saves and ends with the same Ctrl-C; what it prints is in its log.
     signal.signal(signal.SIGINT, lambda *_: sys.exit("race: interrupted; start it again to go on"))
     {"list": race.list, "run": lambda: race.run(arguments.settings), "report": race.report}[arguments.command]()
 
