@@ -15,6 +15,8 @@
 #include "common/rpc/peer.h"
 #include "common/rpc/server.h"
 #include "common/telemetry/log.h"
+#include "common/tensor/device_error.h"
+#include "common/tensor/devices.h"
 #include "reward_server/options.h"
 #include "reward_server/reward_service.h"
 #include "reward_server/scorer_host.h"
@@ -38,6 +40,18 @@ void LoadRemembered(const ScorerMemory& memory, ScorerHost& host) {
   }
 }
 
+// Ends the process when the exception under way is an error of the device: it could answer BROKEN from then on, and no
+// more. Callers see a server that has gone, and ask again when it was started anew.
+void EndOnDeviceError(const std::string& device_name) {
+  const absl::Status status =
+      OnDevice("scoring", FindDevice(device_name).value_or(at::Device(at::kCPU)), []() -> absl::Status { throw; },
+               "Put the scorer on another device (its option `device`), or lower its `batch`");
+  if (!IsDeviceError(status)) return;
+  const int exit_code = ReportAndExitCodeOf(status);
+  spdlog::shutdown();
+  std::_Exit(exit_code);
+}
+
 // Servers that were added to a name get their share of the calls by then.
 constexpr absl::Duration kMaxConnectionAge = absl::Minutes(5);
 
@@ -45,7 +59,9 @@ constexpr absl::Duration kMaxConnectionAge = absl::Minutes(5);
 absl::Status ServeUntilSignal(const RewardServerOptions& options, ShutdownSignal& signal, bool& has_left_a_call) {
   FLOWAWR_ASSIGN_OR_RETURN(const auto metrics,
                            StartMetrics(options.telemetry, "reward_server", options.network));
-  ScorerHost host(ScorerRegistry::Default(), metrics->registry(), RunnerOptionsOf(options));
+  RunnerOptions runner_options = RunnerOptionsOf(options);
+  runner_options.on_exception = EndOnDeviceError;
+  ScorerHost host(ScorerRegistry::Default(), metrics->registry(), runner_options);
   const absl::Cleanup unload = [&] {
     host.UnloadAll();
     has_left_a_call = host.has_left_a_call();

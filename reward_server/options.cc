@@ -7,6 +7,7 @@
 #include "common/base/status.h"
 #include "common/base/usable_cores.h"
 #include "common/config/run_config.h"
+#include "common/process/device_option.h"
 #include "common/process/option_values.h"
 #include "common/scoring/scorer_text.h"
 
@@ -47,6 +48,7 @@ constexpr char kFooter[] = "SIGTERM or Ctrl-C answers what is under way and exit
 
 RunnerOptions RunnerOptionsOf(const RewardServerOptions& options) {
   return {.threads = options.threads,
+          .device = options.device,
           .largest_batch = options.max_batch,
           .max_queued_images = static_cast<size_t>(options.max_queued),
           .max_wait = absl::Milliseconds(options.max_wait_ms),
@@ -76,6 +78,7 @@ Parsed<RewardServerOptions> ParseRewardServerOptions(int argc, const char* const
       ->type_name("N")
       ->transform(WholeNumber(1, 256))
       ->capture_default_str();
+  AddDeviceOption(app, "the models of scorers compute, unless a scorer's option `device` says otherwise", &options.device);
   app.add_option("--max-batch", options.max_batch, "images of one call of a scorer; 0: what it is best given")
       ->type_name("N")
       ->transform(WholeNumber(0, 4096))

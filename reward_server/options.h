@@ -17,6 +17,7 @@ struct RewardServerOptions {
   std::string memory_file;  // empty: none
   // What RunnerOptions are for a scorer whose own options say nothing else.
   int threads = 1;
+  std::string device = "auto";
   int max_batch = 0;
   double max_wait_ms = 5;
   int max_queued = 1024;

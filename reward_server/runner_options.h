@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <string>
 
@@ -20,6 +21,8 @@ struct RunnerOptions {
   absl::Duration max_image_time = absl::Seconds(30);  // of scoring, for each image of a batch; longer: BROKEN
   absl::Duration stuck_after = absl::Seconds(10);     // a call that is not back so much later makes the scorer STUCK
   absl::Duration stop_grace = absl::Seconds(10);      // what is not done so long after the stop is given up
+  // Called while an exception of the scorer's is being handled, so that `throw;` has it, with `device`. From any thread.
+  std::function<void(const std::string& device)> on_exception;
 };
 
 // For --help: the options of every scorer that TakeRunnerOptions() reads.

@@ -236,6 +236,7 @@ std::vector<v1::ScoreResult> ScorerRunner::Core::ScoreBatch(const Call& call) {
     if (results.size() != items.size())
       failure = absl::StrCat("the scorer gave ", results.size(), " results for ", items.size(), " images");
   } catch (const std::exception& error) {
+    if (options_.on_exception) options_.on_exception(options_.device);
     failure = absl::StrCat("the scorer failed: ", error.what());
   } catch (...) {
     failure = "the scorer failed with an unknown exception";

@@ -177,6 +177,23 @@ TEST_F(ScorerRunnerTest, AnswersBrokenForWhateverAScorerDoesWrong) {
   }
 }
 
+TEST_F(ScorerRunnerTest, TellsOfAnExceptionWhileItIsHandled) {
+  std::string told;
+  RunnerOptions options{.device = "cuda:1"};
+  options.on_exception = [&told](const std::string& device) {
+    try {
+      throw;
+    } catch (const std::runtime_error& error) {
+      told = device + " " + error.what();
+    }
+  };
+  const ScriptedScorer::Script script = [](auto) -> std::vector<v1::ScoreResult> { throw std::runtime_error("lost"); };
+  const auto runner = Run(std::make_shared<ScriptedScorer>(1, script), options);
+  const auto items = Items(1);
+  ASSERT_TRUE(Asked(*runner, items).Wait().ok());
+  EXPECT_EQ(told, "cuda:1 lost");
+}
+
 TEST_F(ScorerRunnerTest, NeverComputesWhatIsTooLateOrNoLongerWanted) {
   absl::Notification entered, release;
   const auto scorer = std::make_shared<ScriptedScorer>(1, [&](auto items) {
