@@ -168,8 +168,7 @@ absl::Status CheckClientName(const std::string& name) {
                          return absl::ascii_isalnum(c) || c == '-' || c == '_' || c == '.';
                        });
   if (is_good) return absl::OkStatus();
-  return absl::InvalidArgumentError(
-      absl::StrCat("--client \"", name, "\": a name has 1 to 64 letters, digits, \"-\", \"_\" and \".\""));
+  return UsageError(absl::StrCat("--client \"", name, "\": a name has 1 to 64 letters, digits, \"-\", \"_\" and \".\""));
 }
 
 void PrintNetwork(const Arguments& arguments) {
@@ -192,7 +191,9 @@ void PrintNetwork(const Arguments& arguments) {
 }
 
 absl::Status Certs(const Arguments& arguments) {
-  for (const std::string& host : arguments.hosts) FLOWAWR_RETURN_IF_ERROR(Annotate(CheckHost(host), "--host"));
+  for (const std::string& host : arguments.hosts)
+    if (const absl::Status status = CheckHost(host); !status.ok())
+      return UsageError(absl::StrCat("--host: ", status.message()));
   for (const std::string& client : arguments.clients) FLOWAWR_RETURN_IF_ERROR(CheckClientName(client));
   const bool has_server = Exists(arguments.File("server.pem")) || Exists(arguments.File("server-key.pem"));
   if (has_server && !arguments.renew && !arguments.hosts.empty())

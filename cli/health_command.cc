@@ -52,7 +52,7 @@ absl::Status Health(Arguments arguments) {
   }
   const int named = !arguments.run_dir.empty() + !arguments.address.empty() + !arguments.metrics.empty();
   if (named != 1)
-    return absl::InvalidArgumentError("name one of RUN_DIR, --address HOST:PORT and --metrics HOST:PORT");
+    return UsageError("name one of RUN_DIR, --address HOST:PORT and --metrics HOST:PORT");
   setenv("GRPC_VERBOSITY", "NONE", /*overwrite=*/0);  // the answer is one line: gRPC's own would stand beside it
   const absl::Duration limit = absl::Seconds(arguments.timeout_s);
   FLOWAWR_ASSIGN_OR_RETURN(const v1::NetworkConfig network,

@@ -71,7 +71,8 @@ TEST_F(HealthCommand, AsksWhatTheEnvironmentNamesWhereNothingIsNamed) {
   ExpectAnswer(Ask("", absl::StrCat("FLOWAWR_HEALTH_ADDRESS=", address(), " ")), 0, address() + " serves");
   ExpectAnswer(Ask("", absl::StrCat("FLOWAWR_HEALTH_ADDRESS=", address(), " FLOWAWR_HEALTH_METRICS=", metrics(), " ")), 0,
                metrics() + " serves");
-  ExpectAnswer(Ask(""), 78, "name one of RUN_DIR");
+  ExpectAnswer(Ask(""), 64, "name one of RUN_DIR");
+  ExpectAnswer(Ask(absl::StrCat("--address ", address(), " --metrics ", metrics())), 64, "name one of RUN_DIR");
 }
 
 TEST_F(HealthCommand, TellsThatNobodyAnswers) {
