@@ -64,6 +64,7 @@ std::optional<v1::Lease> LeaseBook::Grant(const std::string& actor_id, v1::Lease
   entry.lease.set_expires_in_s(absl::ToDoubleSeconds(options_.timeout));
   entry.holder = actor_id;
   entry.expires = now + options_.timeout;
+  next_expiry_ = std::min(next_expiry_, entry.expires);
   return entry.lease;
 }
 
@@ -116,13 +117,15 @@ absl::Status LeaseBook::Fail(const std::string& actor_id, const v1::LeaseRef& re
     GiveUp(*entry, absl::StrCat(" failed ", entry->failures, " times, last: ", why,
                                 ". Remedy the cause, then resume the run"));
   }
-  if (!is_actors_fault) return absl::OkStatus();
-  Failures& failures = failures_[actor_id];
-  failures.why = why;
-  if (++failures.in_a_row >= kFailuresInARow) {
-    const uint32_t doublings = std::min(failures.in_a_row - kFailuresInARow, 16u);
-    failures.aside_until = now + std::min(kFirstTimeAside * (int64_t{1} << doublings), kLongestTimeAside);
+  if (is_actors_fault) {
+    Failures& failures = failures_[actor_id];
+    failures.why = why;
+    if (++failures.in_a_row >= kFailuresInARow) {
+      const uint32_t doublings = std::min(failures.in_a_row - kFailuresInARow, 16u);
+      failures.aside_until = now + std::min(kFirstTimeAside * (int64_t{1} << doublings), kLongestTimeAside);
+    }
   }
+  next_expiry_ = FindNextExpiry();
   return absl::OkStatus();
 }
 
@@ -134,6 +137,7 @@ absl::Status LeaseBook::HandBack(const std::string& actor_id, const v1::LeaseRef
 }
 
 int LeaseBook::Expire(absl::Time now) {
+  if (now < next_expiry_) return 0;
   int expired = 0;
   for (auto& [id, entry] : open_) {
     if (entry.holder.empty() || entry.expires > now) continue;
@@ -150,6 +154,7 @@ int LeaseBook::Expire(absl::Time now) {
     failures.aside_until = absl::InfinitePast();
     ++expired;
   }
+  next_expiry_ = FindNextExpiry();
   return expired;
 }
 
@@ -256,16 +261,17 @@ std::map<std::string, uint32_t> LeaseBook::HeldBy() const {
 }
 
 std::optional<absl::Time> LeaseBook::NextExpiry() const {
-  std::optional<absl::Time> next;
-  const auto consider = [&next](absl::Time time) {
-    if (!next || time < *next) next = time;
-  };
+  return next_expiry_ == absl::InfiniteFuture() ? std::nullopt : std::optional(next_expiry_);
+}
+
+absl::Time LeaseBook::FindNextExpiry() const {
+  absl::Time next = absl::InfiniteFuture();
   for (const auto& [id, entry] : open_) {
-    if (!entry.holder.empty()) consider(entry.expires);
-    if (entry.prefer_others_until != absl::InfinitePast()) consider(entry.prefer_others_until);
+    if (!entry.holder.empty()) next = std::min(next, entry.expires);
+    if (entry.prefer_others_until != absl::InfinitePast()) next = std::min(next, entry.prefer_others_until);
   }
   for (const auto& [actor_id, failures] : failures_)
-    if (failures.aside_until != absl::InfinitePast()) consider(failures.aside_until);
+    if (failures.aside_until != absl::InfinitePast()) next = std::min(next, failures.aside_until);
   return next;
 }
 

@@ -100,7 +100,8 @@ class LeaseBook {
   bool HasWaiting() const { return !waiting_.empty() && !exhausted_; }
   size_t granted() const;
   std::map<std::string, uint32_t> HeldBy() const;  // granted leases by holder
-  // When Expire() will have something to do; nullopt while nothing is granted.
+  // Before then Expire() has nothing to do; nullopt: nor ever, as things are. Looks at no lease: it is asked at every
+  // call of every actor.
   std::optional<absl::Time> NextExpiry() const;
 
  private:
@@ -126,6 +127,8 @@ class LeaseBook {
   bool IsKeptFrom(const Entry& entry, const std::string& actor_id, absl::Time now,
                   const std::vector<std::string>& others) const;
   bool IsAside(const std::string& actor_id, absl::Time now) const;
+  // InfiniteFuture: nothing expires.
+  absl::Time FindNextExpiry() const;
 
   const Options options_;
   std::map<uint64_t, Entry> open_;
@@ -135,6 +138,7 @@ class LeaseBook {
   std::optional<std::string> exhausted_;
   uint64_t exhausted_group_ = 0;
   std::map<std::string, Failures> failures_;  // by actor, since it last made a group
+  absl::Time next_expiry_ = absl::InfiniteFuture();  // nothing expires before; exact after Expire() and Fail()
 };
 
 }  // namespace flowawr
