@@ -19,14 +19,17 @@
 #include "common/base/status.h"
 #include "common/config/prompts.h"
 #include "common/config/run_config.h"
+#include "common/process/device_option.h"
 #include "common/process/exit_code.h"
 #include "common/process/option_values.h"
-#include "common/process/without_throwing.h"
+#include "common/sd3/compute_dtype.h"
 #include "common/sd3/latent_shape.h"
 #include "common/sd3/model_folder.h"
 #include "common/sd3/prompt_cache.h"
 #include "common/sd3/text_encoders.h"
 #include "common/telemetry/read_progress.h"
+#include "common/tensor/device_error.h"
+#include "common/tensor/devices.h"
 
 namespace flowawr {
 namespace {
@@ -52,7 +55,7 @@ constexpr absl::Duration kLineEvery = absl::Seconds(10);
 constexpr size_t kCutsToTell = 10;
 
 struct Arguments {
-  std::string config, model, cache, dtype;
+  std::string config, model, cache, dtype, device = "auto";
   std::vector<std::string> overrides, prompts_files;
   int max_sequence_length = 0, batch = 1, threads = 0;
 };
@@ -72,14 +75,15 @@ absl::StatusOr<Plan> MakePlan(const Arguments& arguments) {
     FLOWAWR_ASSIGN_OR_RETURN(const v1::RunConfig config, LoadRunConfig(arguments.config, arguments.overrides));
     plan.model = config.model().path();
     plan.cache = config.model().embeds_cache();
-    plan.options.dtype = config.model().dtype() == v1::BFLOAT16 ? at::kBFloat16 : at::kFloat;
+    plan.options.placement.dtype = ScalarTypeOf(config.model().dtype());
     plan.options.max_sequence_length = config.model().max_sequence_length();
     files.push_back(config.prompts().train());
     if (!config.prompts().heldout().empty()) files.push_back(config.prompts().heldout());
   }
   if (!arguments.model.empty()) plan.model = arguments.model;
   if (!arguments.cache.empty()) plan.cache = arguments.cache;
-  if (!arguments.dtype.empty()) plan.options.dtype = arguments.dtype == "bfloat16" ? at::kBFloat16 : at::kFloat;
+  if (!arguments.dtype.empty()) plan.options.placement.dtype = DTypeNamed(arguments.dtype);
+  FLOWAWR_ASSIGN_OR_RETURN(plan.options.placement.device, FindDevice(arguments.device));
   if (arguments.max_sequence_length > 0) plan.options.max_sequence_length = arguments.max_sequence_length;
   if (plan.model.empty())
     return absl::InvalidArgumentError("name a run's configuration, or --model FOLDER (a diffusers folder)");
@@ -151,10 +155,10 @@ class EncodeProgress {
 
 absl::Status Encode(const Arguments& arguments) {
   FLOWAWR_ASSIGN_OR_RETURN(Plan plan, MakePlan(arguments));
-  PrepareToCompute(arguments.threads, plan.options.dtype);
+  PrepareToCompute(arguments.threads, plan.options.placement.dtype);
   FLOWAWR_ASSIGN_OR_RETURN(
       const std::unique_ptr<PromptCache> cache,
-      PromptCache::Open(plan.cache, plan.model, plan.options.dtype, plan.options.max_sequence_length));
+      PromptCache::Open(plan.cache, plan.model, plan.options.placement.dtype, plan.options.max_sequence_length));
   FLOWAWR_RETURN_IF_ERROR(Annotate(cache->Prepare(), "the cache"));
   const std::vector<std::string> missing = Missing(*cache, plan.prompts);
   const Interrupt interrupt;
@@ -187,6 +191,12 @@ absl::Status Encode(const Arguments& arguments) {
   if (absl::IsCancelled(status) && written == missing.size()) return absl::OkStatus();
   if (absl::IsCancelled(status)) return absl::CancelledError("stopped; the same command goes on from here");
   return status;
+}
+
+absl::Status EncodeWithoutThrowing(const Arguments& arguments) {
+  FLOWAWR_ASSIGN_OR_RETURN(const at::Device device, FindDevice(arguments.device));
+  return OnDevice("encoding prompts", device, [&] { return Encode(arguments); },
+                  "Lower --batch, set --dtype bfloat16, or choose another --device");
 }
 
 }  // namespace
@@ -223,9 +233,10 @@ void AddEncodeCommand(CLI::App& app, int* exit_code) {
                    "prompts of one forward pass; 1 gives the very bits that an actor computes")
       ->transform(WholeNumber(1, 1024))
       ->capture_default_str();
+  AddDeviceOption(*command, "prompts are encoded", &arguments->device);
   command->add_option("--threads", arguments->threads, "default: one a core")->transform(WholeNumber(1, 1024));
   command->callback([arguments, exit_code] {
-    *exit_code = ReportAndExitCodeOf(WithoutThrowing("encoding failed", [&] { return Encode(*arguments); }));
+    *exit_code = ReportAndExitCodeOf(EncodeWithoutThrowing(*arguments));
   });
 }
 

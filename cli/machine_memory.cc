@@ -21,7 +21,7 @@ int64_t MachineMemory() {
   return memory;
 }
 
-absl::StatusOr<int64_t> ParseMemory(const std::string& text) {
+absl::StatusOr<int64_t> ParseMemory(const std::string& text, const std::string& option) {
   const size_t digits = std::min(text.find_first_not_of("0123456789."), text.size());
   const std::string unit(absl::StripAsciiWhitespace(text.substr(digits)));
   const struct {
@@ -34,7 +34,7 @@ absl::StatusOr<int64_t> ParseMemory(const std::string& text) {
     if (unit != name || !absl::SimpleAtod(text.substr(0, digits), &value)) continue;
     if (value * bytes >= 1 && value * bytes < 1e18) return static_cast<int64_t>(value * bytes);
   }
-  return absl::InvalidArgumentError(absl::StrCat("--memory ", text, ": expected an amount like 24GiB, 24GB or 512MiB"));
+  return absl::InvalidArgumentError(absl::StrCat(option, " ", text, ": expected an amount like 24GiB, 24GB or 512MiB"));
 }
 
 std::string FormatMemory(int64_t bytes) {

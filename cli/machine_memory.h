@@ -11,8 +11,8 @@ namespace flowawr {
 // The smaller of physical memory and the control group's limit; 0: unknown.
 int64_t MachineMemory();
 
-// "24GiB", "24 GB", "512MiB", or bytes.
-absl::StatusOr<int64_t> ParseMemory(const std::string& text);
+// "24GiB", "24 GB", "512MiB". InvalidArgument names `option`.
+absl::StatusOr<int64_t> ParseMemory(const std::string& text, const std::string& option = "--memory");
 
 // "12.3 GB" (10^9), or MB below one.
 std::string FormatMemory(int64_t bytes);

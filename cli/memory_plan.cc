@@ -79,15 +79,16 @@ std::vector<MemoryPart> PlanLearner(const v1::RunConfig& config, const ModelSize
   // Guided, the pass of the empty prompt waits for the backward pass, too.
   const int64_t micro_batch = training.peak + (IsGuided(config.sampler()) ? training.kept : 0);
   const int64_t groups = versions * config.rollout().groups_per_batch();
+  constexpr bool kOfDevice = true;
   return {
       {"program and LibTorch", kProgramBytes},
-      {"transformer's weights", TransformerValues(model.transformer) * pass.bytes},
+      {"transformer's weights", TransformerValues(model.transformer) * pass.bytes, kOfDevice},
       {"adapter by role, AdamW's moments", 5 * vector},
       {"policy versions kept for actors", (config.rollout().max_staleness() + 3) * 2 * vector},
       {"adapters bound to the layers",
-       (1 + (ComputesOld(config) ? versions : 0)) * BoundAdapterBytes(model.transformer, lora, pass)},
-      {absl::StrCat("micro-batches, ", threads, " side by side"), threads * micro_batch},
-      {"gradients being summed up", threads * vector},
+       (1 + (ComputesOld(config) ? versions : 0)) * BoundAdapterBytes(model.transformer, lora, pass), kOfDevice},
+      {absl::StrCat("micro-batches, ", threads, " side by side"), threads * micro_batch, kOfDevice},
+      {"gradients being summed up", threads * vector, kOfDevice},
       {"groups that came in", groups * GroupBytes(config, model, shape)},
   };
 }
@@ -116,16 +117,17 @@ std::vector<MemoryPart> PlanActor(const v1::RunConfig& config, const ModelSizes&
   const int64_t decoded_at_once = std::clamp<int64_t>(kDecodePixels / pixels, 1, images);
   const int64_t embeds =
       TextTokens(config, model) * model.transformer.joint_attention_dim + model.transformer.pooled_projection_dim;
+  constexpr bool kOfDevice = true;
   return {
       {"program and LibTorch", kProgramBytes},
-      {"transformer's weights", TransformerValues(model.transformer) * pass.bytes},
-      {"text encoders' weights", encoders * pass.bytes},
-      {"autoencoder's weights", VaeValues(model.vae) * pass.bytes},
+      {"transformer's weights", TransformerValues(model.transformer) * pass.bytes, kOfDevice},
+      {"text encoders' weights", encoders * pass.bytes, kOfDevice},
+      {"autoencoder's weights", VaeValues(model.vae) * pass.bytes, kOfDevice},
       {absl::StrCat("adapted layers of ", kVersionsKept, " policy versions"),
-       kVersionsKept * (adapter.folded_weights * pass.bytes + adapter.values * kFloat)},
-      {absl::StrCat("sampling, ", images, " images at once"), SamplingMemory(model.transformer, pass).peak},
+       kVersionsKept * (adapter.folded_weights * pass.bytes + adapter.values * kFloat), kOfDevice},
+      {absl::StrCat("sampling, ", images, " images at once"), SamplingMemory(model.transformer, pass).peak, kOfDevice},
       {absl::StrCat("decoding, ", decoded_at_once, " at once"),
-       DecodeMemory(model.vae, decoded_at_once, shape.height, shape.width, pass.bytes)},
+       DecodeMemory(model.vae, decoded_at_once, shape.height, shape.width, pass.bytes), kOfDevice},
       {"groups on their way", kScoreWorkers * (samples * pixels * 3 + GroupBytes(config, model, shape))},
       {"prompt embeddings kept", kPromptsKept * embeds * pass.bytes},
   };
@@ -180,6 +182,13 @@ ModelSizes Sd35MediumSizes() {
 int64_t MemoryPlan::Sum(const std::vector<MemoryPart>& parts) {
   int64_t sum = 0;
   for (const MemoryPart& part : parts) sum += part.bytes;
+  return sum;
+}
+
+int64_t MemoryPlan::OfDevice(const std::vector<MemoryPart>& parts) {
+  int64_t sum = 0;
+  for (const MemoryPart& part : parts)
+    if (part.is_of_device) sum += part.bytes;
   return sum;
 }
 

@@ -53,13 +53,19 @@ int64_t TextTokens(const v1::RunConfig& config, const ModelSizes& model);
 struct MemoryPart {
   std::string name;
   int64_t bytes = 0;
+  bool is_of_device = false;  // lies in the memory of an accelerator where the process has one
 };
 
 struct MemoryPlan {
   std::vector<MemoryPart> learner, actor;
 
   static int64_t Sum(const std::vector<MemoryPart>& parts);
+  static int64_t OfDevice(const std::vector<MemoryPart>& parts);  // of Sum()
   int64_t Machine(int actors) const { return Sum(learner) + actors * Sum(actor); }
+  // The same without what lies on devices, of those of the two that have any.
+  int64_t Host(int actors, bool learner_has_devices, bool actors_have_devices) const {
+    return Machine(actors) - (learner_has_devices ? OfDevice(learner) : 0) - (actors_have_devices ? actors * OfDevice(actor) : 0);
+  }
 };
 
 // `config` with its model's height, width, micro_batch and so on; `model` may be another than config.model.path.

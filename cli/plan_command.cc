@@ -3,16 +3,21 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <chrono>
+#include <filesystem>
 #include <cstdio>
+#include <limits>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <set>
 #include <string>
+#include <system_error>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
+#include "cli/device_split.h"
 #include "cli/machine_memory.h"
 #include "cli/memory_plan.h"
 #include "cli/panel.h"
@@ -25,14 +30,23 @@
 #include "common/nn/bf16.h"
 #include "common/process/exit_code.h"
 #include "common/process/option_values.h"
+#include "common/rollout/group_schema.h"
 #include "common/sd3/compute_dtype.h"
 #include "common/sd3/latent_shape.h"
 #include "common/process/processor.h"
+#include "common/tensor/cuda_driver.h"
+#include "common/tensor/device_names.h"
 
 namespace flowawr {
 namespace {
 
 constexpr char kDescription[] = "Tell what a run needs in memory and in time, before it loads or downloads anything";
+
+// In forward passes through the transformer at Stable Diffusion 3.5 Medium's size, by operations counted: a row of
+// training with its backward pass, and the decoding of an image.
+constexpr double kTrainingPasses = 2.23, kDecodingPasses = 1.15;
+// What CUDA and its libraries keep for a process. Assumed, not measured.
+constexpr int64_t kDeviceContextBytes = 1'000'000'000;
 
 constexpr char kFooter[] = R"(Examples:
   flowawr plan configs/tiny-ocr.yaml
@@ -40,6 +54,7 @@ constexpr char kFooter[] = R"(Examples:
   flowawr plan configs/sd35-medium-ocr.yaml --model sd35-medium --memory 64GiB --actors 1
   flowawr plan configs/sd35-medium-ocr.yaml --actors 0              of the learner's machine alone
   flowawr plan configs/sd35-medium-ocr.yaml --set train.micro_batch=2 --set train.checkpointed_blocks=24
+  flowawr plan configs/sd35-medium-ocr.yaml --model sd35-medium --devices 8 --device-memory 80GB
 
 Read from the configuration and the model's config.json files. The first part is the run as it is configured, process by
 process; the table is the learner's peak at other sizes and settings, `*` where it and the actors of this machine fit.
@@ -47,14 +62,17 @@ What the columns change: train.checkpointed_blocks (blocks whose activations are
 same bits, up to two fifths slower), train.micro_batch (rows computed at once) and train.threads (micro-batches side by
 side). Resident memory of a CPU run, right to some 15 %. Reward servers are not in it: see their scorers.
 
+Where the machine has accelerators, or --devices says how many there will be, their memory comes next: what each process
+needs of a device, and a proposal who computes where. By the same formulas; no GPU has confirmed them yet.
+
 The last part is time: some passes through models of these sizes but few blocks are timed on this machine, in its threads,
 which takes a few seconds (half a minute at the size of Stable Diffusion 3.5; --no-time leaves it out). On a machine that
 does nothing else it is right to a factor of 1.5. Scoring is assumed, not measured.)";
 
 struct Arguments {
-  std::string config, model, memory;
+  std::string config, model, memory, device_memory;
   std::vector<std::string> overrides;
-  int actors = -1;
+  int actors = -1, devices = -1;
   bool json = false, no_time = false;
 };
 
@@ -62,6 +80,13 @@ struct Time {
   TimePlan plan;
   double measured_in = 0;  // seconds that measuring took
   int64_t heldout_prompts = 0;
+};
+
+struct Devices {
+  std::vector<std::string> names;
+  int64_t memory = 0;  // of each; 0: unknown
+  DeviceNeeds needs;
+  DeviceSplit split;
 };
 
 struct Row {
@@ -85,6 +110,7 @@ struct Answer {
   Table table;
   std::optional<TrainChoice> choice;
   std::optional<Time> time;
+  std::optional<Devices> devices;
 };
 
 absl::StatusOr<Table> MakeTable(const Answer& answer) {
@@ -141,6 +167,55 @@ absl::StatusOr<Time> MeasureTime(const Answer& answer, int cores) {
   return time;
 }
 
+// Those to plan for. None: there are none.
+absl::StatusOr<Devices> DevicesOf(const Arguments& arguments) {
+  Devices devices;
+  if (arguments.devices >= 0) {
+    for (int i = 0; i < arguments.devices; ++i) devices.names.push_back(absl::StrCat("cuda:", i));
+  } else {
+    FLOWAWR_ASSIGN_OR_RETURN(devices.names, ResolveDeviceNames({"auto"}));
+    if (devices.names.front() == "cpu") devices.names.clear();
+  }
+  if (!arguments.device_memory.empty()) {
+    FLOWAWR_ASSIGN_OR_RETURN(devices.memory, ParseMemory(arguments.device_memory, "--device-memory"));
+  } else if (const auto driver = AskCudaDriver(); driver.ok() && !driver->devices.empty()) {
+    devices.memory = driver->devices.front().memory_bytes;
+  }
+  if (arguments.devices > 0 && devices.memory == 0)
+    return UsageError("--devices needs --device-memory, like 80GB: this machine has no such device to ask");
+  return devices;
+}
+
+// Of the scorers of the run's own reward server: their files. What is not there yet is not counted.
+int64_t ScorerBytes(const v1::RewardsConfig& rewards) {
+  int64_t bytes = 0;
+  std::error_code error;
+  for (const v1::RewardTerm& term : rewards.terms()) {
+    for (const auto& [option, folder] : term.options()) {
+      if (!term.endpoint().empty() || !std::filesystem::is_directory(folder, error)) continue;
+      for (const auto& file : std::filesystem::directory_iterator(folder, error))
+        if (file.path().extension() == ".safetensors") bytes += static_cast<int64_t>(file.file_size(error));
+    }
+  }
+  return bytes;
+}
+
+absl::StatusOr<DeviceNeeds> NeedsOf(const v1::RunConfig& config, const ModelSizes& model) {
+  // Of one micro-batch and one pass at a time, as an engine or an actor has on a device.
+  const ThreadBudget one;
+  FLOWAWR_ASSIGN_OR_RETURN(const MemoryPlan plan, PlanMemory(config, model, one, /*has_bf16_kernels=*/true));
+  const TrainingWork work = TrainingWorkOf(config);
+  const double guided = IsGuided(config.sampler()) ? 2 : 1;
+  const double images = config.rollout().groups_per_batch() * config.rollout().samples_per_group();
+  const double passes = kTrainingPasses + (work.computes_old ? 1 : 0) + (work.computes_reference ? 1 : 0);
+  return DeviceNeeds{.actor = kDeviceContextBytes + MemoryPlan::OfDevice(plan.actor),
+                     .learner = kDeviceContextBytes + MemoryPlan::OfDevice(plan.learner),
+                     .scorers = ScorerBytes(config.rewards()),
+                     .sampling = images * (config.sampler().steps() * guided + kDecodingPasses),
+                     .training = static_cast<double>(work.rows) * guided * passes,
+                     .take_turns = config.rollout().max_staleness() == 0};
+}
+
 absl::StatusOr<Answer> Plan(const Arguments& arguments) {
   if (arguments.config.empty())
     return UsageError(
@@ -161,7 +236,15 @@ absl::StatusOr<Answer> Plan(const Arguments& arguments) {
     FLOWAWR_RETURN_IF_ERROR(FillInModelDefaults(answer.config.mutable_model()));
   }
   const int cores = UsableCoresHere().count;
-  answer.budget = BudgetThreads(cores, answer.config);
+  FLOWAWR_ASSIGN_OR_RETURN(Devices devices, DevicesOf(arguments));
+  if (!devices.names.empty()) {
+    FLOWAWR_ASSIGN_OR_RETURN(devices.needs, NeedsOf(answer.config, answer.model));
+    devices.split = SplitDevices(devices.needs, static_cast<int>(devices.names.size()),
+                                 devices.memory > 0 ? devices.memory : std::numeric_limits<int64_t>::max());
+    answer.devices = std::move(devices);
+  }
+  answer.budget = BudgetThreads(cores, answer.config,
+                                answer.devices ? static_cast<int>(answer.devices->split.actors.size()) : 0);
   answer.actors = arguments.actors < 0 ? answer.budget.actors : arguments.actors;
   answer.memory = MachineMemory();
   if (!arguments.memory.empty()) {
@@ -245,6 +328,29 @@ std::string DtypeAdvice(const Answer& answer) {
                          plan.ok() ? absl::StrCat(": ", FormatMemory(plan->Machine(answer.actors))) : "");
 }
 
+std::string NamesText(const Devices& devices, const std::vector<int>& numbers) {
+  return absl::StrJoin(numbers, ", ", [&](std::string* out, int number) { out->append(devices.names[number]); });
+}
+
+std::string DevicesText(const Devices& devices) {
+  std::string text = absl::StrCat("Devices: ", devices.names.size(),
+                                  devices.memory > 0 ? absl::StrCat(" of ", FormatMemory(devices.memory)) : "", "\n");
+  const auto line = [&text](int64_t bytes, const std::string& what) {
+    absl::StrAppendFormat(&text, "  %9s  %s\n", FormatMemory(bytes), what);
+  };
+  line(devices.needs.actor, "each actor");
+  line(devices.needs.learner, "the learner, on each of its devices");
+  line(devices.needs.scorers, "scorers: their weights' files that are there");
+  absl::StrAppend(&text, "Proposed", devices.split.fits ? "" : ", though some device would need more than it has", ":\n",
+                  "  train.devices: [", NamesText(devices, devices.split.learner), "]\n", "  local.actor_devices: [",
+                  NamesText(devices, devices.split.actors), "]\n", "  local.reward_device: ",
+                  devices.names[devices.split.scorers], "\n");
+  if (!devices.split.fits)
+    absl::StrAppend(&text, "To need less: train.micro_batch, train.checkpointed_blocks, model.dtype: bfloat16, "
+                           "model.embeds_cache, a smaller picture\n");
+  return absl::StrCat(text, "\n");
+}
+
 std::string Text(const Answer& answer) {
   const v1::RunConfig& config = answer.config;
   const char* dtype = config.model().dtype() == v1::BFLOAT16 ? "bfloat16" : "float32";
@@ -257,9 +363,11 @@ std::string Text(const Answer& answer) {
   absl::StrAppend(&text, "This machine: ", DescribeProcessor(), "\n\n");
   absl::StrAppend(&text, PartsText("Learner", answer.plan.learner));
   absl::StrAppend(&text, PartsText("Each actor", answer.plan.actor));
-  absl::StrAppendFormat(&text, "This machine, learner and %s: %s of %s\n", Count(answer.actors, "actor"),
-                        FormatMemory(answer.plan.Machine(answer.actors)), FormatMemory(answer.memory));
-  if (answer.actors > 0) {
+  const bool has_devices = answer.devices.has_value();
+  absl::StrAppendFormat(&text, "This machine, learner and %s%s: %s of %s\n", Count(answer.actors, "actor"),
+                        has_devices ? ", beside what lies on devices" : "",
+                        FormatMemory(answer.plan.Host(answer.actors, has_devices, has_devices)), FormatMemory(answer.memory));
+  if (answer.actors > 0 && !has_devices) {
     absl::StrAppendFormat(&text,
                           "  At most: if the model's files are in %s, processes map them and share the pages, most of "
                           "%s for each actor.\n",
@@ -269,6 +377,7 @@ std::string Text(const Answer& answer) {
   }
   absl::StrAppend(&text, "\n");
 
+  if (answer.devices) absl::StrAppend(&text, DevicesText(*answer.devices));
   absl::StrAppendFormat(&text, "The learner, %s, by blocks checkpointed (* fits here, with %s)\n",
                         Count(answer.budget.learner_threads, "thread"), Count(answer.actors, "actor"));
   absl::StrAppendFormat(&text, "  %-12s %11s", "pixels", "micro-batch");
@@ -332,6 +441,23 @@ std::string Json(const Answer& answer) {
                        {"factor_of_error", 1.5},
                        {"measured_in", answer.time->measured_in}};
   }
+  if (answer.devices) {
+    const Devices& devices = *answer.devices;
+    const auto names = [&devices](const std::vector<int>& numbers) {
+      nlohmann::json all = nlohmann::json::array();
+      for (const int number : numbers) all.push_back(devices.names[number]);
+      return all;
+    };
+    json["devices"] = {{"count", devices.names.size()},
+                       {"memory", devices.memory},
+                       {"actor_bytes", devices.needs.actor},
+                       {"learner_bytes", devices.needs.learner},
+                       {"scorer_bytes", devices.needs.scorers},
+                       {"fits", devices.split.fits},
+                       {"train_devices", names(devices.split.learner)},
+                       {"actor_devices", names(devices.split.actors)},
+                       {"reward_device", devices.names[devices.split.scorers]}};
+  }
   if (answer.choice)
     json["choice"] = {{"checkpointed_blocks", answer.choice->checkpointed_blocks},
                       {"micro_batch", answer.choice->micro_batch},
@@ -353,6 +479,10 @@ void AddPlanCommand(CLI::App& app, int* exit_code) {
   command->add_option("--memory", arguments->memory, "to plan for, like 24GiB; default: this machine's");
   command->add_option("--actors", arguments->actors, "on this machine; default: those that `flowawr run` starts")
       ->transform(WholeNumber(0, 1024));
+  command->add_option("--devices", arguments->devices, "accelerators to plan for; default: those of this machine")
+      ->transform(WholeNumber(0, 1024));
+  command->add_option("--device-memory", arguments->device_memory,
+                      "of each of them, like 80GB; default: what this machine's have");
   command->add_flag("--json", arguments->json, "for programs");
   command->add_flag("--no-time", arguments->no_time, "memory alone: nothing is measured");
   command->callback([arguments, exit_code] {

@@ -101,8 +101,10 @@ grpc::Status CallUnlessUnwanted(grpc::ClientContext& context, absl::FunctionRef<
 absl::StatusOr<RewardPlan> PlanRewards(const RewardArguments& arguments) {
   RewardPlan plan;
   plan.threads = arguments.threads;
+  plan.device = arguments.device;
   const bool is_config = IsConfig(arguments.what);
   FLOWAWR_RETURN_IF_ERROR(is_config ? AddConfig(arguments, &plan) : AddScorer(arguments, &plan));
+  if (is_config && plan.device == "auto") plan.device = plan.config.local().reward_device();
   // A server of its own alone needs neither TLS nor token: nobody else speaks to it.
   if (plan.scorers.size() < static_cast<size_t>(plan.spec.terms_size()))
     plan.network_config = arguments.network_config.empty() && is_config ? arguments.what : arguments.network_config;
@@ -152,7 +154,9 @@ absl::Status RewardAccess::StartServer(const RewardPlan& plan, Wanted is_wanted)
                                       "--endpoint-file",
                                       endpoint_file,
                                       "--threads",
-                                      absl::StrCat(plan.threads)};
+                                      absl::StrCat(plan.threads),
+                                      "--device",
+                                      plan.device};
   if (!plan.network_config.empty()) command.insert(command.end(), {"--network-config", plan.network_config});
   FLOWAWR_ASSIGN_OR_RETURN(ChildProcess child, ChildProcess::Start(command, folder_ + "/log"));
   server_ = std::make_unique<ChildProcess>(std::move(child));

@@ -22,6 +22,7 @@ struct RewardArguments {
   std::string server;                  // HOST:PORT, of the scorers that name no other; empty: one of its own
   std::string network_config;          // as of --network-config
   int threads = 1;                     // of the own server's scorers
+  std::string device = "auto";         // of theirs, too; auto: the CONFIG's local.reward_device
 };
 
 struct RewardPlan {
@@ -32,6 +33,7 @@ struct RewardPlan {
   v1::RunConfig config;        // where a CONFIG was named
   bool has_config = false;
   int threads = 1;
+  std::string device;
 };
 
 // InvalidArgument and NotFound say what is wrong with the arguments. A word that is a file or the folder of a run, or

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "cli/child_process.h"
 #include "cli/doctor_command.h"
 #include "cli/panel.h"
@@ -57,6 +58,9 @@ void PrintPlan(const RunPlan& plan, bool resume) {
               budget.actor_threads,
               plan.scorers.empty() ? "reward servers elsewhere"
                                    : absl::StrCat("reward server x", budget.reward_threads).c_str());
+  if (plan.devices.accelerators > 0 || plan.devices.reward_server != "cpu")
+    std::printf("devices: actors on %s, rewards on %s\n", absl::StrJoin(plan.devices.actors, ", ").c_str(),
+                plan.devices.reward_server.c_str());
   std::printf("this machine: %s\n", DescribeProcessor().c_str());
   std::fflush(stdout);
 }

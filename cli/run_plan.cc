@@ -1,5 +1,6 @@
 #include "cli/run_plan.h"
 
+#include <algorithm>
 #include <filesystem>
 #include <system_error>
 #include <vector>
@@ -16,6 +17,7 @@
 #include "common/config/run_config.h"
 #include "common/scoring/scorer_text.h"
 #include "common/sd3/latent_shape.h"
+#include "common/tensor/device_names.h"
 
 namespace flowawr {
 namespace {
@@ -78,6 +80,12 @@ absl::Status CheckInitialAdapter(const v1::LoraConfig& lora) {
                                           " does not exist; a relative path starts at the working directory"));
 }
 
+absl::StatusOr<std::vector<std::string>> Resolve(const std::vector<std::string>& names, const char* field) {
+  absl::StatusOr<std::vector<std::string>> devices = ResolveDeviceNames(names);
+  if (!devices.ok()) return Annotate(devices.status(), field);
+  return devices;
+}
+
 void AddMetricsOptions(const RunPlan& plan, const std::string& process, std::vector<std::string>& command) {
   command.insert(command.end(), {"--metrics", HostPort{plan.config.network().metrics_host(), 0}.ToString(),
                                  "--metrics-endpoint-file", plan.EndpointFile(process + ".metrics")});
@@ -94,6 +102,22 @@ v1::RunConfig ConfigOfActors(v1::RunConfig config) {
 
 }  // namespace
 
+absl::StatusOr<RunDevices> FindRunDevices(const v1::RunConfig& config) {
+  const auto& local = config.local();
+  const auto& learner = config.train().devices();
+  FLOWAWR_ASSIGN_OR_RETURN(const std::vector<std::string> of_learner,
+                           Resolve({learner.begin(), learner.end()}, "train.devices"));
+  RunDevices devices;
+  devices.learner_has_accelerator = of_learner.front() != "cpu";
+  FLOWAWR_ASSIGN_OR_RETURN(devices.actors,
+                           Resolve({local.actor_devices().begin(), local.actor_devices().end()}, "local.actor_devices"));
+  FLOWAWR_ASSIGN_OR_RETURN(const std::vector<std::string> of_rewards, Resolve({local.reward_device()}, "local.reward_device"));
+  devices.reward_server = of_rewards.back();  // of `auto`, which stands for all accelerators, the last
+  devices.accelerators = static_cast<int>(devices.actors.size() -
+                                          std::count(devices.actors.begin(), devices.actors.end(), "cpu"));
+  return devices;
+}
+
 absl::StatusOr<RunPlan> PlanRun(const RunRequest& request) {
   RunPlan plan;
   plan.binaries = request.binaries;
@@ -106,11 +130,12 @@ absl::StatusOr<RunPlan> PlanRun(const RunRequest& request) {
   FLOWAWR_RETURN_IF_ERROR(Annotate(FillInModelDefaults(plan.config.mutable_model()), "model.path"));
   if (!plan.continues) FLOWAWR_RETURN_IF_ERROR(CheckInitialAdapter(plan.config.lora()));
   FLOWAWR_RETURN_IF_ERROR(CheckPrograms(plan.binaries));
+  FLOWAWR_ASSIGN_OR_RETURN(plan.devices, FindRunDevices(plan.config));
 
   const std::string run_dir = plan.run_dir();  // shown as it was typed
   MakePathsAbsolute(&plan.config);
   plan.config.set_run_dir(run_dir);
-  plan.budget = BudgetThreads(request.cores, plan.config);
+  plan.budget = BudgetThreads(request.cores, plan.config, plan.devices.accelerators);
   plan.config.mutable_train()->set_threads(plan.budget.learner_threads);
   v1::LocalConfig& local = *plan.config.mutable_local();
   local.set_actors(plan.budget.actors);
@@ -152,6 +177,8 @@ std::vector<std::string> RewardServerCommand(const RunPlan& plan, const std::str
                                       listen,
                                       "--threads",
                                       absl::StrCat(plan.budget.reward_threads),
+                                      "--device",
+                                      plan.devices.reward_server,
                                       "--endpoint-file",
                                       plan.EndpointFile("reward-server"),
                                       "--network-config",
@@ -175,8 +202,10 @@ std::vector<std::string> LearnerCommand(const RunPlan& plan, const std::string& 
 std::vector<std::string> ActorCommand(const RunPlan& plan, int index, const std::string& learner_endpoint) {
   const std::string name = absl::StrCat("actor-", index);
   std::vector<std::string> command = {
-      plan.binaries + "/flowawr-actor",        "--learner",        learner_endpoint, "--id", name, "--threads",
-      absl::StrCat(plan.budget.actor_threads), "--network-config",
+      plan.binaries + "/flowawr-actor",        "--learner",  learner_endpoint,
+      "--id",                                  name,         "--threads",
+      absl::StrCat(plan.budget.actor_threads), "--device",   plan.devices.actors[index % plan.devices.actors.size()],
+      "--network-config",
       plan.config.network().actor_token_file().empty() ? plan.ConfigFile() : plan.ActorNetworkFile()};
   AddMetricsOptions(plan, name, command);
   return command;

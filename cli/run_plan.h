@@ -21,9 +21,21 @@ struct RunRequest {
   std::string binaries;  // folder of flowawr-learner, flowawr-actor and flowawr-reward-server
 };
 
+// Where the processes of this machine compute, by names without `auto`.
+struct RunDevices {
+  std::vector<std::string> actors;  // dealt to them in turn; at least one
+  std::string reward_server;
+  int accelerators = 0;  // among `actors`
+  bool learner_has_accelerator = false;
+};
+
+// InvalidArgument, with the field, for a device that this machine does not have: the learner's too.
+absl::StatusOr<RunDevices> FindRunDevices(const v1::RunConfig& config);
+
 struct RunPlan {
   v1::RunConfig config;  // with the run's folder, the model's defaults and the thread budget filled in
   ThreadBudget budget;
+  RunDevices devices;
   std::string binaries;
   bool accept_changed_prompts = false;
   bool resumes = false;              // what the folder holds
@@ -40,7 +52,8 @@ struct RunPlan {
 };
 
 // Errors name the file or folder and what to do: NotFound for a missing model, prompt set, program or, with `resume`,
-// run; AlreadyExists for a folder that holds a run when `resume` is not set; InvalidArgument from the configuration.
+// run; AlreadyExists for a folder that holds a run when `resume` is not set; InvalidArgument from the configuration, or
+// for a device that this machine does not have.
 // Changes nothing. A folder in which a run was started, but failed before it had anything to keep, holds none.
 absl::StatusOr<RunPlan> PlanRun(const RunRequest& request);
 

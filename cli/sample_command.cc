@@ -2,7 +2,6 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
-#include <exception>
 #include <filesystem>
 #include <limits>
 #include <map>
@@ -26,14 +25,18 @@
 #include "common/base/utf8.h"
 #include "common/config/prompts.h"
 #include "common/diffusion/solver.h"
+#include "common/process/device_option.h"
 #include "common/process/exit_code.h"
 #include "common/process/option_values.h"
+#include "common/sd3/compute_dtype.h"
 #include "common/sd3/latent_shape.h"
 #include "common/sd3/model_folder.h"
 #include "common/sd3/pipeline_check.h"
 #include "common/sd3/prompt_embedder.h"
 #include "common/sd3/text_encoders.h"
 #include "common/telemetry/read_progress.h"
+#include "common/tensor/device_error.h"
+#include "common/tensor/devices.h"
 
 namespace flowawr {
 namespace {
@@ -58,7 +61,7 @@ To compare with another program, give both the same noise: --latents takes a saf
 constexpr int kSequenceLengthOfDiffusers = 256;
 
 struct Arguments {
-  std::string run_dir, model, prompts_file, out = "samples", solver, dtype, latents, save_latents;
+  std::string run_dir, model, prompts_file, out = "samples", solver, dtype, device = "auto", latents, save_latents;
   std::vector<std::string> prompts, adapters;
   std::optional<std::string> negative_prompt;
   std::optional<int> count;
@@ -103,7 +106,7 @@ absl::Status AddRun(const Arguments& arguments, Plan* plan) {
   FLOWAWR_ASSIGN_OR_RETURN(plan->config, ReadRunFolderConfig(arguments.run_dir));
   const v1::RunConfig& config = plan->config;
   plan->model = config.model().path();
-  plan->options.dtype = config.model().dtype() == v1::BFLOAT16 ? at::kBFloat16 : at::kFloat;
+  plan->options.placement.dtype = ScalarTypeOf(config.model().dtype());
   plan->options.max_sequence_length = config.model().max_sequence_length();
   plan->request.solver = config.evaluation().solver();
   plan->request.steps = config.evaluation().steps();
@@ -165,7 +168,8 @@ absl::StatusOr<Plan> MakePlan(const Arguments& arguments) {
   }
   if (arguments.run_dir.empty()) plan.options.max_sequence_length = 0;
   if (arguments.max_sequence_length > 0) plan.options.max_sequence_length = arguments.max_sequence_length;
-  if (!arguments.dtype.empty()) plan.options.dtype = arguments.dtype == "bfloat16" ? at::kBFloat16 : at::kFloat;
+  if (!arguments.dtype.empty()) plan.options.placement.dtype = DTypeNamed(arguments.dtype);
+  FLOWAWR_ASSIGN_OR_RETURN(plan.options.placement.device, FindDevice(arguments.device));
   if (const auto solver = SolverFromName(arguments.solver)) request.solver = *solver;
   if (arguments.steps > 0) request.steps = arguments.steps;
   if (arguments.height > 0) request.height = arguments.height;
@@ -215,7 +219,7 @@ absl::StatusOr<EncodedPrompts> EncodePlanned(const Plan& plan, SampleProgress& p
   const auto show = [&](size_t done, size_t all) {
     progress.Show(absl::StrCat("encoding prompt ", done + 1, " of ", all));
   };
-  const TextEncoders::Options options{.dtype = plan.options.dtype,
+  const TextEncoders::Options options{.placement = plan.options.placement,
                                       .max_sequence_length = plan.options.max_sequence_length,
                                       .progress = ShowIn(progress)};
   if (const std::string& cache = plan.config.model().embeds_cache(); !cache.empty()) {
@@ -241,7 +245,7 @@ absl::StatusOr<std::unique_ptr<Pipeline>> LoadImageSide(const Plan& plan, Sample
 SampleSource SourceOf(const Arguments& arguments, const Plan& plan) {
   return {.model = plan.model,
           .adapters = plan.adapters,
-          .dtype = plan.options.dtype == at::kBFloat16 ? "bfloat16" : "float32",
+          .dtype = NameOf(plan.options.placement.dtype),
           .max_sequence_length = plan.options.max_sequence_length,
           .noise_file = arguments.latents};
 }
@@ -306,7 +310,7 @@ absl::Status Sample(const Arguments& arguments) {
   FLOWAWR_ASSIGN_OR_RETURN(const Plan plan, MakePlan(arguments));
   const SampleRequest& request = plan.request;
   FLOWAWR_RETURN_IF_ERROR(MakeDirectories(arguments.out));
-  PrepareToCompute(arguments.threads, plan.options.dtype);
+  PrepareToCompute(arguments.threads, plan.options.placement.dtype);
   SampleProgress progress;
   FLOWAWR_ASSIGN_OR_RETURN(const EncodedPrompts prompts, EncodePlanned(plan, progress));
   FLOWAWR_ASSIGN_OR_RETURN(const auto pipeline, LoadImageSide(plan, progress));
@@ -333,13 +337,9 @@ absl::Status Sample(const Arguments& arguments) {
 }
 
 absl::Status SampleWithoutThrowing(const Arguments& arguments) {
-  try {
-    return Sample(arguments);
-  } catch (const c10::Error& error) {
-    return absl::InternalError(absl::StrCat("sampling failed: ", error.what_without_backtrace()));
-  } catch (const std::exception& error) {
-    return absl::InternalError(absl::StrCat("sampling failed: ", error.what()));
-  }
+  FLOWAWR_ASSIGN_OR_RETURN(const at::Device device, FindDevice(arguments.device));
+  return OnDevice("sampling", device, [&] { return Sample(arguments); },
+                  "Lower --batch, set --dtype bfloat16, or choose another --device; `flowawr plan` has figures");
 }
 
 void AddWhat(CLI::App* command, Arguments* arguments) {
@@ -388,6 +388,7 @@ void AddHow(CLI::App* command, Arguments* arguments) {
       ->transform(WholeNumber(1, 512));
   command->add_option("--dtype", arguments->dtype, "of the weights; default: the run's, else float32")
       ->check(CLI::IsMember({"float32", "bfloat16"}));
+  AddDeviceOption(*command, "prompts are encoded and images drawn", &arguments->device);
   command->add_option("--threads", arguments->threads, "default: one a core")->transform(WholeNumber(1, 1024));
 }
 

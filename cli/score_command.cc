@@ -32,6 +32,7 @@
 #include "common/base/usable_cores.h"
 #include "common/base/utf8.h"
 #include "common/process/command_line.h"
+#include "common/process/device_option.h"
 #include "common/process/exit_code.h"
 #include "common/process/option_values.h"
 #include "common/process/without_throwing.h"
@@ -322,6 +323,7 @@ void AddScoreCommand(CLI::App& app, int* exit_code) {
       ->capture_default_str();
   command->add_option("--threads", arguments->rewards.threads, "of each scorer of its own server; default: one a core")
       ->transform(WholeNumber(1, 256));
+  AddDeviceOption(*command, "the models of its own server's scorers compute", &arguments->rewards.device);
   command->add_option("--in-flight", arguments->in_flight, "pictures asked for at a time; default: by --threads")
       ->transform(WholeNumber(1, 256));
   command->callback([arguments, exit_code] {

@@ -17,8 +17,9 @@ struct ThreadBudget {
   bool operator==(const ThreadBudget&) const = default;
 };
 
-// What `config` sets is kept; its zeros are filled in for `cores` (below 1 counts as 1): one actor a core, at most 8,
-// the cores divided among them; the learner and the reward server a thread a core.
-ThreadBudget BudgetThreads(int cores, const v1::RunConfig& config);
+// What `config` sets is kept; its zeros are filled in for `cores` (below 1 counts as 1): one actor each of the
+// `accelerators` that actors may sample on, or without any one a core, at most 8; the cores divided among them; the
+// learner and the reward server a thread a core.
+ThreadBudget BudgetThreads(int cores, const v1::RunConfig& config, int accelerators = 0);
 
 }  // namespace flowawr

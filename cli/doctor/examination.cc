@@ -18,6 +18,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
+#include "cli/doctor/devices.h"
 #include "cli/machine_memory.h"
 #include "cli/memory_plan.h"
 #include "cli/pass_times.h"
@@ -105,6 +106,7 @@ class Examination {
          absl::StrCat(TORCH_VERSION, ", CPU capability ", at::get_cpu_capability(),
                       is_found && library.dli_fname != nullptr ? absl::StrCat(", ", library.dli_fname) : ""));
     Tell(Level::kOk, "processor", DescribeProcessor());
+    for (Finding& finding : JudgeDevices(LookAtDevices())) tell_(std::move(finding));
   }
 
   bool ReadConfig() {
@@ -131,7 +133,8 @@ class Examination {
                                        " pixels"));
     if (status.ok() && config_.model().dtype() == v1::BFLOAT16 && !SlowBfloat16().empty())
       Tell(Level::kWarn, "model", absl::StrCat("model.dtype: ", SlowBfloat16()));
-    budget_ = BudgetThreads(request_.run.cores, config_);
+    devices_ = FindRunDevices(config_).value_or(RunDevices());  // PlanRun() tells of those that are not there
+    budget_ = BudgetThreads(request_.run.cores, config_, devices_.accelerators);
     return status.ok();
   }
 
@@ -183,7 +186,7 @@ class Examination {
       advice = absl::StrCat("fits with train.checkpointed_blocks=", (*choice)->checkpointed_blocks,
                             ", train.micro_batch=", (*choice)->micro_batch, ", train.threads=", (*choice)->threads,
                             "; see flowawr plan");
-    tell_(JudgeMemory(plan->Machine(budget_.actors), memory, advice));
+    tell_(JudgeMemory(plan->Host(budget_.actors, devices_.learner_has_accelerator, devices_.accelerators > 0), memory, advice));
   }
 
   void LookAtTime() {
@@ -384,6 +387,7 @@ class Examination {
   v1::RunConfig config_;
   ModelSizes sizes_;
   ThreadBudget budget_;
+  RunDevices devices_;
   std::optional<PromptSet> train_, heldout_;
 };
 

@@ -52,6 +52,16 @@ TEST(MemoryPlan, NamesWhatTheClosedFormsGive) {
   EXPECT_EQ(plan.Machine(2), MemoryPlan::Sum(plan.learner) + 2 * MemoryPlan::Sum(plan.actor));
 }
 
+TEST(MemoryPlan, PartsWhatLiesOnDevicesFromWhatStaysWithTheHost) {
+  const MemoryPlan plan = Plan();
+  const int64_t kept_by_host = Part(plan.learner, "program") + Part(plan.learner, "moments") +
+                               Part(plan.learner, "policy versions") + Part(plan.learner, "groups that came in");
+  EXPECT_EQ(MemoryPlan::OfDevice(plan.learner), MemoryPlan::Sum(plan.learner) - kept_by_host);
+  EXPECT_EQ(plan.Host(2, true, false), plan.Machine(2) - MemoryPlan::OfDevice(plan.learner));
+  EXPECT_EQ(plan.Host(2, true, true), kept_by_host + 2 * (Part(plan.actor, "program") + Part(plan.actor, "on their way") +
+                                                          Part(plan.actor, "prompt embeddings")));
+}
+
 TEST(MemoryPlan, KeepsForABlockWhatTheRuleOfThumbSays) {
   const TransformerConfig model = Sd35MediumSizes().transformer;
   const v1::RunConfig config = Config();

@@ -47,6 +47,32 @@ TEST(PlanCommand, PlansWithThePictureSizeThatTheModelWasMadeFor) {
   EXPECT_THAT(Plan({file, "--no-time", "--model", "sd35-medium"}).output, HasSubstr("1024 x 1024 pixels"));
 }
 
+TEST(PlanCommand, ProposesWhoComputesOnWhichDevice) {
+  const std::vector<std::string> of_medium = {"configs/sd35-medium-ocr.yaml", "--model", "sd35-medium", "--no-time",
+                                              "--set", "rollout.max_staleness=1"};
+  const auto plan = [&](std::vector<std::string> more) {
+    more.insert(more.begin(), of_medium.begin(), of_medium.end());
+    return Plan(more);
+  };
+  const Outcome text = plan({"--devices", "2", "--device-memory", "80GB"});
+  for (const char* line : {"Devices: 2 of 80.0 GB", "each actor", "train.devices: [cuda:1]",
+                           "local.actor_devices: [cuda:0]", "local.reward_device: cuda:1"})
+    EXPECT_THAT(text.output, HasSubstr(line));
+  const Outcome json = plan({"--devices", "8", "--device-memory", "8GB", "--json"});
+  const nlohmann::json devices = nlohmann::json::parse(json.output).at("devices");
+  EXPECT_FALSE(devices.at("fits").get<bool>());
+  EXPECT_EQ(devices.at("actor_devices").size() + devices.at("train_devices").size(), 8);
+  EXPECT_GT(devices.at("learner_bytes").get<int64_t>(), 2 * 2'469'663'936);  // the transformer in bfloat16
+}
+
+TEST(PlanCommand, SaysWhatIsMissingToPlanForDevices) {
+  const Outcome outcome = Plan({"configs/tiny-ocr.yaml", "--no-time", "--devices", "2"});
+  EXPECT_EQ(outcome.end, "exit status 64");
+  EXPECT_THAT(outcome.output, HasSubstr("--devices needs --device-memory, like 80GB"));
+  EXPECT_THAT(Plan({"configs/tiny-ocr.yaml", "--no-time", "--devices", "2", "--device-memory", "much"}).output,
+              HasSubstr("--device-memory much: expected an amount like"));
+}
+
 TEST(PlanCommand, TellsProgramsTheTimeUnlessToldNotTo) {
   const std::vector<std::string> arguments = {
       "configs/tiny-ocr.yaml",     "--json", "--actors", "1", "--set", "train.updates=10", "--set",

@@ -14,8 +14,11 @@
 namespace flowawr {
 namespace {
 
+using ::testing::AllOf;
+using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::IsSupersetOf;
 using ::testing::Not;
 
 class PlanRunTest : public ::testing::Test {
@@ -49,6 +52,33 @@ TEST_F(PlanRunTest, LoadsScorersUnderTheNameKindAndOptionsOfTheirTerms) {
   const auto plan = PlanRun(request);
   ASSERT_TRUE(plan.ok()) << plan.status();
   EXPECT_THAT(plan->scorers, ElementsAre("ocr", "sign=ocr,layout=sparse,margin=0"));
+}
+
+TEST_F(PlanRunTest, DealsDevicesToActorsInTurn) {
+  RunRequest request = Request(folder_ / "run");
+  request.overrides = {"local.actors=3", "local.actor_devices=[cpu]", "local.reward_device=cpu"};
+  auto plan = PlanRun(request);
+  ASSERT_TRUE(plan.ok()) << plan.status();
+  EXPECT_THAT(plan->devices.actors, ElementsAre("cpu"));
+  EXPECT_THAT(RewardServerCommand(*plan, "127.0.0.1:0", "config.yaml"), IsSupersetOf({"--device", "cpu"}));
+  plan->devices.actors = {"cuda:0", "cuda:2"};
+  EXPECT_THAT(ActorCommand(*plan, 0, "127.0.0.1:1"), Contains("cuda:0"));
+  EXPECT_THAT(ActorCommand(*plan, 1, "127.0.0.1:1"), Contains("cuda:2"));
+  EXPECT_THAT(ActorCommand(*plan, 2, "127.0.0.1:1"), Contains("cuda:0"));
+}
+
+TEST_F(PlanRunTest, RefusesDevicesThatAreNotThereByTheirField) {
+  for (const char* field : {"train.devices", "local.actor_devices"}) {
+    RunRequest request = Request(folder_ / "run");
+    request.overrides = {absl::StrCat(field, "=[cpu, cuda:99]")};
+    const absl::Status status = PlanRun(request).status();
+    EXPECT_TRUE(absl::IsInvalidArgument(status)) << status;
+    EXPECT_THAT(std::string(status.message()), HasSubstr(absl::StrCat(field, ": cuda:99: no such device")));
+  }
+  RunRequest request = Request(folder_ / "run");
+  request.overrides = {"local.reward_device=cpuu"};
+  EXPECT_THAT(std::string(PlanRun(request).status().message()),
+              AllOf(HasSubstr("local.reward_device: cpuu: no such device"), HasSubstr("did you mean \"cpu\"?")));
 }
 
 TEST_F(PlanRunTest, TakesTheModelsOwnSizesWhereTheConfigurationNamesNone) {

@@ -31,5 +31,13 @@ TEST(ThreadBudgetTest, FillsInWhatTheConfigLeavesOpen) {
   }
 }
 
+TEST(ThreadBudgetTest, GivesEachAcceleratorAnActorUnlessTheConfigSaysHowMany) {
+  v1::RunConfig config;
+  EXPECT_EQ(BudgetThreads(32, config, /*accelerators=*/16), (ThreadBudget{16, 2, 32, 32}));
+  EXPECT_EQ(BudgetThreads(2, config, /*accelerators=*/8), (ThreadBudget{8, 1, 2, 2}));
+  config.mutable_local()->set_actors(3);
+  EXPECT_EQ(BudgetThreads(32, config, /*accelerators=*/8), (ThreadBudget{3, 10, 32, 32}));
+}
+
 }  // namespace
 }  // namespace flowawr

@@ -1,0 +1,60 @@
+#include "cli/doctor/devices.h"
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace flowawr {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::ElementsAre;
+using ::testing::Field;
+using ::testing::HasSubstr;
+
+auto Is(FindingLevel level, const std::string& what) {
+  return AllOf(Field(&Finding::level, level), Field(&Finding::what, HasSubstr(what)));
+}
+
+CudaDriver TwoCards(const std::string& version) {
+  return {.version = version, .devices = {{"NVIDIA H100", 80'000'000'000}, {"NVIDIA H100", 80'000'000'000}}};
+}
+
+TEST(JudgeDevices, IsContentWithAMachineWithoutGpus) {
+  const DeviceSight sight{.accelerators = {}, .cuda = "", .nccl = "", .driver = absl::NotFoundError("no NVIDIA driver")};
+  EXPECT_THAT(JudgeDevices(sight), ElementsAre(Is(FindingLevel::kOk, "cpu alone; LibTorch's CPU build")));
+}
+
+TEST(JudgeDevices, NamesCardsDriverAndNccl) {
+  const DeviceSight sight{.accelerators = {"cuda:0 (NVIDIA H100)", "cuda:1 (NVIDIA H100)"},
+                          .cuda = "13.0",
+                          .nccl = "2.29.7",
+                          .driver = TwoCards("13.1")};
+  EXPECT_THAT(JudgeDevices(sight),
+              ElementsAre(Is(FindingLevel::kOk, "cuda:0 (NVIDIA H100), cuda:1 (NVIDIA H100); LibTorch's build for CUDA 13.0"),
+                          Is(FindingLevel::kOk, "NVIDIA driver for CUDA 13.1: NVIDIA H100 (80.0 GB), NVIDIA H100 (80.0 GB)"),
+                          Is(FindingLevel::kOk, "NCCL 2.29.7")));
+}
+
+TEST(JudgeDevices, SaysWhatDoesNotFit) {
+  const auto none = absl::NotFoundError("no NVIDIA driver (libcuda.so.1) on this machine");
+  EXPECT_THAT(JudgeDevices({.accelerators = {}, .cuda = "", .nccl = "", .driver = TwoCards("13.0")}),
+              ElementsAre(Is(FindingLevel::kOk, "CPU build"), Is(FindingLevel::kOk, "NVIDIA H100"),
+                          Is(FindingLevel::kWarn, "scripts/setup --cuda")));
+  EXPECT_THAT(JudgeDevices({.accelerators = {}, .cuda = "13.0", .nccl = "2.29.7", .driver = none}),
+              ElementsAre(Is(FindingLevel::kOk, "CUDA 13.0"), Is(FindingLevel::kWarn, "no NVIDIA driver"),
+                          Is(FindingLevel::kOk, "NCCL")));
+  EXPECT_THAT(JudgeDevices({.accelerators = {}, .cuda = "13.0", .nccl = "2.29.7", .driver = TwoCards("12.8")}),
+              ElementsAre(Is(FindingLevel::kOk, "CUDA 13.0"), Is(FindingLevel::kOk, "CUDA 12.8"),
+                          Is(FindingLevel::kWarn, "install a newer driver"), Is(FindingLevel::kOk, "NCCL")));
+  EXPECT_THAT(JudgeDevices({.accelerators = {}, .cuda = "13.0", .nccl = "", .driver = TwoCards("13.0")}),
+              ElementsAre(Is(FindingLevel::kOk, "cpu alone"), Is(FindingLevel::kOk, "NVIDIA H100"),
+                          Is(FindingLevel::kWarn, "sees none of the driver's cards"), Is(FindingLevel::kWarn, "no NCCL")));
+  EXPECT_THAT(JudgeDevices({.accelerators = {},
+                            .cuda = "",
+                            .nccl = "",
+                            .driver = absl::FailedPreconditionError("the NVIDIA driver answers cuInit with error 100")}),
+              ElementsAre(Is(FindingLevel::kOk, "cpu alone"), Is(FindingLevel::kWarn, "cuInit with error 100")));
+}
+
+}  // namespace
+}  // namespace flowawr
