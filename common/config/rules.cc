@@ -219,6 +219,12 @@ std::vector<RuleViolation> FindRuleViolations(const v1::RunConfig& config) {
   return found;
 }
 
+std::vector<RuleViolation> FindNoisyStepViolations(const v1::RunConfig& config) {
+  Violations found;
+  CheckNoisySteps(config, found);
+  return found;
+}
+
 std::vector<RuleViolation> FindNetworkViolations(const v1::NetworkConfig& network) {
   Violations found;
   CheckNetwork(network, found);

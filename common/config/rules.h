@@ -16,6 +16,9 @@ struct RuleViolation {
 // Fields that must not be empty and are; then, when none is, what does not go together. Empty: all is well. Pure.
 std::vector<RuleViolation> FindRuleViolations(const v1::RunConfig& config);
 
+// Whether the steps of flow_grpo that draw noise fit into the sampler's.
+std::vector<RuleViolation> FindNoisyStepViolations(const v1::RunConfig& config);
+
 // The rules of the section `network` alone.
 std::vector<RuleViolation> FindNetworkViolations(const v1::NetworkConfig& network);
 

@@ -9,6 +9,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "common/base/status.h"
+#include "common/config/rules.h"
 #include "common/config/trained_sigmas.h"
 #include "common/diffusion/counter_rng.h"
 #include "common/diffusion/sde_step.h"
@@ -20,15 +21,11 @@ namespace flowawr {
 
 absl::StatusOr<std::unique_ptr<const Algorithm>> FlowGrpo::Make(const v1::RunConfig& config,
                                                                 std::vector<float> sigmas) {
-  const auto [window, end] = NoisyStepsOf(config);
-  const int steps = config.sampler().steps();
-  if (window < 1)
-    return absl::InvalidArgumentError("algorithm.flow_grpo: sampler.steps 1 leaves no step that may draw noise; set at least 2");
-  if (window > end)
-    return absl::InvalidArgumentError(absl::StrCat("algorithm.flow_grpo.window: ", window, " steps do not fit before step ",
-                                                   end, " (window_end; 0 is half of sampler.steps)"));
+  if (const auto found = FindNoisyStepViolations(config); !found.empty())
+    return absl::InvalidArgumentError(absl::StrCat(found.front().path, ": ", found.front().problem));
   auto made = absl::WrapUnique(new FlowGrpo(config, std::move(sigmas)));
-  FLOWAWR_RETURN_IF_ERROR(Annotate(CheckStochasticSteps(made->WindowAt(made->last_), steps), "algorithm.flow_grpo"));
+  FLOWAWR_RETURN_IF_ERROR(
+      Annotate(CheckStochasticSteps(made->WindowAt(made->last_), config.sampler().steps()), "algorithm.flow_grpo"));
   return made;
 }
 
