@@ -25,6 +25,7 @@
 #include "common/base/status.h"
 #include "common/base/steady_cond_var.h"
 #include "common/base/utf8.h"
+#include "common/config/copy_place.h"
 #include "learner/checkpoint.h"
 
 namespace flowawr {
@@ -147,14 +148,6 @@ uint64_t UpdateOf(absl::string_view name) {
   return absl::SimpleAtoi(absl::StripPrefix(name, kCheckpointPrefix), &update) ? update : 0;
 }
 
-absl::Status CheckSameRun(const std::string& run_dir, const std::string& copy_to) {
-  const std::string own = ReadFile(run_dir + "/run_id").value_or(""), there = ReadFile(copy_to + "/run_id").value_or("");
-  FLOWAWR_ASSIGN_OR_RETURN(const std::vector<std::string> copies, CheckpointNames(copy_to + "/checkpoints"));
-  if (own == there || (there.empty() && copies.empty())) return absl::OkStatus();
-  return absl::FailedPreconditionError(
-      absl::StrCat("checkpoint.copy_to: ", copy_to, " holds checkpoints of another run: name a folder for each run"));
-}
-
 // Copies that the run has no checkpoint for any more go. `names` are the run's, the newest first. What is newer than all of
 // them stays, and so does the newest copy while none of the run's is there: it may be the last whole one.
 absl::Status RemoveWhatTheRunRemoved(const std::vector<std::string>& names, const std::string& source,
@@ -175,19 +168,8 @@ absl::Status RemoveWhatTheRunRemoved(const std::vector<std::string>& names, cons
 
 }  // namespace
 
-absl::Status CheckCopyPlace(const std::string& run_dir, const std::string& copy_to) {
-  std::error_code ignored;
-  const fs::path run = fs::weakly_canonical(run_dir, ignored), copies = fs::weakly_canonical(copy_to, ignored);
-  const auto [end, unused] = std::mismatch(run.begin(), run.end(), copies.begin(), copies.end());
-  if (end != run.end()) return absl::OkStatus();
-  return absl::FailedPreconditionError(absl::StrCat("checkpoint.copy_to: ", copy_to,
-                                                    " is the run's own folder or lies in it, so that nothing is copied: ",
-                                                    "name one elsewhere (--set checkpoint.copy_to=FOLDER)"));
-}
-
 absl::Status CopyCheckpoints(const std::string& run_dir, const std::string& copy_to, Wanted is_wanted) {
   FLOWAWR_RETURN_IF_ERROR(CheckCopyPlace(run_dir, copy_to));
-  FLOWAWR_RETURN_IF_ERROR(CheckSameRun(run_dir, copy_to));
   const std::string source = run_dir + "/checkpoints", target = copy_to + "/checkpoints";
   FLOWAWR_RETURN_IF_ERROR(MakeDirectories(target));
   FLOWAWR_RETURN_IF_ERROR(CopyBeside(run_dir, copy_to, "run_id"));

@@ -19,13 +19,10 @@
 
 namespace flowawr {
 
-// Makes the folder `copy_to` hold what the run in `run_dir` holds now. FailedPrecondition when it holds checkpoints of
-// another run. What vanishes meanwhile because the run removed it is left out. Cancelled soon after `is_wanted` says no.
+// Makes the folder `copy_to` hold what the run in `run_dir` holds now. FailedPrecondition when it may not be
+// there (common/config/copy_place.h). What vanishes meanwhile because the run removed it is left out. Cancelled soon after `is_wanted` says no.
 absl::Status CopyCheckpoints(const std::string& run_dir, const std::string& copy_to,
                              const std::function<bool()>& is_wanted);
-
-// FailedPrecondition when the copies would lie in the run's own folder, as of a run that was resumed from its copies.
-absl::Status CheckCopyPlace(const std::string& run_dir, const std::string& copy_to);
 
 // Owns a thread that copies. Thread-safe.
 class CheckpointCopies {
