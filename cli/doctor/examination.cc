@@ -34,6 +34,7 @@
 #include "common/base/status.h"
 #include "common/base/usable_cores.h"
 #include "common/base/version.h"
+#include "common/config/copy_place.h"
 #include "common/config/prompts.h"
 #include "common/config/run_config.h"
 #include "common/nn/bf16.h"
@@ -222,6 +223,8 @@ class Examination {
       if (!fs::is_directory(copies, ignored) || access(copies.c_str(), W_OK | X_OK) != 0)
         Tell(Level::kBad, "disk",
              absl::StrCat("checkpoint.copy_to: ", copies.string(), " is no folder that this user can write to"));
+      else if (const absl::Status place = CheckCopyPlace(folder, checkpoint.copy_to()); !place.ok())
+        Tell("disk", place, "");
       else
         LookAtDisk(checkpoint.copy_to());
     }
@@ -289,6 +292,10 @@ class Examination {
     for (const auto& [field, listen] : places)
       Tell("port", Annotate(RpcServer::Start({.listen = listen, .network = network}, {}).status(), field),
            absl::StrCat(field, ": ", listen, " is free"));
+    if (has_rewards && WantOnePort(network.learner_listen(), network.reward_listen()))
+      Tell(Level::kBad, "port",
+           absl::StrCat("network.reward_listen: ", network.reward_listen(), " is the learner's port, too ",
+                        "(network.learner_listen ", network.learner_listen(), "); choose another, or 0 for any that is free"));
     v1::NetworkConfig open;  // the page has rules of its own; here it is asked whether the host is this machine's
     open.set_insecure(true);
     open.set_max_message_mib(1);

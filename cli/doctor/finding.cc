@@ -8,6 +8,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_replace.h"
 #include "cli/machine_memory.h"
+#include "common/base/host_port.h"
 #include "common/base/utf8.h"
 
 namespace flowawr {
@@ -117,6 +118,13 @@ Finding JudgeExpiry(const std::string& file, absl::Duration left) {
     return {FindingLevel::kWarn, "certificate",
             absl::StrCat(file, " expires in ", days, " days; make a new one in time (flowawr certs)")};
   return {FindingLevel::kOk, "certificate", absl::StrCat(file, " is good for ", days, " days")};
+}
+
+bool WantOnePort(const std::string& one, const std::string& other) {
+  const absl::StatusOr<HostPort> a = ParseHostPort(one), b = ParseHostPort(other);
+  if (!a.ok() || !b.ok() || a->port == 0 || a->port != b->port) return false;
+  const auto takes_all = [](const std::string& host) { return host == "0.0.0.0" || host == "::"; };
+  return a->host == b->host || takes_all(a->host) || takes_all(b->host);
 }
 
 Finding JudgeScorable(const std::string& file, size_t faults, size_t all, const std::string& example,

@@ -44,6 +44,8 @@ Finding JudgeDisk(const std::string& folder, int64_t needed, int64_t free);
 Finding JudgeTime(double seconds, int64_t updates);
 // Of the certificate in `file`.
 Finding JudgeExpiry(const std::string& file, absl::Duration left);
+// Whether two servers of one machine that are to listen there (HOST:PORT) would want one port.
+bool WantOnePort(const std::string& one, const std::string& other);
 // Of `all` prompts of a file, `faults` that a reward can never score, the first being `example`.
 Finding JudgeScorable(const std::string& file, size_t faults, size_t all, const std::string& example, bool skips_bad);
 

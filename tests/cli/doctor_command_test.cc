@@ -77,6 +77,16 @@ TEST_F(DoctorTest, TellsEveryFaultAtOnce) {
                     HasSubstr("checks are bad")));
 }
 
+TEST_F(DoctorTest, TellsOnePortForTwoServersAndCopiesInsideTheRun) {
+  const Outcome outcome =
+      Quick(absl::StrCat("--set network.learner_listen=127.0.0.1:7000 --set network.reward_listen=127.0.0.1:7000 ",
+                         "--set checkpoint.copy_to=", folder_ / "run", "/copies"));
+  EXPECT_EQ(outcome.exit_code, 78) << outcome.output;
+  EXPECT_THAT(outcome.output,
+              AllOf(HasSubstr("bad   port         network.reward_listen: 127.0.0.1:7000 is the learner's port, too"),
+                    HasSubstr("bad   disk         checkpoint.copy_to: " + (folder_ / "run") + "/copies is the run's own")));
+}
+
 TEST_F(DoctorTest, AsksTheRewardServersThatAreNamed) {
   const Outcome outcome = Quick("--set rewards.terms.0.endpoint=127.0.0.1:1");
   EXPECT_EQ(outcome.exit_code, 78) << outcome.output;

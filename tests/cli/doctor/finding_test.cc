@@ -35,6 +35,15 @@ TEST(FindingTest, AnyThatIsBadMakesTheVerdict) {
   EXPECT_EQ(json["checks"][1], nlohmann::json({{"level", "bad"}, {"subject", "a"}, {"what", "b"}}));
 }
 
+TEST(FindingTest, KnowsWhenTwoServersWantOnePort) {
+  EXPECT_TRUE(WantOnePort("127.0.0.1:7000", "127.0.0.1:7000"));
+  EXPECT_TRUE(WantOnePort("0.0.0.0:7000", "127.0.0.1:7000"));
+  EXPECT_TRUE(WantOnePort("127.0.0.1:7000", "[::]:7000"));
+  EXPECT_FALSE(WantOnePort("127.0.0.1:7000", "127.0.0.1:7001"));
+  EXPECT_FALSE(WantOnePort("127.0.0.1:7000", "127.0.0.2:7000"));
+  EXPECT_FALSE(WantOnePort("0.0.0.0:0", "0.0.0.0:0")) << "any port that is free";
+}
+
 TEST(FindingTest, JudgesByTheTable) {
   const struct {
     const char* name;
