@@ -39,7 +39,7 @@ struct GradientRequest {
   std::vector<std::vector<int64_t>> samples = {};
   const LoraAdapter& current;
   // The adapter that sampled the groups of that version, or null when it equals `current` bit for bit. Called on the
-  // caller's thread, once a version; what it returns must live until Compute() returns.
+  // caller's thread, perhaps several times a version; what it returns must live until Compute() returns.
   std::function<const LoraAdapter*(uint64_t version)> old_adapter;
   const std::atomic<bool>& is_cancelled;
 };

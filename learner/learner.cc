@@ -5,12 +5,14 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <atomic>
 #include <memory>
 #include <optional>
 #include <thread>
 #include <utility>
 #include <vector>
 
+#include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/synchronization/notification.h"
@@ -20,6 +22,7 @@
 #include "common/base/allocator.h"
 #include "common/base/status.h"
 #include "common/base/utf8.h"
+#include "common/base/version.h"
 #include "common/config/paths.h"
 #include "common/config/run_config.h"
 #include "common/diffusion/sigmas.h"
@@ -37,6 +40,7 @@
 #include "common/telemetry/log.h"
 #include "common/telemetry/read_progress.h"
 #include "common/telemetry/trace.h"
+#include "common/tensor/devices.h"
 #include "learner/checkpoint_copies.h"
 #include "learner/clean_text.h"
 #include "learner/control_service.h"
@@ -46,6 +50,8 @@
 #include "learner/local_gradient_engine.h"
 #include "learner/policy_service.h"
 #include "learner/prompt_sets.h"
+#include "learner/ranks/ranked_gradient_engine.h"
+#include "learner/ranks/serve_rank.h"
 #include "learner/resume_check.h"
 #include "learner/rollout_service.h"
 #include "learner/run_loop.h"
@@ -243,11 +249,111 @@ LeaseDesk::Options LeaseOptions(const LearnerOptions& options, const v1::RunConf
   return desk;
 }
 
+// One on each of train.devices.
+absl::StatusOr<std::vector<std::shared_ptr<const Transformer>>> LoadTransformers(const v1::RunConfig& config) {
+  std::vector<std::shared_ptr<const Transformer>> transformers;
+  for (const std::string& name : config.train().devices()) {
+    absl::StatusOr<at::Device> device = FindDevice(name);
+    if (!device.ok()) return Annotate(device.status(), "train.devices");
+    FLOWAWR_ASSIGN_OR_RETURN(
+        transformers.emplace_back(),
+        Transformer::Load(config.model().path() + "/transformer", {ScalarTypeOf(config.model().dtype()), *device},
+                          [log = LogReading()](int64_t bytes, int64_t total) { log("transformer", bytes, total); }));
+    if (!device->is_cpu()) spdlog::info("gradients are computed on {}", NameOf(*device));
+  }
+  return transformers;
+}
+
+std::unique_ptr<LocalGradientEngine> LocalEngine(const v1::RunConfig& config,
+                                                 std::vector<std::shared_ptr<const Transformer>> transformers,
+                                                 std::shared_ptr<const Algorithm> algorithm) {
+  return std::make_unique<LocalGradientEngine>(
+      std::move(transformers), std::move(algorithm),
+      LocalGradientEngine::Options{.threads = config.train().threads(),
+                                   .micro_batch = config.train().micro_batch(),
+                                   .checkpointed_blocks = config.train().checkpointed_blocks(),
+                                   .seed = config.seed()});
+}
+
+// What must be alike in all ranks.
+RankFacts FactsOf(int rank, const v1::RunConfig& config, const ComponentFingerprints& parts,
+                  const std::vector<std::shared_ptr<const Transformer>>& transformers) {
+  RankFacts facts{.rank = rank,
+                  .version = Version(),
+                  .instruction_set = std::string(kernels::NameOf(kernels::ActiveInstructionSet())),
+                  .config = GradientConfig(config),
+                  .model = parts};
+  for (const auto& transformer : transformers) facts.devices.push_back(NameOf(transformer->placement().device));
+  return facts;
+}
+
+// The configuration as the command line has it.
+absl::StatusOr<v1::RunConfig> ConfigOf(const LearnerOptions& options) {
+  FLOWAWR_ASSIGN_OR_RETURN(v1::RunConfig config, LoadWholeConfig(options.config));
+  if (options.world > 0) config.mutable_train()->set_ranks(options.world);
+  if (options.rank >= config.train().ranks())
+    return absl::InvalidArgumentError(absl::StrCat("--rank ", options.rank, ": the run has ", config.train().ranks(),
+                                                   " ranks, numbered from 0; --world or train.ranks says how many"));
+  return config;
+}
+
+// An address without a port is at the port of network.ranks_listen.
+absl::StatusOr<HostPort> WhereRank0Is(const LearnerOptions& options, const v1::RunConfig& config) {
+  if (options.rank0.empty())
+    return absl::InvalidArgumentError(absl::StrCat("rank ", options.rank, " needs to know where rank 0 waits for it: ",
+                                                   "--rank0 HOST:PORT, its network.ranks_listen"));
+  if (absl::StatusOr<HostPort> whole = ParseHostPort(options.rank0); whole.ok() && whole->port > 0) return whole;
+  FLOWAWR_ASSIGN_OR_RETURN(const HostPort listen, ParseHostPort(config.network().ranks_listen()));
+  if (listen.port == 0)
+    return absl::InvalidArgumentError(absl::StrCat("--rank0 ", options.rank0, " has no port, and network.ranks_listen (",
+                                                   config.network().ranks_listen(), ") leaves it open: give one of them"));
+  return HostPort{options.rank0, listen.port};
+}
+
+absl::StatusOr<std::shared_ptr<const Algorithm>> AlgorithmOf(const v1::RunConfig& config) {
+  FLOWAWR_ASSIGN_OR_RETURN(const SchedulerConfig scheduler, SchedulerConfig::Load(config.model().path() + "/scheduler"));
+  return MakeAlgorithm(config, FlowMatchSigmas(config.sampler().steps(), scheduler.shift, scheduler.num_train_timesteps));
+}
+
+// A rank that is not the first.
+absl::Status RunRank(const LearnerOptions& options, const v1::RunConfig& config,
+                     const std::function<bool()>& wait_for_stop) {
+  FLOWAWR_ASSIGN_OR_RETURN(const HostPort rank0, WhereRank0Is(options, config));
+  FLOWAWR_RETURN_IF_ERROR(CheckModelFolder(config.model().path()));
+  FLOWAWR_ASSIGN_OR_RETURN(const auto transformers, LoadTransformers(config));
+  const v1::LoraConfig& lora = config.lora();
+  FLOWAWR_ASSIGN_OR_RETURN(const auto layout,
+                           transformers[0]->MakeLoraLayout({lora.target_modules().begin(), lora.target_modules().end()},
+                                                           lora.rank(), lora.alpha()));
+  FLOWAWR_ASSIGN_OR_RETURN(const ComponentFingerprints parts,
+                           FingerprintModel(config.model().path(), *transformers[0], ScalarTypeOf(config.model().dtype())));
+  FLOWAWR_ASSIGN_OR_RETURN(const auto algorithm, AlgorithmOf(config));
+  const auto engine = LocalEngine(config, transformers, algorithm);
+
+  absl::Status status;
+  std::atomic<bool> is_stopped = false;
+  absl::Notification is_done;
+  std::thread server([&] {
+    status = ServeRank(*engine, layout,
+                       {.rank0 = rank0,
+                        .facts = FactsOf(options.rank, config, parts, transformers),
+                        .timeout = absl::Seconds(config.train().rank_timeout_s())},
+                       [&] { return is_stopped.load(); });
+    is_done.Notify();
+  });
+  while (!is_done.HasBeenNotified())
+    if (wait_for_stop()) is_stopped = true;
+  server.join();
+  if (status.ok() && is_stopped && options.fails_when_stopped) return absl::CancelledError("stopped before the end of the run");
+  return status;
+}
+
 }  // namespace
 
 absl::Status RunLearner(const LearnerOptions& options, const std::function<bool()>& wait_for_stop) {
   at::set_num_threads(1);  // the gradient workers are the threads
-  FLOWAWR_ASSIGN_OR_RETURN(const v1::RunConfig config, LoadWholeConfig(options.config));
+  FLOWAWR_ASSIGN_OR_RETURN(const v1::RunConfig config, ConfigOf(options));
+  if (options.rank > 0) return RunRank(options, config, wait_for_stop);
   FLOWAWR_RETURN_IF_ERROR(CheckActorsCanBeTold(config.model()));
   FLOWAWR_RETURN_IF_ERROR(CheckNothingOfOthers(options, config.run_dir()));
   FLOWAWR_ASSIGN_OR_RETURN(auto directory, RunDirectory::Open(config.run_dir(), options.lock_descriptor));
@@ -257,10 +363,8 @@ absl::Status RunLearner(const LearnerOptions& options, const std::function<bool(
   FLOWAWR_ASSIGN_OR_RETURN(const GroupShape shape, ShapeOf(config.model(), scheduler));
   const at::ScalarType dtype = ScalarTypeOf(config.model().dtype());
   if (dtype == at::kBFloat16 && !SlowBfloat16().empty()) spdlog::warn("model.dtype: {}", SlowBfloat16());
-  FLOWAWR_ASSIGN_OR_RETURN(
-      const auto transformer,
-      Transformer::Load(model + "/transformer", dtype,
-                        [log = LogReading()](int64_t bytes, int64_t total) { log("transformer", bytes, total); }));
+  FLOWAWR_ASSIGN_OR_RETURN(const auto transformers, LoadTransformers(config));
+  const auto& transformer = transformers[0];
   if (transformer->config().inner_dim() >= kWideModel) GiveBackFreedMemory();
   const v1::LoraConfig& lora = config.lora();
   FLOWAWR_ASSIGN_OR_RETURN(const auto layout,
@@ -270,6 +374,7 @@ absl::Status RunLearner(const LearnerOptions& options, const std::function<bool(
   FLOWAWR_ASSIGN_OR_RETURN(Standing standing, FindStanding(options, config, *transformer, parts, layout, *directory));
   // What an actor told of the model when the run began holds as long as the run.
   parts.insert(standing.manifest.model_parts().begin(), standing.manifest.model_parts().end());
+  const RankFacts facts = FactsOf(/*rank=*/0, config, parts, transformers);
   RunModel run_model(std::move(parts));
   FLOWAWR_RETURN_IF_ERROR(CheckRewardEndpoints(options, standing.manifest.reward_spec()));
   FLOWAWR_ASSIGN_OR_RETURN(
@@ -296,16 +401,31 @@ absl::Status RunLearner(const LearnerOptions& options, const std::function<bool(
   RolloutService rollout(
       {run_id, CleanText(config), standing.manifest.instruction_set(), HeartbeatOf(config)}, &run_model, &leases, &fan_out,
       &idle);
-  const std::vector<float> sigmas =
-      FlowMatchSigmas(config.sampler().steps(), scheduler.shift, scheduler.num_train_timesteps);
   const std::unique_ptr<CheckpointCopies> copies = CopiesOf(config, board);
-  FLOWAWR_ASSIGN_OR_RETURN(std::shared_ptr<const Algorithm> algorithm, MakeAlgorithm(config, sigmas));
-  auto engine = std::make_unique<LocalGradientEngine>(
-      transformer, algorithm,
-      LocalGradientEngine::Options{.threads = config.train().threads(),
-                                   .micro_batch = config.train().micro_batch(),
-                                   .checkpointed_blocks = config.train().checkpointed_blocks(),
-                                   .seed = config.seed()});
+  FLOWAWR_ASSIGN_OR_RETURN(std::shared_ptr<const Algorithm> algorithm, AlgorithmOf(config));
+  auto own = LocalEngine(config, transformers, algorithm);
+  std::unique_ptr<GradientEngine> engine;
+  RankedGradientEngine* ranked = nullptr;  // the run loop's
+  std::string ranks_at;
+  if (config.train().ranks() > 1) {
+    FLOWAWR_ASSIGN_OR_RETURN(const HostPort listen, ParseHostPort(config.network().ranks_listen()));
+    if (!listen.is_loopback() && !config.network().insecure())
+      return absl::InvalidArgumentError(absl::StrCat(
+          "network.ranks_listen: ", listen.host, " is reached from outside this machine, and ranks cannot encrypt what they ",
+          "say; set network.insecure: true on a network that you trust"));
+    FLOWAWR_ASSIGN_OR_RETURN(auto meeting_point, MeetingPoint::Serve(listen));
+    ranks_at = meeting_point->address().ToString();
+    auto of_all = std::make_unique<RankedGradientEngine>(
+        std::move(own), std::move(meeting_point),
+        RankedGradientEngine::Options{.facts = facts,
+                                      .timeout = absl::Seconds(config.train().rank_timeout_s()),
+                                      .waits_for_lost = config.train().on_lost_rank() == v1::WAIT});
+    ranked = of_all.get();
+    engine = std::move(of_all);
+    spdlog::info("waiting for ranks 1 to {} on {}", config.train().ranks() - 1, ranks_at);
+  } else {
+    engine = std::move(own);
+  }
   RunLoop loop({.config = config,
                 .train_prompts = std::move(prompts.train),
                 .heldout_prompts = std::move(prompts.heldout),
@@ -334,6 +454,12 @@ absl::Status RunLearner(const LearnerOptions& options, const std::function<bool(
                            EndpointFile::Write(config.run_dir() + "/endpoints/learner", server->endpoint(), instance));
   FLOWAWR_ASSIGN_OR_RETURN(const EndpointFile where_asked,
                            EndpointFile::Write(options.serving.endpoint_file, server->endpoint(), instance));
+  FLOWAWR_ASSIGN_OR_RETURN(const EndpointFile for_ranks,
+                           EndpointFile::Write(ranks_at.empty() ? "" : config.run_dir() + "/endpoints/ranks", ranks_at, instance));
+  if (ranked != nullptr) board.Show(*ranked);
+  const absl::Cleanup hidden = [&] {
+    if (ranked != nullptr) board.Hide(*ranked);
+  };
   if (copies && standing.resumed_from) copies->Copy();
   const ScorerKeeper scorers({.rewards = config.rewards(),
                               .network = config.network(),
@@ -359,6 +485,7 @@ absl::Status RunLearner(const LearnerOptions& options, const std::function<bool(
   runner.join();
   if (!loop.is_finished() && options.fails_when_stopped)
     status.Update(absl::CancelledError("stopped before the end of the run; --resume goes on"));
+  if (ranked != nullptr && loop.is_finished()) ranked->Finish();
   // The desk first: an actor whose watch of policies ends asks it whether the run is over.
   leases.Stop(loop.is_finished());
   policies.Stop();

@@ -8,7 +8,8 @@
 
 namespace flowawr {
 
-// Runs until the training is finished or `wait_for_stop` returns true; it is called again and again, waits a little
+// With options.rank above 0: one of its further processes, see docs/ranks.md and learner/ranks/serve_rank.h. Otherwise:
+// runs until the training is finished or `wait_for_stop` returns true; it is called again and again, waits a little
 // each time and tells whether the process was asked to stop. Everything is saved when it returns.
 //
 // FailedPrecondition: the run directory is in use, or the configuration does not fit the checkpoint; AlreadyExists: the

@@ -23,56 +23,15 @@
 #include "common/base/status.h"
 #include "common/base/usable_cores.h"
 #include "common/diffusion/counter_rng.h"
+#include "learner/chunk_figures.h"
 #include "learner/random_streams.h"
 
 namespace flowawr {
 namespace {
 
-// Rows [begin, end) of one group, numbered sample by sample.
-struct Chunk {
-  int group = 0;
-  int64_t begin = 0, end = 0;
-};
-
-// Sums over the rows of a chunk, or of several.
-struct Sums {
-  at::Tensor gradient;  // of the sum of the rows' losses
-  double loss = 0;
-  int64_t rows = 0;
-  std::map<std::string, double> figures = {};
-  // Of the losses at one of the rollout's sigmas, by its number.
-  struct AtSigma {
-    double loss = 0;
-    int64_t rows = 0;
-  };
-  std::map<int64_t, AtSigma> by_sigma = {};
-  double old_distance = 0;  // of `old_rows`, those whose v_old is another policy's
-  int64_t old_rows = 0;
-  bool is_finite = true;
-
-  void Add(const Sums& other) {
-    if (gradient.defined()) {
-      gradient.add_(other.gradient);
-    } else {
-      gradient = other.gradient;
-    }
-    loss += other.loss;
-    rows += other.rows;
-    for (const auto& [name, value] : other.figures) figures[name] += value;
-    for (const auto& [step, at] : other.by_sigma) by_sigma[step].loss += at.loss, by_sigma[step].rows += at.rows;
-    old_distance += other.old_distance;
-    old_rows += other.old_rows;
-  }
-};
-
-// One pass: a sum is finite unless a term is not, or finite ones overflow.
-bool IsFinite(const at::Tensor& values) {
-  return std::isfinite(values.sum().item<double>()) || at::isfinite(values).all().item<bool>();
-}
-
 // What `compute` gives, or Internal with the words of what it throws: LibTorch says in no other way what it refuses.
 template <typename Result>
-absl::StatusOr<Result> Guarded(const Group& group, const std::function<Result()>& compute) {
+absl::StatusOr<Result> Guarded(const std::string& what, const std::function<Result()>& compute) {
   std::string words;
   try {
     return compute();
@@ -81,13 +40,23 @@ absl::StatusOr<Result> Guarded(const Group& group, const std::function<Result()>
   } catch (const std::exception& error) {
     words = error.what();
   }
-  return absl::InternalError(absl::StrCat("computing the gradient of group ", group.id(), " failed: ", words));
+  return absl::InternalError(absl::StrCat("computing the gradient of ", what, " failed: ", words));
 }
 
-std::vector<int64_t> AllSamples(const Group& group) {
-  std::vector<int64_t> samples(static_cast<size_t>(group.x0.size(0)));
-  std::iota(samples.begin(), samples.end(), 0);
-  return samples;
+std::string NameOf(const Group& group) { return absl::StrCat("group ", group.id()); }
+
+// On the CPU they stay where they are.
+Rows AtDevice(at::Device device, Rows rows) {
+  for (at::Tensor* x : {&rows.x, &rows.sigma, &rows.signal, &rows.x0, &rows.noise, &rows.next, &rows.sigma_next,
+                        &rows.log_prob})
+    if (x->defined()) *x = x->to(device);
+  return rows;
+}
+
+// On the CPU each thread computes alone; a device is given its work by one thread.
+int ThreadsFor(const std::vector<std::shared_ptr<const Transformer>>& transformers, int wanted) {
+  if (!transformers[0]->placement().device.is_cpu()) return static_cast<int>(transformers.size());
+  return wanted > 0 ? wanted : UsableCoresHere().count;
 }
 
 }  // namespace
@@ -96,7 +65,7 @@ std::vector<int64_t> AllSamples(const Group& group) {
 class LocalGradientEngine::Pool {
  public:
   explicit Pool(int threads) {
-    for (int i = 0; i < threads; ++i) threads_.emplace_back([this] { Loop(); });
+    for (int i = 0; i < threads; ++i) threads_.emplace_back([this, i] { Loop(static_cast<size_t>(i)); });
   }
   ~Pool() {
     {
@@ -108,8 +77,8 @@ class LocalGradientEngine::Pool {
 
   int size() const { return static_cast<int>(threads_.size()); }
 
-  // Returns when every thread has run `work` once. It must not throw.
-  void Run(const std::function<void()>& work) {
+  // Returns when every thread has run `work` once, with its number. It must not throw.
+  void Run(const std::function<void(size_t thread)>& work) {
     const absl::MutexLock lock(&mutex_);
     work_ = &work;
     ++round_;
@@ -120,12 +89,12 @@ class LocalGradientEngine::Pool {
   }
 
  private:
-  void Loop() {
+  void Loop(size_t thread) {
     // Parallel by chunks, not inside them: that scales better and adds up in one order.
     at::set_num_threads(1);
     uint64_t seen = 0;
     while (true) {
-      const std::function<void()>* work = nullptr;
+      const std::function<void(size_t)>* work = nullptr;
       {
         const absl::MutexLock lock(&mutex_);
         const auto has_news = [&]() ABSL_NO_THREAD_SAFETY_ANALYSIS { return is_closed_ || round_ != seen; };
@@ -134,30 +103,31 @@ class LocalGradientEngine::Pool {
         seen = round_;
         work = work_;
       }
-      (*work)();
+      (*work)(thread);
       const absl::MutexLock lock(&mutex_);
       --running_;
     }
   }
 
   absl::Mutex mutex_;
-  const std::function<void()>* work_ ABSL_GUARDED_BY(mutex_) = nullptr;
+  const std::function<void(size_t)>* work_ ABSL_GUARDED_BY(mutex_) = nullptr;
   uint64_t round_ ABSL_GUARDED_BY(mutex_) = 0;
   int running_ ABSL_GUARDED_BY(mutex_) = 0;
   bool is_closed_ ABSL_GUARDED_BY(mutex_) = false;
   std::vector<std::thread> threads_;
 };
 
-// The model at the rows of one group, guided away from the empty prompt where the group was sampled so.
+// The model at the rows of one group, guided away from the empty prompt where the group was sampled so. Thread-safe.
 class LocalGradientEngine::Velocity {
  public:
   Velocity(const Transformer& transformer, double guidance, int64_t checkpointed_blocks)
       : transformer_(transformer), guidance_(guidance), checkpointed_blocks_(checkpointed_blocks) {}
 
   at::Tensor At(const Group& group, const Rows& rows, const BoundAdapter* adapter) const {
-    const at::Tensor velocity = Of(rows, group.prompt_embeds, group.pooled_prompt_embeds, adapter);
+    const Prompts prompts = PromptsOf(group);
+    const at::Tensor velocity = Of(rows, prompts.embeds, prompts.pooled, adapter);
     if (guidance_ == 1) return velocity;
-    const at::Tensor negative = Of(rows, group.negative_prompt_embeds, group.negative_pooled_prompt_embeds, adapter);
+    const at::Tensor negative = Of(rows, prompts.negative_embeds, prompts.negative_pooled, adapter);
     return negative + (velocity - negative) * guidance_;
   }
 
@@ -171,12 +141,29 @@ class LocalGradientEngine::Velocity {
                                 adapter, checkpointed_blocks_);
   }
 
+  // Where the transformer is: a group's are uploaded once, for all its chunks.
+  struct Prompts {
+    at::Tensor embeds, pooled, negative_embeds, negative_pooled;
+  };
+  Prompts PromptsOf(const Group& group) const {
+    const absl::MutexLock lock(&mutex_);
+    const auto [entry, is_new] = prompts_.try_emplace(group.id());
+    if (is_new) {
+      const auto there = [&](const at::Tensor& x) { return x.defined() ? x.to(transformer_.placement().device) : x; };
+      entry->second = {there(group.prompt_embeds), there(group.pooled_prompt_embeds),
+                       there(group.negative_prompt_embeds), there(group.negative_pooled_prompt_embeds)};
+    }
+    return entry->second;
+  }
+
   const Transformer& transformer_;
   const double guidance_;
   const int64_t checkpointed_blocks_;
+  mutable absl::Mutex mutex_;
+  mutable std::map<uint64_t, Prompts> prompts_ ABSL_GUARDED_BY(mutex_);  // by group
 };
 
-// What is bound for one request.
+// What is bound for one request on one device.
 struct LocalGradientEngine::Policies {
   BoundAdapter current;
   std::map<uint64_t, std::optional<BoundAdapter>> old_by_version = {};  // nullopt: that version is the current one
@@ -188,116 +175,112 @@ struct LocalGradientEngine::Policies {
   }
 };
 
-// One Compute(): what its chunks read, and their sum.
+// What the chunks of one Compute() need of one device.
+struct LocalGradientEngine::Place {
+  Place(const Transformer& transformer, const Algorithm::Needs& needs, int64_t checkpointed_blocks, at::Tensor adapter,
+        Policies bound)
+      : device(transformer.placement().device),
+        velocity(transformer, needs.guidance, checkpointed_blocks),
+        leaf(std::move(adapter)),
+        policies(std::move(bound)) {}
+
+  const at::Device device;
+  const Velocity velocity;
+  const at::Tensor leaf;  // the adapter's vector, requiring grad
+  const Policies policies;
+};
+
+// One ComputeRange(): what its chunks read, and their sums.
 struct LocalGradientEngine::Job {
   const Algorithm& algorithm;
   const Algorithm::Needs needs;
-  const Velocity velocity;
   const uint64_t seed;
   const GradientRequest& request;
-  const at::Tensor leaf;  // the adapter's vector, requiring grad
-  const Policies policies;
-  const std::vector<std::vector<int64_t>> samples;  // by group: those that are trained on
-  const std::vector<Chunk> chunks;
-  const size_t window;  // how far ahead of the sum chunks may be claimed: bounds the memory of `finished`
+  const GradientPlan& plan;
+  const ChunkRange range;
+  const std::vector<std::unique_ptr<const Place>>& places;  // one a device; threads are dealt out to them
+  std::atomic<size_t>* const computed;                      // or null
 
   absl::Mutex mutex;
-  size_t next_claim ABSL_GUARDED_BY(mutex) = 0;
-  size_t next_sum ABSL_GUARDED_BY(mutex) = 0;
-  std::map<size_t, Sums> finished ABSL_GUARDED_BY(mutex) = {};  // at or after next_sum
-  std::set<size_t> not_finite ABSL_GUARDED_BY(mutex) = {};      // groups
-  Sums sum ABSL_GUARDED_BY(mutex) = {};
+  size_t next_claim ABSL_GUARDED_BY(mutex) = range.begin;  // claimed in order, so that few sums wait for others
+  TreeSum<at::Tensor> gradient ABSL_GUARDED_BY(mutex) = GradientSum(plan);
+  std::vector<std::optional<ChunkFigures>> figures ABSL_GUARDED_BY(mutex) =
+      std::vector<std::optional<ChunkFigures>>(range.size());  // nullopt: idle
   absl::Status status ABSL_GUARDED_BY(mutex) = absl::OkStatus();
 
-  void Work() {
+  void Work(size_t thread) {
+    const Place& place = *places[thread % places.size()];
     while (const std::optional<size_t> index = Claim()) {
-      const Chunk& chunk = chunks[*index];
-      Deliver(*index, Guarded<Sums>(request.batch[chunk.group], [&] { return Compute(chunk); }));
+      const Chunk& chunk = plan.chunks[*index];
+      Deliver(*index, Guarded<Result>(NameOf(request.batch[chunk.group]), [&] { return Compute(place, chunk); }));
     }
   }
+
+  struct Result {
+    at::Tensor gradient;  // of the sum of the rows' losses
+    ChunkFigures figures;
+  };
 
   // The next chunk, or nullopt when there is nothing more to do.
   std::optional<size_t> Claim() {
     const absl::MutexLock lock(&mutex);
-    const auto may_claim = [this]() ABSL_NO_THREAD_SAFETY_ANALYSIS {
-      return !status.ok() || next_claim >= chunks.size() || next_claim < next_sum + window;
-    };
-    mutex.Await(absl::Condition(&may_claim));
-    if (status.ok() && request.is_cancelled && next_claim < chunks.size()) {
+    for (; next_claim < range.end && plan.chunks[next_claim].is_idle; ++next_claim) gradient.Add(next_claim, at::Tensor());
+    if (status.ok() && request.is_cancelled && next_claim < range.end) {
       status = absl::CancelledError("the update was cancelled while its gradient was computed");
     }
-    if (!status.ok() || next_claim >= chunks.size()) return std::nullopt;
+    if (!status.ok() || next_claim >= range.end) return std::nullopt;
     return next_claim++;
   }
 
-  void Deliver(size_t index, absl::StatusOr<Sums> result) {
+  void Deliver(size_t index, absl::StatusOr<Result> result) {
     const absl::MutexLock lock(&mutex);
     if (!result.ok()) {
       status.Update(result.status());
       return;
     }
-    if (!result->is_finite) not_finite.insert(static_cast<size_t>(chunks[index].group));
-    finished.emplace(index, *std::move(result));
-    for (auto next = finished.find(next_sum); next != finished.end(); next = finished.find(next_sum)) {
-      sum.Add(next->second);
-      finished.erase(next);
-      ++next_sum;
-    }
+    figures[index - range.begin] = std::move(result->figures);
+    gradient.Add(index, std::move(result->gradient));
+    if (computed != nullptr) ++*computed;
   }
 
-  Sums Compute(const Chunk& chunk) const {
+  Result Compute(const Place& place, const Chunk& chunk) const {
     const Group& group = request.batch[chunk.group];
-    const Rows rows = algorithm.MakeRows({.seed = seed,
-                                          .update = request.update,
-                                          .group = &group,
-                                          .samples = &samples[chunk.group],
-                                          .begin = chunk.begin,
-                                          .end = chunk.end,
-                                          .signals = request.signals[chunk.group]});
-    const bool is_old_another = needs.old && !policies.IsCurrent(group);
+    const Rows rows = AtDevice(place.device, algorithm.MakeRows({.seed = seed,
+                                                                 .update = request.update,
+                                                                 .group = &group,
+                                                                 .samples = &plan.samples[chunk.group],
+                                                                 .begin = chunk.begin,
+                                                                 .end = chunk.end,
+                                                                 .signals = request.signals[chunk.group]}));
+    const bool is_old_another = needs.old && !place.policies.IsCurrent(group);
     Velocities v;
     {
       const at::NoGradGuard no_grad;
-      if (is_old_another) v.old = velocity.At(group, rows, &policies.ThatSampled(group));
-      if (needs.reference) v.ref = velocity.At(group, rows, nullptr);
+      if (is_old_another) v.old = place.velocity.At(group, rows, &place.policies.ThatSampled(group));
+      if (needs.reference) v.ref = place.velocity.At(group, rows, nullptr);
     }
-    v.theta = velocity.At(group, rows, &policies.current);
+    v.theta = place.velocity.At(group, rows, &place.policies.current);
     if (needs.old && !is_old_another) v.old = v.theta.detach();
 
     const RowLoss of_rows = algorithm.Loss(rows, v);
-    Sums sums;
-    sums.gradient = torch::autograd::grad({of_rows.loss.sum()}, {leaf})[0];
-    const at::Tensor losses = of_rows.loss.detach();
-    sums.loss = losses.sum(at::kDouble).item<double>();
-    sums.rows = losses.size(0);
-    for (const auto& [name, values] : of_rows.figures) sums.figures[name] = values.sum(at::kDouble).item<double>();
-    for (size_t row = 0; row < rows.step.size(); ++row) {
-      Sums::AtSigma& at = sums.by_sigma[rows.step[row]];
-      at.loss += losses[static_cast<int64_t>(row)].item<double>();
-      ++at.rows;
-    }
-    if (is_old_another) {
-      sums.old_rows = sums.rows;
-      sums.old_distance = (v.theta.detach() - v.old).square().flatten(1).mean(1).sum(at::kDouble).item<double>();
-    }
-    sums.is_finite = std::isfinite(sums.loss) && IsFinite(sums.gradient);
-    return sums;
+    const at::Tensor gradient = torch::autograd::grad({of_rows.loss.sum()}, {place.leaf})[0];
+    return {gradient, PackChunk(chunk.group, rows, v, is_old_another, of_rows, gradient)};
   }
 };
 
-LocalGradientEngine::LocalGradientEngine(std::shared_ptr<const Transformer> transformer,
+LocalGradientEngine::LocalGradientEngine(std::vector<std::shared_ptr<const Transformer>> transformers,
                                          std::shared_ptr<const Algorithm> algorithm, const Options& options)
-    : transformer_(std::move(transformer)),
+    : transformers_(std::move(transformers)),
       algorithm_(std::move(algorithm)),
       options_(options),
-      pool_(std::make_unique<Pool>(options.threads > 0 ? options.threads : UsableCoresHere().count)) {}
+      pool_(std::make_unique<Pool>(ThreadsFor(transformers_, options.threads))) {}
 
 LocalGradientEngine::~LocalGradientEngine() = default;
 
-absl::StatusOr<LocalGradientEngine::Policies> LocalGradientEngine::Bind(const GradientRequest& request,
-                                                                        const at::Tensor& leaf, bool wants_old) const {
-  FLOWAWR_ASSIGN_OR_RETURN(BoundAdapter current,
-                           transformer_->Bind(LoraAdapter(request.current.shared_layout(), leaf)));
+absl::StatusOr<LocalGradientEngine::Policies> LocalGradientEngine::Bind(const Transformer& transformer,
+                                                                        const GradientRequest& request,
+                                                                        const at::Tensor& flat, bool wants_old) {
+  FLOWAWR_ASSIGN_OR_RETURN(BoundAdapter current, transformer.Bind(LoraAdapter(request.current.shared_layout(), flat)));
   Policies policies{.current = std::move(current)};
   for (const Group& group : request.batch) {
     const auto [entry, is_new] = policies.old_by_version.try_emplace(group.lease.policy_version());
@@ -306,81 +289,90 @@ absl::StatusOr<LocalGradientEngine::Policies> LocalGradientEngine::Bind(const Gr
     if (adapter == nullptr) continue;
     // As the current adapter is bound: in bfloat16 a merged one would round differently, and v_theta would be pulled
     // towards the difference. It also needs no copy of the layers.
-    FLOWAWR_ASSIGN_OR_RETURN(entry->second, transformer_->Bind(*adapter));
+    FLOWAWR_ASSIGN_OR_RETURN(entry->second, transformer.Bind(*adapter));
   }
   return policies;
 }
 
-absl::StatusOr<BatchGradient> LocalGradientEngine::Compute(const GradientRequest& request) {
-  const Algorithm::Needs needs = algorithm_->needs();
-  const at::Tensor leaf = request.current.flat().detach().requires_grad_();
-  FLOWAWR_ASSIGN_OR_RETURN(Policies policies, Bind(request, leaf, needs.old));
-
-  BatchGradient total;
-  std::vector<std::vector<int64_t>> samples = request.samples;
-  std::vector<Chunk> chunks;
-  for (size_t i = 0; i < request.batch.size(); ++i) {
-    const Group& group = request.batch[i];
-    if (request.samples.empty()) samples.push_back(AllSamples(group));
-    const int64_t rows = static_cast<int64_t>(samples[i].size()) * algorithm_->rows_per_sample();
-    total.rows += rows;
-    if (rows == 0 || !algorithm_->Teaches(request.is_all_equal[i], policies.IsCurrent(group))) continue;
-    total.teaches = true;
-    for (int64_t begin = 0; begin < rows; begin += options_.micro_batch)
-      chunks.push_back({static_cast<int>(i), begin, std::min<int64_t>(rows, begin + options_.micro_batch)});
+absl::StatusOr<std::vector<std::unique_ptr<const LocalGradientEngine::Place>>> LocalGradientEngine::Places(
+    const GradientRequest& request, int checkpointed_blocks, bool wants_old, bool wants_gradient) const {
+  std::vector<std::unique_ptr<const Place>> places;
+  for (const auto& transformer : transformers_) {
+    const at::Tensor flat = request.current.flat().detach().to(transformer->placement().device);
+    const at::Tensor leaf = wants_gradient ? flat.detach().requires_grad_() : flat;
+    FLOWAWR_ASSIGN_OR_RETURN(Policies policies, Bind(*transformer, request, leaf, wants_old));
+    places.push_back(std::make_unique<const Place>(*transformer, algorithm_->needs(), checkpointed_blocks, leaf,
+                                                   std::move(policies)));
   }
+  return places;
+}
 
+GradientPlan LocalGradientEngine::Plan(const GradientRequest& request) const {
+  return PlanGradient(request, *algorithm_, options_.micro_batch);
+}
+
+absl::StatusOr<PartialGradient> LocalGradientEngine::ComputeRange(const GradientRequest& request, const GradientPlan& plan,
+                                                                  ChunkRange range, std::atomic<size_t>* computed) {
+  const Algorithm::Needs needs = algorithm_->needs();
+  FLOWAWR_ASSIGN_OR_RETURN(const auto places, Places(request, options_.checkpointed_blocks, needs.old,
+                                                     /*wants_gradient=*/true));
   Job job{.algorithm = *algorithm_,
           .needs = needs,
-          .velocity = Velocity(*transformer_, needs.guidance, options_.checkpointed_blocks),
           .seed = options_.seed,
           .request = request,
-          .leaf = leaf,
-          .policies = std::move(policies),
-          .samples = std::move(samples),
-          .chunks = std::move(chunks),
-          .window = 2 * static_cast<size_t>(pool_->size())};
-  pool_->Run([&job] { job.Work(); });
+          .plan = plan,
+          .range = range,
+          .places = places,
+          .computed = computed};
+  pool_->Run([&job](size_t thread) { job.Work(thread); });
 
   const absl::MutexLock lock(&job.mutex);
   if (!job.status.ok()) return job.status;
-  total.gradient = job.sum.gradient.defined() ? job.sum.gradient.div_(total.rows) : at::zeros_like(request.current.flat());
-  total.loss = total.teaches ? job.sum.loss / static_cast<double>(total.rows) : 0;
-  for (const auto& [name, sum] : job.sum.figures) total.figures[name] = sum / static_cast<double>(job.sum.rows);
-  for (const auto& [step, at] : job.sum.by_sigma)
-    total.figures[absl::StrCat("loss/sigma_", step)] = at.loss / static_cast<double>(at.rows);
-  if (job.sum.old_rows > 0) total.figures["old_distance"] = job.sum.old_distance / static_cast<double>(job.sum.old_rows);
-  total.not_finite.assign(job.not_finite.begin(), job.not_finite.end());
-  return total;
+  PartialGradient partial{.nodes = job.gradient.nodes()};
+  for (std::optional<ChunkFigures>& figures : job.figures)
+    if (figures) partial.figures.push_back(*std::move(figures));
+  return partial;
+}
+
+absl::StatusOr<BatchGradient> LocalGradientEngine::Compute(const GradientRequest& request) {
+  const GradientPlan plan = Plan(request);
+  FLOWAWR_ASSIGN_OR_RETURN(const PartialGradient all, ComputeRange(request, plan, {0, plan.chunks.size()}));
+  return Guarded<BatchGradient>("the sum of the batch", [&] {
+    TreeSum<at::Tensor> sum = GradientSum(plan);
+    for (const auto& [node, gradient] : all.nodes) sum.Add(node, gradient);
+    return FinishGradient(request, plan, sum, all.figures);
+  });
 }
 
 absl::StatusOr<std::vector<double>> LocalGradientEngine::LogProbDrift(const GradientRequest& request) {
   const Algorithm::Needs needs = algorithm_->needs();
   if (needs.max_log_prob_drift == 0) return std::vector<double>();
-  FLOWAWR_ASSIGN_OR_RETURN(const Policies policies, Bind(request, request.current.flat(), /*wants_old=*/true));
-  const Velocity velocity(*transformer_, needs.guidance, /*checkpointed_blocks=*/0);
-  const auto drift_of = [&](size_t i) {
+  FLOWAWR_ASSIGN_OR_RETURN(const auto places, Places(request, /*checkpointed_blocks=*/0, /*wants_old=*/true,
+                                                     /*wants_gradient=*/false));
+  const auto drift_of = [&](const Place& place, size_t i) {
     const at::NoGradGuard no_grad;
     const Group& group = request.batch[i];
-    const std::vector<int64_t> samples = AllSamples(group);
+    std::vector<int64_t> samples(static_cast<size_t>(group.x0.size(0)));
+    std::iota(samples.begin(), samples.end(), 0);
     CounterRng rng(options_.seed, RandomStream(RandomUse::kDriftRow, request.update, group.id()));
     const auto row = static_cast<int64_t>(rng.Below(samples.size() * static_cast<uint64_t>(algorithm_->rows_per_sample())));
-    const Rows rows = algorithm_->MakeRows({.seed = options_.seed,
-                                            .update = request.update,
-                                            .group = &group,
-                                            .samples = &samples,
-                                            .begin = row,
-                                            .end = row + 1,
-                                            .signals = at::zeros({group.x0.size(0)})});
-    const at::Tensor v = velocity.At(group, rows, &policies.ThatSampled(group));
+    const Rows rows = AtDevice(place.device, algorithm_->MakeRows({.seed = options_.seed,
+                                                                   .update = request.update,
+                                                                   .group = &group,
+                                                                   .samples = &samples,
+                                                                   .begin = row,
+                                                                   .end = row + 1,
+                                                                   .signals = at::zeros({group.x0.size(0)})}));
+    const at::Tensor v = place.velocity.At(group, rows, &place.policies.ThatSampled(group));
     return algorithm_->LogProbDrift(rows, v).item<double>();
   };
 
   std::vector<absl::StatusOr<double>> drifts(request.batch.size(), 0.0);  // each written by one thread
   std::atomic<size_t> next = 0;
-  pool_->Run([&] {
+  pool_->Run([&](size_t thread) {
+    const Place& place = *places[thread % places.size()];
     for (size_t i = next++; i < drifts.size() && !request.is_cancelled; i = next++)
-      drifts[i] = Guarded<double>(request.batch[i], [&] { return drift_of(i); });
+      drifts[i] = Guarded<double>(NameOf(request.batch[i]), [&] { return drift_of(place, i); });
   });
   if (request.is_cancelled) return absl::CancelledError("the update was cancelled while its groups were checked");
   std::vector<double> values;

@@ -1,7 +1,12 @@
 #include "learner/options.h"
 
 #include <CLI/CLI.hpp>
+#include <cstdlib>
 
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "common/base/status.h"
+#include "common/process/exit_code.h"
 #include "common/process/option_values.h"
 
 namespace flowawr {
@@ -19,7 +24,26 @@ directory that the configuration names; a learner locks it.
 constexpr char kFooter[] =
     R"(SIGTERM or Ctrl-C writes a checkpoint and exits 0; --resume goes on from the newest one.)";
 
+std::string ReadEnvironment(const char* name) {
+  const char* value = std::getenv(name);
+  return value == nullptr ? "" : value;
+}
+
 }  // namespace
+
+absl::Status FillInRank(GivenRank given, absl::FunctionRef<std::string(const char*)> environment, LearnerOptions& options) {
+  const auto take = [&](const char* name, int least, int most, int& value) {
+    const std::string text = environment(name);
+    if (text.empty()) return absl::OkStatus();
+    if (absl::SimpleAtoi(text, &value) && value >= least && value <= most) return absl::OkStatus();
+    return UsageError(absl::StrCat("$", name, " is \"", text, "\", not a whole number from ", least, " to ", most));
+  };
+  if (!given.world) FLOWAWR_RETURN_IF_ERROR(take("WORLD_SIZE", 1, 1024, options.world));
+  if (!given.rank)
+    FLOWAWR_RETURN_IF_ERROR(take(environment("RANK").empty() ? "JOB_COMPLETION_INDEX" : "RANK", 0, 1023, options.rank));
+  if (options.rank0.empty()) options.rank0 = environment("MASTER_ADDR");
+  return absl::OkStatus();
+}
 
 Parsed<LearnerOptions> ParseLearnerOptions(int argc, const char* const* argv) {
   Parsed<LearnerOptions> parsed;
@@ -38,12 +62,25 @@ Parsed<LearnerOptions> ParseLearnerOptions(int argc, const char* const* argv) {
   app.add_option("--reward-endpoint", options.reward_endpoint, "reward server of the terms that name no endpoint")
       ->type_name("HOST:PORT")
       ->check(AddressToReach());
+  app.add_option("--rank", options.rank,
+                 "which of the learner's ranks this process is (docs/ranks.md); default: $RANK, else $JOB_COMPLETION_INDEX, else "
+                 "0, which is the one that actors and `flowawr` speak to")
+      ->type_name("N")
+      ->transform(WholeNumber(0, 1023));
+  app.add_option("--world", options.world, "how many ranks there are; default: $WORLD_SIZE, else train.ranks")
+      ->type_name("N")
+      ->transform(WholeNumber(1, 1024));
+  app.add_option("--rank0", options.rank0,
+                 "where rank 0 waits for the others; default: $MASTER_ADDR, and the port of network.ranks_listen")
+      ->type_name("HOST[:PORT]");
   app.add_option("--lock-fd", options.lock_descriptor, "for `flowawr run`, which has locked the run directory already")
       ->type_name("N")
       ->transform(WholeNumber(3, 1 << 20));
   AddServingOptions(app, "where to serve; default: network.learner_listen of the configuration", &options.serving);
   AddTelemetryOptions(app, &options.telemetry);
-  parsed.exit_code = ParseCommandLine(app, argc, argv);
+  parsed.exit_code = ParseCommandLine(app, argc, argv, [&] {
+    return FillInRank({.rank = app.count("--rank") > 0, .world = app.count("--world") > 0}, ReadEnvironment, options);
+  });
   return parsed;
 }
 

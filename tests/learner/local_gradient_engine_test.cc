@@ -78,7 +78,7 @@ class LocalGradientEngineTest : public testing::Test {
   }
 
   LocalGradientEngine Engine() const {
-    return LocalGradientEngine(transformer_, MakeAlgorithm(config_, kSigmas).value(), options_);
+    return LocalGradientEngine({transformer_}, MakeAlgorithm(config_, kSigmas).value(), options_);
   }
 
   GradientRequest Request(uint64_t update = kUpdate) const {
@@ -467,7 +467,7 @@ TEST_F(MethodGradientsTest, LogProbabilitiesOfBfloat16DriftByLessThanTheDefaultB
     double greatest = 0;
     for (uint64_t update = 1; update <= 6; ++update) {
       MakeTrajectory(method, /*guidance=*/1, old_);
-      LocalGradientEngine engine(sampled_by_, MakeAlgorithm(config_, kSigmas).value(), options_);
+      LocalGradientEngine engine({sampled_by_}, MakeAlgorithm(config_, kSigmas).value(), options_);
       const auto drift = engine.LogProbDrift(Request(update));
       ASSERT_TRUE(drift.ok()) << drift.status();
       greatest = std::max(greatest, drift->front());

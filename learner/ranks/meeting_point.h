@@ -1,0 +1,71 @@
+// Where the ranks of one learner find each other, and the link between rank 0 and each of the others: c10d's TCPStore
+// and process groups of two. Nothing else of the project includes c10d.
+//
+//   rank i ── SayHello(text, session) ──> store of rank 0 ── NextHello() ──> rank 0
+//   rank i <── Answer(session, text) ──────────────────────────────────────┘
+//   both: Link(session), a group of their own
+//
+// A group for each pair, not one for all: a rank that is lost breaks its own alone, and is back with a new session.
+// c10d neither encrypts nor knows who calls: for networks of the ranks' own.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "common/base/host_port.h"
+
+namespace flowawr {
+
+// What is said over a link; the texts are the business of who sends them.
+enum class RankWord : int64_t { kPing = 1, kCompute, kProgress, kGoOn, kCancel, kResult, kFailed, kFinished };
+struct RankMessage {
+  RankWord word = RankWord::kPing;
+  std::string bytes = "";
+};
+
+// One end of a link. One call at a time. After an error it is of no more use.
+class RankLink {
+ public:
+  virtual ~RankLink() = default;
+
+  // Unavailable when the other end is gone; DeadlineExceeded when it did not take, or say, anything for `limit`.
+  virtual absl::Status Send(const RankMessage& message, absl::Duration limit) = 0;
+  virtual absl::StatusOr<RankMessage> Receive(absl::Duration limit) = 0;
+};
+
+// For one thread.
+class MeetingPoint {
+ public:
+  // Rank 0's; port 0 is any free one. AlreadyExists when the port is taken, InvalidArgument for an address of others.
+  static absl::StatusOr<std::unique_ptr<MeetingPoint>> Serve(const HostPort& listen);
+  // Rank 0's as another rank sees it. Unavailable when it does not answer within `limit`.
+  static absl::StatusOr<std::unique_ptr<MeetingPoint>> Reach(const HostPort& rank0, absl::Duration limit);
+  virtual ~MeetingPoint() = default;
+
+  virtual HostPort address() const = 0;
+
+  // `session` is a name that nobody else has. All of these: Unavailable when rank 0 is gone.
+  virtual absl::Status SayHello(const std::string& text) = 0;
+  // Does not wait: nullopt when nobody has said another.
+  virtual absl::StatusOr<std::optional<std::string>> NextHello() = 0;
+  virtual absl::Status Answer(const std::string& session, const std::string& text) = 0;
+  // DeadlineExceeded without an answer for `limit`.
+  virtual absl::StatusOr<std::string> AwaitAnswer(const std::string& session, absl::Duration limit) = 0;
+
+  // Both ends call it, within `limit` of each other; `host` is this machine's as the other end reaches it.
+  virtual absl::StatusOr<std::unique_ptr<RankLink>> Link(const std::string& session, bool is_rank0,
+                                                         const std::string& host, absl::Duration limit) = 0;
+};
+
+// This machine's address and the other's, as a connection between them has them. Unavailable when nobody listens there.
+struct BothHosts {
+  std::string own, other;
+};
+absl::StatusOr<BothHosts> HostsTowards(const HostPort& other);
+
+}  // namespace flowawr

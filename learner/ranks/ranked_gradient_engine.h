@@ -1,0 +1,75 @@
+// The gradient engine of rank 0: shares the chunks of each update among itself and the other ranks, and adds up what they
+// send by the one tree of learner/tree_sum.h. Which ranks there are changes no bit.
+//
+//   Compute() ── a share each ──> own engine; seats 1..n, a thread each ── link ──> ServeRank() of another process
+//
+// A rank is lost when its link ends, or when it finishes no chunk for `timeout`. Its share is then shared out again, to
+// those that are there, or, with `waits_for_lost`, once it is back; what the others have computed stays. Beyond the
+// gradients of its own share rank 0 holds, of each other one, at most 2 log2(chunks) adapters' vectors.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
+#include "flowawr/v1/control.pb.h"
+#include "learner/local_gradient_engine.h"
+#include "learner/ranks/meeting_point.h"
+#include "learner/ranks/rank_facts.h"
+#include "learner/status_board.h"
+
+namespace flowawr {
+
+class RankedGradientEngine final : public GradientEngine, public StatusSource {
+ public:
+  struct Options {
+    RankFacts facts;  // rank 0's, with all that must be alike
+    absl::Duration timeout = absl::Seconds(60);
+    bool waits_for_lost = false;
+  };
+  RankedGradientEngine(std::unique_ptr<LocalGradientEngine> local, std::unique_ptr<MeetingPoint> meeting_point,
+                       Options options);
+  // Ends the links: ranks then join again, or, after Finish(), end.
+  ~RankedGradientEngine() override;
+  RankedGradientEngine(const RankedGradientEngine&) = delete;
+  RankedGradientEngine& operator=(const RankedGradientEngine&) = delete;
+
+  // The first one waits up to `timeout` for all ranks. Besides the errors of the interface: what a rank could not compute,
+  // with its number.
+  absl::StatusOr<BatchGradient> Compute(const GradientRequest& request) override;
+  // By rank 0 alone: a row a group.
+  absl::StatusOr<std::vector<double>> LogProbDrift(const GradientRequest& request) override;
+
+  // The run is over.
+  void Finish();
+  // `ranks`, and a warning for each that is not there.
+  void AddTo(v1::Status& status) const override;
+
+ private:
+  struct Task;
+  struct Seat;
+
+  void WelcomeRanks();
+  void Welcome(const RankFacts& facts);
+  void Serve(Seat& seat);
+  absl::Status Ping(RankLink& link) const;
+  absl::Status Work(Seat& seat, RankLink& link, Task& task) const;
+  std::vector<Seat*> Ready() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status AwaitRanks(const GradientRequest& request);
+
+  const std::unique_ptr<LocalGradientEngine> local_;
+  const Options options_;
+  const std::unique_ptr<MeetingPoint> meeting_point_;  // of the welcoming thread
+  bool has_begun_ = false;                             // Compute()'s thread
+  mutable absl::Mutex mutex_;
+  std::vector<std::unique_ptr<Seat>> seats_;  // of ranks 1, 2, ...; what is in them is guarded
+  bool is_closed_ ABSL_GUARDED_BY(mutex_) = false;
+  bool is_finished_ ABSL_GUARDED_BY(mutex_) = false;
+  std::vector<std::thread> threads_;
+};
+
+}  // namespace flowawr

@@ -1,0 +1,240 @@
+#include "learner/ranks/ranked_gradient_engine.h"
+
+#include <ATen/Parallel.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <torch/types.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <chrono>
+#include <cstdlib>
+#include <memory>
+#include <string>
+#include <thread>
+#include <tuple>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "common/diffusion/noise.h"
+#include "learner/ranks/serve_rank.h"
+#include "tests/learner/algorithm/methods.h"
+
+namespace flowawr {
+namespace {
+
+using ::testing::HasSubstr;
+
+const std::vector<float> kSigmas = {1, 0.9f, 0.7f, 0.4f, 0};
+constexpr absl::Duration kPatience = absl::Minutes(1);
+
+// What every rank reads for itself.
+struct Learner {
+  explicit Learner(int ranks) {
+    at::set_num_threads(1);
+    config.mutable_train()->set_ranks(ranks);
+  }
+
+  std::unique_ptr<LocalGradientEngine> Engine() const {
+    return std::make_unique<LocalGradientEngine>(
+        std::vector<std::shared_ptr<const Transformer>>{transformer}, MakeAlgorithm(config, kSigmas).value(),
+        LocalGradientEngine::Options{.threads = 1, .micro_batch = 1, .seed = config.seed()});
+  }
+  RankFacts Facts(int rank) const { return {.rank = rank, .devices = {"cpu"}, .config = GradientConfig(config)}; }
+
+  v1::RunConfig config = MethodConfig([](v1::AlgorithmConfig& a) { ChooseFlowAwr(a); });
+  std::shared_ptr<const Transformer> transformer =
+      Transformer::Load("models/tiny-sd3/transformer", {at::kFloat, at::kCPU}).value();
+  std::shared_ptr<const LoraLayout> layout = transformer->MakeLoraLayout({"attn.to_q"}, 4, 8).value();
+};
+
+class RankedGradientEngineTest : public testing::Test {
+ protected:
+  RankedGradientEngineTest() {
+    for (uint64_t id = 0; id < 4; ++id) {
+      Group group;
+      group.lease.set_group_id(id);
+      group.lease.set_policy_version(id == 2 ? 4 : 5);
+      const TransformerConfig& model = one_.transformer->config();
+      group.x0 = InitialNoise(11, id, 0, {3, model.in_channels, 4, 8});
+      group.prompt_embeds = InitialNoise(12, id, 0, {6, model.joint_attention_dim});
+      group.pooled_prompt_embeds = InitialNoise(13, id, 0, {model.pooled_projection_dim});
+      batch_.push_back(std::move(group));
+    }
+  }
+  ~RankedGradientEngineTest() override {
+    engine_.reset();
+    for (const pid_t rank : ranks_) {
+      kill(rank, SIGKILL);
+      waitpid(rank, nullptr, 0);
+    }
+  }
+
+  LoraAdapter Adapter(uint64_t seed) const {
+    return LoraAdapter(one_.layout, InitialNoise(seed, 0, 0, {one_.layout->size()}) * 0.05);
+  }
+  GradientRequest Request() const {
+    return {.update = 7,
+            .batch = batch_,
+            .signals = signals_,
+            .is_all_equal = is_all_equal_,
+            .current = current_,
+            .old_adapter = [this](uint64_t version) { return version == 5 ? nullptr : &old_; },
+            .is_cancelled = is_cancelled_};
+  }
+
+  void StartRank0(int ranks, absl::Duration timeout = absl::Seconds(20), bool waits = false) {
+    ranks_of_run_ = ranks;
+    auto meeting_point = MeetingPoint::Serve({"127.0.0.1", 0}).value();
+    rank0_ = meeting_point->address();
+    const Learner learner(ranks);
+    engine_ = std::make_unique<RankedGradientEngine>(
+        learner.Engine(), std::move(meeting_point),
+        RankedGradientEngine::Options{.facts = learner.Facts(0), .timeout = timeout, .waits_for_lost = waits});
+  }
+
+  // Another process: this test's program, which finds its part in the environment.
+  pid_t StartRank(int rank, const std::string& change = "") {
+    const pid_t parent = getpid();
+    const std::string settings[] = {absl::StrCat("FLOWAWR_TEST_RANK=", rank), absl::StrCat("FLOWAWR_TEST_RANKS=", ranks_of_run_),
+                                    absl::StrCat("FLOWAWR_TEST_PORT=", rank0_.port), absl::StrCat("FLOWAWR_TEST_CHANGE=", change)};
+    std::vector<char*> environment;
+    for (char** variable = environ; *variable != nullptr; ++variable) environment.push_back(*variable);
+    for (const std::string& setting : settings) environment.push_back(const_cast<char*>(setting.c_str()));
+    environment.push_back(nullptr);
+    char program[] = "/proc/self/exe", filter[] = "--gtest_filter=RankProcess.DISABLED_Serves",
+         disabled[] = "--gtest_also_run_disabled_tests";
+    char* arguments[] = {program, filter, disabled, nullptr};
+    const pid_t pid = fork();
+    if (pid == 0) {
+      prctl(PR_SET_PDEATHSIG, SIGKILL);
+      if (getppid() == parent) execve(program, arguments, environment.data());
+      _exit(127);
+    }
+    ranks_.push_back(pid);
+    return pid;
+  }
+
+  v1::Status Status() const {
+    v1::Status status;
+    engine_->AddTo(status);
+    return status;
+  }
+  bool AwaitState(int rank, v1::RankStatus::State state) const {
+    const absl::Time limit = absl::Now() + kPatience;
+    while (Status().ranks(rank).state() != state) {
+      if (absl::Now() > limit) return false;
+      std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    }
+    return true;
+  }
+
+  const Learner one_{1};
+  std::vector<Group> batch_;
+  const at::Tensor signals_ = InitialNoise(1, 0, 0, {4, 3});
+  const std::vector<bool> is_all_equal_ = {false, true, false, false};
+  const LoraAdapter current_ = Adapter(21), old_ = Adapter(22);
+  std::atomic<bool> is_cancelled_ = false;
+  HostPort rank0_;
+  int ranks_of_run_ = 0;
+  std::unique_ptr<RankedGradientEngine> engine_;
+  std::vector<pid_t> ranks_;
+};
+
+void ExpectSame(const absl::StatusOr<BatchGradient>& got, const BatchGradient& wanted) {
+  ASSERT_TRUE(got.ok()) << got.status();
+  EXPECT_TRUE(at::equal(got->gradient, wanted.gradient));
+  EXPECT_EQ(got->loss, wanted.loss);
+  EXPECT_EQ(got->figures, wanted.figures);
+  EXPECT_EQ(got->rows, wanted.rows);
+  EXPECT_EQ(got->teaches, wanted.teaches);
+}
+
+TEST(RankProcess, DISABLED_Serves) {
+  const char* rank = std::getenv("FLOWAWR_TEST_RANK");
+  ASSERT_NE(rank, nullptr) << "started by other tests only";
+  Learner learner(std::atoi(std::getenv("FLOWAWR_TEST_RANKS")));
+  if (std::getenv("FLOWAWR_TEST_CHANGE") == std::string("seed")) learner.config.set_seed(99);
+  const auto engine = learner.Engine();
+  const absl::Status status =
+      ServeRank(*engine, learner.layout,
+                {.rank0 = {"127.0.0.1", std::atoi(std::getenv("FLOWAWR_TEST_PORT"))}, .facts = learner.Facts(std::atoi(rank))},
+                [] { return false; });
+  _exit(static_cast<int>(status.raw_code()));
+}
+
+TEST_F(RankedGradientEngineTest, AnyNumberOfRanksGivesTheSameBits) {
+  const BatchGradient wanted = one_.Engine()->Compute(Request()).value();
+  for (const int ranks : {1, 2, 3, 4}) {
+    StartRank0(ranks);
+    for (int rank = 1; rank < ranks; ++rank) StartRank(rank);
+    ExpectSame(engine_->Compute(Request()), wanted);
+    for (int rank = 1; rank < ranks; ++rank) EXPECT_GT(Status().ranks(rank).rows_per_s(), 0) << rank << " of " << ranks;
+    engine_->Finish();
+    engine_.reset();
+    for (const pid_t rank : ranks_) {
+      int status = 0;
+      waitpid(rank, &status, 0);
+      EXPECT_EQ(status, 0);
+    }
+    ranks_.clear();
+  }
+}
+
+TEST_F(RankedGradientEngineTest, ARankThatIsKilledOrStoppedChangesNoBitAndComesBack) {
+  const BatchGradient wanted = one_.Engine()->Compute(Request()).value();
+  StartRank0(3, absl::Seconds(2));
+  const pid_t killed = StartRank(1), stopped = StartRank(2);
+  ExpectSame(engine_->Compute(Request()), wanted);
+  kill(killed, SIGKILL);
+  kill(stopped, SIGSTOP);
+  ExpectSame(engine_->Compute(Request()), wanted);
+  EXPECT_EQ(Status().ranks(1).state(), v1::RankStatus::LOST);
+  EXPECT_EQ(Status().ranks(2).state(), v1::RankStatus::LOST);
+  EXPECT_THAT(Status().ranks(1).message(), HasSubstr("rank 1 at 127.0.0.1 is lost"));
+  EXPECT_EQ(Status().warnings_size(), 2);
+  kill(stopped, SIGCONT);
+  StartRank(1);
+  EXPECT_TRUE(AwaitState(1, v1::RankStatus::READY));
+  EXPECT_TRUE(AwaitState(2, v1::RankStatus::READY));
+  ExpectSame(engine_->Compute(Request()), wanted);
+  EXPECT_EQ(Status().warnings_size(), 0);
+}
+
+TEST_F(RankedGradientEngineTest, WaitsForALostRankWhenToldTo) {
+  const BatchGradient wanted = one_.Engine()->Compute(Request()).value();
+  StartRank0(2, absl::Seconds(20), /*waits=*/true);
+  const pid_t first = StartRank(1);
+  ExpectSame(engine_->Compute(Request()), wanted);
+  kill(first, SIGKILL);
+  ASSERT_TRUE(AwaitState(1, v1::RankStatus::LOST));
+  std::thread update([&] { ExpectSame(engine_->Compute(Request()), wanted); });
+  StartRank(1);
+  update.join();
+  EXPECT_GT(Status().ranks(1).rows_per_s(), 0);
+}
+
+TEST_F(RankedGradientEngineTest, AWaitForRanksCanBeCancelled) {
+  StartRank0(2, absl::Seconds(20), /*waits=*/true);
+  is_cancelled_ = true;
+  EXPECT_TRUE(absl::IsCancelled(engine_->Compute(Request()).status()));
+}
+
+TEST_F(RankedGradientEngineTest, RefusesARankOfAnotherConfigurationOrNumber) {
+  StartRank0(2);
+  for (const auto& [rank, change, code] :
+       {std::tuple(1, "seed", absl::StatusCode::kFailedPrecondition), std::tuple(2, "", absl::StatusCode::kInvalidArgument)}) {
+    int status = 0;
+    ASSERT_GT(waitpid(StartRank(rank, change), &status, 0), 0);
+    ranks_.clear();
+    EXPECT_EQ(WEXITSTATUS(status), static_cast<int>(code));
+  }
+  EXPECT_THAT(Status().ranks(1).message(), HasSubstr("seed"));
+}
+
+}  // namespace
+}  // namespace flowawr
