@@ -32,7 +32,9 @@ RestartDecision DecideRestart(const ProcessExit& exit) {
     return {.action = Action::kEndRun, .reason = "the learner failed"};
   }
   if (exit.succeeded) return {.action = Action::kRestart, .delay = kDelayAfterSuccess};
-  const char* const who = exit.role == ProcessRole::kActor ? "an actor" : "the reward server";
+  const char* const who = exit.role == ProcessRole::kActor  ? "an actor"
+                          : exit.role == ProcessRole::kRank ? "a rank of the learner"
+                                                            : "the reward server";
   if (exit.is_hopeless)
     return {.action = Action::kEndRun, .reason = absl::StrCat(who, " cannot work with what it was given")};
   if (exit.restarts_in_run >= exit.max_restarts) {

@@ -1,6 +1,6 @@
 // What the supervisor does about a process that ended. Pure: a snapshot in, an action out.
 //
-// Actors and reward servers hold nothing durable: they are started again after a pause that doubles, until the run's
+// Ranks, actors and reward servers hold nothing durable: they are started again after a pause that doubles, until the run's
 // restarts are used up; an end without error is not counted. One that says that another start would end the same way (a
 // bad configuration, a wrong token, at first a port that is taken) ends the run at once. The learner is not started again by itself: what broke it
 // (a full disk, a bad model) would break it again, and `flowawr run --resume` continues from its last checkpoint
@@ -14,7 +14,7 @@
 
 namespace flowawr {
 
-enum class ProcessRole { kLearner, kActor, kRewardServer };
+enum class ProcessRole { kLearner, kRank, kActor, kRewardServer };  // kRank: the learner's others
 
 struct ProcessExit {
   ProcessRole role = ProcessRole::kActor;

@@ -2,10 +2,13 @@
 
 #include <signal.h>
 
+#include <algorithm>
+#include <iterator>
 #include <memory>
 #include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
@@ -24,6 +27,11 @@ constexpr absl::Duration kTick = absl::Milliseconds(100);
 constexpr absl::Duration kStopGrace = absl::Seconds(20);  // for actors and the reward server, after the learner
 constexpr char kRewardServer[] = "reward-server";
 constexpr char kLearner[] = "learner";
+
+// Reads what the learner does, and computes a share of its updates.
+std::vector<std::string> RankCommand(const RunPlan& plan, int rank, const std::string& rank0) {
+  return {plan.binaries + "/flowawr-learner", "--config", plan.ConfigFile(), "--rank", absl::StrCat(rank), "--rank0", rank0};
+}
 
 class RunSession {
  public:
@@ -72,8 +80,21 @@ class RunSession {
     supervisor_.SetArguments(kRewardServer, RewardServerCommand(plan_, reward_endpoint, plan_.ConfigFile()));
     FLOWAWR_ASSIGN_OR_RETURN(const Endpoint watched, ReadEndpoint(plan_.EndpointFile(kLearner)));
     FLOWAWR_ASSIGN_OR_RETURN(watch_, LearnerWatch::Start(watched, plan_.config.network()));
+    if (plan_.config.train().ranks() > 1) FLOWAWR_RETURN_IF_ERROR(StartRanks());
     for (int i = 0; i < plan_.budget.actors; ++i)
       FLOWAWR_RETURN_IF_ERROR(Start(ProcessRole::kActor, absl::StrCat("actor-", i), ActorCommand(plan_, i, learner)));
+    return absl::OkStatus();
+  }
+
+  absl::Status StartRanks() {
+    FLOWAWR_ASSIGN_OR_RETURN(const std::string rank0, WaitForEndpoint("ranks"));
+    for (int rank = 1; rank < plan_.config.train().ranks(); ++rank) {
+      const std::string name = absl::StrCat("rank-", rank);
+      FLOWAWR_RETURN_IF_ERROR(supervisor_.Start({.role = ProcessRole::kRank,
+                                                 .name = name,
+                                                 .arguments = RankCommand(plan_, rank, rank0),
+                                                 .log_file = plan_.LogFile(name)}));
+    }
     return absl::OkStatus();
   }
 
@@ -113,7 +134,7 @@ class RunSession {
     if (is_stopping_) {
       is_killed_ = true;
       supervisor_.EndRun();
-      for (ProcessRole role : {ProcessRole::kLearner, ProcessRole::kActor, ProcessRole::kRewardServer})
+      for (ProcessRole role : {ProcessRole::kLearner, ProcessRole::kRank, ProcessRole::kActor, ProcessRole::kRewardServer})
         supervisor_.Signal(role, SIGKILL);
       return;
     }
@@ -135,9 +156,10 @@ class RunSession {
 
   void StopOthers() {
     const absl::Time deadline = MonotonicNow() + kStopGrace;
-    for (ProcessRole role : {ProcessRole::kActor, ProcessRole::kRewardServer}) supervisor_.Signal(role, SIGTERM);
-    const auto is_running = [this] {
-      return supervisor_.IsRunning(ProcessRole::kActor) || supervisor_.IsRunning(ProcessRole::kRewardServer);
+    constexpr ProcessRole kOthers[] = {ProcessRole::kRank, ProcessRole::kActor, ProcessRole::kRewardServer};
+    for (ProcessRole role : kOthers) supervisor_.Signal(role, SIGTERM);
+    const auto is_running = [&] {
+      return std::any_of(std::begin(kOthers), std::end(kOthers), [this](auto role) { return supervisor_.IsRunning(role); });
     };
     while (is_running() && MonotonicNow() < deadline) Tick();  // the supervisor's destructor kills the rest
   }

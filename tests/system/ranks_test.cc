@@ -1,0 +1,87 @@
+// A learner of several processes, as people start them: whatever happens to the others, the adapter has the same bytes.
+#include <csignal>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
+#include "common/base/file.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/system/cluster.h"
+
+namespace flowawr {
+namespace {
+
+using ::testing::HasSubstr;
+
+std::vector<std::string> Settings(int ranks) {
+  return {absl::StrCat("train.ranks=", ranks), "train.micro_batch=2", "train.updates=4", "train.rank_timeout_s=5"};
+}
+
+std::unique_ptr<Process> StartRank(Cluster& cluster, int rank, const std::string& config) {
+  const std::string rank0 = AwaitEndpoint(cluster.run_dir() + "/endpoints/ranks", cluster.learner());
+  const std::string log = cluster.NewLog(absl::StrCat("rank-", rank));
+  return std::make_unique<Process>(std::vector<std::string>{SystemProgram("flowawr-learner"), "--config", config, "--rank",
+                                                            absl::StrCat(rank), "--rank0", rank0},
+                                   log);
+}
+
+bool IsReady(const v1::Status& status, int rank) {
+  return status.ranks_size() > rank && status.ranks(rank).state() == v1::RankStatus::READY;
+}
+
+std::string AdapterOfOneRank() {
+  Cluster cluster(Settings(1));
+  cluster.StartAll();
+  cluster.ExpectToFinish();
+  return cluster.ExportedAdapter();
+}
+
+TEST(SystemRanks, AKilledAndAStoppedRankChangeNoBit) {
+  const std::string wanted = AdapterOfOneRank();
+  ASSERT_FALSE(wanted.empty());
+
+  Cluster cluster(Settings(3));
+  cluster.StartRewards();
+  cluster.StartLearner();
+  auto killed = StartRank(cluster, 1, cluster.config_path()), stopped = StartRank(cluster, 2, cluster.config_path());
+  cluster.WaitForStatus([](const v1::Status& status) { return IsReady(status, 1) && IsReady(status, 2); });
+  cluster.StartActor("actor-0");
+  cluster.WaitForUpdate(1);
+  killed->Signal(SIGKILL);
+  stopped->Signal(SIGSTOP);
+  const v1::Status lost = cluster.WaitForStatus(
+      [](const v1::Status& status) { return status.ranks_size() == 3 && status.ranks(2).state() == v1::RankStatus::LOST; });
+  EXPECT_THAT(lost.ranks(2).message(), HasSubstr("rank 2 at 127.0.0.1 is lost"));
+  stopped->Signal(SIGCONT);
+  cluster.ExpectToFinish();
+  EXPECT_TRUE(cluster.ExportedAdapter() == wanted);
+}
+
+TEST(SystemRanks, ARankOfAnotherConfigurationIsRefusedByName) {
+  Cluster cluster(Settings(2));
+  cluster.StartRewards();
+  cluster.StartLearner();
+  const std::string other = cluster.folder() + "/other.yaml";
+  const std::string yaml = ReadFile(cluster.config_path()).value();
+  ASSERT_THAT(yaml, HasSubstr("micro_batch: 2"));
+  ASSERT_TRUE(WriteFileAtomically(other, absl::StrReplaceAll(yaml, {{"micro_batch: 2", "micro_batch: 3"}})).ok());
+  const auto rank = StartRank(cluster, 1, other);
+  EXPECT_EQ(rank->Wait(), 78);
+  EXPECT_THAT(rank->log(), HasSubstr("train.micro_batch: 2 -> 3"));
+  cluster.learner().Signal(SIGTERM);
+  EXPECT_EQ(cluster.learner().Wait(), 0);
+}
+
+TEST(SystemRanks, ANumberBeyondTheRunsIsRefused) {
+  Cluster cluster(Settings(2));
+  Process rank({SystemProgram("flowawr-learner"), "--config", cluster.config_path(), "--rank", "2", "--rank0", "127.0.0.1:1"},
+               cluster.NewLog("rank-2"));
+  EXPECT_EQ(rank.Wait(), 78);
+  EXPECT_THAT(rank.log(), HasSubstr("--rank 2: the run has 2 ranks, numbered from 0"));
+}
+
+}  // namespace
+}  // namespace flowawr
