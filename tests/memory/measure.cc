@@ -74,7 +74,7 @@ absl::Status Train(const Case& wanted, int64_t* before) {
   batch[0].pooled_prompt_embeds = Noise(3, {model.pooled_projection_dim});
   const std::vector<bool> is_all_equal = {false};
   FLOWAWR_ASSIGN_OR_RETURN(std::shared_ptr<const Algorithm> algorithm, MakeAlgorithm(config, {1, 0}));
-  LocalGradientEngine engine(transformer, std::move(algorithm),
+  LocalGradientEngine engine({transformer}, std::move(algorithm),
                              {.threads = static_cast<int>(wanted.threads),
                               .micro_batch = static_cast<int>(wanted.rows),
                               .checkpointed_blocks = static_cast<int>(wanted.checkpointed_blocks)});
