@@ -16,6 +16,7 @@
 #include "common/nn/kernel_choice.h"
 #include "common/sd3/transformer.h"
 #include "common/sd3/transformer_memory.h"
+#include "common/sd3/vae.h"
 #include "common/sd3/vae_memory.h"
 #include "tests/memory/hollow_model.h"
 #include "tests/testing/temp_folder.h"
