@@ -11,6 +11,7 @@
 #include "cli/memory_plan.h"
 #include "common/base/file.h"
 #include "common/sd3/transformer.h"
+#include "common/sd3/vae.h"
 #include "tests/memory/hollow_model.h"
 #include "tests/testing/python.h"
 #include "tests/testing/temp_folder.h"

@@ -361,7 +361,7 @@ struct Deaf {
   });
 };
 // Not so soon that a call which a busy machine holds up for a moment is taken for one that never returns.
-constexpr RunnerOptions kSoonStuck = {.max_image_time = absl::Milliseconds(10), .stuck_after = absl::Milliseconds(500)};
+const RunnerOptions kSoonStuck = {.max_image_time = absl::Milliseconds(10), .stuck_after = absl::Milliseconds(500)};
 
 TEST_F(ScorerRunnerTest, AScorerThatDoesNotReturnIsStuckUntilItDoes) {
   Deaf deaf;
