@@ -37,12 +37,12 @@ TEST(MetricCatalogue, NamesAreAsPrometheusRecommends) {
   }
 }
 
-// Values of these come from a fixed list, from the run's configuration, or from actors that live, of which only so many
-// are shown.
+// Values of these come from a fixed list, from the run's configuration, from the machine, or from actors that live, of
+// which only so many are shown.
 TEST(MetricCatalogue, LabelsAreOfFewValues) {
-  const std::set<std::string> bounded = {"actor", "address", "cause",   "code",    "endpoint", "figure",  "method",
+  const std::set<std::string> bounded = {"actor", "address", "cause",   "code",    "device",  "endpoint", "figure",  "method",
                                          "name",  "outcome", "phase",   "process", "purpose",  "reason",  "run_id",
-                                         "scorer", "side",   "stage",   "state",   "version",  "what"};
+                                         "scorer", "side",   "source", "stage",   "state",   "version",  "what"};
   for (const MetricInfo& info : MetricCatalogue())
     for (const absl::string_view label : absl::StrSplit(info.labels, ',', absl::SkipEmpty()))
       EXPECT_TRUE(bounded.contains(std::string(label))) << info.name << ": " << label;
