@@ -139,7 +139,9 @@ at::Tensor SampleDeformablyByLibTorch(const at::Tensor& value, const at::Tensor&
     const at::Tensor map = value.narrow(1, first, height * width)
                                .transpose(1, 2)
                                .reshape({batch * heads, dim, height, width});
-    const at::Tensor sides = at::tensor({static_cast<double>(width), static_cast<double>(height)}, offsets.options());
+    // Filled where it is needed: no upload.
+    const at::Tensor sides =
+        at::stack({at::full({}, width, offsets.options()), at::full({}, height, offsets.options())});
     const at::Tensor grid = (2 * (places + offsets.select(3, l) / sides) - 1).transpose(1, 2).flatten(0, 1);
     sampled.push_back(at::grid_sampler_2d(map, grid, /*bilinear*/ 0, /*zeros*/ 0, /*align_corners=*/false));
     first += height * width;

@@ -34,7 +34,7 @@ class RewardModelsOnDeviceTest : public testing::TestWithParam<at::ScalarType> {
 TEST_P(RewardModelsOnDeviceTest, ClipEmbedsTheSamePicturesAndTexts) {
   const auto host = ClipModel::Load("models/tiny-rewards/clip", GetParam()).value();
   const auto device = ClipModel::Load("models/tiny-rewards/clip", There()).value();
-  const std::vector<at::Tensor> pictures = {Picture({1, 3, host->image_size(), host->image_size()})};
+  const std::vector<at::Tensor> pictures = {Picture({3, host->image_size(), host->image_size()})};
   const std::vector<std::string> texts = {"a red circle", "two signs"};
   TakeCounts();
   const at::Tensor images = device->ImageEmbeds(pictures);

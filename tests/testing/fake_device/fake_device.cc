@@ -6,6 +6,7 @@
 #include <ATen/ops/_reshape_alias_native.h>
 #include <ATen/ops/as_strided_native.h>
 #include <ATen/ops/resize_native.h>
+#include <ATen/ops/unfold_native.h>
 #include <ATen/ops/view_native.h>
 #include <c10/core/impl/DeviceGuardImplInterface.h>
 #include <torch/library.h>
@@ -113,6 +114,9 @@ at::Tensor AsStrided(const at::Tensor& t, c10::IntArrayRef sizes, c10::IntArrayR
   return at::native::as_strided_tensorimpl(t, sizes, strides, at);
 }
 at::Tensor View(const at::Tensor& t, c10::IntArrayRef sizes) { return at::native::view(t, sizes); }
+at::Tensor Unfold(const at::Tensor& t, int64_t dim, int64_t size, int64_t step) {
+  return at::native::unfold(t, dim, size, step);
+}
 at::Tensor ReshapeAlias(const at::Tensor& t, c10::IntArrayRef sizes, c10::IntArrayRef strides) {
   return at::native::_reshape_alias(t, sizes, strides);
 }
@@ -178,6 +182,7 @@ TORCH_LIBRARY_IMPL(aten, PrivateUse1, m) {
   m.impl("_local_scalar_dense", ReadOne);
   m.impl("as_strided", AsStrided);
   m.impl("view", View);
+  m.impl("unfold", Unfold);
   m.impl("_reshape_alias", ReshapeAlias);
   m.impl("resize_", Resize);
   m.impl("_fused_sdp_choice", ChooseAttention);
