@@ -23,24 +23,25 @@
 #include "common/base/status.h"
 #include "common/base/usable_cores.h"
 #include "common/diffusion/counter_rng.h"
+#include "common/tensor/device_error.h"
 #include "learner/chunk_figures.h"
 #include "learner/random_streams.h"
 
 namespace flowawr {
 namespace {
 
-// What `compute` gives, or Internal with the words of what it throws: LibTorch says in no other way what it refuses.
+// What `compute` gives, or OnDevice()'s error.
 template <typename Result>
-absl::StatusOr<Result> Guarded(const std::string& what, const std::function<Result()>& compute) {
-  std::string words;
-  try {
-    return compute();
-  } catch (const c10::Error& error) {
-    words = error.what_without_backtrace();
-  } catch (const std::exception& error) {
-    words = error.what();
-  }
-  return absl::InternalError(absl::StrCat("computing the gradient of ", what, " failed: ", words));
+absl::StatusOr<Result> Guarded(const std::string& what, at::Device device, const std::function<Result()>& compute) {
+  std::optional<Result> result;
+  FLOWAWR_RETURN_IF_ERROR(OnDevice(
+      absl::StrCat("computing the gradient of ", what), device,
+      [&] {
+        result = compute();
+        return absl::OkStatus();
+      },
+      "Lower train.micro_batch or raise train.checkpointed_blocks; `flowawr plan` has figures"));
+  return *std::move(result);
 }
 
 std::string NameOf(const Group& group) { return absl::StrCat("group ", group.id()); }
@@ -212,7 +213,7 @@ struct LocalGradientEngine::Job {
     const Place& place = *places[thread % places.size()];
     while (const std::optional<size_t> index = Claim()) {
       const Chunk& chunk = plan.chunks[*index];
-      Deliver(*index, Guarded<Result>(NameOf(request.batch[chunk.group]), [&] { return Compute(place, chunk); }));
+      Deliver(*index, Guarded<Result>(NameOf(request.batch[chunk.group]), place.device, [&] { return Compute(place, chunk); }));
     }
   }
 
@@ -298,11 +299,15 @@ absl::StatusOr<std::vector<std::unique_ptr<const LocalGradientEngine::Place>>> L
     const GradientRequest& request, int checkpointed_blocks, bool wants_old, bool wants_gradient) const {
   std::vector<std::unique_ptr<const Place>> places;
   for (const auto& transformer : transformers_) {
-    const at::Tensor flat = request.current.flat().detach().to(transformer->placement().device);
-    const at::Tensor leaf = wants_gradient ? flat.detach().requires_grad_() : flat;
-    FLOWAWR_ASSIGN_OR_RETURN(Policies policies, Bind(*transformer, request, leaf, wants_old));
-    places.push_back(std::make_unique<const Place>(*transformer, algorithm_->needs(), checkpointed_blocks, leaf,
-                                                   std::move(policies)));
+    const at::Device device = transformer->placement().device;
+    FLOWAWR_RETURN_IF_ERROR(OnDevice("binding the policies of an update", device, [&]() -> absl::Status {
+      const at::Tensor flat = request.current.flat().detach().to(device);
+      const at::Tensor leaf = wants_gradient ? flat.detach().requires_grad_() : flat;
+      FLOWAWR_ASSIGN_OR_RETURN(Policies policies, Bind(*transformer, request, leaf, wants_old));
+      places.push_back(std::make_unique<const Place>(*transformer, algorithm_->needs(), checkpointed_blocks, leaf,
+                                                     std::move(policies)));
+      return absl::OkStatus();
+    }));
   }
   return places;
 }
@@ -337,7 +342,7 @@ absl::StatusOr<PartialGradient> LocalGradientEngine::ComputeRange(const Gradient
 absl::StatusOr<BatchGradient> LocalGradientEngine::Compute(const GradientRequest& request) {
   const GradientPlan plan = Plan(request);
   FLOWAWR_ASSIGN_OR_RETURN(const PartialGradient all, ComputeRange(request, plan, {0, plan.chunks.size()}));
-  return Guarded<BatchGradient>("the sum of the batch", [&] {
+  return Guarded<BatchGradient>("the whole batch", transformers_[0]->placement().device, [&] {
     TreeSum<at::Tensor> sum = GradientSum(plan);
     for (const auto& [node, gradient] : all.nodes) sum.Add(node, gradient);
     return FinishGradient(request, plan, sum, all.figures);
@@ -372,7 +377,7 @@ absl::StatusOr<std::vector<double>> LocalGradientEngine::LogProbDrift(const Grad
   pool_->Run([&](size_t thread) {
     const Place& place = *places[thread % places.size()];
     for (size_t i = next++; i < drifts.size() && !request.is_cancelled; i = next++)
-      drifts[i] = Guarded<double>(NameOf(request.batch[i]), [&] { return drift_of(place, i); });
+      drifts[i] = Guarded<double>(NameOf(request.batch[i]), place.device, [&] { return drift_of(place, i); });
   });
   if (request.is_cancelled) return absl::CancelledError("the update was cancelled while its groups were checked");
   std::vector<double> values;
