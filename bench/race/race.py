@@ -211,7 +211,7 @@ def figures(setting, method, rate, training, levels):
 
 
 def markdown(rows, levels):
-    """Means over the seeds; a level that not all of them reached is shown with how many did."""
+    """Means over the seeds, of processor time the median; a level that not all of them reached is shown with how many did."""
     lines = ["| setting | method | learning rate | seeds | " + " | ".join(f"updates to {level}" for level in levels) +
              " | best | final | drift | processor s an update |", "|" + "---|" * (8 + len(levels))]
     for key in dict.fromkeys((row["setting"], row["method"]) for row in rows):
@@ -227,7 +227,7 @@ def markdown(rows, levels):
             cells.append(f"{statistics.mean(values):.3f}{spread}")
         drifts = [row["drift"] for row in of if row["drift"] is not None]
         cells.append(f"{statistics.mean(drifts):.4f}" if drifts else "–")
-        cells.append(f"{statistics.mean(row['processor_seconds'] / row['updates'] for row in of):.1f}")
+        cells.append(f"{statistics.median(row['processor_seconds'] / row['updates'] for row in of):.1f}")
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
