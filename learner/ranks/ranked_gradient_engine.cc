@@ -157,7 +157,9 @@ void RankedGradientEngine::Serve(Seat& seat) {
       seat.link.reset();
       return;
     }
-    seat.task = nullptr;
+    // What was given while a ping was under way is still to do; of a link that is lost, it is lost as well.
+    if (!status.ok() && task == nullptr) task = seat.task;
+    if (task != nullptr) seat.task = nullptr;
     if (status.ok()) {
       seat.seen = MonotonicNow();
     } else {
