@@ -24,6 +24,7 @@
 #include "common/scoring/scoring_client.h"
 #include "common/sd3/component_fingerprints.h"
 #include "common/sd3/compute_dtype.h"
+#include "common/sd3/configured_layout.h"
 #include "common/sd3/pipeline.h"
 #include "common/sd3/prompt_embedder.h"
 #include "common/telemetry/log.h"
@@ -168,9 +169,7 @@ absl::Status Actor::Work(const v1::RegisterResponse& registered) {
                                           config.model().height(), config.model().width()));
   if (model->transformer().config().inner_dim() >= kWideModel) GiveBackFreedMemory();
   FLOWAWR_ASSIGN_OR_RETURN(const std::shared_ptr<const LoraLayout> layout,
-                           model->transformer().MakeLoraLayout(
-                               {config.lora().target_modules().begin(), config.lora().target_modules().end()},
-                               config.lora().rank(), config.lora().alpha()));
+                           LayoutOf(config.lora(), model->transformer()));
   FLOWAWR_ASSIGN_OR_RETURN(const ComponentFingerprints parts, FingerprintsOf(loaded, config.model()));
   const auto registered_with_model = Register(parts);
   if (IsStopping()) return absl::OkStatus();

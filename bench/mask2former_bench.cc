@@ -22,7 +22,7 @@ namespace {
 int Main(char** argv) {
   at::set_num_threads(std::atoi(argv[3]));
   const auto model =
-      Mask2Former::Load(argv[1], std::string(argv[2]) == "bfloat16" ? at::kBFloat16 : at::kFloat);
+      Mask2Former::Load(argv[1], DTypeNamed(argv[2]));
   if (!model.ok()) return ReportAndExitCodeOf(model.status());
   const int64_t batch = std::atoi(argv[4]), side = std::atoi(argv[5]);
   const at::Tensor pixels = at::randn({batch, 3, side, side});

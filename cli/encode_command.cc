@@ -66,7 +66,7 @@ struct Plan {
   std::vector<std::string> prompts;  // each once
 };
 
-absl::StatusOr<Plan> MakePlan(const Arguments& arguments) {
+absl::StatusOr<Plan> MakePlan(const Arguments& arguments, at::Device device) {
   Plan plan{.options = {.max_sequence_length = 0}};
   std::vector<std::string> files = arguments.prompts_files;
   if (arguments.config.empty() && !arguments.overrides.empty())
@@ -83,7 +83,7 @@ absl::StatusOr<Plan> MakePlan(const Arguments& arguments) {
   if (!arguments.model.empty()) plan.model = arguments.model;
   if (!arguments.cache.empty()) plan.cache = arguments.cache;
   if (!arguments.dtype.empty()) plan.options.placement.dtype = DTypeNamed(arguments.dtype);
-  FLOWAWR_ASSIGN_OR_RETURN(plan.options.placement.device, FindDevice(arguments.device));
+  plan.options.placement.device = device;
   if (arguments.max_sequence_length > 0) plan.options.max_sequence_length = arguments.max_sequence_length;
   if (plan.model.empty())
     return absl::InvalidArgumentError("name a run's configuration, or --model FOLDER (a diffusers folder)");
@@ -153,8 +153,8 @@ class EncodeProgress {
   absl::Time start_, said_ = absl::InfinitePast();
 };
 
-absl::Status Encode(const Arguments& arguments) {
-  FLOWAWR_ASSIGN_OR_RETURN(Plan plan, MakePlan(arguments));
+absl::Status Encode(const Arguments& arguments, at::Device device) {
+  FLOWAWR_ASSIGN_OR_RETURN(Plan plan, MakePlan(arguments, device));
   PrepareToCompute(arguments.threads, plan.options.placement.dtype);
   FLOWAWR_ASSIGN_OR_RETURN(
       const std::unique_ptr<PromptCache> cache,
@@ -195,7 +195,7 @@ absl::Status Encode(const Arguments& arguments) {
 
 absl::Status EncodeWithoutThrowing(const Arguments& arguments) {
   FLOWAWR_ASSIGN_OR_RETURN(const at::Device device, FindDevice(arguments.device));
-  return OnDevice("encoding prompts", device, [&] { return Encode(arguments); },
+  return OnDevice("encoding prompts", device, [&] { return Encode(arguments, device); },
                   "Lower --batch, set --dtype bfloat16, or choose another --device");
 }
 

@@ -3,8 +3,8 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <chrono>
-#include <filesystem>
 #include <cstdio>
+#include <filesystem>
 #include <limits>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -36,6 +36,7 @@
 #include "common/process/processor.h"
 #include "common/tensor/cuda_driver.h"
 #include "common/tensor/device_names.h"
+#include "common/tensor/placement.h"
 
 namespace flowawr {
 namespace {
@@ -353,7 +354,7 @@ std::string DevicesText(const Devices& devices) {
 
 std::string Text(const Answer& answer) {
   const v1::RunConfig& config = answer.config;
-  const char* dtype = config.model().dtype() == v1::BFLOAT16 ? "bfloat16" : "float32";
+  const char* dtype = NameOf(ScalarTypeOf(config.model().dtype()));
   std::string text =
       absl::StrFormat("%s, %s, %d x %d pixels; micro-batch %d, %s, %d of %d blocks checkpointed\n\n", answer.model.name,
                       dtype, config.model().height(), config.model().width(), config.train().micro_batch(),

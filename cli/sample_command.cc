@@ -154,7 +154,7 @@ absl::Status AddNoise(const Arguments& arguments, const PictureSizes& sizes, Sam
 }
 
 // A mistake is told before any weight of the model is loaded.
-absl::StatusOr<Plan> MakePlan(const Arguments& arguments) {
+absl::StatusOr<Plan> MakePlan(const Arguments& arguments, at::Device device) {
   Plan plan;
   SampleRequest& request = plan.request;
   FLOWAWR_RETURN_IF_ERROR(CheckPlaces(arguments));
@@ -169,7 +169,7 @@ absl::StatusOr<Plan> MakePlan(const Arguments& arguments) {
   if (arguments.run_dir.empty()) plan.options.max_sequence_length = 0;
   if (arguments.max_sequence_length > 0) plan.options.max_sequence_length = arguments.max_sequence_length;
   if (!arguments.dtype.empty()) plan.options.placement.dtype = DTypeNamed(arguments.dtype);
-  FLOWAWR_ASSIGN_OR_RETURN(plan.options.placement.device, FindDevice(arguments.device));
+  plan.options.placement.device = device;
   if (const auto solver = SolverFromName(arguments.solver)) request.solver = *solver;
   if (arguments.steps > 0) request.steps = arguments.steps;
   if (arguments.height > 0) request.height = arguments.height;
@@ -306,8 +306,8 @@ class Output {
   size_t images_ = 0;
 };
 
-absl::Status Sample(const Arguments& arguments) {
-  FLOWAWR_ASSIGN_OR_RETURN(const Plan plan, MakePlan(arguments));
+absl::Status Sample(const Arguments& arguments, at::Device device) {
+  FLOWAWR_ASSIGN_OR_RETURN(const Plan plan, MakePlan(arguments, device));
   const SampleRequest& request = plan.request;
   FLOWAWR_RETURN_IF_ERROR(MakeDirectories(arguments.out));
   PrepareToCompute(arguments.threads, plan.options.placement.dtype);
@@ -338,7 +338,7 @@ absl::Status Sample(const Arguments& arguments) {
 
 absl::Status SampleWithoutThrowing(const Arguments& arguments) {
   FLOWAWR_ASSIGN_OR_RETURN(const at::Device device, FindDevice(arguments.device));
-  return OnDevice("sampling", device, [&] { return Sample(arguments); },
+  return OnDevice("sampling", device, [&] { return Sample(arguments, device); },
                   "Lower --batch, set --dtype bfloat16, or choose another --device; `flowawr plan` has figures");
 }
 

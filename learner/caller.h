@@ -30,7 +30,7 @@ inline std::string HostOfPeer(const std::string& peer) {
 // addresses is at `host`, from where it calls.
 inline std::string PeerAddress(const std::string& told, const std::string& host) {
   absl::StatusOr<HostPort> address = ParseHostPort(told);
-  if (!address.ok() || (address->host != "0.0.0.0" && address->host != "::")) return told;
+  if (!address.ok() || !address->is_wildcard()) return told;
   address->host = host;
   return address->ToString();
 }

@@ -3,7 +3,6 @@
 #include <torch/types.h>
 
 #include <cmath>
-#include <iterator>
 #include <set>
 
 #include "absl/strings/str_cat.h"

@@ -10,6 +10,8 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/version.h"
 #include "common/scoring/reward_terms.h"
+#include "common/sd3/compute_dtype.h"
+#include "common/tensor/placement.h"
 #include "learner/reward_figures.h"
 
 namespace flowawr {
@@ -89,7 +91,7 @@ std::map<std::string, std::string> PictureText(const v1::RunConfig& config, cons
       {"guidance", "1"},
       {"height", absl::StrCat(config.model().height())},
       {"width", absl::StrCat(config.model().width())},
-      {"dtype", config.model().dtype() == v1::BFLOAT16 ? "bfloat16" : "float32"},
+      {"dtype", NameOf(ScalarTypeOf(config.model().dtype()))},
       {"max sequence length", absl::StrCat(config.model().max_sequence_length())}};
   const double reward = WeightedReward(group, sample);
   text["reward"] = std::isfinite(reward) ? absl::StrCat(reward) : "missing";

@@ -6,15 +6,12 @@
 #include <numeric>
 
 namespace flowawr {
-namespace {
 
 std::vector<int64_t> AllSamples(const Group& group) {
   std::vector<int64_t> samples(static_cast<size_t>(group.x0.size(0)));
   std::iota(samples.begin(), samples.end(), 0);
   return samples;
 }
-
-}  // namespace
 
 GradientPlan PlanGradient(const GradientRequest& request, const Algorithm& algorithm, int64_t micro_batch) {
   GradientPlan plan{.samples = request.samples};
@@ -44,11 +41,11 @@ TreeSum<at::Tensor> GradientSum(const GradientPlan& plan) {
           }};
 }
 
-BatchGradient FinishGradient(const GradientRequest& request, const GradientPlan& plan, const TreeSum<at::Tensor>& sum,
-                             const std::vector<ChunkFigures>& figures) {
+BatchGradient FinishGradient(const GradientRequest& request, const GradientPlan& plan,
+                             const std::map<TreeNode, at::Tensor>& nodes, const std::vector<ChunkFigures>& figures) {
   BatchGradient total{.rows = plan.rows, .teaches = !figures.empty()};
   SumFigures(figures, total);
-  total.gradient = total.teaches ? at::Tensor(sum.nodes().begin()->second).div_(plan.rows).to(at::kCPU)
+  total.gradient = total.teaches ? at::Tensor(nodes.begin()->second).div_(plan.rows).to(at::kCPU)
                                  : at::zeros_like(request.current.flat());
   return total;
 }

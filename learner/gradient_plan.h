@@ -28,6 +28,9 @@ struct GradientPlan {
   int64_t rows = 0;                                // of all groups
 };
 
+// The positions of all of a group's samples.
+std::vector<int64_t> AllSamples(const Group& group);
+
 // Chunks of at most `micro_batch` rows.
 GradientPlan PlanGradient(const GradientRequest& request, const Algorithm& algorithm, int64_t micro_batch);
 
@@ -49,8 +52,8 @@ struct PartialGradient {
 // Empty. An undefined tensor stands for zeros.
 TreeSum<at::Tensor> GradientSum(const GradientPlan& plan);
 
-// From a sum and figures that are whole. May write into the sum's tensors.
-BatchGradient FinishGradient(const GradientRequest& request, const GradientPlan& plan, const TreeSum<at::Tensor>& sum,
-                             const std::vector<ChunkFigures>& figures);
+// From the nodes of a sum, and figures, that are whole. May write into the sum's tensor.
+BatchGradient FinishGradient(const GradientRequest& request, const GradientPlan& plan,
+                             const std::map<TreeNode, at::Tensor>& nodes, const std::vector<ChunkFigures>& figures);
 
 }  // namespace flowawr

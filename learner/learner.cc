@@ -34,6 +34,7 @@
 #include "common/scoring/reward_terms.h"
 #include "common/sd3/component_fingerprints.h"
 #include "common/sd3/compute_dtype.h"
+#include "common/sd3/configured_layout.h"
 #include "common/sd3/latent_shape.h"
 #include "common/sd3/model_folder.h"
 #include "common/sd3/scheduler.h"
@@ -310,8 +311,7 @@ absl::StatusOr<HostPort> WhereRank0Is(const LearnerOptions& options, const v1::R
   return HostPort{options.rank0, listen.port};
 }
 
-absl::StatusOr<std::shared_ptr<const Algorithm>> AlgorithmOf(const v1::RunConfig& config) {
-  FLOWAWR_ASSIGN_OR_RETURN(const SchedulerConfig scheduler, SchedulerConfig::Load(config.model().path() + "/scheduler"));
+absl::StatusOr<std::shared_ptr<const Algorithm>> AlgorithmOf(const v1::RunConfig& config, const SchedulerConfig& scheduler) {
   return MakeAlgorithm(config, FlowMatchSigmas(config.sampler().steps(), scheduler.shift, scheduler.num_train_timesteps));
 }
 
@@ -321,13 +321,11 @@ absl::Status RunRank(const LearnerOptions& options, const v1::RunConfig& config,
   FLOWAWR_ASSIGN_OR_RETURN(const HostPort rank0, WhereRank0Is(options, config));
   FLOWAWR_RETURN_IF_ERROR(CheckModelFolder(config.model().path()));
   FLOWAWR_ASSIGN_OR_RETURN(const auto transformers, LoadTransformers(config));
-  const v1::LoraConfig& lora = config.lora();
-  FLOWAWR_ASSIGN_OR_RETURN(const auto layout,
-                           transformers[0]->MakeLoraLayout({lora.target_modules().begin(), lora.target_modules().end()},
-                                                           lora.rank(), lora.alpha()));
+  FLOWAWR_ASSIGN_OR_RETURN(const auto layout, LayoutOf(config.lora(), *transformers[0]));
   FLOWAWR_ASSIGN_OR_RETURN(const ComponentFingerprints parts,
                            FingerprintModel(config.model().path(), *transformers[0], ScalarTypeOf(config.model().dtype())));
-  FLOWAWR_ASSIGN_OR_RETURN(const auto algorithm, AlgorithmOf(config));
+  FLOWAWR_ASSIGN_OR_RETURN(const SchedulerConfig scheduler, SchedulerConfig::Load(config.model().path() + "/scheduler"));
+  FLOWAWR_ASSIGN_OR_RETURN(const auto algorithm, AlgorithmOf(config, scheduler));
   const auto engine = LocalEngine(config, transformers, algorithm);
 
   absl::Status status;
@@ -366,10 +364,7 @@ absl::Status RunLearner(const LearnerOptions& options, const std::function<bool(
   FLOWAWR_ASSIGN_OR_RETURN(const auto transformers, LoadTransformers(config));
   const auto& transformer = transformers[0];
   if (transformer->config().inner_dim() >= kWideModel) GiveBackFreedMemory();
-  const v1::LoraConfig& lora = config.lora();
-  FLOWAWR_ASSIGN_OR_RETURN(const auto layout,
-                           transformer->MakeLoraLayout({lora.target_modules().begin(), lora.target_modules().end()},
-                                                       lora.rank(), lora.alpha()));
+  FLOWAWR_ASSIGN_OR_RETURN(const auto layout, LayoutOf(config.lora(), *transformer));
   FLOWAWR_ASSIGN_OR_RETURN(ComponentFingerprints parts, FingerprintModel(model, *transformer, dtype));
   FLOWAWR_ASSIGN_OR_RETURN(Standing standing, FindStanding(options, config, *transformer, parts, layout, *directory));
   // What an actor told of the model when the run began holds as long as the run.
@@ -402,7 +397,7 @@ absl::Status RunLearner(const LearnerOptions& options, const std::function<bool(
       {run_id, CleanText(config), standing.manifest.instruction_set(), HeartbeatOf(config)}, &run_model, &leases, &fan_out,
       &idle);
   const std::unique_ptr<CheckpointCopies> copies = CopiesOf(config, board);
-  FLOWAWR_ASSIGN_OR_RETURN(std::shared_ptr<const Algorithm> algorithm, AlgorithmOf(config));
+  FLOWAWR_ASSIGN_OR_RETURN(std::shared_ptr<const Algorithm> algorithm, AlgorithmOf(config, scheduler));
   auto own = LocalEngine(config, transformers, algorithm);
   std::unique_ptr<GradientEngine> engine;
   RankedGradientEngine* ranked = nullptr;  // the run loop's

@@ -4,15 +4,10 @@
 #include <torch/csrc/autograd/autograd.h>
 #include <torch/types.h>
 
-#include <algorithm>
 #include <atomic>
-#include <cmath>
-#include <exception>
 #include <functional>
 #include <map>
-#include <numeric>
 #include <optional>
-#include <set>
 #include <string>
 #include <thread>
 #include <utility>
@@ -342,11 +337,8 @@ absl::StatusOr<PartialGradient> LocalGradientEngine::ComputeRange(const Gradient
 absl::StatusOr<BatchGradient> LocalGradientEngine::Compute(const GradientRequest& request) {
   const GradientPlan plan = Plan(request);
   FLOWAWR_ASSIGN_OR_RETURN(const PartialGradient all, ComputeRange(request, plan, {0, plan.chunks.size()}));
-  return Guarded<BatchGradient>("the whole batch", transformers_[0]->placement().device, [&] {
-    TreeSum<at::Tensor> sum = GradientSum(plan);
-    for (const auto& [node, gradient] : all.nodes) sum.Add(node, gradient);
-    return FinishGradient(request, plan, sum, all.figures);
-  });
+  return Guarded<BatchGradient>("the whole batch", transformers_[0]->placement().device,
+                                [&] { return FinishGradient(request, plan, all.nodes, all.figures); });
 }
 
 absl::StatusOr<std::vector<double>> LocalGradientEngine::LogProbDrift(const GradientRequest& request) {
@@ -357,8 +349,7 @@ absl::StatusOr<std::vector<double>> LocalGradientEngine::LogProbDrift(const Grad
   const auto drift_of = [&](const Place& place, size_t i) {
     const at::NoGradGuard no_grad;
     const Group& group = request.batch[i];
-    std::vector<int64_t> samples(static_cast<size_t>(group.x0.size(0)));
-    std::iota(samples.begin(), samples.end(), 0);
+    const std::vector<int64_t> samples = AllSamples(group);
     CounterRng rng(options_.seed, RandomStream(RandomUse::kDriftRow, request.update, group.id()));
     const auto row = static_cast<int64_t>(rng.Below(samples.size() * static_cast<uint64_t>(algorithm_->rows_per_sample())));
     const Rows rows = AtDevice(place.device, algorithm_->MakeRows({.seed = options_.seed,

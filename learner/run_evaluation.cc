@@ -8,6 +8,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "common/base/status.h"
+#include "common/config/run_status.h"
 #include "common/telemetry/log.h"
 #include "common/telemetry/metrics_line.h"
 #include "common/tensor/image.h"
@@ -108,8 +109,7 @@ absl::StatusOr<bool> RunLoop::EndsWithEvaluation() {
         fall_warnings_.clear();
     }
   }
-  const double target = config_.train().target_reward();
-  return target != 0 && latest.has_reward_mean() && latest.reward_mean() >= target;
+  return ReachesTarget(config_, latest);
 }
 
 absl::Status RunLoop::SavePictures(const std::string& set, uint64_t update, const std::vector<Group>& groups) {

@@ -16,6 +16,9 @@ namespace flowawr {
 struct TreeNode {
   size_t begin = 0, end = 0;  // parts [begin, end)
 
+  // Where it is halved.
+  size_t middle() const { return begin + (end - begin + 1) / 2; }
+
   auto operator<=>(const TreeNode&) const = default;
 };
 
@@ -53,7 +56,7 @@ class TreeSum {
   Neighbours Around(const TreeNode& node) const {
     TreeNode parent = {0, size_};
     while (true) {
-      const size_t middle = parent.begin + (parent.end - parent.begin + 1) / 2;
+      const size_t middle = parent.middle();
       const TreeNode left = {parent.begin, middle}, right = {middle, parent.end};
       if (node == left) return {parent, right};
       if (node == right) return {parent, left};

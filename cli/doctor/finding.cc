@@ -123,8 +123,7 @@ Finding JudgeExpiry(const std::string& file, absl::Duration left) {
 bool WantOnePort(const std::string& one, const std::string& other) {
   const absl::StatusOr<HostPort> a = ParseHostPort(one), b = ParseHostPort(other);
   if (!a.ok() || !b.ok() || a->port == 0 || a->port != b->port) return false;
-  const auto takes_all = [](const std::string& host) { return host == "0.0.0.0" || host == "::"; };
-  return a->host == b->host || takes_all(a->host) || takes_all(b->host);
+  return a->host == b->host || a->is_wildcard() || b->is_wildcard();
 }
 
 Finding JudgeScorable(const std::string& file, size_t faults, size_t all, const std::string& example,

@@ -15,6 +15,8 @@ struct HostPort {
 
   // Nobody outside this machine can reach it: 127.0.0.0/8, ::1 or localhost.
   bool is_loopback() const;
+  // All addresses of this machine: 0.0.0.0 or ::.
+  bool is_wildcard() const { return host == "0.0.0.0" || host == "::"; }
   std::string ToString() const;
 };
 

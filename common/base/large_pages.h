@@ -1,5 +1,5 @@
-// Memory of megabytes that is written once, soon and whole: an adapter of 38 MB is 19 large pages instead of 9,700 small ones,
-// each of which the kernel would be called for.
+// Memory of megabytes that is written soon and whole: an adapter of 38 MB is 19 large pages instead of 9,700 small ones, each of
+// which the kernel would be called for. Weights are multiplied by faster, too.
 #pragma once
 
 #include <sys/mman.h>

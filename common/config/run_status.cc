@@ -28,13 +28,17 @@ v1::Status StatusOfManifest(const v1::CheckpointManifest& manifest, const v1::Ru
   return status;
 }
 
+bool ReachesTarget(const v1::RunConfig& config, const v1::EvaluationSummary& evaluation) {
+  const double target = config.train().target_reward();
+  return target != 0 && evaluation.has_reward_mean() && evaluation.reward_mean() >= target;
+}
+
 bool IsFinished(const v1::CheckpointManifest& manifest) {
   if (manifest.has_is_finished()) return manifest.is_finished();
   const v1::RunConfig& config = manifest.config();
   const v1::EvaluationSummary& latest = manifest.latest();
   const bool is_evaluated = manifest.has_latest() && latest.update() == manifest.update();
-  const double target = config.train().target_reward();
-  if (target != 0 && is_evaluated && latest.has_reward_mean() && latest.reward_mean() >= target) return true;
+  if (is_evaluated && ReachesTarget(config, latest)) return true;
   const bool is_last = manifest.update() >= static_cast<uint64_t>(config.train().updates());
   return is_last && (is_evaluated || config.prompts().heldout().empty());
 }

@@ -11,6 +11,9 @@ namespace flowawr {
 // manifest has none.
 v1::Status StatusOfManifest(const v1::CheckpointManifest& manifest, const v1::RunConfig& config);
 
+// Whether train.target_reward is set, and an evaluation's mean is that or more.
+bool ReachesTarget(const v1::RunConfig& config, const v1::EvaluationSummary& evaluation);
+
 // Whether the run ended as it was to when this was written. Checkpoints of older versions do not say so: of them it is
 // guessed from the newest evaluation, so that a run which reached its target before the last one, but not in it, looks
 // unfinished.

@@ -24,6 +24,7 @@
 #include "common/sd3/scheduler.h"
 #include "common/sd3/vae_config.h"
 #include "common/tensor/checkpoint.h"
+#include "common/tensor/placement.h"
 #include "common/tensor/safetensors.h"
 
 namespace flowawr {
@@ -139,7 +140,7 @@ absl::StatusOr<ComponentFingerprints> FingerprintModel(const std::string& folder
     parts[part] = *fingerprint;
   }
   parts["transformer"] = transformer.fingerprint();
-  parts["dtype"] = dtype == at::kBFloat16 ? "bfloat16" : "float32";
+  parts["dtype"] = NameOf(dtype);
   parts["software"] = absl::StrCat("arithmetic ", kArithmetic, ", LibTorch ", TORCH_VERSION);
   return parts;
 }

@@ -1,6 +1,5 @@
 #include "common/tensor/convert.h"
 
-#include <sys/mman.h>
 #include <torch/types.h>
 
 #include <algorithm>
@@ -8,6 +7,7 @@
 #include <thread>
 #include <vector>
 
+#include "common/base/large_pages.h"
 #include "common/base/usable_cores.h"
 #include "common/tensor/safetensors.h"
 
@@ -17,7 +17,6 @@ namespace {
 constexpr int64_t kBlock = int64_t{1} << 20;  // elements that a thread takes at a time
 constexpr int64_t kPiece = 32768;             // LibTorch's grain: an operation on so few stays on its thread
 constexpr int64_t kMostThreads = 8;           // it is the memory that limits
-constexpr uintptr_t kHugePage = uintptr_t{2} << 20;
 
 void ConvertBlock(const at::Tensor& destination, const at::Tensor& source) {
   for (int64_t at = 0; at < source.numel(); at += kPiece) {
@@ -32,10 +31,7 @@ void ConvertBlock(const at::Tensor& destination, const at::Tensor& source) {
 at::Tensor EmptyWeight(at::IntArrayRef shape, Placement placement) {
   at::Tensor tensor = at::empty(shape, at::TensorOptions(placement.dtype).device(placement.device));
   if (!placement.device.is_cpu()) return tensor;
-  const auto begin = reinterpret_cast<uintptr_t>(tensor.data_ptr());
-  const uintptr_t first = (begin + kHugePage - 1) / kHugePage * kHugePage;
-  const uintptr_t last = (begin + tensor.nbytes()) / kHugePage * kHugePage;
-  if (first < last) madvise(reinterpret_cast<void*>(first), last - first, MADV_HUGEPAGE);  // or else small pages
+  PreferLargePages(tensor.data_ptr(), tensor.nbytes());
   return tensor;
 }
 

@@ -288,7 +288,7 @@ absl::StatusOr<BatchGradient> RankedGradientEngine::Compute(const GradientReques
   }
   std::vector<ChunkFigures> in_order;
   for (auto& [begin, of_range] : figures) std::move(of_range.begin(), of_range.end(), std::back_inserter(in_order));
-  return FinishGradient(request, plan, sum, in_order);
+  return FinishGradient(request, plan, sum.nodes(), in_order);
 }
 
 absl::StatusOr<std::vector<double>> RankedGradientEngine::LogProbDrift(const GradientRequest& request) {

@@ -21,15 +21,14 @@ std::vector<ChunkRange> SplitChunks(const GradientPlan& plan, ChunkRange range, 
 
   const int64_t small = std::max<int64_t>(1, before.back() / (kNodesAPart * static_cast<int64_t>(parts)));
   std::vector<size_t> cuts;  // ends of nodes inside the range
-  const std::function<void(size_t, size_t)> visit = [&](size_t begin, size_t end) {
-    if (end - begin > 1 && work(begin, end) > small) {
-      const size_t middle = begin + (end - begin + 1) / 2;  // as TreeSum halves
-      visit(begin, middle), visit(middle, end);
-    } else if (end > range.begin && end < range.end) {
-      cuts.push_back(end);
+  const std::function<void(TreeNode)> visit = [&](TreeNode node) {
+    if (node.end - node.begin > 1 && work(node.begin, node.end) > small) {
+      visit({node.begin, node.middle()}), visit({node.middle(), node.end});
+    } else if (node.end > range.begin && node.end < range.end) {
+      cuts.push_back(node.end);
     }
   };
-  visit(0, plan.chunks.size());
+  visit({0, plan.chunks.size()});
 
   std::vector<ChunkRange> ranges;
   size_t begin = range.begin;

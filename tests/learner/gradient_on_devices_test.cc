@@ -13,8 +13,10 @@
 #include "common/diffusion/noise.h"
 #include "learner/local_gradient_engine.h"
 #include "tests/learner/algorithm/methods.h"
+#include "tests/learner/drawn_groups.h"
 #include "tests/testing/fake_device/cuda_kernels.h"
 #include "tests/testing/fake_device/fake_device.h"
+#include "tests/testing/tensor_error.h"
 
 namespace flowawr {
 namespace {
@@ -29,24 +31,11 @@ class GradientOnDevicesTest : public testing::Test {
  protected:
   GradientOnDevicesTest() {
     at::set_num_threads(1);
-    for (uint64_t id = 10; id < 13; ++id) batch_.push_back(MakeGroup(id, /*version=*/id == 12 ? 4 : 5));
+    for (uint64_t id = 10; id < 13; ++id) batch_.push_back(DrawnGroup(*host_, id, /*version=*/id == 12 ? 4 : 5, kSamples));
   }
 
   static std::shared_ptr<const Transformer> Load(at::Device device) {
     return Transformer::Load("models/tiny-sd3/transformer", {at::kFloat, device}).value();
-  }
-  Group MakeGroup(uint64_t id, uint64_t version) const {
-    Group group;
-    group.lease.set_group_id(id);
-    group.lease.set_policy_version(version);
-    const TransformerConfig& model = host_->config();
-    group.x0 = InitialNoise(11, id, 0, {kSamples, model.in_channels, 4, 8});
-    group.prompt_embeds = InitialNoise(12, id, 0, {6, model.joint_attention_dim});
-    group.pooled_prompt_embeds = InitialNoise(13, id, 0, {model.pooled_projection_dim});
-    return group;
-  }
-  LoraAdapter MakeAdapter(uint64_t seed) const {
-    return LoraAdapter(layout_, InitialNoise(seed, 0, 0, {layout_->size()}) * 0.05);
   }
   BatchGradient Compute(const std::vector<std::shared_ptr<const Transformer>>& transformers) {
     LocalGradientEngine engine(transformers, MakeAlgorithm(config_, kSigmas).value(),
@@ -68,13 +57,9 @@ class GradientOnDevicesTest : public testing::Test {
   std::vector<Group> batch_;
   const at::Tensor signals_ = InitialNoise(1, 0, 0, {3, kSamples});
   const std::vector<bool> is_all_equal_ = {false, false, false};
-  const LoraAdapter current_ = MakeAdapter(21), old_ = MakeAdapter(22);
+  const LoraAdapter current_ = DrawnAdapter(layout_, 21), old_ = DrawnAdapter(layout_, 22);
   const std::atomic<bool> never_ = false;
 };
-
-double RelativeError(const at::Tensor& got, const at::Tensor& wanted) {
-  return ((got - wanted).norm() / wanted.norm()).item<double>();
-}
 
 TEST_F(GradientOnDevicesTest, ADeviceGivesTheGradientAndFiguresOfTheCpu) {
   const BatchGradient wanted = Compute({host_}), got = Compute({Load(fake_device::Device())});

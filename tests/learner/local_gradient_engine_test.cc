@@ -26,8 +26,10 @@
 #include "common/tensor/safetensors.h"
 #include "learner/random_streams.h"
 #include "tests/learner/algorithm/methods.h"
+#include "tests/learner/drawn_groups.h"
 #include "tests/testing/python.h"
 #include "tests/testing/temp_folder.h"
+#include "tests/testing/tensor_error.h"
 
 namespace flowawr {
 namespace {
@@ -61,21 +63,8 @@ class LocalGradientEngineTest : public testing::Test {
 
   void SetKlBeta(double value) { config_.mutable_algorithm()->mutable_flow_awr()->set_kl_beta(value); }
 
-  static Group MakeGroup(uint64_t id, uint64_t version) {
-    Group group;
-    group.lease.set_group_id(id);
-    group.lease.set_policy_version(version);
-    const TransformerConfig& model = transformer_->config();
-    group.x0 = InitialNoise(11, id, 0, {4, model.in_channels, 4, 8});
-    group.prompt_embeds = InitialNoise(12, id, 0, {6, model.joint_attention_dim});
-    group.pooled_prompt_embeds = InitialNoise(13, id, 0, {model.pooled_projection_dim});
-    return group;
-  }
-
-  // An adapter whose B is not zero, so that it changes the velocity.
-  static LoraAdapter MakeAdapter(uint64_t seed) {
-    return LoraAdapter(layout_, InitialNoise(seed, 0, 0, {layout_->size()}) * 0.05);
-  }
+  static Group MakeGroup(uint64_t id, uint64_t version) { return DrawnGroup(*transformer_, id, version, /*samples=*/4); }
+  static LoraAdapter MakeAdapter(uint64_t seed) { return DrawnAdapter(layout_, seed); }
 
   LocalGradientEngine Engine() const {
     return LocalGradientEngine({transformer_}, MakeAlgorithm(config_, kSigmas).value(), options_);
@@ -163,9 +152,6 @@ class LocalGradientEngineTest : public testing::Test {
     return result;
   }
 
-  static double RelativeError(const at::Tensor& actual, const at::Tensor& expected) {
-    return (actual - expected).norm().item<double>() / expected.norm().item<double>();
-  }
   static bool HasSameBits(const at::Tensor& a, const at::Tensor& b) {
     return a.numel() == b.numel() && std::memcmp(a.const_data_ptr<float>(), b.const_data_ptr<float>(), a.nbytes()) == 0;
   }

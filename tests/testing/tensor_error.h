@@ -7,12 +7,12 @@
 
 namespace flowawr {
 
-// |actual - expected| / |expected|, whatever their types; infinite when the shapes differ.
+// |actual - expected| / |expected|, whatever their types and devices; infinite when the shapes differ.
 inline double RelativeError(const at::Tensor& actual, const at::Tensor& expected) {
   if (actual.sizes() != expected.sizes()) return std::numeric_limits<double>::infinity();
-  const at::Tensor right = expected.detach().to(at::kDouble);
+  const at::Tensor right = expected.detach().to(at::kCPU, at::kDouble);
   const double norm = right.norm().item<double>(),
-               error = (actual.detach().to(at::kDouble) - right).norm().item<double>();
+               error = (actual.detach().to(at::kCPU, at::kDouble) - right).norm().item<double>();
   return norm == 0 ? error : error / norm;
 }
 

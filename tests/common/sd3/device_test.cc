@@ -19,6 +19,7 @@
 #include "common/tensor/image_tensor.h"
 #include "tests/testing/fake_device/cuda_kernels.h"
 #include "tests/testing/fake_device/fake_device.h"
+#include "tests/testing/tensor_error.h"
 
 namespace flowawr {
 namespace {
@@ -31,11 +32,6 @@ const at::Device kFake = fake_device::Device();
 
 // What f32 and bfloat16 may differ by between kernels of ours and LibTorch's.
 double Bound(at::ScalarType dtype) { return dtype == at::kFloat ? 2e-6 : 2e-2; }
-
-double RelativeError(const at::Tensor& got, const at::Tensor& wanted) {
-  const at::Tensor a = got.to(at::kCPU, at::kDouble), b = wanted.to(at::kDouble);
-  return ((a - b).norm() / b.norm()).item<double>();
-}
 
 void ExpectNothingCrossedOver(const Counts& counts) {
   EXPECT_EQ(counts.uploads, 0);

@@ -23,6 +23,7 @@
 #include "common/diffusion/noise.h"
 #include "learner/ranks/serve_rank.h"
 #include "tests/learner/algorithm/methods.h"
+#include "tests/learner/drawn_groups.h"
 
 namespace flowawr {
 namespace {
@@ -56,14 +57,7 @@ class RankedGradientEngineTest : public testing::Test {
  protected:
   RankedGradientEngineTest() {
     for (uint64_t id = 0; id < 4; ++id) {
-      Group group;
-      group.lease.set_group_id(id);
-      group.lease.set_policy_version(id == 2 ? 4 : 5);
-      const TransformerConfig& model = one_.transformer->config();
-      group.x0 = InitialNoise(11, id, 0, {3, model.in_channels, 4, 8});
-      group.prompt_embeds = InitialNoise(12, id, 0, {6, model.joint_attention_dim});
-      group.pooled_prompt_embeds = InitialNoise(13, id, 0, {model.pooled_projection_dim});
-      batch_.push_back(std::move(group));
+      batch_.push_back(DrawnGroup(*one_.transformer, id, /*version=*/id == 2 ? 4 : 5, /*samples=*/3));
     }
   }
   ~RankedGradientEngineTest() override {
@@ -75,7 +69,7 @@ class RankedGradientEngineTest : public testing::Test {
   }
 
   LoraAdapter Adapter(uint64_t seed) const {
-    return LoraAdapter(one_.layout, InitialNoise(seed, 0, 0, {one_.layout->size()}) * 0.05);
+    return DrawnAdapter(one_.layout, seed);
   }
   GradientRequest Request() const {
     return {.update = 7,

@@ -9,6 +9,7 @@
 #include "reward_server/detection/mask2former.h"
 #include "tests/testing/fake_device/cuda_kernels.h"
 #include "tests/testing/fake_device/fake_device.h"
+#include "tests/testing/tensor_error.h"
 
 namespace flowawr {
 namespace {
@@ -23,10 +24,6 @@ class RewardModelsOnDeviceTest : public testing::TestWithParam<at::ScalarType> {
   Placement There() const { return {GetParam(), kFake}; }
   double Bound() const { return GetParam() == at::kFloat ? 1e-5 : 3e-2; }
   at::Tensor Picture(at::IntArrayRef sizes) { return at::randn(sizes, generator_); }
-
-  static double RelativeError(const at::Tensor& got, const at::Tensor& wanted) {
-    return ((got.to(at::kDouble) - wanted.to(at::kDouble)).norm() / wanted.to(at::kDouble).norm()).item<double>();
-  }
 
   at::Generator generator_ = at::make_generator<at::CPUGeneratorImpl>(3);
 };
