@@ -14,8 +14,10 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cstdlib>
 #include <mutex>
 #include <optional>
+#include <string_view>
 #include <utility>
 
 #include "tests/testing/fake_device/fake_memory.h"
@@ -93,6 +95,8 @@ at::Tensor CopyFrom(const at::Tensor& from, const at::Tensor& to, bool) {
       ++c.uploads, c.uploaded_bytes += static_cast<int64_t>(from.nbytes());
     } else if (to.is_cpu()) {
       ++c.downloads, c.downloaded_bytes += static_cast<int64_t>(from.nbytes());
+    } else {
+      c.moved_bytes += static_cast<int64_t>(from.nbytes() + to.nbytes());
     }
   });
   const at::Tensor target = to.is_cpu() ? to : OnHost(to);
@@ -145,11 +149,42 @@ void CheckOperands(const c10::OperatorHandle& op, const torch::jit::Stack& stack
   }
 }
 
+int64_t BytesOf(const c10::IValue& value) {
+  int64_t bytes = 0;
+  if (value.isTensor() && value.toTensor().defined()) bytes = static_cast<int64_t>(value.toTensor().nbytes());
+  if (value.isTensorList())
+    for (const at::Tensor& t : value.toTensorVector()) bytes += static_cast<int64_t>(t.nbytes());
+  return bytes;
+}
+
 void RunOnHost(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
   CheckOperands(op, *stack);
   CountOperation(toString(op.operator_name()));
+  const auto& arguments = op.schema().arguments();
+  const size_t results = op.schema().returns().size();
+  int64_t bytes = 0;
+  for (size_t i = 0; i < arguments.size(); ++i)
+    if (!arguments[i].is_out()) bytes += BytesOf(torch::jit::peek(*stack, i, arguments.size()));
+  {
+    const InOperation in_operation;
+    at::native::cpu_fallback(op, stack);
+  }
+  for (size_t i = 0; i < results; ++i) bytes += BytesOf(torch::jit::peek(*stack, i, results));
+  Count([&](Counts& c) { c.moved_bytes += bytes; });
+}
+
+// The CPU has no product whose result is wider than its operands; on CUDA the sums, f32, are not rounded.
+at::Tensor& WideProduct(const at::Tensor& a, const at::Tensor& b, at::ScalarType type, at::Tensor& out) {
+  TORCH_CHECK(a.device() == b.device() && a.device() == out.device(), "fake device: mm was given tensors on ",
+              a.device().str(), ", ", b.device().str(), " and ", out.device().str());
+  TORCH_CHECK(a.scalar_type() == at::kBFloat16 && b.scalar_type() == at::kBFloat16 && type == at::kFloat &&
+                  out.scalar_type() == type,
+              "fake device: mm with a type of its result is for bfloat16 to f32");
+  CountOperation("aten::mm.dtype_out");
+  Count([&](Counts& c) { c.moved_bytes += static_cast<int64_t>(a.nbytes() + b.nbytes() + out.nbytes()); });
   const InOperation in_operation;
-  at::native::cpu_fallback(op, stack);
+  OnHost(out).copy_(OnHost(a).to(type).mm(OnHost(b).to(type)));
+  return out;
 }
 
 // Without a kernel of its own a convolution is no operation for LibTorch but an error.
@@ -187,6 +222,7 @@ TORCH_LIBRARY_IMPL(aten, PrivateUse1, m) {
   m.impl("resize_", Resize);
   m.impl("_fused_sdp_choice", ChooseAttention);
   m.impl("convolution_overrideable", Convolution);
+  m.impl("mm.dtype_out", WideProduct);
   // One kernel each on CUDA; LibTorch would take them apart for a device that has none.
   for (const char* op : {"native_layer_norm", "native_layer_norm_backward", "native_group_norm", "_fused_rms_norm"})
     m.impl(op, torch::CppFunction::makeFromBoxedFunction<&RunOnHost>());
@@ -266,6 +302,8 @@ struct FakeHooks final : at::PrivateUse1HooksInterface {
 };
 
 const bool is_registered = [] {
+  const char* name = std::getenv("FLOWAWR_TEST_DEVICE");
+  if (name != nullptr && !std::string_view(name).starts_with("fake")) return false;
   c10::SetAllocator(kType, &Memory());
   at::RegisterPrivateUse1HooksInterface(new FakeHooks);  // for ever, as LibTorch keeps it
   c10::register_privateuse1_backend("fake");
@@ -273,6 +311,8 @@ const bool is_registered = [] {
 }();
 
 }  // namespace
+
+bool IsThere() { return is_registered; }
 
 at::Device Device(int index) { return {kType, static_cast<c10::DeviceIndex>(index)}; }
 

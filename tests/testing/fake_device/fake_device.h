@@ -17,6 +17,10 @@
 
 namespace flowawr::fake_device {
 
+// False when FLOWAWR_TEST_DEVICE names another device: the process then has the machine's own accelerators, which
+// LibTorch would not look for beside this one.
+bool IsThere();
+
 at::Device Device(int index = 0);
 
 struct Counts {
@@ -24,6 +28,7 @@ struct Counts {
   int64_t downloads = 0, downloaded_bytes = 0;  // to the host
   int64_t syncs = 0;                            // reads of one value, waits for a stream or the device
   int64_t peak_bytes = 0;                       // of all that was there at once
+  int64_t moved_bytes = 0;                      // operands that operations and copies on the device read, and what they wrote
   std::map<std::string, int64_t> operations;    // that reached the device, by name: aten::mm
 };
 
