@@ -327,6 +327,8 @@ absl::Status RunRank(const LearnerOptions& options, const v1::RunConfig& config,
   FLOWAWR_ASSIGN_OR_RETURN(const SchedulerConfig scheduler, SchedulerConfig::Load(config.model().path() + "/scheduler"));
   FLOWAWR_ASSIGN_OR_RETURN(const auto algorithm, AlgorithmOf(config, scheduler));
   const auto engine = LocalEngine(config, transformers, algorithm);
+  // Those of every process: what is to tell whether a rank is well has something to ask.
+  FLOWAWR_ASSIGN_OR_RETURN(const auto metrics_server, StartMetrics(options.telemetry, "learner", config.network()));
 
   absl::Status status;
   std::atomic<bool> is_stopped = false;

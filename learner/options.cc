@@ -39,8 +39,12 @@ absl::Status FillInRank(GivenRank given, absl::FunctionRef<std::string(const cha
     return UsageError(absl::StrCat("$", name, " is \"", text, "\", not a whole number from ", least, " to ", most));
   };
   if (!given.world) FLOWAWR_RETURN_IF_ERROR(take("WORLD_SIZE", 1, 1024, options.world));
-  if (!given.rank)
-    FLOWAWR_RETURN_IF_ERROR(take(environment("RANK").empty() ? "JOB_COMPLETION_INDEX" : "RANK", 0, 1023, options.rank));
+  if (!given.rank && !environment("RANK").empty()) {
+    FLOWAWR_RETURN_IF_ERROR(take("RANK", 0, 1023, options.rank));
+  } else if (!given.rank && !environment("JOB_COMPLETION_INDEX").empty()) {
+    FLOWAWR_RETURN_IF_ERROR(take("JOB_COMPLETION_INDEX", 0, 1023 - options.first_rank, options.rank));
+    options.rank += options.first_rank;
+  }
   if (options.rank0.empty()) options.rank0 = environment("MASTER_ADDR");
   return absl::OkStatus();
 }
@@ -65,6 +69,10 @@ Parsed<LearnerOptions> ParseLearnerOptions(int argc, const char* const* argv) {
   app.add_option("--rank", options.rank,
                  "which of the learner's ranks this process is (docs/ranks.md); default: $RANK, else $JOB_COMPLETION_INDEX, else "
                  "0, which is the one that actors and `flowawr` speak to")
+      ->type_name("N")
+      ->transform(WholeNumber(0, 1023));
+  app.add_option("--first-rank", options.first_rank,
+                 "the rank of $JOB_COMPLETION_INDEX 0: 1 where all ranks but the first are a Job of their own")
       ->type_name("N")
       ->transform(WholeNumber(0, 1023));
   app.add_option("--world", options.world, "how many ranks there are; default: $WORLD_SIZE, else train.ranks")

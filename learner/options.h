@@ -16,8 +16,9 @@ struct LearnerOptions {
   bool fails_when_stopped = false;  // a signal before the run's end is Cancelled
   // As docs/ranks.md; nothing given, and nothing in the environment: the configuration's number of ranks, and rank 0.
   int rank = 0;
-  int world = 0;      // ranks; 0: train.ranks of the configuration
-  std::string rank0;  // host:port, or host, of rank 0; for the others
+  int first_rank = 0;  // the rank of $JOB_COMPLETION_INDEX 0
+  int world = 0;       // ranks; 0: train.ranks of the configuration
+  std::string rank0;   // host:port, or host, of rank 0; for the others
   int lock_descriptor = -1;     // the run directory's lock, taken by the process that started this one
   std::string reward_endpoint;  // for reward terms that name none
   ServingOptions serving;       // listen empty: network.learner_listen of the configuration

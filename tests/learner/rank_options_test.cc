@@ -42,6 +42,14 @@ TEST(RankOptions, AnIndexedJobsVariable) {
   EXPECT_EQ(Options({{"JOB_COMPLETION_INDEX", "1"}, {"RANK", "2"}})->rank, 2);
 }
 
+TEST(RankOptions, AJobOfAllRanksButTheFirst) {
+  EXPECT_EQ(Options({{"JOB_COMPLETION_INDEX", "0"}}, {}, {.first_rank = 1})->rank, 1);
+  EXPECT_EQ(Options({{"JOB_COMPLETION_INDEX", "2"}}, {}, {.first_rank = 1})->rank, 3);
+  EXPECT_EQ(Options({{"RANK", "2"}}, {}, {.first_rank = 1})->rank, 2) << "torchrun counts from 0";
+  EXPECT_EQ(Options({}, {}, {.first_rank = 1})->rank, 0);
+  EXPECT_TRUE(absl::IsInvalidArgument(Options({{"JOB_COMPLETION_INDEX", "1023"}}, {}, {.first_rank = 1}).status()));
+}
+
 TEST(RankOptions, TheCommandLineWins) {
   const auto options = Options({{"RANK", "2"}, {"WORLD_SIZE", "4"}, {"MASTER_ADDR", "10.0.0.1"}},
                                {.rank = true, .world = true}, {.rank = 0, .world = 3, .rank0 = "host:1"});
