@@ -26,7 +26,7 @@ VALUES = {
         "model": {"claim": "models"}, "prompts": {"files": {"train.txt": 'a sign that says "CAT"\n'}},
         "copy": {"enabled": True, "remote": "store:bucket/runs", "configSecret": "rclone"},
         "tls": {"mode": "certManager", "issuer": {"name": "ca", "kind": "ClusterIssuer"}, "mutual": True},
-        "learner": {"disruptionBudget": True, "ttlSecondsAfterFinished": 600, "env": {"FLOWAWR_CPU": "avx2"}, "priorityClassName": "high",
+        "learner": {"ranks": 1024, "sharedMemory": "8Gi", "disruptionBudget": True, "ttlSecondsAfterFinished": 600, "env": {"FLOWAWR_CPU": "avx2"}, "priorityClassName": "high",
                     "runtimeClassName": "nvidia", "nodeSelector": {"kind": "big"}, "tolerations": [{"operator": "Exists"}],
                     "affinity": {"nodeAffinity": {}}, "extraVolumes": [{"name": "cache", "emptyDir": {"sizeLimit": "1Gi"}}],
                     "extraVolumeMounts": [{"name": "cache", "mountPath": "/cache"}]},
@@ -42,6 +42,8 @@ VALUES = {
     "scaled by others": {"actors": {"replicas": None}},
     "nothing secret": {"tls": {"mode": "off"}, "tokens": {"secret": ""}, "runs": {"claim": "mine"}, "networkPolicy": {"enabled": False}},
     "tokens without tls": {"tls": {"mode": "off"}},
+    "two ranks": {"learner": {"ranks": 2}, "monitoring": {"podMonitor": True}},
+    "ranks and peers in clear": {"tls": {"mode": "off"}, "tokens": {"secret": ""}, "learner": {"ranks": 3}, "actors": {"peers": True}, "pod": {"listen": "::"}},
     **{name: yaml.safe_load((CHART / f"presets/{name}.yaml").read_text()) for name in OVERLAYS},
 }
 
@@ -132,6 +134,8 @@ def test_holds_what_the_kustomizations_hold(values):
     is_open = "rewardsElsewhere" in values.get("networkPolicy", {})  # wherever somebody else's reward server is
     if is_open or not values.get("networkPolicy", {}).get("enabled", True):
         skipped.add("test_monitoring_reads_metrics_and_nothing_else_and_names_are_found")
+    if not values.get("networkPolicy", {}).get("enabled", True):
+        skipped.add("test_actors_reach_each_other_where_they_serve_adapters_and_only_there")
     for check in RULES:
         if check.__name__ not in skipped:
             check(objects)
@@ -187,7 +191,9 @@ def test_an_overlay_of_ones_own_changes_image_and_namespace_everywhere(tmp_path)
 
 
 REFUSED = [  # values, what is said
-    ({"learner": {"ranks": 2}}, "ranks"),
+    ({"learner": {"ranks": 2, "workload": "Job"}}, "learner.ranks above 1 needs learner.workload: JobSet"),
+    ({"run": {"config": {"train": {"ranks": 2}}}}, "say it in learner.ranks"),
+    ({"actors": {"peers": True}}, "actors.peers needs tls.mode: off"),
     ({"nonsense": 1}, "nonsense"),
     ({"tls": {"mode": "certManager"}}, "tls.issuer.name"),
     ({"tls": {"mode": "secret", "secret": ""}}, "tls.secret"),
@@ -239,6 +245,16 @@ def test_an_upgrade_changes_nothing_that_cannot_be_changed():
             assert one.get("clusterIP") == other.get("clusterIP")
     assert workload({})["metadata"]["name"] != of_kind(after, "JobSet")[0]["metadata"]["name"]
     assert workload({})["metadata"]["name"] == workload({"actors": {"replicas": 9}})["metadata"]["name"], "more actors, the same learner"
+
+
+def test_more_ranks_are_another_workload_and_find_their_own_rank_0():
+    names = {}
+    for ranks in (1, 2, 3):
+        one = workload({"learner": {"ranks": ranks}})
+        names[ranks] = one["metadata"]["name"]
+        for job in one["spec"]["replicatedJobs"][1:]:
+            assert f"{names[ranks]}-learner-0-0.{names[ranks]}:29400" in main_container(job["template"]["spec"]["template"])["args"]
+    assert len(set(names.values())) == 3
 
 
 def test_the_package_holds_all_that_it_is_rendered_from(tmp_path):

@@ -63,10 +63,10 @@ def test_services_lead_to_ports_of_pods(objects):
 
 
 def addresses(objects):
-    """NAME:PORT of Services, in arguments and configurations."""
+    """NAME:PORT of Services, in arguments and configurations; names of pods, POD.SUBDOMAIN, are no Services."""
     texts = [argument for _, template in pod_templates(objects) for argument in main_container(template)["args"]]
     texts += [text for one in of_kind(objects, "ConfigMap") for text in one["data"].values()]
-    return {found for text in texts for found in re.findall(r"\b(flowawr-[a-z0-9-]+):(\d+)\b", text)}
+    return {found for text in texts for found in re.findall(r"\b(?<!\.)(flowawr-[a-z0-9-]+):(\d+)\b", text)}
 
 
 @every
@@ -228,9 +228,96 @@ def test_monitoring_reads_metrics_and_nothing_else_and_names_are_found(objects):
         assert not may_talk(objects, labels, {"namespace": "kube-system"}, 443)
 
 
+def run_of(objects):
+    (config,) = [one["data"]["run.yaml"] for one in of_kind(objects, "ConfigMap") if "run.yaml" in one["data"]]
+    return yaml.safe_load(config)
+
+
+def option(template, name):
+    words = main_container(template)["args"]
+    return words[words.index(name) + 1] if name in words else None
+
+
+def component(objects, name):
+    """The pod template of a component, None without one."""
+    found = [template for _, template in pod_templates(objects) if template["metadata"]["labels"]["app.kubernetes.io/component"] == name]
+    assert len(found) <= 1
+    return found[0] if found else None
+
+
+@every
+def test_each_rank_has_a_pod_and_finds_the_first(objects):
+    run, sets = run_of(objects), [(one, job) for one in of_kind(objects, "JobSet") for job in one["spec"]["replicatedJobs"] if job["name"] == "rank"]
+    ranks = run.get("train", {}).get("ranks", 1)
+    assert len(sets) == (ranks > 1) == (component(objects, "rank") is not None)
+    for one, job in sets:
+        spec, network, name = job["template"]["spec"], one["spec"]["network"], one["metadata"]["name"]
+        assert (job["replicas"], spec["completions"], option(spec["template"], "--first-rank")) == (1, ranks - 1, "1")
+        # What the JobSet controller calls the only pod of its Job `learner`.
+        host, _, port = option(spec["template"], "--rank0").partition(":")
+        assert host == f"{name}-learner-0-0.{name}" and "subdomain" not in network
+        assert network == {"enableDNSHostnames": True, "publishNotReadyAddresses": True}, "rank 0 is looked for before it is ready"
+        assert port_of(run["network"]["ranks_listen"]) == int(port) and run["network"]["insecure"]
+        assert one["spec"]["successPolicy"] == {"operator": "All", "targetReplicatedJobs": ["learner"]}, "a rank that is away then has no end"
+
+
+def port_of(address):
+    return int(address.rsplit(":", 1)[1])
+
+
+@every
+def test_a_lost_rank_comes_back_alone_and_rank_0_may_be_away(objects):
+    for name, job in jobs(objects):
+        if not name.endswith("-rank"):
+            continue
+        assert "backoffLimit" not in job and job["backoffLimitPerIndex"] > 0, "each on its own account"
+        away = {"action": "Ignore", "onExitCodes": {"containerName": "learner", "operator": "In", "values": [69]}}
+        assert job["podFailurePolicy"]["rules"][1:] == [away], "as long as rank 0 is loaded elsewhere, the others end with 69 again and again"
+        volumes = job["template"]["spec"]["volumes"]
+        assert not [one for one in volumes if "persistentVolumeClaim" in one and not one["persistentVolumeClaim"].get("readOnly")], (
+            "only one node may have the volume of the runs")
+
+
+@every
+def test_ranks_speak_to_rank_0_at_any_port_and_nobody_else_to_them(objects):
+    rank = component(objects, "rank")
+    if not rank:
+        return
+    labels = {name: (component(objects, name) or {"metadata": {"labels": {"app": name}}})["metadata"]["labels"]
+              for name in ("learner", "rank", "actor", "reward-ocr", "stranger")}
+    for port in (29400, 40000):
+        assert may_talk(objects, labels["rank"], labels["learner"], port) and may_talk(objects, labels["learner"], labels["rank"], port)
+        for other in ("actor", "reward-ocr", "stranger"):
+            assert not may_talk(objects, labels[other], labels["rank"], port), other
+            assert not may_talk(objects, labels["rank"], labels[other], port), other
+            assert not may_talk(objects, labels[other], labels["learner"], port), other
+
+
+@every
+def test_actors_reach_each_other_where_they_serve_adapters_and_only_there(objects):
+    actor = component(objects, "actor")
+    listen, labels = option(actor, "--peer-listen"), actor["metadata"]["labels"]
+    assert may_talk(objects, labels, labels, 7100) == (listen is not None)
+    assert listen is None or port_of(listen) == 7100
+    assert ({"name": "peers", "containerPort": 7100} in main_container(actor)["ports"]) == (listen is not None)
+
+
+@every
+def test_devices_are_asked_for_and_allowed_alike(objects):
+    for name, template in pod_templates(objects):
+        resources = main_container(template)["resources"]
+        of = [resources.get(side, {}).get("nvidia.com/gpu") for side in ("requests", "limits")]
+        assert of[0] == of[1], f"{name}: an extended resource is not shared out"
+        tolerated = [one["key"] for one in template["spec"].get("tolerations", []) if "key" in one]
+        assert of[1] is None or "nvidia.com/gpu" in tolerated, f"{name}: nodes with GPUs are tainted"
+
+
 @pytest.mark.parametrize("overlay", OVERLAYS)
-def test_an_overlay_says_what_it_asks_for_in_vain(overlay):
-    asks_for_devices = any("nvidia.com/gpu" in main_container(template)["resources"].get("limits", {})
-                           for _, template in pod_templates(read(f"overlays/{overlay}")))
+def test_an_overlay_with_devices_says_that_none_has_confirmed_it(overlay):
+    objects = read(f"overlays/{overlay}")
+    asks_for_devices = any("nvidia.com/gpu" in main_container(template)["resources"].get("limits", {}) for _, template in pod_templates(objects))
     for file in (CHART / f"presets/{overlay}.yaml", CHART.parent.parent / f"kubernetes/overlays/{overlay}/kustomization.yaml"):
-        assert ("NOT YET" in file.read_text()) == asks_for_devices, file
+        assert ("Never tried with a GPU" in file.read_text()) == asks_for_devices, file
+    # Fails where the image has LibTorch's CPU build, instead of computing there.
+    assert (run_of(objects)["train"].get("devices") == ["cuda"]) == asks_for_devices
+    assert {main_container(template)["image"] for _, template in pod_templates(objects)} == {"flowawr:cuda" if asks_for_devices else "flowawr:latest"}

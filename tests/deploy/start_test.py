@@ -1,9 +1,11 @@
 """The pods of the base, started here as kubelet would: their arguments, their files and nothing else, TLS and a token for
 each role. They train; their probes answer; Prometheus is let in by what the chart gives it.
 
-Names of Services become loopback addresses, ports free ones, and mounted folders temporary ones; nothing else is changed.
+Names of Services and of rank 0's pod become loopback addresses, ports free ones, and mounted folders temporary ones;
+nothing else is changed.
 """
 import contextlib
+import os
 import re
 import signal
 import socket
@@ -17,7 +19,7 @@ import pytest
 import yaml
 
 import programs
-from manifests import ROOT, main_container, of_kind, pod_templates, read
+from manifests import ROOT, jobs, main_container, of_kind, pod_templates, read
 
 PATIENCE_S = 240  # that something hangs, not that it is slow
 
@@ -27,7 +29,7 @@ def free_port():
         with socket.socket() as sock:
             sock.bind(("0.0.0.0", 0))
             port = sock.getsockname()[1]
-        if port // 10 != 5005:  # those of the manifests
+        if port not in (50051, 50052, 29400):  # those of the manifests
             return port
 
 
@@ -57,8 +59,14 @@ class Node:
     """Runs pods of one kustomization."""
 
     def __init__(self, objects, folder):
-        self.folder, self.processes, self.ports = folder, {}, {}
+        self.folder, self.processes, self.ports, self.environment = folder, {}, {}, {}
         self.pods = {template["metadata"]["labels"]["app.kubernetes.io/component"]: template for _, template in pod_templates(objects)}
+        self.ranks = []  # components of their own, since each listens by itself
+        if rank := self.pods.pop("rank", None):
+            (number,) = [spec["completions"] for _, spec in jobs(objects) if spec["template"] == rank]
+            self.ranks = [f"rank-{index + 1}" for index in range(number)]
+            for index, name in enumerate(self.ranks):
+                self.pods[name], self.environment[name] = rank, {"JOB_COMPLETION_INDEX": str(index)}
         self.data = {one["metadata"]["name"]: dict(one["data"]) for one in of_kind(objects, "ConfigMap")}
         secrets = folder / "secrets"
         shared = flowawr_certs(secrets, self.pods)
@@ -87,7 +95,8 @@ class Node:
         """`text` of a pod as it must be on this machine."""
         for other in self.pods:
             text = re.sub(rf"\bflowawr-{other}:(\d+)", lambda found, other=other: f"127.0.0.1:{self.port(other, found[1])}", text)
-        text = re.sub(r"\b(0\.0\.0\.0|127\.0\.0\.1):(5005\d|9464)\b", lambda found: f"{found[1]}:{self.port(component, found[2])}", text)
+        text = re.sub(r"\bflowawr-learner-0-0\.flowawr:(\d+)", lambda found: f"127.0.0.1:{self.port('learner', found[1])}", text)
+        text = re.sub(r"\b(0\.0\.0\.0|127\.0\.0\.1):(5005\d|9464|29400)\b", lambda found: f"{found[1]}:{self.port(component, found[2])}", text)
         text = text.replace("/etc/flowawr/", f"{self.folder}/{component}/etc/flowawr/").replace("/runs/", f"{self.folder}/runs/")
         return text.replace("$(POD_NAME)", f"{component}-0")
 
@@ -111,7 +120,8 @@ class Node:
         self.mount(component)
         log = open(self.folder / f"{component}.log", "w")
         self.processes[component] = subprocess.Popen(
-            self.command(component, main_container(self.pods[component])["args"]), cwd=ROOT, stdout=log, stderr=subprocess.STDOUT)
+            self.command(component, main_container(self.pods[component])["args"]), cwd=ROOT, stdout=log, stderr=subprocess.STDOUT,
+            env={**os.environ, **self.environment.get(component, {})})
 
     def wait(self, component):
         code = self.processes[component].wait(timeout=PATIENCE_S)
@@ -165,11 +175,12 @@ def read_config(kustomization):
     return next(one["data"]["run.yaml"] for one in of_kind(read(kustomization), "ConfigMap") if "run.yaml" in one["data"])
 
 
-@pytest.fixture(params=["base", "overlays/sd35-multi-node"])
+@pytest.fixture(params=["base", "overlays/sd35-multi-node", "overlays/sd35-ranks"])
 def node(request, tmp_path):
     there = Node(read(request.param), tmp_path)
-    there.train(yaml.safe_load(read_config(request.param))["network"],
-                rollout={"groups_per_batch": 2, "samples_per_group": 4}, train={"updates": 2}, prompts={"heldout": ""},
+    shipped = yaml.safe_load(read_config(request.param))
+    there.train(shipped["network"], rollout={"groups_per_batch": 2, "samples_per_group": 4},
+                train={"updates": 2, "micro_batch": 2, "ranks": shipped["train"].get("ranks", 1)}, prompts={"heldout": ""},
                 evaluation={"every_updates": 0}, sampler={"steps": 4})
     yield there
     there.stop()
@@ -180,10 +191,15 @@ def test_the_pods_train_with_tls_and_a_token_for_each_role(node):
     node.await_probe("actor", "startupProbe")
     node.await_probe("actor", "livenessProbe")
     node.processes["actor"].send_signal(signal.SIGSTOP)  # lest they have trained before they are looked at
+    for rank in node.ranks:
+        node.start(rank)
     for component in ("learner", "reward-ocr"):
         node.start(component)
         node.await_probe(component, "startupProbe")
         node.await_probe(component, "readinessProbe")
+    for rank in node.ranks:
+        node.await_probe(rank, "startupProbe")
+        node.await_probe(rank, "livenessProbe")
     node.processes["actor"].send_signal(signal.SIGCONT)
     metrics = f"https://127.0.0.1:{node.port('reward-ocr', '9464')}/metrics"
     mine = node.certificate_of("reward-ocr")
@@ -192,6 +208,9 @@ def test_the_pods_train_with_tls_and_a_token_for_each_role(node):
     assert node.get(metrics, certificate=mine)[0] == 401
     node.wait("learner")
     node.wait("actor")
+    for rank in node.ranks:
+        node.wait(rank)  # rank 0's end is theirs
+        assert f"as {rank.replace('-', ' ')}" in (node.folder / f"{rank}.log").read_text()
     (run,) = (node.folder / "runs").iterdir()
     assert (run / "export/pytorch_lora_weights.safetensors").exists()
     assert node.processes["reward-ocr"].poll() is None
@@ -199,6 +218,6 @@ def test_the_pods_train_with_tls_and_a_token_for_each_role(node):
 
 
 def test_probes_say_no_when_nobody_is_there(node):
-    for component in ("learner", "actor"):
+    for component in ("learner", "actor", *node.ranks[:1]):
         node.mount(component)
         assert not node.probe(component, "startupProbe")[0]

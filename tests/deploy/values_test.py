@@ -61,7 +61,7 @@ def test_every_value_has_a_default_and_every_default_is_known_and_told():
 
 
 NONSENSE = [  # values that no cluster could do anything with
-    ("learner", {"ranks": 2}), ("learner", {"workload": "StatefulSet"}), ("learner", {"replicas": 1}), ("learner", {"logLevel": "loud"}),
+    ("learner", {"ranks": 0}), ("learner", {"sharedMemory": "much"}), ("learner", {"workload": "StatefulSet"}), ("learner", {"replicas": 1}), ("learner", {"logLevel": "loud"}),
     ("actors", {"replicas": -1}), ("actors", {"threads": 0}), ("actors", {"threads": "4"}), ("actors", {"maxUnavailable": "0%"}),
     ("rewardServers", {"Capital": {}}), ("rewardServers", {"much-too-long-name": {}}), ("rewardServers", {"ocr": {"scorers": ["a b"]}}),
     ("rewardServers", {"ocr": {"autoscaling": {"enabled": "yes"}}}), ("image", {"digest": "sha256:123"}), ("image", {"repository": ""}),

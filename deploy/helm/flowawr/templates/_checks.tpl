@@ -16,6 +16,15 @@
 {{- if and .Values.prompts.files .Values.prompts.configMap -}}
   {{- fail "prompts.files and prompts.configMap: set one of them" -}}
 {{- end -}}
+{{- if and (include "flowawr.hasRanks" .) (ne .Values.learner.workload "JobSet") -}}
+  {{- fail "learner.ranks above 1 needs learner.workload: JobSet, which names rank 0 to the others and ends them with the run" -}}
+{{- end -}}
+{{- if hasKey (.Values.run.config.train | default dict) "ranks" -}}
+  {{- fail "run.config.train.ranks is set by the chart: say it in learner.ranks" -}}
+{{- end -}}
+{{- if and .Values.actors.peers (ne .Values.tls.mode "off") -}}
+  {{- fail "actors.peers needs tls.mode: off: actors call each other by address, which no certificate of a release names" -}}
+{{- end -}}
 {{- if and (eq .Values.actors.workload "Deployment") (le (int .Values.actors.giveUpAfterSeconds) 0) -}}
   {{- fail "actors.giveUpAfterSeconds: 0 makes actors of a Deployment leave before the learner is there" -}}
 {{- end -}}

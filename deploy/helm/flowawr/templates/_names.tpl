@@ -51,4 +51,6 @@ helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace 
 
 {{- define "flowawr.port.learner" -}}50051{{- end }}
 {{- define "flowawr.port.reward" -}}50052{{- end }}
+{{- define "flowawr.port.ranks" -}}29400{{- end }}
+{{- define "flowawr.port.peers" -}}7100{{- end }}
 {{- define "flowawr.port.metrics" -}}9464{{- end }}

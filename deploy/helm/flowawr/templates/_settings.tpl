@@ -44,6 +44,11 @@
 {{- $_ := set $config "run_dir" (printf "/runs/%s" .Values.run.name) -}}
 {{- $network := dict "learner_listen" (include "flowawr.listen" (list . (include "flowawr.port.learner" .))) -}}
 {{- $_ := set $config "network" (mergeOverwrite $network (include "flowawr.network" (list . "actor" "reward" "operator" "read-only") | fromYaml)) -}}
+{{- if include "flowawr.hasRanks" . -}}
+  {{- $_ := set $config "train" (mergeOverwrite (dict) ($config.train | default dict) (dict "ranks" (int64 .Values.learner.ranks))) -}}
+  {{- $_ := set $config.network "ranks_listen" (include "flowawr.listen" (list . (include "flowawr.port.ranks" .))) -}}
+  {{- $_ := set $config.network "insecure" true -}}{{/* of the ranks' own port alone, where there is TLS */}}
+{{- end -}}
 {{- $terms := list -}}
 {{- range $term := $config.rewards.terms -}}
   {{- $term = deepCopy $term -}}
@@ -108,6 +113,11 @@ mutual_tls: true
 {{ replace "-" "_" . }}_token_file: /etc/flowawr/tokens/{{ . }}
 {{- end }}
 {{- end }}
+{{- end }}
+
+{{/* Whether the learner is several processes. */}}
+{{- define "flowawr.hasRanks" -}}
+{{- if gt (int .Values.learner.ranks) 1 }}yes{{- end }}
 {{- end }}
 
 {{/* Whether a health check must show who it is: kubelet's own gRPC probes speak neither TLS nor tokens. */}}

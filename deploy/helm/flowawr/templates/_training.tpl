@@ -17,6 +17,35 @@ ports:
 {{ include "flowawr.probes" (list . (include "flowawr.port.learner" .) .Values.learner.startupSeconds) }}
 {{- end }}
 
+{{/* Of a rank that is not the first: the same program and configuration, and nobody calls it. (list $ "host of rank 0") */}}
+{{- define "flowawr.rankContainer" -}}
+{{- $root := index . 0 -}}
+args:
+  - flowawr-learner
+  - --config
+  - /etc/flowawr/config/run.yaml
+  - --first-rank  # by the index of the Job
+  - "1"
+  - --rank0
+  - {{ index . 1 }}:{{ include "flowawr.port.ranks" $root }}
+  - --fail-when-stopped  # until rank 0 says that the run is over
+  - --metrics
+  - {{ include "flowawr.listen" (list $root (include "flowawr.port.metrics" $root)) | quote }}
+  - --log-level
+  - {{ $root.Values.learner.logLevel }}
+ports:
+  - {name: metrics, containerPort: {{ include "flowawr.port.metrics" $root }}}
+{{- $check := include "flowawr.metricsCheck" (list $root "probe.yaml" (include "flowawr.isGuarded" $root)) }}
+startupProbe:
+  {{- $check | nindent 2 }}
+  periodSeconds: 5
+  failureThreshold: {{ div ($root.Values.learner.startupSeconds | int64) 5 | max 1 }}
+livenessProbe:
+  {{- $check | nindent 2 }}
+  periodSeconds: 20
+  failureThreshold: 6
+{{- end }}
+
 {{/* Copies what the run keeps to an object store, beside the learner and once more when it has ended. */}}
 {{- define "flowawr.copySidecar" -}}
 - name: copy
@@ -45,8 +74,23 @@ ports:
     - {name: tmp, mountPath: /tmp}
 {{- end }}
 
+{{/* What all ranks mount. */}}
+{{- define "flowawr.rankMounts" -}}
+{{- if .Values.learner.sharedMemory }}
+- {name: shared-memory, mountPath: /dev/shm}
+{{- end }}
+{{- end }}
+
+{{- define "flowawr.rankVolumes" -}}
+{{- with .Values.learner.sharedMemory }}
+- name: shared-memory
+  emptyDir: {medium: Memory, sizeLimit: {{ . }}}
+{{- end }}
+{{- end }}
+
 {{- define "flowawr.learnerMounts" -}}
 - {name: runs, mountPath: /runs}
+{{- include "flowawr.rankMounts" . }}
 {{- if or .Values.prompts.files .Values.prompts.configMap }}
 - {name: prompts, mountPath: {{ .Values.prompts.mountPath }}, readOnly: true}
 {{- end }}
@@ -55,6 +99,7 @@ ports:
 {{- define "flowawr.learnerVolumes" -}}
 - name: runs
   persistentVolumeClaim: {claimName: {{ .Values.runs.claim | default (printf "%s-runs" (include "flowawr.fullname" .)) }}}
+{{- include "flowawr.rankVolumes" . }}
 {{- if or .Values.prompts.files .Values.prompts.configMap }}
 - name: prompts
   configMap: {name: {{ .Values.prompts.configMap | default (printf "%s-prompts" (include "flowawr.fullname" .)) }}}
@@ -65,12 +110,12 @@ ports:
 {{- end }}
 {{- end }}
 
-{{/* The spec of the learner's Job. The index of its pods is the rank; there is one rank so far. Exit codes that no restart
-     mends (docs/operations.md, "Logs and exit codes") end it; evictions do not count. */}}
+{{/* The spec of the learner's Job: rank 0. Exit codes that no restart mends (docs/operations.md, "Logs and exit codes")
+     end it; evictions do not count. */}}
 {{- define "flowawr.learnerJob" -}}
 completionMode: Indexed
-completions: {{ .Values.learner.ranks | int64 }}
-parallelism: {{ .Values.learner.ranks | int64 }}
+completions: 1
+parallelism: 1
 backoffLimit: {{ .Values.learner.backoffLimit | int64 }}
 podReplacementPolicy: Failed  # never two learners at a time
 podFailurePolicy:
@@ -88,6 +133,30 @@ template:
         "volumes" (include "flowawr.learnerVolumes" .) "sidecars" $sidecars
         "configItems" (list "run.yaml" "probe.yaml") "tokens" (list "actor" "reward" "operator" "read-only")
         "configDigest" (printf "%s%s" (include "flowawr.runConfig" .) $prompts | sha256sum | trunc 16)) | nindent 2 }}
+{{- end }}
+
+{{/* The spec of the Job of the other ranks, which ends with the JobSet. Each is started again by itself. That rank 0 is away
+     (69) is no failure of theirs. No exit code ends the run: what all ranks are started with wrongly ends rank 0, and one
+     that is refused may find another node, or the rank 0 that it belongs to, the next time. (list $ "host of rank 0") */}}
+{{- define "flowawr.rankJob" -}}
+{{- $root := index . 0 -}}
+completionMode: Indexed
+completions: {{ sub $root.Values.learner.ranks 1 }}
+parallelism: {{ sub $root.Values.learner.ranks 1 }}
+backoffLimitPerIndex: {{ $root.Values.learner.backoffLimit | int64 }}
+podReplacementPolicy: Failed
+podFailurePolicy:
+  rules:
+    - action: Ignore
+      onPodConditions: [{type: DisruptionTarget, status: "True"}]
+    - action: Ignore
+      onExitCodes: {containerName: learner, operator: In, values: [69]}
+template:
+  {{- include "flowawr.pod" (dict "root" $root "role" $root.Values.learner "component" "rank" "account" "learner" "restart" "Never"
+        "certificateOf" "learner" "container" (include "flowawr.rankContainer" .) "mounts" (include "flowawr.rankMounts" $root)
+        "volumes" (include "flowawr.rankVolumes" $root)
+        "configItems" (list "run.yaml" "probe.yaml") "tokens" (list "actor" "reward" "operator" "read-only")
+        "configDigest" (include "flowawr.runConfig" $root | sha256sum | trunc 16)) | nindent 2 }}
 {{- end }}
 
 {{- define "flowawr.actorContainer" -}}
@@ -108,6 +177,10 @@ args:
   {{- if eq .Values.actors.workload "Job" }}
   - --fail-when-stopped  # an evicted actor is replaced; one that was told of the run's end is not
   {{- end }}
+  {{- if .Values.actors.peers }}
+  - --peer-listen  # adapters from actor to actor
+  - {{ include "flowawr.listen" (list . (include "flowawr.port.peers" .)) | quote }}
+  {{- end }}
   - --network-config
   - /etc/flowawr/config/actor.yaml
   - --metrics
@@ -116,7 +189,10 @@ args:
   - {{ .Values.actors.logLevel }}
 ports:
   - {name: metrics, containerPort: {{ include "flowawr.port.metrics" . }}}
-{{- $check := include "flowawr.actorCheck" . }}
+  {{- if .Values.actors.peers }}
+  - {name: peers, containerPort: {{ include "flowawr.port.peers" . }}}
+  {{- end }}
+{{- $check := include "flowawr.metricsCheck" (list . "actor.yaml" .Values.tls.mutual) }}
 startupProbe:
   {{- $check | nindent 2 }}
   periodSeconds: 5
@@ -127,14 +203,16 @@ livenessProbe:
   failureThreshold: 6
 {{- end }}
 
-{{/* An actor serves nothing but /metrics. Where clients must show a certificate, kubelet has none. */}}
-{{- define "flowawr.actorCheck" -}}
-{{- if .Values.tls.mutual -}}
+{{/* For what serves nothing but /metrics: kubelet asks, or the program where a token or a certificate is to be shown.
+     (list $ "its section `network`" whether it is to show one) */}}
+{{- define "flowawr.metricsCheck" -}}
+{{- $root := index . 0 -}}
+{{- if index . 2 -}}
 exec:
-  command: [flowawr, health, --metrics, "127.0.0.1:{{ include "flowawr.port.metrics" . }}", --network-config, /etc/flowawr/config/actor.yaml]
+  command: [flowawr, health, --metrics, "127.0.0.1:{{ include "flowawr.port.metrics" $root }}", --network-config, /etc/flowawr/config/{{ index . 1 }}]
 timeoutSeconds: 10
 {{- else -}}
-httpGet: {path: /metrics, port: metrics, scheme: {{ eq .Values.tls.mode "off" | ternary "HTTP" "HTTPS" }}}
+httpGet: {path: /metrics, port: metrics, scheme: {{ eq $root.Values.tls.mode "off" | ternary "HTTP" "HTTPS" }}}
 timeoutSeconds: 5
 {{- end }}
 {{- end }}
