@@ -32,6 +32,7 @@
 #include "common/tensor/device_error.h"
 #include "common/tensor/device_facts.h"
 #include "common/tensor/devices.h"
+#include "common/tensor/kernel_choice.h"
 
 namespace flowawr {
 namespace {
@@ -162,6 +163,7 @@ absl::Status Actor::Work(const v1::RegisterResponse& registered) {
   spdlog::info("run {} ({}); loading {}", config.name(), registered.run_id(), config.model().path());
   if (ScalarTypeOf(config.model().dtype()) == at::kBFloat16 && !SlowBfloat16().empty())
     spdlog::warn("model.dtype: {}", SlowBfloat16());
+  FLOWAWR_RETURN_IF_ERROR(ChooseKernels(config.model().deterministic(), device_));
   FLOWAWR_ASSIGN_OR_RETURN(Model loaded, LoadModel(config.model(), device_));
   const Pipeline* const model = loaded.pipeline.get();
   FLOWAWR_ASSIGN_OR_RETURN(const LatentShape shape,

@@ -30,6 +30,7 @@
 #include "common/telemetry/read_progress.h"
 #include "common/tensor/device_error.h"
 #include "common/tensor/devices.h"
+#include "common/tensor/kernel_choice.h"
 
 namespace flowawr {
 namespace {
@@ -195,6 +196,7 @@ absl::Status Encode(const Arguments& arguments, at::Device device) {
 
 absl::Status EncodeWithoutThrowing(const Arguments& arguments) {
   FLOWAWR_ASSIGN_OR_RETURN(const at::Device device, FindDevice(arguments.device));
+  FLOWAWR_RETURN_IF_ERROR(ChooseKernels(/*deterministic=*/true, device));
   return OnDevice("encoding prompts", device, [&] { return Encode(arguments, device); },
                   "Lower --batch, set --dtype bfloat16, or choose another --device");
 }

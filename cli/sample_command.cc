@@ -37,6 +37,7 @@
 #include "common/telemetry/read_progress.h"
 #include "common/tensor/device_error.h"
 #include "common/tensor/devices.h"
+#include "common/tensor/kernel_choice.h"
 
 namespace flowawr {
 namespace {
@@ -338,6 +339,7 @@ absl::Status Sample(const Arguments& arguments, at::Device device) {
 
 absl::Status SampleWithoutThrowing(const Arguments& arguments) {
   FLOWAWR_ASSIGN_OR_RETURN(const at::Device device, FindDevice(arguments.device));
+  FLOWAWR_RETURN_IF_ERROR(ChooseKernels(/*deterministic=*/true, device));
   return OnDevice("sampling", device, [&] { return Sample(arguments, device); },
                   "Lower --batch, set --dtype bfloat16, or choose another --device; `flowawr plan` has figures");
 }

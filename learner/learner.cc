@@ -42,6 +42,7 @@
 #include "common/telemetry/read_progress.h"
 #include "common/telemetry/trace.h"
 #include "common/tensor/devices.h"
+#include "common/tensor/kernel_choice.h"
 #include "learner/checkpoint_copies.h"
 #include "learner/clean_text.h"
 #include "learner/control_service.h"
@@ -256,6 +257,7 @@ absl::StatusOr<std::vector<std::shared_ptr<const Transformer>>> LoadTransformers
   for (const std::string& name : config.train().devices()) {
     absl::StatusOr<at::Device> device = FindDevice(name);
     if (!device.ok()) return Annotate(device.status(), "train.devices");
+    FLOWAWR_RETURN_IF_ERROR(ChooseKernels(config.model().deterministic(), *device));
     FLOWAWR_ASSIGN_OR_RETURN(
         transformers.emplace_back(),
         Transformer::Load(config.model().path() + "/transformer", {ScalarTypeOf(config.model().dtype()), *device},

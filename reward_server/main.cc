@@ -17,6 +17,7 @@
 #include "common/telemetry/log.h"
 #include "common/tensor/device_error.h"
 #include "common/tensor/devices.h"
+#include "common/tensor/kernel_choice.h"
 #include "reward_server/options.h"
 #include "reward_server/reward_service.h"
 #include "reward_server/scorer_host.h"
@@ -59,6 +60,8 @@ constexpr absl::Duration kMaxConnectionAge = absl::Minutes(5);
 absl::Status ServeUntilSignal(const RewardServerOptions& options, ShutdownSignal& signal, bool& has_left_a_call) {
   FLOWAWR_ASSIGN_OR_RETURN(const auto metrics,
                            StartMetrics(options.telemetry, "reward_server", options.network));
+  // Whatever a run allows its models: a reward decides what is learned. Scorers name their devices when they are loaded.
+  for (const at::Device device : Accelerators()) FLOWAWR_RETURN_IF_ERROR(ChooseKernels(/*deterministic=*/true, device));
   RunnerOptions runner_options = RunnerOptionsOf(options);
   runner_options.on_exception = EndOnDeviceError;
   ScorerHost host(ScorerRegistry::Default(), metrics->registry(), runner_options);

@@ -15,6 +15,7 @@
 #include "common/base/version.h"
 #include "common/process/command_tree.h"
 #include "common/process/completion.h"
+#include "common/process/device_libraries.h"
 #include "common/process/exit_code.h"
 #include "common/process/man_page.h"
 #include "common/process/option_values.h"
@@ -135,6 +136,7 @@ std::optional<int> ParseCommandLine(CLI::App& app, int argc, const char* const* 
     ReportAndExitCodeOf(restricted);
     return kUsageExitCode;
   }
+  PrepareDeviceLibraries();
   app.set_version_flag("--version", Version());
   const std::string footer = app.get_footer();
   app.footer(absl::StrCat(footer, footer.empty() ? "" : "\n", kExitCodesHelp, "\n", kEnvironmentHelp));

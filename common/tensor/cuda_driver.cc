@@ -23,6 +23,7 @@ class Driver {
     const bool is_whole = Find(handle, "cuInit", &driver.init_) && Find(handle, "cuDriverGetVersion", &driver.version_) &&
                           Find(handle, "cuDeviceGetCount", &driver.count_) && Find(handle, "cuDeviceGet", &driver.get_) &&
                           Find(handle, "cuDeviceGetName", &driver.name_) &&
+                          Find(handle, "cuDeviceGetPCIBusId", &driver.bus_id_) &&
                           Find(handle, "cuDeviceTotalMem_v2", &driver.memory_);
     if (!is_whole) return absl::NotFoundError(absl::StrCat(library, " is no NVIDIA driver that this program knows"));
     return driver;
@@ -36,12 +37,13 @@ class Driver {
     CudaDriver answer{.version = absl::StrCat(version / 1000, ".", version % 1000 / 10), .devices = {}};
     for (int i = 0; i < count; ++i) {
       int device = 0;
-      char name[256] = "";
+      char name[256] = "", bus_id[32] = "";
       size_t bytes = 0;
       FLOWAWR_RETURN_IF_ERROR(Check(get_(&device, i), "cuDeviceGet"));
       FLOWAWR_RETURN_IF_ERROR(Check(name_(name, sizeof(name), device), "cuDeviceGetName"));
+      FLOWAWR_RETURN_IF_ERROR(Check(bus_id_(bus_id, sizeof(bus_id), device), "cuDeviceGetPCIBusId"));
       FLOWAWR_RETURN_IF_ERROR(Check(memory_(&bytes, device), "cuDeviceTotalMem"));
-      answer.devices.push_back({.name = name, .memory_bytes = static_cast<int64_t>(bytes)});
+      answer.devices.push_back({.name = name, .pci_bus_id = bus_id, .memory_bytes = static_cast<int64_t>(bytes)});
     }
     return answer;
   }
@@ -64,6 +66,7 @@ class Driver {
   int (*count_)(int* count) = nullptr;
   int (*get_)(int* device, int ordinal) = nullptr;
   int (*name_)(char* name, int size, int device) = nullptr;
+  int (*bus_id_)(char* bus_id, int size, int device) = nullptr;
   int (*memory_)(size_t* bytes, int device) = nullptr;
 };
 

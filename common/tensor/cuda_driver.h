@@ -12,6 +12,7 @@ namespace flowawr {
 
 struct CudaCard {
   std::string name;          // NVIDIA H100 80GB HBM3
+  std::string pci_bus_id;    // 0000:65:00.0
   int64_t memory_bytes = 0;  // all of it
 };
 

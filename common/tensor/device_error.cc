@@ -8,6 +8,7 @@
 #include "absl/strings/cord.h"
 #include "absl/strings/str_cat.h"
 #include "common/tensor/device_facts.h"
+#include "common/tensor/kernel_choice.h"
 
 namespace flowawr {
 namespace {
@@ -32,6 +33,13 @@ std::string Where(absl::string_view operation, at::Device device) {
   return absl::StrCat(operation, " on ", DescribeDevice(device), memory.empty() ? "" : ", ", memory);
 }
 
+absl::Status NotDeterministic(absl::string_view operation, at::Device device, const std::string& message) {
+  return DeviceError(absl::StatusCode::kFailedPrecondition,
+                     absl::StrCat(operation, " on ", DescribeDevice(device), ": ", message.substr(0, message.find(" does not have")),
+                                  " has no kernel there that gives the same bits each time. model.deterministic: false lets it use "
+                                  "another, and the option device: cpu moves a scorer"));
+}
+
 }  // namespace
 
 absl::Status OnDevice(absl::string_view operation, at::Device device, absl::FunctionRef<absl::Status()> work,
@@ -47,6 +55,8 @@ absl::Status OnDevice(absl::string_view operation, at::Device device, absl::Func
                        absl::StrCat("the device failed: ", Where(operation, device), ": ", FirstLine(error), " (error ",
                                     error.get_error_code(), "); this process cannot use it any more and must be started anew"));
   } catch (const c10::Error& error) {
+    if (const std::string message = error.what_without_backtrace(); SaysNotDeterministic(message))
+      return NotDeterministic(operation, device, message);
     return absl::InternalError(absl::StrCat(operation, ": ", error.what_without_backtrace()));
   } catch (const std::exception& error) {
     return absl::InternalError(absl::StrCat(operation, ": ", error.what()));

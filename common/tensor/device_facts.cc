@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "common/tensor/cuda_driver.h"
+#include "common/tensor/device_cards.h"
 #include "common/tensor/devices.h"
 
 namespace flowawr {
@@ -44,6 +45,21 @@ std::map<std::string, DeviceMemory> MemoryByDevice() {
   for (const at::Device device : Accelerators())
     if (const std::optional<DeviceMemory> memory = MemoryOf(device); memory && memory->reserved > 0) used[NameOf(device)] = *memory;
   return used;
+}
+
+std::map<std::string, CardState> CardsInUse() {
+  std::map<std::string, CardState> cards;
+  for (const at::Device device : Accelerators()) {
+    const std::optional<DeviceMemory> memory = device.is_cuda() ? MemoryOf(device) : std::nullopt;
+    if (!memory || memory->reserved == 0) continue;
+    static const absl::StatusOr<Nvml> nvml = Nvml::Load();
+    static const absl::StatusOr<CudaDriver> driver = AskCudaDriver();
+    const auto index = static_cast<size_t>(device.index());
+    if (!nvml.ok() || !driver.ok() || index >= driver->devices.size()) continue;
+    if (const absl::StatusOr<CardState> state = nvml->Ask(driver->devices[index].pci_bus_id); state.ok())
+      cards[NameOf(device)] = *state;
+  }
+  return cards;
 }
 
 std::string DescribeMemory(const std::optional<DeviceMemory>& memory) {

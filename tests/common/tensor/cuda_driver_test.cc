@@ -16,6 +16,7 @@ TEST(CudaDriver, TellsItsVersionAndItsCards) {
   EXPECT_EQ(driver->version, "12.8");
   ASSERT_EQ(driver->devices.size(), 2);
   EXPECT_EQ(driver->devices[1].name, "Card 11");
+  EXPECT_EQ(driver->devices[1].pci_bus_id, "0000:0b:00.0");
   EXPECT_EQ(driver->devices[1].memory_bytes, int64_t{11} << 30);
 }
 
