@@ -140,11 +140,10 @@ bool WeightBinder::IsAsWanted(const at::Tensor& source) const {
   return placement_.device.is_cpu() && source.scalar_type() == placement_.dtype;
 }
 
-void WeightBinder::Fill(const at::Tensor& weight, const at::Tensor& source) const {
+void WeightBinder::Fill(const at::Tensor& weight, const at::Tensor& source) {
   if (placement_.device.is_cpu()) return ConvertInto(weight, source.contiguous());
-  // As it lies in the file: what goes over the bus is never wider than that, and the device converts.
-  weight.copy_(source.to(placement_.device));
-  DropPages(source);
+  if (upload_ == nullptr) upload_ = std::make_unique<WeightUpload>(placement_.device);
+  upload_->Copy(weight, source);
 }
 
 void WeightBinder::Report(const at::Tensor& read) {
@@ -158,6 +157,7 @@ void WeightBinder::Refuse(const std::string& name, const std::string& complaint)
 
 absl::Status WeightBinder::Finish() {
   DropUnheldViews();
+  if (upload_ != nullptr) upload_->Await();
   if (progress_ && read_ < total_) progress_(total_, total_);  // the rest was not wanted
   std::vector<std::string> lines = complaints_;
   for (const auto& [name, tensor] : tensors_) {

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <set>
 #include <string>
 #include <vector>
@@ -15,6 +16,7 @@
 #include "common/nn/stacked_weight.h"
 #include "common/tensor/placement.h"
 #include "common/tensor/safetensors.h"
+#include "common/tensor/weight_upload.h"
 
 namespace flowawr {
 
@@ -22,7 +24,8 @@ namespace flowawr {
 //
 // Beside what it hands out it keeps a few megabytes in memory, however large the file: a tensor is read when it is
 // taken, and the pages of a mapped file are given back once its values are elsewhere. On the CPU a tensor that has the
-// wanted type already is handed out as a view of the file, without a copy; for another device it is uploaded from there.
+// wanted type already is handed out as a view of the file, without a copy; for another device it is uploaded from there
+// on the thread's current stream (weight_upload.h).
 class WeightBinder {
  public:
   // `file` is named in errors. Tensors are converted and moved to `placement` when taken. `unusable` are those that cannot
@@ -58,7 +61,8 @@ class WeightBinder {
   bool Has(const std::string& name) const { return tensors_.contains(name); }
   const std::map<std::string, at::Tensor>& tensors() const { return tensors_; }
 
-  // InvalidArgument that lists all complaints, and the tensors that nobody took.
+  // InvalidArgument that lists all complaints, and the tensors that nobody took. On a device it waits for the thread's
+  // stream: whatever was taken, and made of that on this stream, is then there for every other one.
   absl::Status Finish();
 
  private:
@@ -67,7 +71,7 @@ class WeightBinder {
   // Gives back the pages of views that nobody kept: their values were rearranged into copies.
   void DropUnheldViews();
   // Fills `weight`, of the placement, with the values of `source`, which is as the file has it.
-  void Fill(const at::Tensor& weight, const at::Tensor& source) const;
+  void Fill(const at::Tensor& weight, const at::Tensor& source);
   bool IsAsWanted(const at::Tensor& source) const;
   void Report(const at::Tensor& read);
 
@@ -77,6 +81,7 @@ class WeightBinder {
   std::string file_;
   bool is_made_up_ = false;
   ReadProgress progress_;
+  std::unique_ptr<WeightUpload> upload_;  // from the first tensor on that goes to another device
   int64_t total_ = 0;  // bytes
   int64_t read_ = 0;
   std::vector<const at::Tensor*> views_;  // that were handed out
