@@ -6,10 +6,11 @@ import os
 import pathlib
 import signal
 import time
+import urllib.request
 
 from tests.containers.engine import ROOT, docker, run
 
-COMPOSE = ROOT / "deploy/compose/compose.yaml"
+COMPOSE = ROOT / "deploy/compose"
 RUN = "demo"
 PATIENCE = 600  # seconds; says that something hangs, not that it is slow
 
@@ -17,9 +18,10 @@ PATIENCE = 600  # seconds; says that something hangs, not that it is slow
 class Deployment:
     """Removed with its volumes at the end of a `with`."""
 
-    def __init__(self, name: str, config: pathlib.Path, settings: dict):
+    def __init__(self, name: str, settings: dict, files=("compose.yaml",)):
         self.project = f"flowawr-test-{name}"
-        self._environment = {**os.environ, "FLOWAWR_CONFIG": str(config), **settings}
+        self._files = [word for file in files for word in ("-f", COMPOSE / file)]
+        self._environment = {**os.environ, **settings}
         for port in ("FLOWAWR_LEARNER_PORT", "FLOWAWR_LIVE_PORT", "PROMETHEUS_PORT", "ALERTMANAGER_PORT"):
             self._environment[port] = "0"  # any free one
 
@@ -33,7 +35,7 @@ class Deployment:
         self.compose("down", "-v", "--timeout", "30")
 
     def compose(self, *arguments, **options) -> str:
-        done = run("docker", "compose", "-p", self.project, "-f", COMPOSE, *arguments, env=self._environment, **options)
+        done = run("docker", "compose", "-p", self.project, *self._files, *arguments, env=self._environment, **options)
         return done.stdout + (done.stderr if options.get("check") is False else "")
 
     def up(self, *services, scale: int | None = None) -> None:
@@ -81,8 +83,8 @@ class Deployment:
     def await_update(self, number: int) -> None:
         self.await_that(f"update {number}", lambda: self.updates()[-1:] >= [number])
 
-    def is_finished(self) -> bool:
-        found = self.containers("learner", only_running=False)
+    def is_finished(self, service: str = "learner") -> bool:
+        found = self.containers(service, only_running=False)
         return bool(found) and docker("inspect", "-f", "{{.State.Status}} {{.State.ExitCode}}", found[0]) == "exited 0"
 
     def await_end(self) -> tuple[str, int]:
@@ -93,6 +95,13 @@ class Deployment:
         self.await_that("actors leave", lambda: not self.containers("actor"))
         adapter = (self.run_folder / "export/peft/adapter_model.safetensors").read_bytes()
         return hashlib.sha256(adapter).hexdigest(), self._records()[-1]["samples_trained"]
+
+    def scraped(self) -> dict:
+        """By instance, whether Prometheus could read its /metrics: "1" or "0"."""
+        port = self.compose("port", "prometheus", "9090").strip().rsplit(":", 1)[1]
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/v1/query?query=up") as answer:
+            found = json.load(answer)["data"]["result"]
+        return {f"{one['metric']['job']} {one['metric']['instance']}": one["value"][1] for one in found}
 
     def flowawr(self, *arguments, **options) -> str:
         return self.compose("exec", "-T", "learner", "flowawr", *arguments, **options)

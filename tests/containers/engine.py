@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import re
 import shutil
 import signal
 import subprocess
@@ -73,6 +74,21 @@ def ensure_base() -> None:
 
 def build(context: pathlib.Path, tag: str, *arguments) -> None:
     run("docker", "build", "-q", "-t", tag, *arguments, context, env={**os.environ, "DOCKER_BUILDKIT": "1"})
+
+
+def build_of_package(package: pathlib.Path, tag: str) -> None:
+    """The image of docker/Dockerfile with a package that is there already (cpack) instead of one that it builds: minutes
+    instead of an hour, and without the list for scanners."""
+    given = {"build": f"FROM scratch AS build\nCOPY {package.name} /packages/\n",
+             "sbom": "FROM ${DEBIAN} AS sbom\nRUN echo '{\"packages\": []}' >/sbom.spdx.json\n"}
+    stages = re.split(r"^(?=FROM )", (ROOT / "docker/Dockerfile").read_text(), flags=re.M)
+    names = [re.match(r"FROM \S+ AS (\w+)", stage) for stage in stages]
+    assert set(given) <= {name[1] for name in names if name}
+    with tempfile.TemporaryDirectory() as folder:
+        here = pathlib.Path(folder)
+        shutil.copyfile(package, here / package.name)
+        (here / "Dockerfile").write_text("".join(given.get(name[1], stage) if name else stage for name, stage in zip(names, stages)))
+        build(here, tag)
 
 
 def ensure_monitoring(program: str, image: str) -> str:

@@ -9,7 +9,6 @@ import signal
 import sys
 import tempfile
 import time
-import urllib.request
 
 from tests.containers import engine
 from tests.containers.deployment import Deployment
@@ -33,17 +32,22 @@ class Tests:
         self.kills = arguments.kills
         self._end = arguments.end.split(":") if arguments.end else None
         self.random = random.Random(arguments.seed)
-        self.settings = {"FLOWAWR_IMAGE": IMAGE}
-        whole = (ROOT / "tests/containers/run.yaml").read_text()
-        network = (ROOT / "deploy/compose/run.yaml").read_text()
+        self.is_of_package = arguments.package is not None
         self._folder = tempfile.TemporaryDirectory()
-        self.config = pathlib.Path(self._folder.name) / "run.yaml"
-        self.config.write_text(whole + network[network.index("\nnetwork:"):])  # TLS and tokens as they are shipped
-        self.config.chmod(0o644)
+        self.settings = {"FLOWAWR_IMAGE": IMAGE, "FLOWAWR_CONFIG": self._small("run.yaml"),
+                         "FLOWAWR_RANKS_CONFIG": self._small("run-ranks.yaml")}
         pathlib.Path(self._folder.name).chmod(0o755)
 
-    def deployment(self, name: str) -> Deployment:
-        return Deployment(name, self.config, self.settings)
+    def _small(self, shipped: str) -> str:
+        """A file of the tests' own run with the network of a configuration of deploy/compose: its TLS and tokens."""
+        file = pathlib.Path(self._folder.name) / shipped
+        network = (ROOT / "deploy/compose" / shipped).read_text()
+        file.write_text((ROOT / "tests/containers/run.yaml").read_text() + network[network.index("\nnetwork:"):])
+        file.chmod(0o644)
+        return str(file)
+
+    def deployment(self, name: str, files=("compose.yaml",), **settings) -> Deployment:
+        return Deployment(name, {**self.settings, **settings}, files)
 
     @functools.cached_property
     def undisturbed(self) -> tuple[str, int]:
@@ -64,7 +68,7 @@ def inside(*command, **options) -> str:
 
 
 @scenario
-def image(_: Tests) -> None:
+def image(tests: Tests) -> None:
     """What the image holds: all roles, no compiler, no root, a size."""
     described = json.loads(docker("image", "inspect", IMAGE))[0]
     say(f"  size {described['Size'] / 1e6:.0f} MB")
@@ -73,10 +77,11 @@ def image(_: Tests) -> None:
         say(f"  {program} {inside(program, '--version')}")
     for absent in ("cc", "gcc", "g++", "ld", "as", "cmake", "python3", "pip", "git"):
         assert not inside("sh", "-c", f"command -v {absent} || true"), f"{absent} is in the image"
-    packages = json.loads(inside("cat", "/usr/share/flowawr/sbom.spdx.json"))["packages"]
-    names = {package["name"] for package in packages}
-    installed = set(inside("dpkg-query", "-W", "-f", "${Package}\n").split())
-    assert installed | {"torch"} <= names, f"not in the SBOM: {installed - names}"
+    if not tests.is_of_package:
+        packages = json.loads(inside("cat", "/usr/share/flowawr/sbom.spdx.json"))["packages"]
+        names = {package["name"] for package in packages}
+        installed = set(inside("dpkg-query", "-W", "-f", "${Package}\n").split())
+        assert installed | {"torch"} <= names, f"not in the SBOM: {installed - names}"
     is_cpu = "torch_cuda" not in inside("ls", "/usr/lib/flowawr/torch/lib")
     assert not is_cpu or described["Size"] < 1e9, "a CPU image is to stay under 1 GB"
     inside("sh", "-c", "! touch /nowhere 2>/dev/null")
@@ -109,27 +114,16 @@ def one_container(_: Tests) -> None:
 @scenario
 def first_update(tests: Tests) -> None:
     """Everything with one command, as shipped; how long until the first update; who is scraped."""
-    tests_config, tests.config = tests.config, ROOT / "deploy/compose/run.yaml"
-    try:
-        with tests.deployment("first-update") as it:
-            begin = time.monotonic()
-            it.up()
-            it.await_update(1)
-            took = time.monotonic() - begin
-            say(f"  up to the first update: {took:.1f} s")
-            assert took < 60
-            it.compose("up", "--detach", "--no-recreate", "--wait")
-            port = it.compose("port", "prometheus", "9090").strip().rsplit(":", 1)[1]
-
-            def targets() -> dict:
-                with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/v1/query?query=up") as answer:
-                    found = json.load(answer)["data"]["result"]
-                return {one["metric"]["instance"]: one["value"][1] for one in found}
-
-            it.await_that("five targets are up", lambda: list(targets().values()) == ["1"] * 5)
-            say(f"  scraped: {', '.join(sorted(targets()))}")
-    finally:
-        tests.config = tests_config
+    with tests.deployment("first-update", FLOWAWR_CONFIG=str(ROOT / "deploy/compose/run.yaml")) as it:
+        begin = time.monotonic()
+        it.up()
+        it.await_update(1)
+        took = time.monotonic() - begin
+        say(f"  up to the first update: {took:.1f} s")
+        assert took < 60
+        it.compose("up", "--detach", "--no-recreate", "--wait")
+        it.await_that("five targets are up", lambda: list(it.scraped().values()) == ["1"] * 5)
+        say(f"  scraped: {', '.join(sorted(it.scraped()))}")
 
 
 @scenario
@@ -180,6 +174,36 @@ def kills(tests: Tests) -> None:
                 time.sleep(tests.random.uniform(0.2, 4))  # longer on average than it takes to start
             tests.expect_the_same(it)
             say(f"  killed so far: {killed}")
+
+
+@scenario
+def ranks(tests: Tests) -> None:
+    """A learner of two ranks, the second killed and then cut off while it trains: the bytes of one rank."""
+    with tests.deployment("ranks", ("compose.yaml", "compose.ranks.yaml")) as it:
+        def state() -> str:
+            found = it.status().get("ranks", [])
+            return found[1]["state"] if len(found) == 2 else ""
+
+        it.up("learner", "rank-1", "actor", "reward-a", "prometheus")
+        it.await_that("the rank joins", lambda: state() == "READY")
+        it.await_that("the rank is scraped", lambda: [up for name, up in it.scraped().items() if "rank" in name] == ["1"])
+        actor = it.containers("actor")[0]
+        assert not docker("exec", actor, "sh", "-c", "getent hosts rank-0 || true"), "an actor is on the network of the ranks"
+        assert run("docker", "exec", actor, "bash", "-c", ": </dev/tcp/learner/29400", check=False).returncode != 0
+        it.await_update(2)
+        first = it.containers("rank-1")
+        assert it.crash("rank-1")
+        it.await_that("its loss is seen", lambda: state() == "LOST")
+        it.await_that("it is back", lambda: state() == "READY")
+        assert it.containers("rank-1") == first, "the engine starts it again, nobody else"
+        at = it.updates()[-1]
+        docker("network", "disconnect", f"{it.project}_ranks", first[0])
+        it.await_that("its silence is seen", lambda: state() == "LOST")
+        it.await_update(at + 3)  # by rank 0 alone
+        docker("network", "connect", f"{it.project}_ranks", first[0])
+        it.await_that("it joins again", lambda: state() == "READY")
+        tests.expect_the_same(it)
+        it.await_that("the rank ends with the run", lambda: it.is_finished("rank-1"))
 
 
 @scenario
@@ -250,6 +274,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1, help="of what is killed when")
     parser.add_argument("--end", metavar="ADAPTER:SAMPLES", help="what `train` printed of the same image on this machine")
     parser.add_argument("--no-build", action="store_true", help=f"take {IMAGE} as it is")
+    parser.add_argument("--package", type=pathlib.Path, metavar="DEB", help="an image of this package instead of one built from the sources")
     arguments = parser.parse_args()
     if arguments.list:
         for name, function in SCENARIOS.items():
@@ -267,7 +292,10 @@ def main() -> int:
         tests.settings["ALERTMANAGER_IMAGE"] = engine.ensure_monitoring("prometheus-alertmanager", "prom/alertmanager:v0.27.0")
         if not arguments.no_build:
             begin = time.monotonic()
-            engine.build(ROOT, IMAGE, "-f", ROOT / "docker/Dockerfile")
+            if arguments.package:
+                engine.build_of_package(arguments.package, IMAGE)
+            else:
+                engine.build(ROOT, IMAGE, "-f", ROOT / "docker/Dockerfile")
             say(f"built in {time.monotonic() - begin:.0f} s")
         for name in arguments.scenarios or SCENARIOS:
             say(f"{name}: {SCENARIOS[name].__doc__.splitlines()[0]}")

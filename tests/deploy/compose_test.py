@@ -31,6 +31,8 @@ def read(name):
 
 
 SERVICES = read("compose.yaml")["services"]
+RANKS = read("compose.ranks.yaml")
+RANK = RANKS["services"]["rank-1"]
 ROLES = {"learner": "learner", "actor": "actor", "reward-a": "reward", "reward-b": "reward"}
 
 
@@ -70,14 +72,16 @@ def test_prometheus_asks_where_processes_show_their_metrics():
             found |= {target.split(":")[0]: port_of(target) for target in static["targets"]}
         for dns in job.get("dns_sd_configs", []):
             found |= {name: dns["port"] for name in dns["names"]}
-    assert found == {service: port_of(option(command_line(service), "--metrics")) for service in ROLES}
+    (alias,) = RANK["networks"]["default"]["aliases"]
+    ranks = {alias: port_of(option(RANK["command"], "--metrics"))}
+    assert found == ranks | {service: port_of(option(command_line(service), "--metrics")) for service in ROLES}
     mounted = {volume.split(":")[0] for volume in SERVICES["prometheus"]["volumes"]}
     secret = {job["authorization"]["credentials_file"] for job in scraped}
     assert secret == {"/run/secrets/metrics_token"} and "secrets-prometheus" in mounted
 
 
 def test_every_mounted_file_is_there():
-    for name in ("compose.yaml", "compose.secrets.yaml"):
+    for name in (path.name for path in COMPOSE.glob("compose*.yaml")):
         for service, parts in read(name)["services"].items():
             for volume in parts.get("volumes") or []:
                 source = re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", volume).split(":")[0]
@@ -96,10 +100,48 @@ def test_processes_are_confined():
 
 def test_every_variable_has_a_line_in_env():
     told = dict(line.split("=", 1) for line in (COMPOSE / ".env").read_text().splitlines() if re.match(r"\w+=", line))
-    text = (COMPOSE / "compose.yaml").read_text()
+    text = "".join(path.read_text() for path in COMPOSE.glob("compose*.yaml"))
     used = dict(re.findall(r"\$\{(\w+):-([^}]*)\}", text))
-    used.pop("GRAFANA_PASSWORD")  # a secret: from the environment
+    for secret in ("GRAFANA_PASSWORD", "FLOWAWR_SECRETS"):  # from the environment
+        used.pop(secret)
     assert used == told
+
+
+def test_a_rank_is_a_learner_that_holds_nothing_and_shows_itself_to_prometheus_alone():
+    assert RANK["extends"] == {"file": "compose.yaml", "service": "learner"}  # confined as that one is
+    assert RANK["build"] == {} and RANK["ports"] == []
+    assert not programs.mistakes(RANK["command"]) and not programs.mistakes(RANK["healthcheck"]["test"][1:])
+    assert port_of(option(RANK["healthcheck"]["test"], "--metrics")) == port_of(option(RANK["command"], "--metrics"))
+    shared = {volume for volume in SERVICES["learner"]["volumes"] if "run.yaml" not in volume} - {"runs:/runs"}
+    assert shared < set(RANK["volumes"]) and not [volume for volume in RANK["volumes"] if volume.startswith("runs:")]
+    configs = {volume for service in RANKS["services"].values() for volume in service["volumes"] if "run.yaml" in volume}
+    assert len(configs) == 1, "all ranks have one configuration"
+
+
+def test_ranks_meet_on_a_network_of_their_own():
+    assert RANKS["networks"] == {"ranks": {"internal": True}}
+    assert not [name for name, service in SERVICES.items() if "ranks" in (service.get("networks") or {})]
+    learner = RANKS["services"]["learner"]
+    assert {name for name, service in RANKS["services"].items() if "ranks" in service["networks"]} == {"learner", "rank-1"}
+    assert learner["networks"]["ranks"]["aliases"] == [RANK["environment"]["MASTER_ADDR"]]
+    assert learner["environment"]["WORLD_SIZE"] == RANK["environment"]["WORLD_SIZE"]
+    run, of_ranks = (yaml.safe_load((COMPOSE / name).read_text()) for name in ("run.yaml", "run-ranks.yaml"))
+    # Bound by the name that only their network knows, so that nobody else reaches the port.
+    assert of_ranks["network"].pop("ranks_listen").split(":")[0] == RANK["environment"]["MASTER_ADDR"]
+    assert of_ranks["network"].pop("insecure") is True and of_ranks == run
+
+
+def test_whoever_computes_is_given_a_gpu_and_the_image_for_it():
+    found = {}
+    for name in ("compose.cuda.yaml", "compose.ranks.cuda.yaml"):
+        for service, parts in read(name)["services"].items():
+            assert parts["image"] == "${FLOWAWR_CUDA_IMAGE:-flowawr:cuda}", service
+            for device in parts.get("deploy", {}).get("resources", {}).get("reservations", {}).get("devices", []):
+                assert set(device["capabilities"]) == {"gpu", "compute", "utility"}, "CUDA, and NVML for the metrics"
+                found[service] = device["device_ids"]
+    assert found.keys() == {*ROLES, "rank-1"} and all(len(devices) == 1 for devices in found.values())
+    arguments = read("compose.cuda.yaml")["services"]["learner"]["build"]["args"]
+    assert {f"ARG {name}=" for name in arguments} <= set(DOCKERFILE.splitlines())
 
 
 WITH_PROGRAMS = {**os.environ, "PATH": f"{programs.BUILD}/bin:{os.environ['PATH']}"}
@@ -146,9 +188,10 @@ def test_certificates_are_for_the_names_in_composes_network(tmp_path):
                             "-verify_hostname", name, tmp_path / role / "server.pem"], check=True, capture_output=True)
 
 
-def test_the_runs_configuration_is_one(tmp_path):
+@pytest.mark.parametrize("name", ["run.yaml", "run-ranks.yaml"])
+def test_the_runs_configuration_is_one(name, tmp_path):
     make_secrets(tmp_path)
-    text = (COMPOSE / "run.yaml").read_text()
+    text = (COMPOSE / name).read_text()
     file = tmp_path / "run.yaml"
     file.write_text(text)
     done = subprocess.run([programs.path("flowawr"), "config", file], capture_output=True, text=True, cwd=ROOT, timeout=60)
@@ -172,7 +215,7 @@ def test_health_gives_up_before_it_is_given_up():
     own = float(re.findall(r"--timeout SECONDS.*=([\d.]+)", programs.help_of("flowawr", "health"))[0])
     limits = [parts["healthcheck"]["timeout"] for parts in SERVICES.values() if "timeout" in parts.get("healthcheck", {})]
     limits += re.findall(r"HEALTHCHECK .*--timeout=(\S+)", DOCKERFILE)
-    assert len(limits) == 5
+    assert len(limits) == 5  # a rank has the learner's
     assert all(own + 5 < float(limit.removesuffix("s")) for limit in limits), "starting the program takes seconds on a busy machine"
 
 
