@@ -111,7 +111,7 @@ class Bench:
     def options(self, row):
         side = row.side or self.args.side
         options = ["--model", self.model, "--threads", self.args.threads, "--side", side, "--seconds",
-                   self.args.seconds, *row.options]
+                   self.args.seconds, "--device", self.args.device, *row.options]
         if self.is_float32(row):
             options.append("--float32")
         return options
@@ -143,7 +143,8 @@ class Bench:
         for float32 in {self.is_float32(row) for row in rows}:
             for side in SIDES:
                 found = run(side, "products", "--threads", self.args.threads, "--seconds", 5,
-                            *(["--float32"] if float32 else []))["flops_per_second"]
+                            "--device", self.args.device, *(["--float32"] if float32 else []),
+                            *(["--large"] if self.args.device != "cpu" else []))["flops_per_second"]
                 self.peak[float32] = max(found, self.peak.get(float32, 0))
                 print(f"products {side} {'f32' if float32 else 'bf16'}: {found / 1e9:.0f} GFLOP/s", file=sys.stderr)
 
@@ -172,6 +173,8 @@ class Bench:
             entry = {"median_s": statistics.median(wall), "fastest_s": min(wall), "wall_s": wall, "cpu_s": cpu,
                      "median_cpu_s": statistics.median(cpu) if cpu else None,
                      "peak_memory": max(r["peak_memory"] for r in self.runs[row.name][side])}
+            if "peak_device_memory" in self.runs[row.name][side][0]:
+                entry["peak_device_memory"] = max(r["peak_device_memory"] for r in self.runs[row.name][side])
             ready = [r["ready_s"] for r in self.runs[row.name][side] if r["ready_s"]]
             if ready:
                 entry["ready_s"] = statistics.median(ready)
@@ -197,7 +200,8 @@ def table(summaries):
         python, service = s["python"], s["service"]
         share = f"{python['share_of_peak']:.0%}, {service['share_of_peak']:.0%}" if s["flops"] else ""
         cpu = f"{s['ratio_median_cpu_s']:.2f} x" if "ratio_median_cpu_s" in s else ""
-        memory = f"{python['peak_memory'] / 1e9:.2f}, {service['peak_memory'] / 1e9:.2f} GB"
+        memory_of = "peak_device_memory" if "peak_device_memory" in service else "peak_memory"
+        memory = f"{python[memory_of] / 1e9:.2f}, {service[memory_of] / 1e9:.2f} GB"
         title = s["title"]
         if "ready_s" in python:
             lines.append(f"| {title}: ready to sample | {seconds(python['ready_s'])} | {seconds(service['ready_s'])} "
@@ -257,6 +261,7 @@ def main():
     parser.add_argument("--threads", type=int, default=2)
     processor.add_option(parser)
     parser.add_argument("--side", type=int, default=64, help="of the latents: 64 is 512 pixels")
+    parser.add_argument("--device", default="cpu", help="where both sides compute, e.g. cuda:0")
     parser.add_argument("--seconds", type=float, default=10, help="to repeat for in one process")
     parser.add_argument("--rounds", type=int, default=5, help="at most")
     parser.add_argument("--minutes", type=float, default=24, help="after which no further round of a row begins")
@@ -274,14 +279,17 @@ def main():
     read_once(bench.model)
     bench.run_all(rows)
     summaries = [bench.summary(row) for row in rows]
-    print(f"{processor.describe(args.threads)}\n")
+    where = processor.describe(args.threads) if args.device == "cpu" else args.device
+    print(f"{where}\n")
     print(table(summaries))
     for float32, peak in sorted(bench.peak.items()):
         name = "f32" if float32 else "bf16"
-        print(f"\nPeak of {name} matrix products: {peak / 1e9:.0f} GFLOP/s on {args.threads} threads.")
+        how = f"on {args.threads} threads" if args.device == "cpu" else f"on {args.device}"
+        print(f"\nPeak of {name} matrix products: {peak / 1e9:.0f} GFLOP/s {how}.")
     if args.json:
         peaks = {"f32" if float32 else "bf16": peak for float32, peak in bench.peak.items()}
-        found = {"peak_flops_per_second": peaks, "threads": args.threads, "rows": summaries}
+        found = {"peak_flops_per_second": peaks, "threads": args.threads, "device": args.device,
+                 "rows": summaries}
         args.json.write_text(json.dumps(found, indent=1))
     if args.plot:
         args.plot.write_text(plot(summaries))

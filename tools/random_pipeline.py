@@ -1,7 +1,7 @@
 """Writes a Stable Diffusion 3 pipeline folder with random weights, made and saved by diffusers' and transformers' own classes.
 
 usage: random_pipeline.py FOLDER [--size sd35-medium] [--dtype bfloat16] [--layers N] [--t5-layers N]
-                          [--only transformer vae ...] [--shard 2GB] [--seed 1]
+                          [--only transformer vae ...] [--shard 2GB] [--seed 1] [--device cuda]
 
 What the parity tests and benchmarks of the true sizes run on: the published weights need a licence and 16 GB, their shapes do
 not. Weights are drawn so that every layer matters (no gate near zero) and nothing overflows. Tokenizers, scheduler and
@@ -90,6 +90,7 @@ def main():
     parser.add_argument("--only", nargs="+", metavar="COMPONENT", help="leaves the others out, and model_index.json")
     parser.add_argument("--shard", default="10GB", help="largest file of a component")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--device", default="cpu", help="that draws the weights: a GPU is many times faster")
     options = parser.parse_args()
 
     torch.set_default_dtype(getattr(torch, options.dtype))
@@ -98,7 +99,8 @@ def main():
         if options.only and name not in options.only:
             continue
         torch.manual_seed(options.seed)
-        model = randomise(make())
+        with torch.device(options.device):
+            model = randomise(make())
         model.save_pretrained(options.folder / name, max_shard_size=options.shard)
         print(f"{name}: {sum(p.numel() for p in model.parameters()):,} parameters", flush=True)
         del model

@@ -43,13 +43,23 @@ def peak_memory():
     return 0
 
 
+def finish(options):
+    """Waits for what the device was told to do."""
+    if options.device != "cpu":
+        torch.accelerator.synchronize()
+
+
 def measure(options, warm_up, step):
     """Runs `step` again and again for about --seconds, at least once. `warm_up` is a smaller step of the same kind."""
     warm_up()
+    if options.device != "cpu":
+        step()  # a device's libraries choose kernels by sizes, and a compiler compiles for them
+    finish(options)
     wall, cpu = [], []
     while not wall or sum(wall) + wall[-1] <= options.seconds:
         cpu_before, start = processor_seconds(), time.perf_counter()
         step()
+        finish(options)
         wall.append(time.perf_counter() - start)
         cpu.append(processor_seconds() - cpu_before)
     result.update(wall=wall, cpu=cpu)
@@ -62,7 +72,7 @@ def load_transformer(options):
             config = SD3Transformer2DModel.load_config(f"{options.model}/transformer")
             return SD3Transformer2DModel.from_config(config).to(options.dtype).requires_grad_(False)
     return SD3Transformer2DModel.from_pretrained(
-        f"{options.model}/transformer", torch_dtype=options.dtype).requires_grad_(False)
+        f"{options.model}/transformer", torch_dtype=options.dtype).requires_grad_(False).to(options.device)
 
 
 def inputs_of(model, options, batch, side, is_group):
@@ -80,13 +90,14 @@ def inputs_of(model, options, batch, side, is_group):
 
 def forward_steps(options, is_group):
     model = load_transformer(options)
+    forward = torch.compile(model, dynamic=False) if options.compile else model
 
     def step(batch, side):
         inputs = inputs_of(model, options, batch, side, is_group)
 
         @torch.no_grad()
         def run():
-            model(**inputs, return_dict=False)
+            forward(**inputs, return_dict=False)
 
         return run
 
@@ -109,7 +120,7 @@ def training_steps(options):
     def velocity(inputs):
         with contextlib.ExitStack() as stack:
             if options.autocast:
-                stack.enter_context(torch.autocast("cpu", options.dtype))
+                stack.enter_context(torch.autocast(torch.device(options.device).type, options.dtype))
             return model(**inputs, return_dict=False)[0].float()
 
     def step(batch, side):
@@ -146,12 +157,12 @@ def training_steps(options):
 
 def vae_steps(options):
     from diffusers import AutoencoderKL
-    vae = AutoencoderKL.from_pretrained(f"{options.model}/vae", torch_dtype=options.dtype)
+    vae = AutoencoderKL.from_pretrained(f"{options.model}/vae", torch_dtype=options.dtype).to(options.device)
     if options.channels_last:
         vae = vae.to(memory_format=torch.channels_last)
 
     def step(batch, side):
-        latents = torch.randn(batch, vae.config.latent_channels, side, side).to(options.dtype)
+        latents = torch.randn(batch, vae.config.latent_channels, side, side).to(options.device, options.dtype)
 
         @torch.no_grad()
         def run():
@@ -167,10 +178,10 @@ def encoder_steps(options):
     import transformers
     is_t5 = options.encoder == "text_encoder_3"
     kind = transformers.T5EncoderModel if is_t5 else transformers.CLIPTextModelWithProjection
-    model = kind.from_pretrained(f"{options.model}/{options.encoder}", dtype=options.dtype)
+    model = kind.from_pretrained(f"{options.model}/{options.encoder}", dtype=options.dtype).to(options.device)
 
     def step(batch, _):
-        ids = torch.randint(1, model.config.vocab_size, (batch, 128 if is_t5 else 77))
+        ids = torch.randint(1, model.config.vocab_size, (batch, 128 if is_t5 else 77)).to(options.device)
 
         @torch.no_grad()
         def run():
@@ -183,19 +194,20 @@ def encoder_steps(options):
 
 def first_step(options, transformer, scheduler, prompt_embeds, pooled):
     print("ready", flush=True)
-    scheduler.set_timesteps(STEPS_OF_A_SAMPLE)
-    latents = torch.randn(1, transformer.config.in_channels, options.side, options.side)
+    scheduler.set_timesteps(STEPS_OF_A_SAMPLE, device=options.device)
+    latents = torch.randn(1, transformer.config.in_channels, options.side, options.side).to(options.device)
     t = scheduler.timesteps[0]
     velocity = transformer(hidden_states=latents.to(options.dtype), timestep=t.expand(1), pooled_projections=pooled,
                            encoder_hidden_states=prompt_embeds, return_dict=False)[0]
     scheduler.step(velocity, t, latents, return_dict=False)
+    finish(options)
 
 
 @torch.no_grad()
 def cold_transformer(options):
     from diffusers import FlowMatchEulerDiscreteScheduler
     from safetensors.torch import load_file
-    inputs = load_file(options.inputs)
+    inputs = {name: tensor.to(options.device) for name, tensor in load_file(options.inputs).items()}
     transformer = load_transformer(options)
     scheduler = FlowMatchEulerDiscreteScheduler.from_pretrained(f"{options.model}/scheduler")
     first_step(options, transformer, scheduler, inputs["prompt_embeds"], inputs["pooled"])
@@ -204,7 +216,7 @@ def cold_transformer(options):
 @torch.no_grad()
 def cold_pipeline(options):
     from diffusers import StableDiffusion3Pipeline
-    pipeline = StableDiffusion3Pipeline.from_pretrained(options.model, torch_dtype=options.dtype)
+    pipeline = StableDiffusion3Pipeline.from_pretrained(options.model, torch_dtype=options.dtype).to(options.device)
     embeds, _, pooled, _ = pipeline.encode_prompt(PROMPT, PROMPT, PROMPT, do_classifier_free_guidance=False,
                                                   max_sequence_length=128)
     first_step(options, pipeline.transformer, pipeline.scheduler, embeds, pooled)
@@ -213,14 +225,19 @@ def cold_pipeline(options):
 @torch.no_grad()
 def products(options):
     best = 0.0
-    for rows, inner, out in [(1024, 1536, 1536), (1024, 1536, 6144), (4096, 1536, 4608), (4096, 6144, 1536),
-                             (2048, 2048, 2048)]:
-        x, weight, bias = (torch.randn(*shape).to(options.dtype) for shape in ((rows, inner), (out, inner), (out,)))
+    sizes = [(1024, 1536, 1536), (1024, 1536, 6144), (4096, 1536, 4608), (4096, 6144, 1536), (2048, 2048, 2048)]
+    if options.large:
+        sizes = [(8192, 8192, 8192), (29496, 1536, 6144), (29496, 6144, 1536)]
+    for rows, inner, out in sizes:
+        x, weight, bias = (torch.randn(*shape, device=options.device).to(options.dtype)
+                           for shape in ((rows, inner), (out, inner), (out,)))
         torch.nn.functional.linear(x, weight, bias)
+        finish(options)
         start = time.perf_counter()
-        while time.perf_counter() - start < options.seconds / 5:
+        while time.perf_counter() - start < options.seconds / len(sizes):
             before = time.perf_counter()
             torch.nn.functional.linear(x, weight, bias)
+            finish(options)
             best = max(best, 2 * rows * inner * out / (time.perf_counter() - before))
     result["flops_per_second"] = best
 
@@ -276,6 +293,9 @@ def main():
     parser.add_argument("--float32", action="store_true")
     parser.add_argument("--checkpoint", action="store_true")
     parser.add_argument("--reference", action="store_true")
+    parser.add_argument("--compile", action="store_true", help="forward and sample: by torch.compile")
+    parser.add_argument("--large", action="store_true", help="products: of sizes that fill a GPU")
+    parser.add_argument("--device", default="cpu", help="as torch names it")
     parser.add_argument("--autocast", action="store_true", help="train under autocast to --dtype")
     parser.add_argument("--channels-last", action="store_true", help="the autoencoder's memory format")
     parser.add_argument("--threads", type=int, default=2)
@@ -293,7 +313,10 @@ def main():
         measure(options, step(1, 8 if options.kind == "vae" else 16), step(options.batch, options.side))
     else:
         OTHERS[options.kind](options)
-    print(json.dumps({**result, "peak_memory": peak_memory()}))
+    result["peak_memory"] = peak_memory()
+    if options.device != "cpu":
+        result["peak_device_memory"] = torch.cuda.max_memory_allocated(options.device)
+    print(json.dumps(result))
 
 
 if __name__ == "__main__":
