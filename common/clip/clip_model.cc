@@ -97,15 +97,15 @@ int64_t PooledToken(const ClipTextConfig& config, const std::vector<int64_t>& id
   return found == ids.end() ? 0 : found - ids.begin();
 }
 
-// The rows that `embed` makes of each, in f32.
+// The rows that `embed` makes of each, in f32 on the host: they come down together.
 template <typename Item, typename Embed>
 absl::StatusOr<at::Tensor> Stack(absl::Span<const Item> items, int64_t dim, Embed embed) {
-  at::Tensor rows = at::empty({static_cast<int64_t>(items.size()), dim});
-  for (size_t i = 0; i < items.size(); ++i) {
-    FLOWAWR_ASSIGN_OR_RETURN(const at::Tensor row, embed(items[i]));
-    rows[static_cast<int64_t>(i)].copy_(row[0]);
+  if (items.empty()) return at::empty({0, dim});
+  std::vector<at::Tensor> rows;
+  for (const Item& item : items) {
+    FLOWAWR_ASSIGN_OR_RETURN(rows.emplace_back(), embed(item));
   }
-  return rows;
+  return at::cat(rows).to(at::kFloat).to(at::kCPU);
 }
 
 }  // namespace

@@ -124,12 +124,20 @@ at::Tensor T5Encoder::ForwardLayer(const Layer& layer, const at::Tensor& hidden,
   return middle + AffineProduct(inner, layer.wo);
 }
 
+at::Tensor T5Encoder::Buckets(int64_t length) const {
+  const absl::MutexLock lock(&mutex_);
+  if (!buckets_.defined() || buckets_.size(0) != length) {
+    // Computed on the host, so that no device rounds a distance into another bucket.
+    buckets_ = T5RelativeBuckets(length, config_.relative_attention_num_buckets,
+                                 config_.relative_attention_max_distance)
+                   .to(relative_bias_.device());
+  }
+  return buckets_;
+}
+
 at::Tensor T5Encoder::Forward(const at::Tensor& ids) const {
   const at::NoGradGuard no_grad;
-  const at::Tensor buckets =
-      T5RelativeBuckets(ids.size(1), config_.relative_attention_num_buckets, config_.relative_attention_max_distance);
-  // Computed on the host, so that no device rounds a distance into another bucket.
-  const at::Tensor bias = at::embedding(relative_bias_, buckets.to(ids.device())).permute({2, 0, 1}).unsqueeze(0);
+  const at::Tensor bias = at::embedding(relative_bias_, Buckets(ids.size(1))).permute({2, 0, 1}).unsqueeze(0);
   at::Tensor hidden = at::embedding(embedding_, ids);
   for (const Layer& layer : layers_) hidden = ForwardLayer(layer, hidden, bias);
   return Normed(final_norm_, hidden);

@@ -8,8 +8,10 @@
 #include <string>
 #include <vector>
 
+#include "absl/base/thread_annotations.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "absl/synchronization/mutex.h"
 #include "common/nn/read_progress.h"
 #include "common/tensor/placement.h"
 
@@ -57,11 +59,15 @@ class T5Encoder {
   };
   at::Tensor Normed(const at::Tensor& weight, const at::Tensor& hidden) const;
   at::Tensor ForwardLayer(const Layer& layer, const at::Tensor& hidden, const at::Tensor& bias) const;
+  // T5RelativeBuckets() where the weights are.
+  at::Tensor Buckets(int64_t length) const ABSL_LOCKS_EXCLUDED(mutex_);
 
   T5Config config_;
   at::Tensor (*activation_)(const at::Tensor&) = nullptr;
   at::Tensor embedding_, relative_bias_, final_norm_;
   std::vector<Layer> layers_;
+  mutable absl::Mutex mutex_;
+  mutable at::Tensor buckets_ ABSL_GUARDED_BY(mutex_);  // of the last length: a process encodes with one
 };
 
 }  // namespace flowawr

@@ -133,15 +133,17 @@ void TextEncoders::LoadT5(ComponentLoader& loader) {
 absl::StatusOr<ClipTextEncoder::Output> TextEncoders::EncodeByClip(int i,
                                                                    const std::vector<std::string>& prompts) const {
   FLOWAWR_ASSIGN_OR_RETURN(const at::Tensor ids, Tokenize(*clip_[i].tokenizer, prompts, clip_length()));
-  const ClipTextEncoder::Output output = clip_[i].encoder->Forward(ids.to(options_.placement.device));
-  return ClipTextEncoder::Output{output.hidden.to(at::kCPU), output.pooled.to(at::kCPU)};
+  return clip_[i].encoder->Forward(ids.to(options_.placement.device));
 }
 
 absl::StatusOr<at::Tensor> TextEncoders::EncodeByT5(const std::vector<std::string>& prompts) const {
   const int length = options_.max_sequence_length;
-  if (!HasT5()) return at::zeros({static_cast<int64_t>(prompts.size()), length, width_}, options_.placement.dtype);
+  const Placement& placement = options_.placement;
+  if (!HasT5())
+    return at::zeros({static_cast<int64_t>(prompts.size()), length, width_},
+                     at::TensorOptions(placement.dtype).device(placement.device));
   FLOWAWR_ASSIGN_OR_RETURN(const at::Tensor ids, Tokenize(*t5_tokenizer_, prompts, length));
-  return t5_encoder_->Forward(ids.to(options_.placement.device)).to(at::kCPU);
+  return t5_encoder_->Forward(ids.to(placement.device));
 }
 
 at::Tensor TextEncoders::PadClip(const at::Tensor& first, const at::Tensor& second) const {
@@ -168,8 +170,8 @@ absl::StatusOr<PromptEmbeds> TextEncoders::EncodePrompts(const std::vector<std::
   FLOWAWR_ASSIGN_OR_RETURN(const ClipTextEncoder::Output first, EncodeByClip(0, prompts));
   FLOWAWR_ASSIGN_OR_RETURN(const ClipTextEncoder::Output second, EncodeByClip(1, prompts));
   FLOWAWR_ASSIGN_OR_RETURN(const at::Tensor t5, EncodeByT5(prompts));
-  return PromptEmbeds{at::cat({PadClip(first.hidden, second.hidden), t5}, -2),
-                      at::cat({first.pooled, second.pooled}, -1)};
+  return PromptEmbeds{at::cat({PadClip(first.hidden, second.hidden), t5}, -2).to(at::kCPU),
+                      at::cat({first.pooled, second.pooled}, -1).to(at::kCPU)};
 }
 
 absl::Status TextEncoders::EncodeInTurn(const std::string& folder, const Options& options,
@@ -204,9 +206,10 @@ absl::Status TextEncoders::EncodeInTurn(const std::string& folder, const Options
     FLOWAWR_RETURN_IF_ERROR(loader.Finish());
     FLOWAWR_RETURN_IF_ERROR(in_batches(kClips[i], [&](size_t, const std::vector<std::string>& some) -> absl::Status {
       FLOWAWR_ASSIGN_OR_RETURN(const ClipTextEncoder::Output output, encoders->EncodeByClip(i, some));
+      const at::Tensor hidden = output.hidden.to(at::kCPU), pooled = output.pooled.to(at::kCPU);
       // Copies: a view would keep its whole batch.
       for (size_t row = 0; row < some.size(); ++row)
-        clip[i].push_back({output.hidden.narrow(0, row, 1).clone(), output.pooled.narrow(0, row, 1).clone()});
+        clip[i].push_back({hidden.narrow(0, row, 1).clone(), pooled.narrow(0, row, 1).clone()});
       return absl::OkStatus();
     }));
     encoders->clip_[i].encoder.reset();
@@ -216,7 +219,8 @@ absl::Status TextEncoders::EncodeInTurn(const std::string& folder, const Options
   return in_batches(
       encoders->HasT5() ? kT5 : "zeros for text_encoder_3",
       [&](size_t begin, const std::vector<std::string>& some) -> absl::Status {
-        FLOWAWR_ASSIGN_OR_RETURN(const at::Tensor t5, encoders->EncodeByT5(some));
+        FLOWAWR_ASSIGN_OR_RETURN(const at::Tensor encoded, encoders->EncodeByT5(some));
+        const at::Tensor t5 = encoded.to(at::kCPU);
         for (size_t row = 0; row < some.size(); ++row) {
           const ClipTextEncoder::Output first = std::exchange(clip[0][begin + row], {});
           const ClipTextEncoder::Output second = std::exchange(clip[1][begin + row], {});

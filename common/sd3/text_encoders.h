@@ -86,8 +86,9 @@ class TextEncoders {
   void LoadT5(ComponentLoader& loader);
   // Both CLIP encoders take the length of the first tokenizer, as in diffusers.
   int clip_length() const { return clip_[0].tokenizer->model_max_length(); }
+  // Where the encoders are.
   absl::StatusOr<ClipTextEncoder::Output> EncodeByClip(int i, const std::vector<std::string>& prompts) const;
-  // Of the T5 part of the embeddings: zeros without T5.
+  // Likewise, of the T5 part of the embeddings: zeros without T5.
   absl::StatusOr<at::Tensor> EncodeByT5(const std::vector<std::string>& prompts) const;
   // The CLIPs' part of prompt_embeds.
   at::Tensor PadClip(const at::Tensor& first, const at::Tensor& second) const;

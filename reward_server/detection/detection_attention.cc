@@ -28,8 +28,8 @@ at::Tensor Partition(const at::Tensor& x, int64_t window) {
 }
 
 // Along an axis, which side of the seam a rolled place is on.
-at::Tensor Sides(int64_t size, int64_t window, int64_t shift) {
-  const at::Tensor place = at::arange(size, at::kLong);
+at::Tensor Sides(int64_t size, int64_t window, int64_t shift, at::Device device) {
+  const at::Tensor place = at::arange(size, at::TensorOptions(at::kLong).device(device));
   return place.ge(size - window).to(at::kLong) + place.ge(size - shift).to(at::kLong);
 }
 
@@ -76,11 +76,12 @@ at::Tensor AttendInWindowsByLibTorch(const at::Tensor& qkv, const at::Tensor& pa
   at::Tensor mask = bias.narrow(2, 0, tokens).to(qkv.options()).unsqueeze(0);
   if (size.shift > 0) {
     const at::Tensor sides =
-        Partition((3 * Sides(height, size.window, size.shift).unsqueeze(1) + Sides(width, size.window, size.shift))
+        Partition((3 * Sides(height, size.window, size.shift, qkv.device()).unsqueeze(1) +
+                   Sides(width, size.window, size.shift, qkv.device()))
                       .view({1, height, width, 1}),
                   size.window)
             .squeeze(2);
-    const at::Tensor differ = sides.unsqueeze(1).ne(sides.unsqueeze(2)).to(qkv.device());
+    const at::Tensor differ = sides.unsqueeze(1).ne(sides.unsqueeze(2));
     mask = (mask + differ.to(qkv.scalar_type()).mul(-100).unsqueeze(1)).repeat({batch, 1, 1, 1});
   }
   const at::Tensor attended = at::scaled_dot_product_attention(windows[0], windows[1], windows[2], mask);

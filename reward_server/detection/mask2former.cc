@@ -62,10 +62,10 @@ absl::StatusOr<MaskQueries> Mask2Former::Forward(const at::Tensor& pixels, KeepG
     FLOWAWR_ASSIGN_OR_RETURN(const PixelFeatures features, pixel_decoder_.Forward(maps, keep_going));
     FLOWAWR_ASSIGN_OR_RETURN(const MaskQueries queries,
                              mask_decoder_.Forward(features, pixel_decoder_.mask_projection(), keep_going));
-    classes.push_back(queries.class_logits.to(at::kCPU));
-    masks.push_back(queries.mask_logits.to(at::kCPU));
+    classes.push_back(queries.class_logits);
+    masks.push_back(queries.mask_logits);
   }
-  return MaskQueries{.class_logits = at::cat(classes), .mask_logits = at::cat(masks)};
+  return MaskQueries{.class_logits = at::cat(classes).to(at::kCPU), .mask_logits = at::cat(masks).to(at::kCPU)};
 }
 
 }  // namespace flowawr
