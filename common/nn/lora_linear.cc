@@ -36,10 +36,12 @@ constexpr int64_t kMaxKernelElements = int64_t{1} << 18;
 constexpr int64_t kMaxFewRowsElements = int64_t{1} << 21;
 
 // LibTorch multiplies few rows by kernels that it picks by their number and that of the threads, on some processors any
-// number of rows. Such samples are multiplied one by one: the bits of a sample do not depend on its batch.
+// number of rows. Such samples are multiplied one by one: the bits of a sample do not depend on its batch. That is
+// promised of the CPU alone.
 constexpr int64_t kFewRows = 16;
 
-bool IsMultipliedAlikeInAnyBatch(const at::Tensor& x, int64_t rows_of_sample) {
+bool MayMultiplyTogether(const at::Tensor& x, int64_t rows_of_sample) {
+  if (!x.is_cpu()) return true;
   return rows_of_sample >= kFewRows && kernels::LibTorchMultipliesRowsAlike(x.scalar_type() == at::kBFloat16);
 }
 
@@ -95,7 +97,7 @@ void MultiplyInto(const at::Tensor& y, const at::Tensor& x, const StackedWeight&
 at::Tensor WidenedForward(const at::Tensor& x, const UsedWeight& used, const at::Tensor& bias) {
   const at::Tensor wide = Rows(x.to(at::kFloat)), y = EmptyOutput(x, used), y_rows = y.view({-1, y.size(-1)});
   const int64_t rows = wide.size(0);
-  const int64_t rows_at_once = IsMultipliedAlikeInAnyBatch(wide, rows / x.size(0)) ? rows : rows / x.size(0);
+  const int64_t rows_at_once = MayMultiplyTogether(wide, rows / x.size(0)) ? rows : rows / x.size(0);
   const int64_t outputs = WidenedOutputs(wide.size(1));
   int64_t column = 0;
   for (const at::Tensor& part : used.weight.parts()) {
@@ -119,7 +121,7 @@ at::Tensor BaseForward(const at::Tensor& x, const UsedWeight& used, const at::Te
   if (IsWidened(x)) return WidenedForward(x, used, bias);
   at::Tensor y = EmptyOutput(x, used);
   const int64_t rows_of_sample = x.dim() > 2 ? x.size(-2) : 1;
-  if (x.size(0) == 1 || IsMultipliedAlikeInAnyBatch(x, rows_of_sample)) {
+  if (x.size(0) == 1 || MayMultiplyTogether(x, rows_of_sample)) {
     MultiplyInto(y.view({-1, y.size(-1)}), Rows(x), used.weight, bias);
     return y;
   }
@@ -152,10 +154,10 @@ Bf16* Write(const at::Tensor& x) { return static_cast<Bf16*>(x.mutable_data_ptr(
 // Rows that make a thread worth its start in a thin product.
 constexpr int64_t kRowGrain = 64;
 
-// The adapter's part of a layer: in f32 by LibTorch, or in bfloat16 by kernels.
+// The adapter's part of a layer: in bfloat16, by kernels on the CPU and by LibTorch elsewhere, or in f32 by LibTorch.
 //
 // y += scale * (x A^T) B^T, part by part, unless only the gradient is wanted. Returns what the backward pass wants back
-// as `h`; undefined for LibTorch.
+// as `h`; undefined in f32.
 at::Tensor AddLora(const at::Tensor& x, const LinearLora& lora, at::Tensor& y, bool needs_value = true) {
   at::Tensor y_rows = y.view({-1, y.size(-1)});
   if (lora.packed != nullptr) {
@@ -170,8 +172,19 @@ at::Tensor AddLora(const at::Tensor& x, const LinearLora& lora, at::Tensor& y, b
     });
     return h;
   }
-  if (!needs_value) return {};
   const int64_t rank = lora.B.size(1);
+  if (lora.rounded_A.defined()) {
+    const at::Tensor x_rows = Rows(x);
+    at::Tensor h = at::empty({x_rows.size(0), lora.rounded_A.size(0)}, x.options());
+    at::addmm_out(h, h, x_rows, lora.rounded_A.t(), /*beta=*/0, /*alpha=*/lora.scale);
+    if (!needs_value) return h;
+    ForEachPart(lora.parts, rank, [&](const LoraPart& part, PartView at) {
+      y_rows.narrow(1, part.column, part.width)
+          .addmm_(h.narrow(1, at.a_row, rank), lora.rounded_B.narrow(0, at.b_row, part.width).t());
+    });
+    return h;
+  }
+  if (!needs_value) return {};
   const at::Tensor h = Rows(x).to(at::kFloat).mm(lora.A.t());
   ForEachPart(lora.parts, rank, [&](const LoraPart& part, PartView at) {
     at::Tensor columns = y_rows.narrow(1, part.column, part.width);
@@ -223,6 +236,26 @@ LoraGradients Bf16LoraBackward(const at::Tensor& x, const at::Tensor& h, const a
     a_row += rank;
     b_row += part.width;
   }
+  return gradients;
+}
+
+// The same of rounded matrices by LibTorch. The products that are gradients of A and B keep the f32 of their sums.
+LoraGradients RoundedLoraBackward(const at::Tensor& x, const at::Tensor& h, const at::Tensor& dy,
+                                  const at::Tensor& A, const at::Tensor& B, const std::vector<LoraPart>& parts,
+                                  double scale, at::Tensor& dx) {
+  const int64_t rank = B.size(1);
+  const at::Tensor dh = at::empty_like(h);
+  LoraGradients gradients{at::empty(A.sizes(), A.options().dtype(at::kFloat)),
+                          at::empty(B.sizes(), B.options().dtype(at::kFloat))};
+  ForEachPart(parts, rank, [&](const LoraPart& part, PartView at) {
+    const at::Tensor dy_part = dy.narrow(1, part.column, part.width);
+    at::Tensor dh_part = dh.narrow(1, at.a_row, rank);
+    at::Tensor dB_part = gradients.B.narrow(0, at.b_row, part.width);
+    at::addmm_out(dh_part, dh_part, dy_part, B.narrow(0, at.b_row, part.width), /*beta=*/0, /*alpha=*/scale);
+    at::mm_out(dB_part, dy_part.t(), h.narrow(1, at.a_row, rank), at::kFloat);
+  });
+  at::mm_out(gradients.A, dh.t(), Rows(x), at::kFloat);
+  if (dx.defined()) dx.addmm_(dh, A);
   return gradients;
 }
 
@@ -297,12 +330,18 @@ LoraGradients KernelLoraBackward(const at::Tensor& x, const at::Tensor& A, const
 // Keeps what a forward pass computed with for its backward pass.
 struct UsedLora : torch::CustomClassHolder {
   explicit UsedLora(const LinearLora& lora)
-      : parts(lora.parts), scale(lora.scale), is_folded(lora.folded_weight.defined()), packed(lora.packed) {}
+      : parts(lora.parts),
+        scale(lora.scale),
+        is_folded(lora.folded_weight.defined()),
+        packed(lora.packed),
+        rounded_A(lora.rounded_A),
+        rounded_B(lora.rounded_B) {}
 
   const std::vector<LoraPart> parts;
   const double scale;
   const bool is_folded;
   const std::shared_ptr<const kernels::Bf16Lora> packed;
+  const at::Tensor rounded_A, rounded_B;
 };
 
 class LoraLinearFunction : public torch::autograd::Function<LoraLinearFunction> {
@@ -339,6 +378,9 @@ class LoraLinearFunction : public torch::autograd::Function<LoraLinearFunction> 
       const UsedLora& lora = static_cast<const UsedLora&>(*capsule);
       if (lora.packed != nullptr) {
         lora_gradients = Bf16LoraBackward(x, saved[3], dy, *lora.packed, dx);
+      } else if (lora.rounded_A.defined()) {
+        lora_gradients =
+            RoundedLoraBackward(x, saved[3], dy, lora.rounded_A, lora.rounded_B, lora.parts, lora.scale, dx);
       } else if (IsForLoraKernel(x, A, B, dy, lora.parts)) {
         lora_gradients = KernelLoraBackward(x, A, B, dy, lora.parts, lora.scale, lora.is_folded, dx);
       } else {
@@ -391,7 +433,12 @@ void FoldLora(const FrozenLinear& linear, LinearLora& lora) {
 void PackLora(const FrozenLinear& linear, LinearLora& lora) {
   const auto fits = [](int64_t size) { return size % kernels::kLoraMultiple == 0; };
   const StackedWeight& weight = linear.weight;
-  if (!weight.is_cpu() || weight.scalar_type() != at::kBFloat16) return;
+  if (weight.scalar_type() != at::kBFloat16) return;
+  if (!weight.is_cpu()) {
+    lora.rounded_A = lora.A.detach().to(at::kBFloat16);
+    lora.rounded_B = lora.B.detach().to(at::kBFloat16);
+    return;
+  }
   if (!kernels::IsChosen(kernels::Kernel::kBf16)) return;
   if (!fits(weight.in()) || !fits(lora.B.size(1))) return;
   std::vector<kernels::Bf16LoraPart> parts;

@@ -41,7 +41,10 @@ struct LinearLora {
   at::Tensor B;  // [sum of the parts' widths, rank] f32
   std::vector<LoraPart> parts;
   double scale = 0;
-  std::shared_ptr<const kernels::Bf16Lora> packed;  // of A and B, see PackLora
+  // Of A and B for products in bfloat16, see PackLora: on the CPU for the kernels, elsewhere rounded.
+  std::shared_ptr<const kernels::Bf16Lora> packed;
+  at::Tensor rounded_A;
+  at::Tensor rounded_B;
 };
 
 // x [..., in] contiguous to [..., sum of widths]. Gradients flow to x, A and B. `lora` may be null.
@@ -54,8 +57,9 @@ at::Tensor LinearForGradient(const FrozenLinear& linear, const at::Tensor& x, co
 // Sets the folded weights: W + scale * B A, computed in f32, in W's type.
 void FoldLora(const FrozenLinear& linear, LinearLora& lora);
 
-// Sets `packed`, a copy of A and B for the bfloat16 kernels, if they take this layer; else products are LibTorch's, in
-// f32.
+// Beside a bfloat16 layer, sets what the adapter's products are computed with: `packed` for the CPU's kernels, if they
+// take this layer (else products are LibTorch's, in f32), and rounded matrices on every other device. Sums and the
+// gradients of A and B are f32 either way. To be called again when A and B change.
 void PackLora(const FrozenLinear& linear, LinearLora& lora);
 
 // The transpose of a weight that the kernel of linear_kernels.h takes: f32 on CPU, of a size that stays in the cache.

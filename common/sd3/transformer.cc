@@ -20,11 +20,11 @@ namespace {
 // Rows that are one row expanded become that one row, so that what depends on it is computed once.
 at::Tensor OnceIfShared(const at::Tensor& x) { return x.size(0) > 1 && x.stride(0) == 0 ? x.narrow(0, 0, 1) : x; }
 
-// Of vectors [B, dim]. What is left over of a tensor after whole vector registers, LibTorch computes by other code, so
-// vectors that do not fill them are taken one by one: no sample depends on its batch.
+// Of vectors [B, dim]. What is left over of a tensor after whole vector registers, LibTorch computes by other code on
+// the CPU, so vectors that do not fill them are taken one by one there: no sample depends on its batch.
 at::Tensor Silu(const at::Tensor& vectors) {
   constexpr int64_t kWholeRegisters = 64;
-  if (vectors.size(1) % kWholeRegisters == 0) return at::silu(vectors);
+  if (!vectors.is_cpu() || vectors.size(1) % kWholeRegisters == 0) return at::silu(vectors);
   std::vector<at::Tensor> rows;
   for (const at::Tensor& row : vectors.split(1)) rows.push_back(at::silu(row));
   return at::cat(rows);

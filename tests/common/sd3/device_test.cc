@@ -1,5 +1,5 @@
-// The models on a device that is not the CPU, by the pretend one of tests/testing/fake_device: the same numbers, and
-// nothing crosses over while they compute.
+// The models on a device that is not the CPU, by default the pretend one (tests/testing/test_device.h): the same
+// numbers, and nothing crosses over while they compute.
 #include <ATen/core/grad_mode.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -7,7 +7,10 @@
 #include <torch/types.h>
 
 #include <functional>
+#include <map>
+#include <string>
 
+#include "absl/strings/str_cat.h"
 #include "common/diffusion/sampler.h"
 #include "common/diffusion/sigmas.h"
 #include "common/nn/lora_adapter.h"
@@ -19,7 +22,7 @@
 #include "common/tensor/image_tensor.h"
 #include "tests/testing/fake_device/cuda_kernels.h"
 #include "tests/testing/fake_device/fake_device.h"
-#include "tests/testing/tensor_error.h"
+#include "tests/testing/test_device.h"
 
 namespace flowawr {
 namespace {
@@ -28,12 +31,12 @@ using fake_device::Counts;
 using fake_device::TakeCounts;
 
 constexpr char kModel[] = "models/tiny-sd3";
-const at::Device kFake = fake_device::Device();
 
 // What f32 and bfloat16 may differ by between kernels of ours and LibTorch's.
-double Bound(at::ScalarType dtype) { return dtype == at::kFloat ? 2e-6 : 2e-2; }
+double Bound(at::ScalarType dtype) { return DeviceBound(dtype, dtype == at::kFloat ? 2e-6 : 2e-2); }
 
 void ExpectNothingCrossedOver(const Counts& counts) {
+  if (!fake_device::IsThere()) return;
   EXPECT_EQ(counts.uploads, 0);
   EXPECT_EQ(counts.downloads, 0);
   EXPECT_EQ(counts.syncs, 0);
@@ -69,38 +72,58 @@ class DeviceTest : public testing::TestWithParam<at::ScalarType> {
 
 TEST_P(DeviceTest, TheTransformerComputesTheSameAndNothingCrossesOver) {
   const at::NoGradGuard no_grad;
-  const auto host = LoadTransformer(at::kCPU), device = LoadTransformer(kFake);
-  EXPECT_EQ(device->placement().device, kFake);
+  const auto host = LoadTransformer(at::kCPU), device = LoadTransformer(TestDevice());
+  EXPECT_EQ(device->placement().device, TestDevice());
   EXPECT_EQ(device->placement().dtype, GetParam());
   EXPECT_EQ(device->fingerprint(), host->fingerprint());
-  const TransformerInput input = Input(host->config()), there = At(kFake, input);
+  const TransformerInput input = Input(host->config()), there = At(TestDevice(), input);
   TakeCounts();
   const at::Tensor velocity = device->Forward(there, nullptr);
   ExpectNothingCrossedOver(TakeCounts());
-  EXPECT_LT(RelativeError(velocity, host->Forward(input, nullptr)), Bound(GetParam()));
+  ExpectClose("velocity", velocity, host->Forward(input, nullptr), Bound(GetParam()));
+}
+
+TEST_P(DeviceTest, ABatchTakesAsManyOperationsAsOneSample) {
+  if (!fake_device::IsThere()) GTEST_SKIP() << "operations are counted on the pretend device";
+  const at::NoGradGuard no_grad;
+  const auto device = LoadTransformer(TestDevice());
+  const TransformerConfig& config = device->config();
+  std::map<std::string, int64_t> operations[2];
+  for (const int64_t batch : {1, 24}) {
+    const TransformerInput input =
+        At(TestDevice(),
+           {Random({batch, config.in_channels, 8, 16}), Random({batch}).abs(),
+            Random({batch, 40, config.joint_attention_dim}), Random({batch, config.pooled_projection_dim})});
+    TakeCounts();
+    device->Forward(input, nullptr);
+    operations[batch > 1] = TakeCounts().operations;
+  }
+  EXPECT_EQ(operations[1], operations[0]);
 }
 
 TEST_P(DeviceTest, AMergedAdapterIsUploadedOnce) {
   const at::NoGradGuard no_grad;
-  const auto host = LoadTransformer(at::kCPU), device = LoadTransformer(kFake);
+  const auto host = LoadTransformer(at::kCPU), device = LoadTransformer(TestDevice());
   const auto layout = Layout(*host);
   const LoraAdapter adapter(layout, Random({layout->size()}).mul_(0.02));
   TakeCounts();
   const BoundAdapter there = device->BindMerged(adapter).value();
   const Counts binding = TakeCounts();
-  EXPECT_EQ(binding.uploads, 1);
-  EXPECT_EQ(binding.uploaded_bytes, layout->size() * 4);
-  EXPECT_EQ(binding.downloads + binding.syncs, 0);
-  const TransformerInput input = Input(host->config()), input_there = At(kFake, input);
+  if (fake_device::IsThere()) {
+    EXPECT_EQ(binding.uploads, 1);
+    EXPECT_EQ(binding.uploaded_bytes, layout->size() * 4);
+    EXPECT_EQ(binding.downloads + binding.syncs, 0);
+  }
+  const TransformerInput input = Input(host->config()), input_there = At(TestDevice(), input);
   TakeCounts();
   const at::Tensor velocity = device->Forward(input_there, &there);
   ExpectNothingCrossedOver(TakeCounts());
   const BoundAdapter here = host->BindMerged(adapter).value();
-  EXPECT_LT(RelativeError(velocity, host->Forward(input, &here)), Bound(GetParam()));
+  ExpectClose("velocity", velocity, host->Forward(input, &here), Bound(GetParam()));
 }
 
 TEST_P(DeviceTest, TrainingComputesTheSameGradientAndNothingCrossesOver) {
-  const auto host = LoadTransformer(at::kCPU), device = LoadTransformer(kFake);
+  const auto host = LoadTransformer(at::kCPU), device = LoadTransformer(TestDevice());
   const auto layout = Layout(*host);
   const at::Tensor flat = Random({layout->size()}).mul_(0.02);
   const TransformerInput input = Input(host->config());
@@ -117,50 +140,61 @@ TEST_P(DeviceTest, TrainingComputesTheSameGradientAndNothingCrossesOver) {
       gradient[is_there] = torch::autograd::grad({velocity[is_there].square().sum()}, {leaf})[0];
       if (is_there) ExpectNothingCrossedOver(TakeCounts());
     }
-    EXPECT_LT(RelativeError(velocity[1].detach(), velocity[0].detach()), Bound(GetParam()));
-    EXPECT_LT(RelativeError(gradient[1], gradient[0]), 5 * Bound(GetParam())) << checkpointed_blocks;
+    const std::string how = absl::StrCat("_with_", checkpointed_blocks, "_blocks_checkpointed");
+    ExpectClose("velocity" + how, velocity[1], velocity[0], Bound(GetParam()));
+    ExpectClose("gradient" + how, gradient[1], gradient[0], 5 * Bound(GetParam()));
   }
 }
 
 TEST_P(DeviceTest, DecodesTheSamePicturesAndDownloadsBytes) {
   const auto host = Vae::Load(std::string(kModel) + "/vae", GetParam()).value();
-  const auto device = Vae::Load(std::string(kModel) + "/vae", {GetParam(), kFake}).value();
-  const at::Tensor latents = Random({2, host->config().latent_channels, 8, 16}), there = latents.to(kFake);
+  const auto device = Vae::Load(std::string(kModel) + "/vae", {GetParam(), TestDevice()}).value();
+  const at::Tensor latents = Random({2, host->config().latent_channels, 8, 16}), there = latents.to(TestDevice());
   TakeCounts();
   const at::Tensor decoded = device->Decode(there);
   ExpectNothingCrossedOver(TakeCounts());
-  EXPECT_LT(RelativeError(decoded, host->Decode(latents)), Bound(GetParam()));
+  ExpectClose("pixels", decoded, host->Decode(latents), Bound(GetParam()));
   TakeCounts();
   const std::vector<Image> images = ImagesFromTensor(decoded);
   const Counts counts = TakeCounts();
+  EXPECT_EQ(images.size(), 2u);
+  if (!fake_device::IsThere()) return;
   EXPECT_EQ(counts.downloads, 1);
   EXPECT_EQ(counts.downloaded_bytes, decoded.numel()) << "a byte a colour of a pixel";
   EXPECT_EQ(counts.uploads + counts.syncs, 0);
-  EXPECT_EQ(images.size(), 2u);
 }
 
 TEST_P(DeviceTest, EncodesTheSameImages) {
   const auto host = Vae::Load(std::string(kModel) + "/vae", GetParam()).value();
-  const auto device = Vae::Load(std::string(kModel) + "/vae", {GetParam(), kFake}).value();
+  const auto device = Vae::Load(std::string(kModel) + "/vae", {GetParam(), TestDevice()}).value();
   const at::Tensor images = at::rand({2, 3, 32, 64}, generator_);
-  EXPECT_LT(RelativeError(device->EncodeMean(images.to(kFake)), host->EncodeMean(images)), 4 * Bound(GetParam()));
+  ExpectClose("latents", device->EncodeMean(images.to(TestDevice())), host->EncodeMean(images), 4 * Bound(GetParam()));
 }
 
 TEST_P(DeviceTest, TextEncodersReadPromptsFromTheHostAndGiveEmbeddingsBack) {
   const std::vector<std::string> prompts = {"a sign that reads \"cat\"", "two signs"};
   const TextEncoders::Options options = {.placement = GetParam(), .max_sequence_length = 12};
   TextEncoders::Options there = options;
-  there.placement.device = kFake;
+  there.placement.device = TestDevice();
   const PromptEmbeds wanted = TextEncoders::Load(kModel, options).value()->EncodePrompts(prompts).value();
-  const PromptEmbeds got = TextEncoders::Load(kModel, there).value()->EncodePrompts(prompts).value();
+  const auto encoders = TextEncoders::Load(kModel, there).value();
+  const PromptEmbeds got = encoders->EncodePrompts(prompts).value();
   EXPECT_TRUE(got.prompt_embeds.is_cpu());
-  EXPECT_LT(RelativeError(got.prompt_embeds, wanted.prompt_embeds), 3 * Bound(GetParam()));
-  EXPECT_LT(RelativeError(got.pooled, wanted.pooled), 3 * Bound(GetParam()));
+  TakeCounts();
+  encoders->EncodePrompts(prompts).value();
+  const Counts counts = TakeCounts();
+  if (fake_device::IsThere()) {
+    EXPECT_EQ(counts.uploads, 3) << "the tokens for each encoder; T5's positions are there";
+    EXPECT_EQ(counts.downloads, 2);
+    EXPECT_EQ(counts.syncs, 0);
+  }
+  ExpectClose("prompt_embeds", got.prompt_embeds, wanted.prompt_embeds, 3 * Bound(GetParam()));
+  ExpectClose("pooled", got.pooled, wanted.pooled, 3 * Bound(GetParam()));
 }
 
 TEST_P(DeviceTest, SamplingWithGuidanceAndNoiseUploadsNoiseAndNothingElse) {
   const at::NoGradGuard no_grad;
-  const auto host = LoadTransformer(at::kCPU), device = LoadTransformer(kFake);
+  const auto host = LoadTransformer(at::kCPU), device = LoadTransformer(TestDevice());
   const TransformerInput input = Input(host->config());
   const PromptEmbeds prompt = {input.prompt_embeds, input.pooled_prompt_embeds};
   const PromptEmbeds negative = {Random(prompt.prompt_embeds.sizes()), Random(prompt.pooled.sizes())};
@@ -183,14 +217,15 @@ TEST_P(DeviceTest, SamplingWithGuidanceAndNoiseUploadsNoiseAndNothingElse) {
                           [](int) { return true; })
                           .value());
     const Counts counts = TakeCounts();
-    if (place == kFake) {
+    if (place == TestDevice() && fake_device::IsThere()) {
       EXPECT_EQ(counts.uploads, 2) << "the noise of two steps";
       EXPECT_EQ(counts.downloads + counts.syncs, 0);
     }
   }
-  EXPECT_LT(RelativeError(sampled[1].latents, sampled[0].latents), 3 * Bound(GetParam()));
-  EXPECT_LT(RelativeError(sampled[1].trajectory->states, sampled[0].trajectory->states), 3 * Bound(GetParam()));
-  EXPECT_LT(RelativeError(sampled[1].trajectory->log_probs, sampled[0].trajectory->log_probs), 3 * Bound(GetParam()));
+  const double bound = 3 * Bound(GetParam());
+  ExpectClose("latents", sampled[1].latents, sampled[0].latents, bound);
+  ExpectClose("states", sampled[1].trajectory->states, sampled[0].trajectory->states, bound);
+  ExpectClose("log_probs", sampled[1].trajectory->log_probs, sampled[0].trajectory->log_probs, bound);
 }
 
 INSTANTIATE_TEST_SUITE_P(, DeviceTest, testing::Values(at::kFloat, at::kBFloat16),
