@@ -20,7 +20,10 @@ install(DIRECTORY "${torch_root}/lib/" DESTINATION ${private_libraries}/torch/li
   PATTERN "*python*" EXCLUDE PATTERN "*test*" EXCLUDE PATTERN "libbackend_with_compiler*" EXCLUDE
   PATTERN "libaoti_*" EXCLUDE PATTERN "libshm*" EXCLUDE)
 if(EXISTS "${torch_root}/../nvidia")
-  install(DIRECTORY "${torch_root}/../nvidia" DESTINATION ${private_libraries} FILES_MATCHING PATTERN "*.so*")
+  # Without those that nothing of LibTorch is linked with and that do not load from here: plugins of NVSHMEM and cuFile, for
+  # InfiniBand and MPI, and cuSOLVER for several cards.
+  install(DIRECTORY "${torch_root}/../nvidia" DESTINATION ${private_libraries} FILES_MATCHING PATTERN "*.so*"
+    PATTERN "nvshmem_*" EXCLUDE PATTERN "libcufile_rdma*" EXCLUDE PATTERN "libcusolverMg*" EXCLUDE)
 endif()
 
 set(shared ${CMAKE_INSTALL_DATADIR}/flowawr)
@@ -66,4 +69,13 @@ set(CPACK_DEBIAN_PACKAGE_SECTION science)
 set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)  # depends on the packages of the libraries that the programs were linked with
 set(CPACK_DEBIAN_PACKAGE_DEPENDS "tesseract-ocr-eng, ca-certificates")  # data that no linker knows of
 set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS_PRIVATE_DIRS "${torch_root}/lib")
+if(EXISTS "${torch_root}/lib/libtorch_cuda.so")
+  # The driver's library is no part of any package, and dpkg-shlibdeps ends without one: an empty one for it.
+  file(CONFIGURE OUTPUT ${CMAKE_BINARY_DIR}/driver/empty.cc CONTENT "")
+  add_library(flowawr_no_driver SHARED ${CMAKE_BINARY_DIR}/driver/empty.cc)
+  set_target_properties(flowawr_no_driver PROPERTIES
+    OUTPUT_NAME cuda SOVERSION 1 LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/driver)
+  add_dependencies(installed flowawr_no_driver)
+  list(APPEND CPACK_DEBIAN_PACKAGE_SHLIBDEPS_PRIVATE_DIRS ${CMAKE_BINARY_DIR}/driver)
+endif()
 include(CPack)
