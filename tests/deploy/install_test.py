@@ -40,7 +40,7 @@ def test_trains_the_embedded_model_from_an_empty_folder(prefix, tmp_path):
 @pytest.mark.parametrize("program", [*PROGRAMS, "flowawr-ocr-reader"])
 def test_programs_look_for_libraries_beside_them_alone(prefix, program):
     told = subprocess.run(["readelf", "-d", prefix / "bin" / program], capture_output=True, text=True, check=True).stdout
-    assert re.findall(r"(?:RUNPATH|RPATH).*\[(.*)\]", told) == [f"$ORIGIN/../{LIBRARIES}"]
+    assert re.findall(r"(?:RUNPATH|RPATH).*\[(.*)\]", told) == [f"$ORIGIN/../lib/flowawr:$ORIGIN/../{LIBRARIES}"]
     found = subprocess.run(["ldd", prefix / "bin" / program], capture_output=True, text=True, check=True).stdout
     assert "not found" not in found
     for line in found.splitlines():
