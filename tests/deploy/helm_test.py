@@ -291,3 +291,6 @@ def test_notes_say_what_is_to_be_done():
     for said in ("create secret generic flowawr-tls", "--from-literal=read-only=", "flowawr-reward-ocr", "kubectl -n default scale"):
         assert said in notes
     assert "NOTHING IS ENCRYPTED" in helm("install", "flowawr", str(CHART), "--dry-run=client", values=VALUES["cpu-demo"])
+    assert "ranks" not in notes
+    assert "The learner is 4 ranks. What they say to each other is NOT ENCRYPTED" in helm(
+        "install", "flowawr", str(CHART), "--dry-run=client", values=VALUES["sd35-ranks"])

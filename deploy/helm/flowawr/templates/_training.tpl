@@ -153,8 +153,8 @@ podFailurePolicy:
       onExitCodes: {containerName: learner, operator: In, values: [69]}
 template:
   {{- include "flowawr.pod" (dict "root" $root "role" $root.Values.learner "component" "rank" "account" "learner" "restart" "Never"
-        "certificateOf" "learner" "container" (include "flowawr.rankContainer" .) "mounts" (include "flowawr.rankMounts" $root)
-        "volumes" (include "flowawr.rankVolumes" $root)
+        "certificateOf" "learner" "container" (include "flowawr.rankContainer" .) "mounts" (include "flowawr.rankMounts" $root | trim)
+        "volumes" (include "flowawr.rankVolumes" $root | trim)
         "configItems" (list "run.yaml" "probe.yaml") "tokens" (list "actor" "reward" "operator" "read-only")
         "configDigest" (include "flowawr.runConfig" $root | sha256sum | trunc 16)) | nindent 2 }}
 {{- end }}
