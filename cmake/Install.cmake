@@ -2,6 +2,7 @@
 # LibTorch's libraries and the embedded models beside them, wherever the tree lies.
 #
 #   bin/                    the programs
+#   lib/flowawr/            what programs open if it is there (cmake/Cuda.cmake)
 #   lib/flowawr/torch/lib/  LibTorch's libraries, those alone that computing needs (no Python)
 #   lib/flowawr/nvidia/     of a CUDA wheel: the libraries that those of torch/lib look for there
 #   share/flowawr/          models/, configs/: `flowawr run configs/tiny-ocr.yaml` finds both
@@ -11,7 +12,8 @@ set(CMAKE_SKIP_INSTALL_ALL_DEPENDENCY ON)  # the target `installed` is enough: n
 
 set(flowawr_programs flowawr flowawr-learner flowawr-actor flowawr-reward-server flowawr-ocr-reader)
 set(private_libraries lib/flowawr)
-set_target_properties(${flowawr_programs} PROPERTIES INSTALL_RPATH "$ORIGIN/../${private_libraries}/torch/lib")
+set_target_properties(${flowawr_programs} PROPERTIES INSTALL_RPATH
+                      "$ORIGIN/../${private_libraries};$ORIGIN/../${private_libraries}/torch/lib")
 install(TARGETS ${flowawr_programs} RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 
 # Of LibTorch whatever is no part of Python or of its own tests.
@@ -52,7 +54,9 @@ foreach(program flowawr flowawr-learner flowawr-actor flowawr-reward-server)
 endforeach()
 install(FILES ${manual_pages} DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
 # All that an installation needs, for builds of nothing else: cmake --build --target installed, then --install or cpack.
-add_custom_target(installed ALL DEPENDS ${flowawr_programs} ${manual_pages} ${completions})
+get_property(optional_libraries GLOBAL PROPERTY FLOWAWR_OPTIONAL_LIBRARIES)
+add_custom_target(optional_libraries DEPENDS ${optional_libraries})
+add_custom_target(installed ALL DEPENDS ${flowawr_programs} optional_libraries ${manual_pages} ${completions})
 
 set(CPACK_PACKAGE_NAME flowawr)
 set(CPACK_PACKAGE_VENDOR "FlowAWR")

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "common/nn/device_dispatch.h"
 #include "common/nn/elementwise_kernels.h"
 #include "common/nn/parallel.h"
 
@@ -18,9 +19,11 @@ using torch::autograd::variable_list;
 // Elements that a thread should have to itself, or starting it costs more than it saves.
 constexpr int64_t kGrain = int64_t{1} << 16;
 
-bool UseKernel(const at::Tensor& x) {
+bool IsForHostKernels(const at::Tensor& x) {
   return x.is_cpu() && (x.scalar_type() == at::kFloat || x.scalar_type() == at::kBFloat16);
 }
+
+bool UseKernel(const at::Tensor& x) { return IsForHostKernels(x) || DeviceKernelsFor(x) != nullptr; }
 
 bool NeedsGradient(const at::Tensor& x) { return at::GradMode::is_enabled() && x.requires_grad(); }
 
@@ -51,10 +54,17 @@ void ForRows(const at::Tensor& x, Visit visit) {
   ParallelFor(0, x.size(0) * x.size(1), std::max<int64_t>(1, kGrain / x.size(2)), visit);
 }
 
+TokenRows RowsOf(const at::Tensor& x) { return {x.size(0), x.size(1), x.size(2)}; }
+
+SampleVectors VectorsOf(const at::Tensor& modulation) {
+  TORCH_CHECK(modulation.stride(1) == 1, "a modulation vector must be contiguous in its last dimension");
+  return {modulation.const_data_ptr(), modulation.size(0) == 1 ? 0 : modulation.stride(0)};
+}
+
 template <typename T>
 kernels::PerSample<T> PerSampleOf(const at::Tensor& modulation) {
-  TORCH_CHECK(modulation.stride(1) == 1, "a modulation vector must be contiguous in its last dimension");
-  return {Read<T>(modulation), modulation.size(0) == 1 ? 0 : modulation.stride(0)};
+  const SampleVectors vectors = VectorsOf(modulation);
+  return {static_cast<const T*>(vectors.values), vectors.batch_stride};
 }
 
 int64_t BatchStride(const at::Tensor& x) { return x.size(0) == 1 ? 0 : x.stride(0); }
@@ -66,6 +76,18 @@ at::Tensor WithBatch(const at::Tensor& x, int64_t batch) {
 
 at::Tensor LayerNormModulateForward(const at::Tensor& x, const at::Tensor& shift, const at::Tensor& scale) {
   at::Tensor out = at::empty({std::max(x.size(0), shift.size(0)), x.size(1), x.size(2)}, x.options());
+  if (const DeviceKernels* kernels = DeviceKernelsFor(x)) {
+    StartKernel(*kernels, x.device(), &DeviceKernels::layer_norm_modulate,
+                LayerNormModulateCall{.element = DeviceElementOf(x),
+                                      .size = RowsOf(out),
+                                      .x = x.const_data_ptr(),
+                                      .x_batch_stride = BatchStride(x),
+                                      .shift = VectorsOf(shift),
+                                      .scale = VectorsOf(scale),
+                                      .epsilon = kNormEpsilon,
+                                      .out = out.mutable_data_ptr()});
+    return out;
+  }
   ForElementType(x, [&]<typename T>(T*) {
     ForRows(out, [&](int64_t begin, int64_t end) {
       kernels::LayerNormModulate(SizeOf(x), begin, end, Read<T>(x), BatchStride(x), PerSampleOf<T>(shift),
@@ -73,6 +95,28 @@ at::Tensor LayerNormModulateForward(const at::Tensor& x, const at::Tensor& shift
     });
   });
   return out;
+}
+
+at::Tensor LayerNormModulateGradient(const at::Tensor& x, const at::Tensor& scale, const at::Tensor& dout) {
+  at::Tensor dx = at::empty_like(x);
+  if (const DeviceKernels* kernels = DeviceKernelsFor(x)) {
+    StartKernel(*kernels, x.device(), &DeviceKernels::layer_norm_modulate_backward,
+                LayerNormModulateBackwardCall{.element = DeviceElementOf(x),
+                                              .size = RowsOf(x),
+                                              .x = x.const_data_ptr(),
+                                              .scale = VectorsOf(scale),
+                                              .epsilon = kNormEpsilon,
+                                              .dout = dout.const_data_ptr(),
+                                              .dx = dx.mutable_data_ptr()});
+    return dx;
+  }
+  ForElementType(x, [&]<typename T>(T*) {
+    ForRows(x, [&](int64_t begin, int64_t end) {
+      kernels::LayerNormModulateBackward(SizeOf(x), begin, end, Read<T>(x), PerSampleOf<T>(scale), kNormEpsilon,
+                                         Read<T>(dout), Write<T>(dx));
+    });
+  });
+  return dx;
 }
 
 class LayerNormModulateFunction : public torch::autograd::Function<LayerNormModulateFunction> {
@@ -84,25 +128,31 @@ class LayerNormModulateFunction : public torch::autograd::Function<LayerNormModu
   }
   static variable_list backward(AutogradContext* context, const variable_list& gradients) {
     const variable_list saved = context->get_saved_variables();
-    const at::Tensor& x = saved[0];
-    const at::Tensor dout = gradients[0].contiguous();
-    at::Tensor dx = at::empty_like(x);
-    ForElementType(x, [&]<typename T>(T*) {
-      ForRows(x, [&](int64_t begin, int64_t end) {
-        kernels::LayerNormModulateBackward(SizeOf(x), begin, end, Read<T>(x), PerSampleOf<T>(saved[1]), kNormEpsilon,
-                                           Read<T>(dout), Write<T>(dx));
-      });
-    });
-    return {dx, at::Tensor(), at::Tensor()};
+    return {LayerNormModulateGradient(saved[0], saved[1], gradients[0].contiguous()), at::Tensor(), at::Tensor()};
   }
 };
 
-// Into `out`, which may be `y`.
+// x + gate * y into `out`, which may be `y`; an undefined x counts as 0.
 void GatedResidualInto(const at::Tensor& x, const at::Tensor& gate, const at::Tensor& y, at::Tensor& out) {
+  if (const DeviceKernels* kernels = DeviceKernelsFor(y)) {
+    StartKernel(*kernels, y.device(), &DeviceKernels::gated_residual,
+                GatedResidualCall{.element = DeviceElementOf(y),
+                                  .size = RowsOf(y),
+                                  .x = x.defined() ? x.const_data_ptr() : nullptr,
+                                  .x_batch_stride = x.defined() ? BatchStride(x) : 0,
+                                  .gate = VectorsOf(gate),
+                                  .y = y.const_data_ptr(),
+                                  .out = out.mutable_data_ptr()});
+    return;
+  }
   ForElementType(y, [&]<typename T>(T*) {
     ForRows(y, [&](int64_t begin, int64_t end) {
-      kernels::GatedResidual(SizeOf(y), begin, end, Read<T>(x), BatchStride(x), PerSampleOf<T>(gate), Read<T>(y),
-                             Write<T>(out));
+      if (x.defined()) {
+        kernels::GatedResidual(SizeOf(y), begin, end, Read<T>(x), BatchStride(x), PerSampleOf<T>(gate), Read<T>(y),
+                               Write<T>(out));
+      } else {
+        kernels::Gate(SizeOf(y), begin, end, PerSampleOf<T>(gate), Read<T>(y), Write<T>(out));
+      }
     });
   });
 }
@@ -120,21 +170,43 @@ class GatedResidualFunction : public torch::autograd::Function<GatedResidualFunc
     const at::Tensor gate = context->get_saved_variables()[0];
     const at::Tensor dout = gradients[0].contiguous();
     at::Tensor dy = at::empty_like(dout);
-    ForElementType(dout, [&]<typename T>(T*) {
-      ForRows(dout, [&](int64_t begin, int64_t end) {
-        kernels::Gate(SizeOf(dout), begin, end, PerSampleOf<T>(gate), Read<T>(dout), Write<T>(dy));
-      });
-    });
+    GatedResidualInto({}, gate, dout, dy);
     return {dout, at::Tensor(), dy};
   }
 };
 
 // Into `out`, which may be `x`.
 void GeluTanhInto(const at::Tensor& x, at::Tensor& out) {
+  if (const DeviceKernels* kernels = DeviceKernelsFor(x)) {
+    StartKernel(
+        *kernels, x.device(), &DeviceKernels::gelu_tanh,
+        GeluTanhCall{
+            .element = DeviceElementOf(x), .count = x.numel(), .x = x.const_data_ptr(), .out = out.mutable_data_ptr()});
+    return;
+  }
   ForElementType(x, [&]<typename T>(T*) {
     ParallelFor(0, x.numel(), kGrain,
                 [&](int64_t begin, int64_t end) { kernels::GeluTanh(begin, end, Read<T>(x), Write<T>(out)); });
   });
+}
+
+at::Tensor GeluTanhGradient(const at::Tensor& x, const at::Tensor& dout) {
+  at::Tensor dx = at::empty_like(x);
+  if (const DeviceKernels* kernels = DeviceKernelsFor(x)) {
+    StartKernel(*kernels, x.device(), &DeviceKernels::gelu_tanh_backward,
+                GeluTanhBackwardCall{.element = DeviceElementOf(x),
+                                     .count = x.numel(),
+                                     .x = x.const_data_ptr(),
+                                     .dout = dout.const_data_ptr(),
+                                     .dx = dx.mutable_data_ptr()});
+    return dx;
+  }
+  ForElementType(x, [&]<typename T>(T*) {
+    ParallelFor(0, x.numel(), kGrain, [&](int64_t begin, int64_t end) {
+      kernels::GeluTanhBackward(begin, end, Read<T>(x), Read<T>(dout), Write<T>(dx));
+    });
+  });
+  return dx;
 }
 
 class GeluTanhFunction : public torch::autograd::Function<GeluTanhFunction> {
@@ -146,15 +218,7 @@ class GeluTanhFunction : public torch::autograd::Function<GeluTanhFunction> {
     return out;
   }
   static variable_list backward(AutogradContext* context, const variable_list& gradients) {
-    const at::Tensor x = context->get_saved_variables()[0];
-    const at::Tensor dout = gradients[0].contiguous();
-    at::Tensor dx = at::empty_like(x);
-    ForElementType(x, [&]<typename T>(T*) {
-      ParallelFor(0, x.numel(), kGrain, [&](int64_t begin, int64_t end) {
-        kernels::GeluTanhBackward(begin, end, Read<T>(x), Read<T>(dout), Write<T>(dx));
-      });
-    });
-    return {dx};
+    return {GeluTanhGradient(context->get_saved_variables()[0], gradients[0].contiguous())};
   }
 };
 
@@ -186,7 +250,7 @@ at::Tensor GeluTanh(at::Tensor x) {
 }
 
 at::Tensor QuickGelu(at::Tensor x) {
-  if (!UseKernel(x) || NeedsGradient(x)) return x * at::sigmoid(1.702 * x);
+  if (!IsForHostKernels(x) || NeedsGradient(x)) return x * at::sigmoid(1.702 * x);
   ForElementType(x, [&]<typename T>(T*) {
     ParallelFor(0, x.numel(), kGrain,
                 [&](int64_t begin, int64_t end) { kernels::QuickGelu(begin, end, Read<T>(x), Write<T>(x)); });

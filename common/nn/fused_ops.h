@@ -1,8 +1,9 @@
 // The parts of a DiT block between its matrix products, each one differentiable operation.
 //
 // On CPU they run as the single-pass kernels of elementwise_kernels.h, attention_kernels.h (f32, a few hundred tokens)
-// and bf16_attention_kernels.h; elsewhere as the same mathematics in LibTorch's own operations. Results do not depend
-// on the batch that a sample is in.
+// and bf16_attention_kernels.h; on a device that has kernels of its own (device_dispatch.h) as those, but for QuickGelu
+// and the attention itself; elsewhere as the same mathematics in LibTorch's own operations. Results do not depend on
+// the batch that a sample is in.
 //
 // Gradients flow to activations only: modulation vectors and norm weights are those of a frozen base.
 // Activations are [batch, tokens, dim], contiguous; modulation vectors [batch, dim]. A batch of 1 (where the other

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <vector>
 
+#include "common/nn/device_dispatch.h"
 #include "common/nn/group_norm_kernels.h"
 #include "common/nn/parallel.h"
 
@@ -66,21 +67,50 @@ void Run(const Images& size, const T* x, const float* weight, const float* bias,
   });
 }
 
+void RunOnDevice(const DeviceKernels& kernels, const Images& size, const at::Tensor& x, const at::Tensor& weight,
+                 const at::Tensor& bias, double epsilon, at::Tensor& out) {
+  GroupNormSiluCall call{.element = DeviceElementOf(x),
+                         .batch = size.batch,
+                         .pixels = size.pixels,
+                         .channels = size.channels,
+                         .groups = size.groups,
+                         .x = x.const_data_ptr(),
+                         .weight = weight.const_data_ptr(),
+                         .bias = bias.const_data_ptr(),
+                         .epsilon = static_cast<float>(epsilon),
+                         .out = out.mutable_data_ptr()};
+  at::Tensor scratch = at::empty({GroupNormScratch(call)}, x.options().dtype(at::kFloat));
+  call.scratch = scratch.mutable_data_ptr<float>();
+  StartKernel(kernels, x.device(), &DeviceKernels::group_norm_silu, call);
+}
+
+// Whether kernels of ours can take x: on the CPU, or by those of its device.
+bool UseKernel(const at::Tensor& x, const DeviceKernels* kernels) {
+  if (!x.is_contiguous(at::MemoryFormat::ChannelsLast)) return false;
+  if (x.is_cpu()) return x.scalar_type() == at::kBFloat16 || x.scalar_type() == at::kFloat;
+  return kernels != nullptr && x.size(1) <= kMaxGroupNormChannels;
+}
+
 }  // namespace
 
 at::Tensor GroupNormSilu(at::Tensor x, int64_t groups, const at::Tensor& weight, const at::Tensor& bias,
                          double epsilon) {
-  const bool is_bf16 = x.scalar_type() == at::kBFloat16;
-  if (!x.is_cpu() || !x.is_contiguous(at::MemoryFormat::ChannelsLast) || !(is_bf16 || x.scalar_type() == at::kFloat)) {
+  const DeviceKernels* const kernels = DeviceKernelsFor(x);
+  if (!UseKernel(x, kernels)) {
     at::Tensor normalised = at::group_norm(x, groups, weight, bias, epsilon);
     return at::silu_(normalised);
   }
   const Images size{x.size(0), x.size(2) * x.size(3), x.size(1), groups};
-  const at::Tensor weight32 = weight.to(at::kFloat).contiguous(), bias32 = bias.to(at::kFloat).contiguous();
   at::Tensor out = x.use_count() == 1 && x.storage().use_count() == 1 ? x : at::empty_like(x);
+  if (kernels != nullptr) {
+    RunOnDevice(*kernels, size, x, weight.to(x.scalar_type()).contiguous(), bias.to(x.scalar_type()).contiguous(),
+                epsilon, out);
+    return out;
+  }
+  const at::Tensor weight32 = weight.to(at::kFloat).contiguous(), bias32 = bias.to(at::kFloat).contiguous();
   const void* from = x.const_data_ptr();
   void* to = out.mutable_data_ptr();
-  if (is_bf16) {
+  if (x.scalar_type() == at::kBFloat16) {
     Run(size, static_cast<const Bf16*>(from), weight32.const_data_ptr<float>(), bias32.const_data_ptr<float>(), epsilon,
         static_cast<Bf16*>(to));
   } else {

@@ -6,6 +6,7 @@
 
 #include "common/nn/attention_kernels.h"
 #include "common/nn/bf16_attention_kernels.h"
+#include "common/nn/device_dispatch.h"
 #include "common/nn/fused_ops.h"
 #include "common/nn/kernel_choice.h"
 #include "common/nn/parallel.h"
@@ -190,34 +191,124 @@ at::Tensor ConcatenateTokens(const at::Tensor& first, const at::Tensor& second) 
   return second.defined() ? at::cat({first, second}, 2) : first;
 }
 
-variable_list LibTorchAttention(const AttentionInput& first, const AttentionInput& second, int64_t heads) {
-  const int64_t batch = BatchOf(first, second);
+// Queries, keys and values over the tokens of both streams.
+variable_list Joined(const AttentionInput& first, const AttentionInput& second, int64_t batch, int64_t heads) {
   const variable_list a = SplitHeads(first, batch, heads);
   const variable_list b = SplitHeads(second, batch, heads);
-  const at::Tensor out = Attention(ConcatenateTokens(a[0], b[0]), ConcatenateTokens(a[1], b[1]),
-                                   ConcatenateTokens(a[2], b[2]))
-                             .transpose(1, 2)
-                             .flatten(2);
-  if (!b[0].defined()) return {out.contiguous()};
+  return {ConcatenateTokens(a[0], b[0]), ConcatenateTokens(a[1], b[1]), ConcatenateTokens(a[2], b[2])};
+}
+
+ProjectedStream ProjectedOf(const AttentionInput& input, int64_t batch) {
+  if (!input.projection.defined()) return {};
+  return {.projection = input.projection.const_data_ptr(),
+          .tokens = input.projection.size(1),
+          .batch_stride = input.projection.size(0) == batch ? input.projection.stride(0) : 0,
+          .has_queries = input.has_queries,
+          .q_norm = Read<void>(input.q_norm),
+          .k_norm = Read<void>(input.k_norm)};
+}
+
+// Joined() by a device's kernels.
+variable_list JoinedOnDevice(const DeviceKernels& kernels, const AttentionInput& first, const AttentionInput& second,
+                             int64_t batch, int64_t heads) {
+  const at::Tensor& x = first.projection;
+  const int64_t head_dim = Width(first) / heads;
+  const int64_t others = second.projection.defined() ? second.projection.size(1) : 0;
+  at::Tensor q = at::empty({batch, heads, x.size(1) + (second.has_queries ? others : 0), head_dim}, x.options());
+  at::Tensor k = at::empty({batch, heads, x.size(1) + others, head_dim}, x.options());
+  at::Tensor v = at::empty_like(k);
+  StartKernel(kernels, x.device(), &DeviceKernels::join_heads,
+              JoinHeadsCall{.element = DeviceElementOf(x),
+                            .size = {batch, heads, head_dim},
+                            .streams = {ProjectedOf(first, batch), ProjectedOf(second, batch)},
+                            .epsilon = kNormEpsilon,
+                            .q = q.mutable_data_ptr(),
+                            .k = k.mutable_data_ptr(),
+                            .v = v.mutable_data_ptr()});
+  return {q, k, v};
+}
+
+// Of a gradient as LibTorch's attention gives it, whatever its strides.
+StridedHeads StridesOf(const at::Tensor& heads) {
+  return {heads.const_data_ptr(), heads.stride(0), heads.stride(1), heads.stride(2)};
+}
+
+// Projections have the whole batch.
+class JoinFunction : public torch::autograd::Function<JoinFunction> {
+ public:
+  static variable_list forward(AutogradContext* context, const at::Tensor& first_projection,
+                               const std::optional<at::Tensor>& second_projection, AttentionInput first,
+                               AttentionInput second, int64_t heads) {
+    first.projection = first_projection;
+    second.projection = second_projection.value_or(at::Tensor());
+    context->save_for_backward(
+        {first.projection, second.projection, first.q_norm, first.k_norm, second.q_norm, second.k_norm});
+    context->saved_data["heads"] = heads;
+    context->saved_data["second_has_queries"] = second.has_queries;
+    return JoinedOnDevice(*DeviceKernelsFor(first.projection), first, second, BatchOf(first, second), heads);
+  }
+
+  static variable_list backward(AutogradContext* context, const variable_list& gradients) {
+    const variable_list saved = context->get_saved_variables();
+    const AttentionInput first{saved[0], true, saved[2], saved[3]};
+    const AttentionInput second{saved[1], context->saved_data["second_has_queries"].toBool(), saved[4], saved[5]};
+    const int64_t heads = context->saved_data["heads"].toInt();
+    const int64_t batch = BatchOf(first, second);
+    variable_list flow;
+    for (const at::Tensor& gradient : gradients)
+      flow.push_back(gradient.stride(3) == 1 ? gradient : gradient.contiguous());
+    at::Tensor first_gradient = at::empty_like(first.projection);
+    at::Tensor second_gradient = second.projection.defined() ? at::empty_like(second.projection) : at::Tensor();
+    StartKernel(*DeviceKernelsFor(first.projection), first.projection.device(), &DeviceKernels::join_heads_backward,
+                JoinHeadsBackwardCall{.element = DeviceElementOf(first.projection),
+                                      .size = {batch, heads, Width(first) / heads},
+                                      .streams = {ProjectedOf(first, batch), ProjectedOf(second, batch)},
+                                      .epsilon = kNormEpsilon,
+                                      .dq = StridesOf(flow[0]),
+                                      .dk = StridesOf(flow[1]),
+                                      .dv = StridesOf(flow[2]),
+                                      .dprojection = {Write<void>(first_gradient), Write<void>(second_gradient)}});
+    return {first_gradient, second_gradient, {}, {}, {}};
+  }
+};
+
+bool NeedsGradient(const AttentionInput& input) {
+  return at::GradMode::is_enabled() && input.projection.defined() && input.projection.requires_grad();
+}
+
+// The function's results where gradients are needed. They are computed for each sample, so that projections which all
+// share are repeated.
+template <typename Function>
+variable_list Differentiable(const AttentionInput& first, const AttentionInput& second, int64_t batch, int64_t heads) {
+  const auto repeat = [batch](const at::Tensor& x) {
+    return x.size(0) == batch ? x : x.expand({batch, -1, -1}).contiguous();
+  };
+  return Function::apply(repeat(first.projection),
+                         second.projection.defined() ? std::optional(repeat(second.projection)) : std::nullopt, first,
+                         second, heads);
+}
+
+// By LibTorch's attention, its operands made by the device's kernels where those save something: heads that are not
+// normed and have no others beside them are read from where they are.
+variable_list LibTorchAttention(const AttentionInput& first, const AttentionInput& second, int64_t heads) {
+  const int64_t batch = BatchOf(first, second);
+  const DeviceKernels* kernels =
+      first.q_norm.defined() || second.projection.defined() ? DeviceKernelsFor(first.projection) : nullptr;
+  const bool needs_gradient = NeedsGradient(first) || NeedsGradient(second);
+  const variable_list joined = kernels == nullptr ? Joined(first, second, batch, heads)
+                               : needs_gradient   ? Differentiable<JoinFunction>(first, second, batch, heads)
+                                                  : JoinedOnDevice(*kernels, first, second, batch, heads);
+  const at::Tensor out = Attention(joined[0], joined[1], joined[2]).transpose(1, 2).flatten(2);
+  if (!second.projection.defined() || !second.has_queries) return {out.contiguous()};
   const int64_t first_tokens = first.projection.size(1);
   return {out.narrow(1, 0, first_tokens).contiguous(),
           out.narrow(1, first_tokens, out.size(1) - first_tokens).contiguous()};
 }
 
-variable_list Attend(AttentionInput first, AttentionInput second, int64_t heads) {
+variable_list Attend(const AttentionInput& first, const AttentionInput& second, int64_t heads) {
   if (!UseKernel(first, second, heads)) return LibTorchAttention(first, second, heads);
-  const bool needs_gradient =
-      at::GradMode::is_enabled() &&
-      (first.projection.requires_grad() || (second.projection.defined() && second.projection.requires_grad()));
-  if (!needs_gradient) return KernelForward(first, second, heads, nullptr);
-  const int64_t batch = BatchOf(first, second);
-  const auto repeat = [batch](const at::Tensor& x) {
-    return !x.defined() || x.size(0) == batch ? x : x.expand({batch, -1, -1}).contiguous();
-  };
-  const at::Tensor second_projection = repeat(second.projection);
-  return AttentionFunction::apply(repeat(first.projection),
-                                  second_projection.defined() ? std::optional(second_projection) : std::nullopt, first,
-                                  second, heads);
+  if (!NeedsGradient(first) && !NeedsGradient(second)) return KernelForward(first, second, heads, nullptr);
+  return Differentiable<AttentionFunction>(first, second, BatchOf(first, second), heads);
 }
 
 }  // namespace
