@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <set>
+#include <unordered_map>
 
 #include "absl/strings/str_cat.h"
 
@@ -12,15 +13,24 @@ namespace {
 
 constexpr int64_t kLoss = 0, kGreatest = 1, kOldDistance = 2, kFigures = 3;
 
-// The values of all chunks on the host, one after the other.
+// The values of all chunks on the host, one after the other. Each device is waited for once.
 std::vector<double> ReadAll(const std::vector<ChunkFigures>& chunks) {
+  struct OfDevice {
+    std::vector<at::Tensor> parts = {};
+    at::Tensor on_host = {};
+    const double* next = nullptr;
+  };
+  std::unordered_map<at::Device, OfDevice> devices;
+  for (const ChunkFigures& chunk : chunks) devices[chunk.values.device()].parts.push_back(chunk.values);
+  for (auto& [device, of_device] : devices) {
+    of_device.on_host = at::cat(of_device.parts).to(at::kCPU);
+    of_device.next = of_device.on_host.const_data_ptr<double>();
+  }
   std::vector<double> values;
-  for (size_t begin = 0; begin < chunks.size();) {
-    std::vector<at::Tensor> parts;
-    const at::Device device = chunks[begin].values.device();
-    for (; begin < chunks.size() && chunks[begin].values.device() == device; ++begin) parts.push_back(chunks[begin].values);
-    const at::Tensor host = at::cat(parts).to(at::kCPU);
-    values.insert(values.end(), host.const_data_ptr<double>(), host.const_data_ptr<double>() + host.numel());
+  for (const ChunkFigures& chunk : chunks) {
+    const double*& next = devices.at(chunk.values.device()).next;
+    values.insert(values.end(), next, next + chunk.values.numel());
+    next += chunk.values.numel();
   }
   return values;
 }

@@ -4,6 +4,7 @@
 #include <torch/csrc/autograd/autograd.h>
 #include <torch/types.h>
 
+#include <algorithm>
 #include <atomic>
 #include <functional>
 #include <map>
@@ -15,6 +16,7 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
+#include "common/base/clock.h"
 #include "common/base/status.h"
 #include "common/base/usable_cores.h"
 #include "common/diffusion/counter_rng.h"
@@ -195,7 +197,7 @@ struct LocalGradientEngine::Job {
   const GradientPlan& plan;
   const ChunkRange range;
   const std::vector<std::unique_ptr<const Place>>& places;  // one a device; threads are dealt out to them
-  std::atomic<size_t>* const computed;                      // or null
+  GradientProgress* const progress;                         // or null
 
   absl::Mutex mutex;
   size_t next_claim ABSL_GUARDED_BY(mutex) = range.begin;  // claimed in order, so that few sums wait for others
@@ -208,8 +210,21 @@ struct LocalGradientEngine::Job {
     const Place& place = *places[thread % places.size()];
     while (const std::optional<size_t> index = Claim()) {
       const Chunk& chunk = plan.chunks[*index];
-      Deliver(*index, Guarded<Result>(NameOf(request.batch[chunk.group]), place.device, [&] { return Compute(place, chunk); }));
+      const std::string name = NameOf(request.batch[chunk.group]);
+      const absl::Time begin = MonotonicNow();
+      absl::StatusOr<Result> result = Guarded<Result>(name, place.device, [&] { return Compute(place, chunk); });
+      Note(MonotonicNow() - begin);
+      Deliver(*index, std::move(result), name, place.device);
     }
+  }
+
+  void Note(absl::Duration took) const {
+    if (progress == nullptr) return;
+    const int64_t took_ms = std::max<int64_t>(1, absl::ToInt64Milliseconds(took));
+    int64_t longest_ms = progress->longest_ms;
+    while (took_ms > longest_ms && !progress->longest_ms.compare_exchange_weak(longest_ms, took_ms)) {
+    }
+    ++progress->chunks;
   }
 
   struct Result {
@@ -228,15 +243,15 @@ struct LocalGradientEngine::Job {
     return next_claim++;
   }
 
-  void Deliver(size_t index, absl::StatusOr<Result> result) {
+  void Deliver(size_t index, absl::StatusOr<Result> result, const std::string& name, at::Device device) {
     const absl::MutexLock lock(&mutex);
-    if (!result.ok()) {
-      status.Update(result.status());
-      return;
-    }
+    status.Update(result.status());
+    if (!result.ok()) return;
     figures[index - range.begin] = std::move(result->figures);
-    gradient.Add(index, std::move(result->gradient));
-    if (computed != nullptr) ++*computed;
+    status.Update(OnDevice(absl::StrCat("adding up the gradient of ", name), device, [&]() ABSL_NO_THREAD_SAFETY_ANALYSIS {
+      gradient.Add(index, std::move(result->gradient));
+      return absl::OkStatus();
+    }));
   }
 
   Result Compute(const Place& place, const Chunk& chunk) const {
@@ -312,7 +327,7 @@ GradientPlan LocalGradientEngine::Plan(const GradientRequest& request) const {
 }
 
 absl::StatusOr<PartialGradient> LocalGradientEngine::ComputeRange(const GradientRequest& request, const GradientPlan& plan,
-                                                                  ChunkRange range, std::atomic<size_t>* computed) {
+                                                                  ChunkRange range, GradientProgress* progress) {
   const Algorithm::Needs needs = algorithm_->needs();
   FLOWAWR_ASSIGN_OR_RETURN(const auto places, Places(request, options_.checkpointed_blocks, needs.old,
                                                      /*wants_gradient=*/true));
@@ -323,7 +338,7 @@ absl::StatusOr<PartialGradient> LocalGradientEngine::ComputeRange(const Gradient
           .plan = plan,
           .range = range,
           .places = places,
-          .computed = computed};
+          .progress = progress};
   pool_->Run([&job](size_t thread) { job.Work(thread); });
 
   const absl::MutexLock lock(&job.mutex);
@@ -336,10 +351,18 @@ absl::StatusOr<PartialGradient> LocalGradientEngine::ComputeRange(const Gradient
 
 absl::StatusOr<BatchGradient> LocalGradientEngine::Compute(const GradientRequest& request) {
   const GradientPlan plan = Plan(request);
-  FLOWAWR_ASSIGN_OR_RETURN(const PartialGradient all, ComputeRange(request, plan, {0, plan.chunks.size()}));
-  return Guarded<BatchGradient>("the whole batch", transformers_[0]->placement().device,
-                                [&] { return FinishGradient(request, plan, all.nodes, all.figures); });
+  FLOWAWR_ASSIGN_OR_RETURN(PartialGradient all, ComputeRange(request, plan, {0, plan.chunks.size()}));
+  return Finish(request, plan, all.nodes, all.figures);
 }
+
+absl::StatusOr<BatchGradient> LocalGradientEngine::Finish(const GradientRequest& request, const GradientPlan& plan,
+                                                          const std::map<TreeNode, at::Tensor>& nodes,
+                                                          const std::vector<ChunkFigures>& figures) const {
+  return Guarded<BatchGradient>("the whole batch", device(),
+                                [&] { return FinishGradient(request, plan, nodes, figures); });
+}
+
+at::Device LocalGradientEngine::device() const { return transformers_[0]->placement().device; }
 
 absl::StatusOr<std::vector<double>> LocalGradientEngine::LogProbDrift(const GradientRequest& request) {
   const Algorithm::Needs needs = algorithm_->needs();

@@ -7,6 +7,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <atomic>
+#include <map>
 #include <memory>
 #include <vector>
 
@@ -18,6 +19,12 @@
 #include "learner/gradient_plan.h"
 
 namespace flowawr {
+
+// Of a computation, for other threads to watch.
+struct GradientProgress {
+  std::atomic<size_t> chunks = 0;       // that are done
+  std::atomic<int64_t> longest_ms = 0;  // that one of them took; where nothing is done yet, 0
+};
 
 class LocalGradientEngine final : public GradientEngine {
  public:
@@ -39,10 +46,17 @@ class LocalGradientEngine final : public GradientEngine {
   absl::StatusOr<std::vector<double>> LogProbDrift(const GradientRequest& request) override;
 
   GradientPlan Plan(const GradientRequest& request) const;
-  // Of Compute(), a part: nodes lie where they were computed. Counts the chunks that are done in `computed` if it is not
-  // null. The same errors; one call at a time, Compute() included.
+  // Of Compute(), a part: nodes lie where they were computed. Adds to `progress` if it is not null. The same errors; one
+  // call at a time, Compute() included.
   absl::StatusOr<PartialGradient> ComputeRange(const GradientRequest& request, const GradientPlan& plan, ChunkRange range,
-                                               std::atomic<size_t>* computed = nullptr);
+                                               GradientProgress* progress = nullptr);
+  // FinishGradient(), with an error of the device instead of its exception.
+  absl::StatusOr<BatchGradient> Finish(const GradientRequest& request, const GradientPlan& plan,
+                                       const std::map<TreeNode, at::Tensor>& nodes,
+                                       const std::vector<ChunkFigures>& figures) const;
+
+  // The first of those that compute.
+  at::Device device() const;
 
  private:
   class Pool;

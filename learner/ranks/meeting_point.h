@@ -1,15 +1,17 @@
 // Where the ranks of one learner find each other, and the link between rank 0 and each of the others: c10d's TCPStore
-// and process groups of two. Nothing else of the project includes c10d.
+// and process groups of two.
 //
 //   rank i ── SayHello(text, session) ──> store of rank 0 ── NextHello() ──> rank 0
 //   rank i <── Answer(session, text) ──────────────────────────────────────┘
 //   both: Link(session), a group of their own
 //
 // A group for each pair, not one for all: a rank that is lost breaks its own alone, and is back with a new session.
-// c10d neither encrypts nor knows who calls: for networks of the ranks' own.
+// c10d neither encrypts nor knows who calls: for networks of the ranks' own. Who a link leads to is found out over the
+// link itself (rank_proof.h).
 #pragma once
 
-#include <cstdint>
+#include <c10/core/Device.h>
+
 #include <memory>
 #include <optional>
 #include <string>
@@ -18,25 +20,9 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "common/base/host_port.h"
+#include "learner/ranks/rank_link.h"
 
 namespace flowawr {
-
-// What is said over a link; the texts are the business of who sends them.
-enum class RankWord : int64_t { kPing = 1, kCompute, kProgress, kGoOn, kCancel, kResult, kFailed, kFinished };
-struct RankMessage {
-  RankWord word = RankWord::kPing;
-  std::string bytes = "";
-};
-
-// One end of a link. One call at a time. After an error it is of no more use.
-class RankLink {
- public:
-  virtual ~RankLink() = default;
-
-  // Unavailable when the other end is gone; DeadlineExceeded when it did not take, or say, anything for `limit`.
-  virtual absl::Status Send(const RankMessage& message, absl::Duration limit) = 0;
-  virtual absl::StatusOr<RankMessage> Receive(absl::Duration limit) = 0;
-};
 
 // For one thread.
 class MeetingPoint {
@@ -49,23 +35,21 @@ class MeetingPoint {
 
   virtual HostPort address() const = 0;
 
-  // `session` is a name that nobody else has. All of these: Unavailable when rank 0 is gone.
+  // All of these: Unavailable when rank 0 is gone.
   virtual absl::Status SayHello(const std::string& text) = 0;
-  // Does not wait: nullopt when nobody has said another.
+  // In the order in which they were said. Does not wait: nullopt when nobody has said another. InvalidArgument for one
+  // that is too long; the next may be asked for.
   virtual absl::StatusOr<std::optional<std::string>> NextHello() = 0;
+  // `session` is a name that nobody else has.
   virtual absl::Status Answer(const std::string& session, const std::string& text) = 0;
   // DeadlineExceeded without an answer for `limit`.
   virtual absl::StatusOr<std::string> AwaitAnswer(const std::string& session, absl::Duration limit) = 0;
 
-  // Both ends call it, within `limit` of each other; `host` is this machine's as the other end reaches it.
-  virtual absl::StatusOr<std::unique_ptr<RankLink>> Link(const std::string& session, bool is_rank0,
-                                                         const std::string& host, absl::Duration limit) = 0;
+  // Both ends call it, within `limit` of each other; `host` is this machine's as the other end reaches it. With
+  // `nccl_device`, both with one, vectors go by NCCL from and to it.
+  virtual absl::StatusOr<std::unique_ptr<RankLink>> Link(const std::string& session, bool is_rank0, const std::string& host,
+                                                         absl::Duration limit,
+                                                         std::optional<at::Device> nccl_device = std::nullopt) = 0;
 };
-
-// This machine's address and the other's, as a connection between them has them. Unavailable when nobody listens there.
-struct BothHosts {
-  std::string own, other;
-};
-absl::StatusOr<BothHosts> HostsTowards(const HostPort& other);
 
 }  // namespace flowawr

@@ -8,6 +8,23 @@
 #include "absl/strings/str_cat.h"
 
 namespace flowawr {
+namespace {
+
+constexpr size_t kMostNameBytes = 1024;
+constexpr size_t kMostDevices = 256;
+
+// They are shown to people, and a session is part of the keys of rank 0's store.
+bool AreShort(const RankFacts& facts) {
+  for (const std::string* name :
+       {&facts.session, &facts.host, &facts.rank0_host, &facts.nccl_device, &facts.no_nccl, &facts.version,
+        &facts.instruction_set})
+    if (name->size() > kMostNameBytes) return false;
+  for (const std::string& device : facts.devices)
+    if (device.size() > kMostNameBytes) return false;
+  return facts.devices.size() <= kMostDevices;
+}
+
+}  // namespace
 
 v1::RunConfig GradientConfig(const v1::RunConfig& config) {
   v1::RunConfig decides;
@@ -32,6 +49,8 @@ std::string SerializeFacts(const RankFacts& facts) {
                         {"host", facts.host},
                         {"rank0_host", facts.rank0_host},
                         {"devices", facts.devices},
+                        {"nccl_device", facts.nccl_device},
+                        {"no_nccl", facts.no_nccl},
                         {"version", facts.version},
                         {"instruction_set", facts.instruction_set},
                         {"config", absl::Base64Escape(facts.config.SerializeAsString())},
@@ -47,11 +66,14 @@ absl::StatusOr<RankFacts> ParseFacts(const std::string& text) {
                     .host = json.at("host"),
                     .rank0_host = json.at("rank0_host"),
                     .devices = json.at("devices"),
+                    .nccl_device = json.at("nccl_device"),
+                    .no_nccl = json.at("no_nccl"),
                     .version = json.at("version"),
                     .instruction_set = json.at("instruction_set"),
                     .model = json.at("model")};
     std::string config;
-    if (absl::Base64Unescape(json.at("config").get<std::string>(), &config) && facts.config.ParseFromString(config))
+    if (AreShort(facts) && absl::Base64Unescape(json.at("config").get<std::string>(), &config) &&
+        facts.config.ParseFromString(config))
       return facts;
   } catch (const nlohmann::json::exception&) {
   }

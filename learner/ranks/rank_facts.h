@@ -18,6 +18,7 @@ struct RankFacts {
   std::string host = "";        // where the rank is, as rank 0 reaches it
   std::string rank0_host = "";  // where rank 0 is, as the rank reached it
   std::vector<std::string> devices = {};
+  std::string nccl_device = "", no_nccl = "";  // as of NcclSight, of the first device
   // Which must be rank 0's.
   std::string version = "", instruction_set = "";
   v1::RunConfig config;         // as of GradientConfig()
@@ -28,7 +29,7 @@ struct RankFacts {
 v1::RunConfig GradientConfig(const v1::RunConfig& config);
 
 std::string SerializeFacts(const RankFacts& facts);
-// InvalidArgument when the text is not one of SerializeFacts().
+// InvalidArgument when the text is not one of SerializeFacts(), or holds what is no name.
 absl::StatusOr<RankFacts> ParseFacts(const std::string& text);
 
 // FailedPrecondition that names every difference from `rank0`; InvalidArgument when the run has no such rank.

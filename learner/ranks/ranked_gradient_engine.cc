@@ -12,15 +12,33 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/clock.h"
 #include "common/base/status.h"
+#include "common/base/utf8.h"
+#include "common/telemetry/metric_catalogue.h"
+#include "common/tensor/device_error.h"
+#include "learner/ranks/rank_patience.h"
+#include "learner/ranks/rank_transport.h"
 #include "learner/ranks/share_message.h"
 #include "learner/ranks/split_chunks.h"
 
 namespace flowawr {
 namespace {
 
-constexpr absl::Duration kPingEvery = absl::Seconds(1);         // while there is nothing to compute: sees who is gone
+constexpr absl::Duration kPingEvery = absl::Seconds(1);  // while there is nothing to compute: sees who is gone
 constexpr absl::Duration kWelcomeEvery = absl::Milliseconds(50);
-constexpr absl::Duration kLinkLimit = absl::Seconds(10);        // a rank that was answered links at once
+constexpr absl::Duration kLinkLimit = absl::Seconds(10);  // a rank that was answered links at once
+// What a rank that answers at all needs to hear of an end.
+constexpr absl::Duration kCancelGrace = absl::Seconds(2), kCloseGrace = absl::Seconds(3);
+constexpr size_t kMostMessageBytes = 4096;
+
+// For a status and a log: it may have come from the other end.
+std::string ForPeople(absl::string_view message) { return TruncateUtf8(SanitizeUtf8(message), kMostMessageBytes); }
+
+int64_t RowsOf(const GradientPlan& plan, ChunkRange range) {
+  int64_t rows = 0;
+  for (size_t i = range.begin; i < range.end; ++i)
+    if (const Chunk& chunk = plan.chunks[i]; !chunk.is_idle) rows += chunk.end - chunk.begin;
+  return rows;
+}
 
 }  // namespace
 
@@ -41,7 +59,7 @@ struct RankedGradientEngine::Seat {
   const int rank;
   v1::RankStatus::State state = v1::RankStatus::JOINING;
   RankFacts facts;
-  std::shared_ptr<RankLink> link;  // used by the seat's thread alone
+  std::shared_ptr<RankLink> link;  // used by the seat's thread; broken by others
   Task* task = nullptr;
   absl::Time seen = absl::InfinitePast();
   double rows_per_s = 0;
@@ -51,16 +69,30 @@ struct RankedGradientEngine::Seat {
 RankedGradientEngine::RankedGradientEngine(std::unique_ptr<LocalGradientEngine> local,
                                            std::unique_ptr<MeetingPoint> meeting_point, Options options)
     : local_(std::move(local)), options_(std::move(options)), meeting_point_(std::move(meeting_point)) {
+  if (options_.registry != nullptr)
+    exchange_seconds_ = &RegisterCounter(*options_.registry, "flowawr_learner_rank_exchange_seconds_total");
+  for (const char* stage : {"send", "receive", "add"}) CountSeconds(stage, 0);
   for (int rank = 1; rank < options_.facts.config.train().ranks(); ++rank)
     seats_.push_back(std::make_unique<Seat>(rank));
+  serving_ = seats_.size();
   threads_.emplace_back([this] { WelcomeRanks(); });
-  for (const auto& seat : seats_) threads_.emplace_back([this, &seat] { Serve(*seat); });
+  for (const auto& seat : seats_) {
+    threads_.emplace_back([this, &seat] {
+      Serve(*seat);
+      const absl::MutexLock lock(&mutex_);
+      --serving_;
+    });
+  }
 }
 
 RankedGradientEngine::~RankedGradientEngine() {
   {
     const absl::MutexLock lock(&mutex_);
     is_closed_ = true;
+    const auto have_ended = [this]() ABSL_NO_THREAD_SAFETY_ANALYSIS { return serving_ == 0; };
+    if (!mutex_.AwaitWithTimeout(absl::Condition(&have_ended), kCloseGrace))
+      for (const auto& seat : seats_)
+        if (seat->link != nullptr) seat->link->Break();
   }
   for (std::thread& thread : threads_) thread.join();
 }
@@ -75,57 +107,66 @@ void RankedGradientEngine::WelcomeRanks() {
     const absl::MutexLock lock(&mutex_);
     return mutex_.AwaitWithTimeout(absl::Condition(&is_closed_), kWelcomeEvery);
   };
+  absl::Status told;
   while (!is_closed()) {
     const absl::StatusOr<std::optional<std::string>> hello = meeting_point_->NextHello();
-    if (!hello.ok()) {
-      spdlog::error("no rank can join any more: {}", std::string(hello.status().message()));
-      return;
-    }
-    if (!*hello) continue;
-    const absl::StatusOr<RankFacts> facts = ParseFacts(**hello);
+    if (hello.ok() && !*hello) continue;
+    const absl::StatusOr<RankFacts> facts = hello.ok() ? ParseFacts(**hello) : hello.status();
     if (facts.ok()) {
-      Welcome(*facts);
-    } else {
-      spdlog::warn("{}", std::string(facts.status().message()));
+      Welcome(**hello, *facts);
+    } else if (facts.status() != told) {  // a store that fails does so at every turn
+      spdlog::warn("{}", ForPeople(facts.status().message()));
+      told = facts.status();
     }
   }
 }
 
-void RankedGradientEngine::Welcome(const RankFacts& facts) {
+absl::StatusOr<std::shared_ptr<RankLink>> RankedGradientEngine::LinkTo(const std::string& hello, const RankFacts& facts) {
+  absl::StatusOr<ChosenTransport> transport = ChosenTransport();
   absl::Status status = CheckFacts(options_.facts, facts);
-  Seat* const seat = absl::IsInvalidArgument(status) ? nullptr
-                     : facts.rank >= 1 && facts.rank <= static_cast<int>(seats_.size())
-                         ? seats_[static_cast<size_t>(facts.rank) - 1].get()
-                         : nullptr;
+  if (status.ok()) {
+    transport = ChooseTransport(options_.transport, options_.facts, facts);
+    status = transport.status();
+  }
   if (status.ok()) {
     const absl::MutexLock lock(&mutex_);
-    if (seat->link != nullptr)
-      status = absl::AlreadyExistsError(absl::StrCat("rank ", facts.rank, " is here already, from ", seat->facts.host,
+    const Seat& seat = *seats_[static_cast<size_t>(facts.rank) - 1];
+    if (seat.link != nullptr)
+      status = absl::AlreadyExistsError(absl::StrCat("rank ", facts.rank, " is here already, from ", seat.facts.host,
                                                      ": each needs a number of its own"));
   }
-  // Empty: come in; else the code and the words of the error.
-  const std::string answer = status.ok() ? "" : absl::StrCat(status.raw_code(), " ", status.message());
-  absl::Status linked = meeting_point_->Answer(facts.session, answer);
-  std::shared_ptr<RankLink> link;
-  if (status.ok() && linked.ok()) {
-    auto made = meeting_point_->Link(facts.session, /*is_rank0=*/true, facts.rank0_host, kLinkLimit);
-    linked = made.status();
-    if (made.ok()) link = *std::move(made);
-  }
-  status.Update(linked);
-  if (!status.ok()) {
-    spdlog::warn("rank {} at {} has not joined: {}", facts.rank, facts.host, std::string(status.message()));
-    const absl::MutexLock lock(&mutex_);
-    if (seat != nullptr && seat->link == nullptr) seat->message = std::string(status.message());
+  // A code, and then the words of the error, or how vectors travel.
+  const std::string answer = absl::StrCat(
+      status.raw_code(), " ", !status.ok() ? status.message() : transport->is_nccl ? kNcclTransport : kGlooTransport);
+  const absl::Status answered = meeting_point_->Answer(facts.session, answer);
+  FLOWAWR_RETURN_IF_ERROR(status);
+  FLOWAWR_RETURN_IF_ERROR(answered);
+  FLOWAWR_ASSIGN_OR_RETURN(std::shared_ptr<RankLink> link,
+                           meeting_point_->Link(facts.session, /*is_rank0=*/true, facts.rank0_host, kLinkLimit,
+                                                transport->is_nccl ? std::optional(local_->device()) : std::nullopt));
+  FLOWAWR_RETURN_IF_ERROR(AdmitRank(*link, options_.tokens, hello, kLinkLimit));
+  spdlog::info("rank {} has joined from {}; gradients travel by {}", facts.rank, facts.host,
+               transport->is_nccl ? kNcclTransport : absl::StrCat(kGlooTransport, " (", ForPeople(transport->why_not), ")"));
+  return link;
+}
+
+void RankedGradientEngine::Welcome(const std::string& hello, const RankFacts& facts) {
+  absl::StatusOr<std::shared_ptr<RankLink>> link = LinkTo(hello, facts);
+  const bool has_seat = facts.rank >= 1 && facts.rank <= static_cast<int>(seats_.size());
+  const absl::MutexLock lock(&mutex_);
+  if (!link.ok()) {
+    const std::string message = ForPeople(link.status().message());
+    spdlog::warn("rank {} at {} has not joined: {}", facts.rank, facts.host, message);
+    if (has_seat && seats_[static_cast<size_t>(facts.rank) - 1]->link == nullptr)
+      seats_[static_cast<size_t>(facts.rank) - 1]->message = message;
     return;
   }
-  spdlog::info("rank {} has joined from {}", facts.rank, facts.host);
-  const absl::MutexLock lock(&mutex_);
-  seat->link = std::move(link);
-  seat->facts = facts;
-  seat->state = v1::RankStatus::READY;
-  seat->message.clear();
-  seat->seen = MonotonicNow();
+  Seat& seat = *seats_[static_cast<size_t>(facts.rank) - 1];
+  seat.link = *std::move(link);
+  seat.facts = facts;
+  seat.state = v1::RankStatus::READY;
+  seat.message.clear();
+  seat.seen = MonotonicNow();
 }
 
 void RankedGradientEngine::Serve(Seat& seat) {
@@ -146,11 +187,14 @@ void RankedGradientEngine::Serve(Seat& seat) {
     }
     absl::Status status;
     if (is_last) {
-      status = link->Send({RankWord::kFinished}, kPingEvery);
+      status = link->Send({.word = RankWord::kFinished}, kPingEvery);
       // The end of the link shows that it was heard: ending it first could take the word away.
       link->Receive(kPingEvery).IgnoreError();
     } else {
+      const TransferSeconds before = link->spent();
       status = task == nullptr ? Ping(*link) : Work(seat, *link, *task);
+      CountSeconds("send", link->spent().sending - before.sending);
+      CountSeconds("receive", link->spent().receiving - before.receiving);
     }
     const absl::MutexLock lock(&mutex_);
     if (is_last) {
@@ -163,7 +207,7 @@ void RankedGradientEngine::Serve(Seat& seat) {
     if (status.ok()) {
       seat.seen = MonotonicNow();
     } else {
-      seat.message = absl::StrCat("rank ", seat.rank, " at ", seat.facts.host, " is lost: ", status.message());
+      seat.message = absl::StrCat("rank ", seat.rank, " at ", seat.facts.host, " is lost: ", ForPeople(status.message()));
       spdlog::warn("{}", seat.message);
       seat.state = v1::RankStatus::LOST;
       seat.link.reset();
@@ -176,42 +220,52 @@ void RankedGradientEngine::Serve(Seat& seat) {
 }
 
 absl::Status RankedGradientEngine::Ping(RankLink& link) const {
-  FLOWAWR_RETURN_IF_ERROR(link.Send({RankWord::kPing}, options_.timeout));
+  FLOWAWR_RETURN_IF_ERROR(link.Send({.word = RankWord::kPing}, options_.timeout));
   return link.Receive(options_.timeout).status();
 }
 
-// An error is the link's; what the rank could not compute is the task's result.
-absl::Status RankedGradientEngine::Work(Seat& seat, RankLink& link, Task& task) const {
+// Of a rank that lives, but has finished no micro-batch since `advanced`.
+absl::Status RankedGradientEngine::CheckPatience(absl::Time advanced) const {
+  const absl::Duration longest = absl::Milliseconds(own_progress_.longest_ms.load());
+  const absl::Duration silence = absl::Floor(MonotonicNow() - advanced, absl::Seconds(1));
+  if (silence <= PatienceWithAMicroBatch(options_.timeout, longest)) return absl::OkStatus();
+  return absl::DeadlineExceededError(
+      absl::StrCat("it lives, but has finished no micro-batch for ", absl::FormatDuration(silence),
+                   " (train.rank_timeout_s); rank 0's longest took ", absl::FormatDuration(longest)));
+}
+
+// An error is the link's, or the rank's device's; what no rank could compute is the task's result.
+absl::Status RankedGradientEngine::Work(Seat& seat, RankLink& link, Task& task) {
   const absl::Time begin = MonotonicNow();
-  FLOWAWR_ASSIGN_OR_RETURN(std::string share, SerializeShare(task.request, task.old, task.plan, task.range));
-  FLOWAWR_RETURN_IF_ERROR(link.Send({RankWord::kCompute, std::move(share)}, options_.timeout));
+  const int64_t size = task.request.current.layout().size();
+  const MessageBound bound = PartialBound(task.plan, task.range, size);
+  FLOWAWR_ASSIGN_OR_RETURN(const RankMessage share, ShareMessage(task.request, task.old, task.plan, task.range));
+  FLOWAWR_RETURN_IF_ERROR(link.Send(share, options_.timeout));
   std::string progress;
   absl::Time advanced = MonotonicNow();
   while (true) {
-    FLOWAWR_ASSIGN_OR_RETURN(RankMessage message, link.Receive(options_.timeout));
-    const absl::Time now = MonotonicNow();
-    if (message.word == RankWord::kProgress) {
-      if (message.bytes != progress) progress = message.bytes, advanced = now;
-      if (now - advanced > options_.timeout)
-        return absl::DeadlineExceededError(absl::StrCat("it has finished no micro-batch for ",
-                                                        absl::FormatDuration(options_.timeout),
-                                                        " (train.rank_timeout_s)"));
-      FLOWAWR_RETURN_IF_ERROR(
-          link.Send({task.request.is_cancelled ? RankWord::kCancel : RankWord::kGoOn}, options_.timeout));
-      continue;
+    FLOWAWR_ASSIGN_OR_RETURN(RankMessage message, link.Receive(options_.timeout, bound));
+    switch (message.word) {
+      case RankWord::kProgress:
+        if (message.text != progress) progress = message.text, advanced = MonotonicNow();
+        FLOWAWR_RETURN_IF_ERROR(CheckPatience(advanced));
+        FLOWAWR_RETURN_IF_ERROR(
+            link.Send({.word = task.request.is_cancelled ? RankWord::kCancel : RankWord::kGoOn}, options_.timeout));
+        continue;
+      case RankWord::kFailed:
+        task.result = absl::InternalError(absl::StrCat("rank ", seat.rank, ": ", ForPeople(message.text)));
+        return absl::OkStatus();
+      case RankWord::kDeviceFailed:
+        return absl::UnavailableError(message.text);
+      case RankWord::kResult: {
+        FLOWAWR_ASSIGN_OR_RETURN(task.result, ParsePartial(std::move(message), task.plan, task.range, size));
+        const absl::MutexLock lock(&mutex_);
+        seat.rows_per_s = static_cast<double>(RowsOf(task.plan, task.range)) / absl::ToDoubleSeconds(MonotonicNow() - begin);
+        return absl::OkStatus();
+      }
+      default:
+        return absl::InvalidArgumentError("it speaks another language");
     }
-    if (message.word == RankWord::kFailed) {
-      task.result = absl::InternalError(absl::StrCat("rank ", seat.rank, ": ", message.bytes));
-      return absl::OkStatus();
-    }
-    if (message.word != RankWord::kResult) return absl::InternalError("it speaks another language");
-    FLOWAWR_ASSIGN_OR_RETURN(task.result, ParsePartial(std::move(message.bytes), task.plan, task.range));
-    int64_t rows = 0;
-    for (size_t i = task.range.begin; i < task.range.end; ++i)
-      if (const Chunk& chunk = task.plan.chunks[i]; !chunk.is_idle) rows += chunk.end - chunk.begin;
-    const absl::MutexLock lock(&mutex_);
-    seat.rows_per_s = static_cast<double>(rows) / absl::ToDoubleSeconds(MonotonicNow() - begin);
-    return absl::OkStatus();
   }
 }
 
@@ -233,6 +287,26 @@ absl::Status RankedGradientEngine::AwaitRanks(const GradientRequest& request) {
   }
   has_begun_ = true;
   return absl::OkStatus();
+}
+
+// Of a request that was cancelled, for a moment; then the links of those that do not answer are given up.
+void RankedGradientEngine::AwaitTasks(const GradientRequest& request, const std::vector<std::unique_ptr<Task>>& tasks) {
+  const absl::MutexLock lock(&mutex_);
+  const auto are_done = [&] {
+    return std::all_of(tasks.begin(), tasks.end(), [](const auto& task) { return task->is_done; });
+  };
+  absl::Time limit = absl::InfiniteFuture();
+  while (!mutex_.AwaitWithTimeout(absl::Condition(&are_done), kWelcomeEvery)) {
+    if (!request.is_cancelled) continue;
+    if (limit == absl::InfiniteFuture()) limit = MonotonicNow() + kCancelGrace;
+    if (MonotonicNow() < limit) continue;
+    for (const auto& seat : seats_)
+      if (seat->task != nullptr && seat->link != nullptr) seat->link->Break();
+  }
+}
+
+void RankedGradientEngine::CountSeconds(const char* stage, double seconds) {
+  if (exchange_seconds_ != nullptr) exchange_seconds_->Add({{"stage", stage}}).Increment(seconds);
 }
 
 absl::StatusOr<BatchGradient> RankedGradientEngine::Compute(const GradientRequest& request) {
@@ -262,21 +336,20 @@ absl::StatusOr<BatchGradient> RankedGradientEngine::Compute(const GradientReques
         ready[i - 1]->task = tasks.back().get();
       }
     }
-    absl::StatusOr<PartialGradient> mine = local_->ComputeRange(request, plan, own);
-    {
-      const absl::MutexLock lock(&mutex_);
-      const auto are_done = [&] {
-        return std::all_of(tasks.begin(), tasks.end(), [](const auto& task) { return task->is_done; });
-      };
-      mutex_.Await(absl::Condition(&are_done));
-    }
+    const absl::Time begin = MonotonicNow();
+    absl::StatusOr<PartialGradient> mine = local_->ComputeRange(request, plan, own, &own_progress_);
+    const absl::Duration took = MonotonicNow() - begin;
+    AwaitTasks(request, tasks);
     if (request.is_cancelled) return absl::CancelledError("the update was cancelled while its gradient was computed");
     const auto take = [&](ChunkRange of, absl::StatusOr<PartialGradient> part) {
       if (!part.ok()) return part.status();
-      for (auto& [node, gradient] : part->nodes) sum.Add(node, gradient);
       figures[of.begin] = std::move(part->figures);
-      return absl::OkStatus();
+      return OnDevice("adding up the gradients of several ranks", local_->device(), [&] {
+        for (auto& [node, gradient] : part->nodes) sum.Add(node, gradient);
+        return absl::OkStatus();
+      });
     };
+    const absl::Time added = MonotonicNow();
     FLOWAWR_RETURN_IF_ERROR(take(own, std::move(mine)));
     for (const auto& task : tasks) {
       if (task->is_lost) {
@@ -285,10 +358,13 @@ absl::StatusOr<BatchGradient> RankedGradientEngine::Compute(const GradientReques
         FLOWAWR_RETURN_IF_ERROR(take(task->range, std::move(task->result)));
       }
     }
+    CountSeconds("add", absl::ToDoubleSeconds(MonotonicNow() - added));
+    const absl::MutexLock lock(&mutex_);
+    own_rows_per_s_ = static_cast<double>(RowsOf(plan, own)) / absl::ToDoubleSeconds(took);
   }
   std::vector<ChunkFigures> in_order;
   for (auto& [begin, of_range] : figures) std::move(of_range.begin(), of_range.end(), std::back_inserter(in_order));
-  return FinishGradient(request, plan, sum.nodes(), in_order);
+  return local_->Finish(request, plan, sum.nodes(), in_order);
 }
 
 absl::StatusOr<std::vector<double>> RankedGradientEngine::LogProbDrift(const GradientRequest& request) {
@@ -299,6 +375,7 @@ void RankedGradientEngine::AddTo(v1::Status& status) const {
   const absl::MutexLock lock(&mutex_);
   v1::RankStatus& own = *status.add_ranks();
   own.set_state(v1::RankStatus::READY);
+  own.set_rows_per_s(own_rows_per_s_);
   own.set_address(meeting_point_->address().ToString());
   for (const std::string& device : options_.facts.devices) own.add_devices(device);
   for (const auto& seat : seats_) {

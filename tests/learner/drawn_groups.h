@@ -16,6 +16,7 @@ inline Group DrawnGroup(const Transformer& transformer, uint64_t id, uint64_t ve
   Group group;
   group.lease.set_group_id(id);
   group.lease.set_policy_version(version);
+  group.lease.set_samples(static_cast<uint32_t>(samples));
   const TransformerConfig& model = transformer.config();
   group.x0 = InitialNoise(11, id, 0, {samples, model.in_channels, 4, 8});
   group.prompt_embeds = InitialNoise(12, id, 0, {6, model.joint_attention_dim});

@@ -21,7 +21,10 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "common/diffusion/noise.h"
+#include "learner/ranks/meeting_point.h"
+#include "learner/ranks/rank_proof.h"
 #include "learner/ranks/serve_rank.h"
+#include "learner/ranks/share_message.h"
 #include "tests/learner/algorithm/methods.h"
 #include "tests/learner/drawn_groups.h"
 
@@ -32,6 +35,7 @@ using ::testing::HasSubstr;
 
 const std::vector<float> kSigmas = {1, 0.9f, 0.7f, 0.4f, 0};
 constexpr absl::Duration kPatience = absl::Minutes(1);
+constexpr char kToken[] = "sixteen-characters";
 
 // What every rank reads for itself.
 struct Learner {
@@ -42,7 +46,7 @@ struct Learner {
 
   std::unique_ptr<LocalGradientEngine> Engine() const {
     return std::make_unique<LocalGradientEngine>(
-        std::vector<std::shared_ptr<const Transformer>>{transformer}, MakeAlgorithm(config, kSigmas).value(),
+        std::vector<std::shared_ptr<const Transformer>>{transformer}, algorithm,
         LocalGradientEngine::Options{.threads = 1, .micro_batch = 1, .seed = config.seed()});
   }
   RankFacts Facts(int rank) const { return {.rank = rank, .devices = {"cpu"}, .config = GradientConfig(config)}; }
@@ -51,6 +55,38 @@ struct Learner {
   std::shared_ptr<const Transformer> transformer =
       Transformer::Load("models/tiny-sd3/transformer", {at::kFloat, at::kCPU}).value();
   std::shared_ptr<const LoraLayout> layout = transformer->MakeLoraLayout({"attn.to_q"}, 4, 8).value();
+  std::shared_ptr<const Algorithm> algorithm = MakeAlgorithm(config, kSigmas).value();
+};
+
+// Of DrawnGroup().
+GroupShape ShapeOf(const TransformerConfig& model) {
+  return {.channels = model.in_channels,
+          .latent_height = 4,
+          .latent_width = 8,
+          .max_tokens = 6,
+          .embed_dim = model.joint_attention_dim,
+          .pooled_dim = model.pooled_projection_dim};
+}
+
+// On a device that fails at the first loss.
+class OnAFailingDevice final : public Algorithm {
+ public:
+  explicit OnAFailingDevice(std::shared_ptr<const Algorithm> other) : other_(std::move(other)) {}
+
+  void PrepareLease(v1::Lease& lease) const override { other_->PrepareLease(lease); }
+  BatchSignals Signals(const at::Tensor& rewards, const std::vector<double>& weights) const override {
+    return other_->Signals(rewards, weights);
+  }
+  bool Teaches(bool is_all_equal, bool is_old_current) const override { return other_->Teaches(is_all_equal, is_old_current); }
+  Needs needs() const override { return other_->needs(); }
+  int64_t rows_per_sample() const override { return other_->rows_per_sample(); }
+  Rows MakeRows(const RowRange& range) const override { return other_->MakeRows(range); }
+  RowLoss Loss(const Rows&, const Velocities&) const override {
+    throw c10::AcceleratorError({__func__, __FILE__, __LINE__}, 700, "an illegal memory access was encountered");
+  }
+
+ private:
+  const std::shared_ptr<const Algorithm> other_;
 };
 
 class RankedGradientEngineTest : public testing::Test {
@@ -81,14 +117,17 @@ class RankedGradientEngineTest : public testing::Test {
             .is_cancelled = is_cancelled_};
   }
 
-  void StartRank0(int ranks, absl::Duration timeout = absl::Seconds(20), bool waits = false) {
+  void StartRank0(int ranks, absl::Duration timeout = absl::Seconds(20), bool waits = false, const std::string& token = "") {
     ranks_of_run_ = ranks;
     auto meeting_point = MeetingPoint::Serve({"127.0.0.1", 0}).value();
     rank0_ = meeting_point->address();
     const Learner learner(ranks);
     engine_ = std::make_unique<RankedGradientEngine>(
         learner.Engine(), std::move(meeting_point),
-        RankedGradientEngine::Options{.facts = learner.Facts(0), .timeout = timeout, .waits_for_lost = waits});
+        RankedGradientEngine::Options{.facts = learner.Facts(0),
+                                      .tokens = [token] { return std::vector<std::string>{token}; },
+                                      .timeout = timeout,
+                                      .waits_for_lost = waits});
   }
 
   // Another process: this test's program, which finds its part in the environment.
@@ -152,11 +191,16 @@ TEST(RankProcess, DISABLED_Serves) {
   const char* rank = std::getenv("FLOWAWR_TEST_RANK");
   ASSERT_NE(rank, nullptr) << "started by other tests only";
   Learner learner(std::atoi(std::getenv("FLOWAWR_TEST_RANKS")));
-  if (std::getenv("FLOWAWR_TEST_CHANGE") == std::string("seed")) learner.config.set_seed(99);
+  const std::string change = std::getenv("FLOWAWR_TEST_CHANGE");
+  if (change == "seed") learner.config.set_seed(99);
+  if (change == "device") learner.algorithm = std::make_shared<OnAFailingDevice>(learner.algorithm);
   const auto engine = learner.Engine();
   const absl::Status status =
       ServeRank(*engine, learner.layout,
-                {.rank0 = {"127.0.0.1", std::atoi(std::getenv("FLOWAWR_TEST_PORT"))}, .facts = learner.Facts(std::atoi(rank))},
+                {.rank0 = {"127.0.0.1", std::atoi(std::getenv("FLOWAWR_TEST_PORT"))},
+                 .facts = learner.Facts(std::atoi(rank)),
+                 .shape = ShapeOf(learner.transformer->config()),
+                 .tokens = [&] { return std::vector<std::string>{change == "token" ? kToken : ""}; }},
                 [] { return false; });
   _exit(static_cast<int>(status.raw_code()));
 }
@@ -216,6 +260,93 @@ TEST_F(RankedGradientEngineTest, AWaitForRanksCanBeCancelled) {
   StartRank0(2, absl::Seconds(20), /*waits=*/true);
   is_cancelled_ = true;
   EXPECT_TRUE(absl::IsCancelled(engine_->Compute(Request()).status()));
+}
+
+// Longer than the test may take: what waits for it waits for ever.
+constexpr absl::Duration kForEver = absl::Hours(24);
+
+TEST_F(RankedGradientEngineTest, AFrozenRankHoldsUpNoCancelledUpdateAndNoEnd) {
+  StartRank0(2, kForEver, /*waits=*/true);
+  const pid_t frozen = StartRank(1);
+  ASSERT_TRUE(AwaitState(1, v1::RankStatus::READY));
+  kill(frozen, SIGSTOP);
+  std::thread canceller([&] { is_cancelled_ = true; });
+  EXPECT_TRUE(absl::IsCancelled(engine_->Compute(Request()).status()));
+  canceller.join();
+  engine_.reset();
+}
+
+TEST_F(RankedGradientEngineTest, ARankWhoseDeviceFailsEndsAndIsLostWithItsWords) {
+  const BatchGradient wanted = one_.Engine()->Compute(Request()).value();
+  StartRank0(2);
+  const pid_t failing = StartRank(1, "device");
+  ASSERT_TRUE(AwaitState(1, v1::RankStatus::READY));
+  ExpectSame(engine_->Compute(Request()), wanted);
+  EXPECT_EQ(Status().ranks(1).state(), v1::RankStatus::LOST);
+  EXPECT_THAT(Status().ranks(1).message(), HasSubstr("an illegal memory access"));
+  int status = 0;
+  ASSERT_GT(waitpid(failing, &status, 0), 0);
+  ranks_.clear();
+  EXPECT_EQ(WEXITSTATUS(status), static_cast<int>(absl::StatusCode::kAborted));  // 75 to the shell: start it anew
+}
+
+TEST_F(RankedGradientEngineTest, OnlyWhoKnowsTheTokenIsARank) {
+  StartRank0(2, absl::Seconds(20), /*waits=*/false, kToken);
+  int status = 0;
+  ASSERT_GT(waitpid(StartRank(1), &status, 0), 0);
+  ranks_.clear();
+  EXPECT_EQ(WEXITSTATUS(status), static_cast<int>(absl::StatusCode::kPermissionDenied));
+  EXPECT_THAT(Status().ranks(1).message(), HasSubstr("does not know rank 0's token"));
+  StartRank(1, "token");
+  EXPECT_TRUE(AwaitState(1, v1::RankStatus::READY));
+}
+
+TEST_F(RankedGradientEngineTest, BadHellosKeepNobodyOut) {
+  StartRank0(2);
+  const auto stranger = MeetingPoint::Reach(rank0_, kPatience).value();
+  for (const std::string& hello : {std::string("hello"), std::string(), std::string(2 << 20, 'x'), std::string("{\"rank\":1}")})
+    ASSERT_TRUE(stranger->SayHello(hello).ok());
+  StartRank(1);
+  EXPECT_TRUE(AwaitState(1, v1::RankStatus::READY));
+}
+
+// A rank that was let in and then answers anything: it is lost, and the bits are those of rank 0 alone.
+TEST_F(RankedGradientEngineTest, WhatABrokenRankAnswersIsAddedToNothing) {
+  const BatchGradient wanted = one_.Engine()->Compute(Request()).value();
+  StartRank0(2);
+  const std::vector<RankMessage> answers = {
+      {.word = RankWord::kResult},
+      {.word = RankWord::kResult, .text = "{}"},
+      {.word = RankWord::kResult, .text = std::string(1 << 20, '[')},
+      {.word = RankWord::kResult,
+       .text = R"({"lists":[],"chunks":[]})",
+       .vectors = {{"node/0/24", at::ones({one_.layout->size()})}}},
+      {.word = RankWord::kResult, .vectors = {{"node/12/24", at::ones({one_.layout->size() * 100})}}},
+      {.word = RankWord::kGoOn},
+      {.word = static_cast<RankWord>(77), .text = "?"},
+  };
+  for (const RankMessage& answer : answers) {
+    std::thread rank([&] {
+      RankFacts facts = Learner(2).Facts(1);
+      facts.host = facts.rank0_host = "127.0.0.1";
+      facts.session = absl::StrCat("broken-", &answer - answers.data());
+      const auto reached = MeetingPoint::Reach(rank0_, kPatience).value();
+      const std::string hello = SerializeFacts(facts);
+      ASSERT_TRUE(reached->SayHello(hello).ok());
+      ASSERT_TRUE(reached->AwaitAnswer(facts.session, kPatience).ok());
+      const auto link = reached->Link(facts.session, /*is_rank0=*/false, "127.0.0.1", kPatience).value();
+      ASSERT_TRUE(ProveToRank0(*link, [] { return std::vector<std::string>{""}; }, hello, kPatience).ok());
+      while (true) {
+        const auto message = link->Receive(kPatience, kShareBound);
+        if (!message.ok()) return;
+        if (!link->Send(message->word == RankWord::kPing ? RankMessage() : answer, kPatience).ok()) return;
+      }
+    });
+    ASSERT_TRUE(AwaitState(1, v1::RankStatus::READY));
+    ExpectSame(engine_->Compute(Request()), wanted);
+    EXPECT_EQ(Status().ranks(1).state(), v1::RankStatus::LOST);
+    rank.join();
+  }
 }
 
 TEST_F(RankedGradientEngineTest, RefusesARankOfAnotherConfigurationOrNumber) {
