@@ -46,6 +46,13 @@ absl::Status FillInRank(GivenRank given, absl::FunctionRef<std::string(const cha
     options.rank += options.first_rank;
   }
   if (options.rank0.empty()) options.rank0 = environment("MASTER_ADDR");
+  if (!given.local) {
+    FLOWAWR_RETURN_IF_ERROR(take("LOCAL_RANK", 0, 1023, options.local_rank));
+    FLOWAWR_RETURN_IF_ERROR(take("LOCAL_WORLD_SIZE", 1, 1024, options.local_world));
+  }
+  if (options.local_rank >= options.local_world)
+    return UsageError(absl::StrCat("local rank ", options.local_rank, " (--local-rank, $LOCAL_RANK) of ", options.local_world,
+                                   " ranks of this machine (--local-world, $LOCAL_WORLD_SIZE), numbered from 0"));
   return absl::OkStatus();
 }
 
@@ -81,13 +88,25 @@ Parsed<LearnerOptions> ParseLearnerOptions(int argc, const char* const* argv) {
   app.add_option("--rank0", options.rank0,
                  "where rank 0 waits for the others; default: $MASTER_ADDR, and the port of network.ranks_listen")
       ->type_name("HOST[:PORT]");
+  CLI::Option* const local_rank =
+      app.add_option("--local-rank", options.local_rank,
+                     "which of the ranks of this machine, by which train.devices are dealt out; default: $LOCAL_RANK, else 0")
+          ->type_name("N")
+          ->transform(WholeNumber(0, 1023));
+  CLI::Option* const local_world = app.add_option("--local-world", options.local_world,
+                                                  "how many of them there are; default: $LOCAL_WORLD_SIZE, else 1")
+                                       ->type_name("N")
+                                       ->transform(WholeNumber(1, 1024));
+  local_rank->needs(local_world);
+  local_world->needs(local_rank);
   app.add_option("--lock-fd", options.lock_descriptor, "for `flowawr run`, which has locked the run directory already")
       ->type_name("N")
       ->transform(WholeNumber(3, 1 << 20));
   AddServingOptions(app, "where to serve; default: network.learner_listen of the configuration", &options.serving);
   AddTelemetryOptions(app, &options.telemetry);
   parsed.exit_code = ParseCommandLine(app, argc, argv, [&] {
-    return FillInRank({.rank = app.count("--rank") > 0, .world = app.count("--world") > 0}, ReadEnvironment, options);
+    return FillInRank({.rank = app.count("--rank") > 0, .world = app.count("--world") > 0, .local = app.count("--local-rank") > 0},
+                      ReadEnvironment, options);
   });
   return parsed;
 }

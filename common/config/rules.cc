@@ -204,6 +204,18 @@ void CheckNetwork(const v1::NetworkConfig& network, Violations& found) {
     found.push_back({"network.metrics_tls", "needs network.tls_cert and network.tls_key"});
 }
 
+// Ranks cannot encrypt what they say to each other.
+void CheckRanks(const v1::RunConfig& config, Violations& found) {
+  const auto address = ParseHostPort(config.network().ranks_listen());
+  if (!address.ok()) {
+    found.push_back({"network.ranks_listen", std::string(address.status().message())});
+  } else if (config.train().ranks() > 1 && !address->is_loopback() && !config.network().insecure()) {
+    found.push_back({"network.ranks_listen",
+                     absl::StrCat(address->host, " is reached from outside this machine, and ranks cannot encrypt what they ",
+                                  "say; set network.insecure: true on a network that you trust")});
+  }
+}
+
 }  // namespace
 
 std::vector<RuleViolation> FindRuleViolations(const v1::RunConfig& config) {
@@ -216,6 +228,7 @@ std::vector<RuleViolation> FindRuleViolations(const v1::RunConfig& config) {
   CheckEvaluation(config, found);
   CheckRewards(config.rewards(), found);
   CheckNetwork(config.network(), found);
+  CheckRanks(config, found);
   return found;
 }
 

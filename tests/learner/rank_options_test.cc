@@ -58,6 +58,15 @@ TEST(RankOptions, TheCommandLineWins) {
   EXPECT_EQ(options->rank0, "host:1");
 }
 
+TEST(RankOptions, TheRanksOfAMachine) {
+  EXPECT_EQ(Options({})->local_world, 1);
+  const auto options = Options({{"LOCAL_RANK", "1"}, {"LOCAL_WORLD_SIZE", "2"}});
+  EXPECT_EQ(options->local_rank, 1);
+  EXPECT_EQ(options->local_world, 2);
+  EXPECT_EQ(Options({{"LOCAL_RANK", "1"}, {"LOCAL_WORLD_SIZE", "2"}}, {.local = true}, {.local_rank = 2, .local_world = 3})->local_rank, 2);
+  EXPECT_TRUE(absl::IsInvalidArgument(Options({{"LOCAL_RANK", "2"}, {"LOCAL_WORLD_SIZE", "2"}}).status()));
+}
+
 TEST(RankOptions, WhatIsNoNumberIsNamed) {
   for (const Environment& wrong : {Environment{{"RANK", "two"}}, Environment{{"RANK", "-1"}}, Environment{{"WORLD_SIZE", "0"}}}) {
     const auto options = Options(wrong);

@@ -15,6 +15,7 @@ namespace flowawr {
 namespace {
 
 using ::google::protobuf::util::MessageDifferencer;
+using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::Not;
 using ::testing::Pair;
@@ -200,6 +201,14 @@ TEST(RunConfig, RefusesToListenOutsideUnencrypted) {
   Parse(kLeast, {"network.learner_listen=0.0.0.0:50051", "network.tls_cert=c.pem", "network.tls_key=k.pem",
                  "network.tls_ca=c.pem"});
   Parse(kLeast, {"network.learner_listen=0.0.0.0:50051", "network.insecure=true"});
+}
+
+TEST(RunConfig, RefusesToLetRanksMeetOutsideUnlessTold) {
+  const std::string outside = "network.ranks_listen=10.0.0.1:29400";
+  EXPECT_THAT(Error(kLeast, {outside, "train.ranks=2"}), AllOf(HasSubstr("network.ranks_listen"), HasSubstr("network.insecure: true")));
+  EXPECT_THAT(ErrorOfSet("network.ranks_listen=nowhere"), HasSubstr("is not an address"));
+  Parse(kLeast, {outside, "train.ranks=2", "network.insecure=true"});
+  Parse(kLeast, {outside});  // nobody listens there
 }
 
 TEST(NetworkConfig, IsReadFromAFileWithNothingElse) {

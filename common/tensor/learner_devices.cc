@@ -1,0 +1,32 @@
+#include "common/tensor/learner_devices.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "common/base/status.h"
+#include "common/tensor/devices.h"
+
+namespace flowawr {
+
+absl::StatusOr<std::vector<std::string>> LearnerDevices(const std::vector<std::string>& names) {
+  std::vector<std::string> devices;
+  for (const std::string& name : names) {
+    FLOWAWR_ASSIGN_OR_RETURN(const at::Device found, FindDevice(name));
+    std::string device = NameOf(found);
+    if (std::find(devices.begin(), devices.end(), device) != devices.end())
+      return absl::InvalidArgumentError(absl::StrCat(device, " is named twice; a device computes one share: leave one out"));
+    devices.push_back(std::move(device));
+  }
+  if (devices.size() > 1 && std::find(devices.begin(), devices.end(), "cpu") != devices.end())
+    return absl::InvalidArgumentError("cpu beside accelerators, which would wait for it at every update; leave one kind out");
+  return devices;
+}
+
+std::vector<std::string> DevicesOfRank(const std::vector<std::string>& devices, int local_rank, int local_world) {
+  const size_t count = devices.size(), rank = static_cast<size_t>(local_rank), world = static_cast<size_t>(local_world);
+  const size_t begin = rank * count / world, end = (rank + 1) * count / world;
+  return {devices.begin() + static_cast<std::ptrdiff_t>(begin),
+          devices.begin() + static_cast<std::ptrdiff_t>(std::max(end, begin + 1))};
+}
+
+}  // namespace flowawr

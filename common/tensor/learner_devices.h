@@ -1,0 +1,19 @@
+// Where a learner computes: train.devices, and whose they are where several of its ranks are on one machine.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+
+namespace flowawr {
+
+// As NameOf() has them; `auto` is the machine's first accelerator, else cpu. InvalidArgument for one that this machine
+// does not have, one that is named twice, and the CPU beside accelerators, which would all wait for it.
+absl::StatusOr<std::vector<std::string>> LearnerDevices(const std::vector<std::string>& names);
+
+// Those of rank `local_rank` of the `local_world` of a machine: its share, in order; where there are fewer devices than
+// ranks, one that others have, too. Pure.
+std::vector<std::string> DevicesOfRank(const std::vector<std::string>& devices, int local_rank, int local_world);
+
+}  // namespace flowawr

@@ -1,0 +1,58 @@
+#include "common/tensor/learner_devices.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "tests/testing/fake_device/fake_device.h"
+
+namespace flowawr {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+class LearnerDevicesTest : public testing::Test {
+ protected:
+  static void SetUpTestSuite() { fake_device::Device(); }  // the machine has fake:0 and fake:1
+};
+
+TEST_F(LearnerDevicesTest, AreThoseThatAreNamed) {
+  EXPECT_THAT(*LearnerDevices({"fake:1", "fake"}), ElementsAre("fake:1", "fake:0"));
+  EXPECT_THAT(*LearnerDevices({"auto"}), ElementsAre("fake:0"));
+  EXPECT_THAT(*LearnerDevices({"cpu"}), ElementsAre("cpu"));
+}
+
+TEST_F(LearnerDevicesTest, RefusesOneTwiceUnderAnyName) {
+  for (const std::string twin : {"fake", "fake:0", "auto"}) {
+    const absl::Status status = LearnerDevices({"fake:0", twin}).status();
+    EXPECT_TRUE(absl::IsInvalidArgument(status)) << twin;
+    EXPECT_THAT(std::string(status.message()), HasSubstr("fake:0 is named twice"));
+  }
+}
+
+TEST_F(LearnerDevicesTest, RefusesTheCpuBesideAccelerators) {
+  EXPECT_THAT(std::string(LearnerDevices({"fake:0", "cpu"}).status().message()), HasSubstr("cpu beside accelerators"));
+}
+
+TEST_F(LearnerDevicesTest, RefusesWhatTheMachineLacks) {
+  EXPECT_TRUE(absl::IsInvalidArgument(LearnerDevices({"fake:7"}).status()));
+}
+
+TEST(DevicesOfRank, AreSharesInOrder) {
+  const std::vector<std::string> four = {"a", "b", "c", "d"};
+  EXPECT_THAT(DevicesOfRank(four, 0, 1), ElementsAre("a", "b", "c", "d"));
+  EXPECT_THAT(DevicesOfRank(four, 0, 2), ElementsAre("a", "b"));
+  EXPECT_THAT(DevicesOfRank(four, 1, 2), ElementsAre("c", "d"));
+  EXPECT_THAT(DevicesOfRank(four, 3, 4), ElementsAre("d"));
+  EXPECT_THAT(DevicesOfRank(four, 0, 3), ElementsAre("a"));
+  EXPECT_THAT(DevicesOfRank(four, 2, 3), ElementsAre("c", "d"));
+}
+
+TEST(DevicesOfRank, AreSharedWhereTheyAreFewer) {
+  EXPECT_THAT(DevicesOfRank({"cpu"}, 2, 3), ElementsAre("cpu"));
+  EXPECT_THAT(DevicesOfRank({"a", "b"}, 1, 4), ElementsAre("a"));
+  EXPECT_THAT(DevicesOfRank({"a", "b"}, 3, 4), ElementsAre("b"));
+}
+
+}  // namespace
+}  // namespace flowawr
