@@ -29,10 +29,11 @@
 #include "common/sd3/prompt_embedder.h"
 #include "common/telemetry/log.h"
 #include "common/telemetry/read_progress.h"
+#include "common/tensor/determinism.h"
 #include "common/tensor/device_error.h"
 #include "common/tensor/device_facts.h"
+#include "common/tensor/device_stream.h"
 #include "common/tensor/devices.h"
-#include "common/tensor/kernel_choice.h"
 
 namespace flowawr {
 namespace {
@@ -77,6 +78,7 @@ absl::StatusOr<Model> LoadModel(const v1::ModelConfig& config, at::Device device
     } else {
       FLOWAWR_ASSIGN_OR_RETURN(model.pipeline, Pipeline::Load(config.path(), options));
     }
+    AwaitStream(device);  // the pipeline's stages have others
     return absl::OkStatus();
   };
   FLOWAWR_RETURN_IF_ERROR(OnDevice("loading the model", device, load,
@@ -346,6 +348,7 @@ void Actor::Watch(PolicyBuffer& policies) {
   pthread_setname_np(pthread_self(), "watch");
   at::set_num_threads(options_.threads);
   const c10::InferenceMode guard;
+  const OwnStream stream(device_);
   while (!IsStopping()) {
     if (!session_.AwaitLive(kRoomCheck)) continue;
     const uint64_t session = session_.number();

@@ -23,6 +23,7 @@ struct GroupJob {
   uint64_t ticket = 0;                          // in the HeldLeases
   PromptEmbeds embeds;                          // encode: [1, T, D] and [1, P]
   PromptEmbeds negative;                        // encode: the empty prompt's, undefined without guidance
+  at::Tensor noise;                             // encode: [K, C, h, w] f32, what its samples start from
   std::shared_ptr<const AdoptedPolicy> policy;  // encode: the one version that this whole group is sampled with
   at::Tensor x0;                                // sample: [K, C, h, w] f32
   std::optional<Trajectory> trajectory;         // sample: of the K, where the lease has stochastic steps

@@ -15,6 +15,7 @@
 #include "common/rollout/actor_sizes.h"
 #include "common/rollout/group_schema.h"
 #include "common/sd3/guidance.h"
+#include "common/tensor/device_stream.h"
 #include "common/tensor/image_tensor.h"
 
 namespace flowawr {
@@ -27,13 +28,18 @@ absl::Status CheckLease(const v1::Lease& lease) {
   return absl::OkStatus();
 }
 
-// A row for each sample of each job, in order.
-at::Tensor Rows(absl::Span<GroupJob* const> jobs,
-                absl::FunctionRef<at::Tensor(const v1::Lease& lease, uint32_t sample)> row) {
+// A row for each sample of the lease. Drawn on the host whatever the device, as all who sample a lease must draw the same.
+at::Tensor DrawRows(const v1::Lease& lease, at::Device device, absl::FunctionRef<at::Tensor(uint32_t sample)> row) {
   std::vector<at::Tensor> rows;
-  for (const GroupJob* job : jobs)
-    for (uint32_t sample = 0; sample < job->lease.samples(); ++sample) rows.push_back(row(job->lease, sample));
-  return at::stack(rows);
+  for (uint32_t sample = 0; sample < lease.samples(); ++sample) rows.push_back(row(sample));
+  return at::stack(rows).to(device);
+}
+
+// Of every job, in order.
+at::Tensor Rows(absl::Span<GroupJob* const> jobs, absl::FunctionRef<at::Tensor(const GroupJob& job)> rows_of) {
+  std::vector<at::Tensor> rows;
+  for (const GroupJob* job : jobs) rows.push_back(rows_of(*job));
+  return rows.size() == 1 ? rows[0] : at::cat(rows);
 }
 
 // One prompt: a leading dimension of 1, which the transformer computes once. Several: one row a sample.
@@ -56,33 +62,35 @@ SamplerPlan PlanOf(const Pipeline& pipeline, const v1::Lease& lease) {
   return plan;
 }
 
-absl::StatusOr<Sampled> SampleRows(const Pipeline& pipeline, const LatentShape& shape, absl::Span<GroupJob* const> jobs,
+absl::StatusOr<Sampled> SampleRows(const Pipeline& pipeline, absl::Span<GroupJob* const> jobs,
                                    absl::FunctionRef<bool()> is_wanted) {
-  const std::vector<int64_t> sizes = {shape.channels, shape.height, shape.width};
   const GroupJob& any = *jobs[0];
   const ConditionedTransformer velocity(pipeline.transformer(), &any.policy->adapter, PromptOf(jobs),
                                         {GuidanceScale(any.lease.sampler()), any.negative});
-  // Drawn on the host whatever the device, as all who sample a lease must draw the same.
-  const at::Device device = pipeline.transformer().placement().device;
-  const at::Tensor noise = Rows(jobs, [&](const v1::Lease& lease, uint32_t sample) {
-                             return InitialNoise(lease.noise_seed(), lease.group_id(), sample, sizes);
-                           }).to(device);
+  const at::Tensor noise = Rows(jobs, [](const GroupJob& job) { return job.noise; });
   const auto step_noise = [&](int step) {
-    return Rows(jobs, [&](const v1::Lease& lease, uint32_t sample) {
-             return StepNoise(lease.noise_seed(), lease.group_id(), sample, step, sizes);
-           }).to(device);
+    return Rows(jobs, [&](const GroupJob& job) {
+      const v1::Lease& lease = job.lease;
+      return DrawRows(lease, noise.device(), [&](uint32_t sample) {
+        return StepNoise(lease.noise_seed(), lease.group_id(), sample, step, noise.sizes().slice(1));
+      });
+    });
   };
   return Sample(PlanOf(pipeline, any.lease), noise, velocity, step_noise, [&](int) { return is_wanted(); });
 }
 
 }  // namespace
 
-absl::Status SampleGroups(const Pipeline& pipeline, const LatentShape& shape, absl::Span<GroupJob* const> jobs,
-                          absl::FunctionRef<bool()> is_wanted) {
-  for (const GroupJob* job : jobs) {
-    if (absl::Status status = CheckLease(job->lease); !status.ok()) return status;
-  }
-  FLOWAWR_ASSIGN_OR_RETURN(const Sampled sampled, SampleRows(pipeline, shape, jobs, is_wanted));
+absl::Status DrawNoise(const LatentShape& shape, at::Device device, GroupJob& job) {
+  FLOWAWR_RETURN_IF_ERROR(CheckLease(job.lease));
+  job.noise = DrawRows(job.lease, device, [&](uint32_t sample) {
+    return InitialNoise(job.lease.noise_seed(), job.lease.group_id(), sample, {shape.channels, shape.height, shape.width});
+  });
+  return absl::OkStatus();
+}
+
+absl::Status SampleGroups(const Pipeline& pipeline, absl::Span<GroupJob* const> jobs, absl::FunctionRef<bool()> is_wanted) {
+  FLOWAWR_ASSIGN_OR_RETURN(const Sampled sampled, SampleRows(pipeline, jobs, is_wanted));
   if (!at::isfinite(sampled.latents).all().item<bool>())
     return absl::InternalError(absl::StrCat("sampling group ", jobs[0]->lease.group_id(), " by policy version ",
                                             jobs[0]->lease.policy_version(), " gave latents that are not finite"));
@@ -104,10 +112,15 @@ void DecodeGroups(const Vae& vae, absl::Span<GroupJob* const> jobs) {
   const at::Tensor all = at::cat(latents);
   const int64_t pixels = all.size(2) * all.size(3) * vae.downscale() * vae.downscale();
   const int64_t rows_at_once = std::max<int64_t>(1, kDecodePixels / pixels);
-  std::vector<Image> images;
+  std::vector<at::Tensor> levels;  // each comes down while the next is decoded
   for (int64_t row = 0; row < all.size(0); row += rows_at_once) {
     const int64_t rows = std::min(rows_at_once, all.size(0) - row);
-    std::vector<Image> decoded = ImagesFromTensor(vae.Decode(all.narrow(0, row, rows)));
+    levels.push_back(ToHostSoon(LevelsOf(vae.Decode(all.narrow(0, row, rows)))));
+  }
+  AwaitStream(all.device());
+  std::vector<Image> images;
+  for (const at::Tensor& some : levels) {
+    std::vector<Image> decoded = ImagesFromLevels(some);
     std::move(decoded.begin(), decoded.end(), std::back_inserter(images));
   }
   auto next = std::make_move_iterator(images.begin());

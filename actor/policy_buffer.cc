@@ -8,6 +8,7 @@
 #include "common/base/sha256.h"
 #include "common/base/status.h"
 #include "common/rollout/actor_sizes.h"
+#include "common/tensor/device_stream.h"
 
 namespace flowawr {
 namespace {
@@ -68,6 +69,7 @@ absl::StatusOr<std::shared_ptr<const AdoptedPolicy>> PolicyBuffer::Adopt(uint64_
   }
   auto bound = transformer_.BindMerged(*parsed);
   if (!bound.ok()) return absl::FailedPreconditionError(bound.status().message());
+  AwaitStream(transformer_.placement().device);  // whoever gets it has another stream
   const v1::PolicyVersion& policy = fetched.header.policy();
   if (bound->modules() == 0 || bound->modules() != policy.modules())
     return absl::FailedPreconditionError(

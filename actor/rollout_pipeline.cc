@@ -22,6 +22,7 @@
 #include "common/sd3/transformer_memory.h"
 #include "common/telemetry/log.h"
 #include "common/tensor/device_error.h"
+#include "common/tensor/device_stream.h"
 
 namespace flowawr {
 namespace {
@@ -67,6 +68,7 @@ void NameThread(const char* name) { pthread_setname_np(pthread_self(), name); }
 RolloutPipeline::RolloutPipeline(const Parts& parts, const Options& options)
     : parts_(parts),
       options_(options),
+      device_(parts.model.transformer().placement().device),
       to_encode_(options.prefetch.training_groups + options.prefetch.evaluation_rows),
       to_sample_(options.prefetch.training_groups + options.prefetch.evaluation_rows),
       to_decode_(kBatchesToDecode),
@@ -102,7 +104,10 @@ void RolloutPipeline::Stop() {
 
 absl::Status RolloutPipeline::Compute(const std::string& operation, absl::FunctionRef<absl::Status()> work,
                                       const std::string& advice) {
-  const absl::Status status = OnDevice(operation, parts_.model.transformer().placement().device, work, advice);
+  absl::Status status = OnDevice(operation, device_, work, advice);
+  // Also of work that failed: whoever puts its job down frees what the stream may still be reading.
+  const absl::Status finished = OnDevice(operation, device_, [this] { return AwaitStream(device_), absl::OkStatus(); }, advice);
+  if (status.ok() || IsDeviceError(finished)) status = finished;
   if (IsDeviceError(status)) parts_.on_device_error(status);
   return status;
 }
@@ -129,12 +134,13 @@ void RolloutPipeline::Fail(const GroupJob& job, const std::string& cause, const 
   if (!told.ok()) spdlog::debug("handing back group {}: {}", job.lease.group_id(), told.ToString());
 }
 
-// --- encode: prompt embeddings, and the policy version, so that both are there when the sampler is
+// --- encode: prompt embeddings, noise and the policy version, so that all are there when the sampler is
 
 void RolloutPipeline::Encode() {
   NameThread("encode");
   at::set_num_threads(options_.threads);
   const c10::InferenceMode guard;
+  const OwnStream stream(device_);
   PromptEncoder encoder(parts_.encode, kPromptsKept);
   while (auto job = to_encode_.Pop()) {
     if (IsWanted(**job)) EncodeOne(*std::move(job), encoder);
@@ -157,6 +163,7 @@ void RolloutPipeline::EncodeOne(Job job, PromptEncoder& encoder) {
       if (!negative.ok()) return Annotate(negative.status(), "the empty prompt, which guidance leads away from");
       job->negative = *std::move(negative);
     }
+    FLOWAWR_RETURN_IF_ERROR(DrawNoise(parts_.shape, device_, *job));
     job->spans.push_back(SpanOf("encode", job->stage_seconds["encode"] = timer.Stop()));
     return absl::OkStatus();
   });
@@ -171,6 +178,7 @@ void RolloutPipeline::Sample() {
   NameThread("sample");
   at::set_num_threads(options_.threads);
   const c10::InferenceMode guard;
+  const OwnStream stream(device_);
   std::deque<Job> waiting;
   while (true) {
     Batch batch = NextBatch(waiting);
@@ -218,7 +226,7 @@ void RolloutPipeline::SampleBatch(Batch batch) {
     return any_held && !IsStopping();
   };
   const absl::Status status =
-      Compute(absl::StrCat("sampling ", rows, " images"), [&] { return SampleGroups(parts_.model, parts_.shape, jobs, is_wanted); },
+      Compute(absl::StrCat("sampling ", rows, " images"), [&] { return SampleGroups(parts_.model, jobs, is_wanted); },
               SamplingAdvice(parts_.model, parts_.shape, rows, jobs[0]->embeds.prompt_embeds.size(1)));
   const double seconds = timer.Stop();
   const v1::StageSpan span = SpanOf("sample", seconds);  // one for all: they were sampled together
@@ -240,6 +248,7 @@ void RolloutPipeline::Decode() {
   NameThread("decode");
   at::set_num_threads(options_.threads);
   const c10::InferenceMode guard;
+  const OwnStream stream(device_);
   while (auto batch = to_decode_.Pop()) DecodeBatch(*std::move(batch));
 }
 
@@ -304,6 +313,7 @@ void RolloutPipeline::ScoreOne(Job job) {
 void RolloutPipeline::Submit() {
   NameThread("submit");
   const c10::InferenceMode guard;
+  const OwnStream stream(device_);
   while (auto job = to_submit_.Pop()) SubmitOne(*std::move(job));
 }
 

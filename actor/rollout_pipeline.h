@@ -1,14 +1,15 @@
 // The stages that turn a lease into a delivered group, each a thread of its own, with a bounded queue before it:
 //
 //   Accept() -> encode -> sample -> decode -> score (several at a time) -> submit
-//               text      ODE       VAE       reward servers               learner
+//            text, noise    ODE       VAE       reward servers               learner
 //
 // So the next group is sampled while the last is decoded, scored and sent, and neither rewards nor the network hold up
 // the sampler. A full queue holds up the stage before it, in the end Accept()'s caller. A job whose lease is no longer
 // held is put down wherever it is; a job that fails hands its lease back with the cause. Training groups are sampled
 // alone, evaluation groups in batches (prefetch.h).
 //
-// Latents stay on the model's device until they are sent; pictures leave it as bytes.
+// Latents stay on the model's device until they are sent; pictures leave it as bytes. On an accelerator each stage has a
+// stream of its own (common/tensor/device_stream.h), which it waits for before it hands a job on.
 #pragma once
 
 #include <deque>
@@ -85,7 +86,7 @@ class RolloutPipeline {
   void ScoreOne(Job job);
   void SubmitOne(Job job);
 
-  // OnDevice() of the model's, and tells of an error of it.
+  // OnDevice() of the model's, and tells of an error of it. What `work` asked of the stage's stream is done.
   absl::Status Compute(const std::string& operation, absl::FunctionRef<absl::Status()> work,
                        const std::string& advice = "");
   // False, and the job settled, when the lease was dropped or the actor stops.
@@ -96,6 +97,7 @@ class RolloutPipeline {
 
   const Parts parts_;
   const Options options_;
+  const at::Device device_;  // the model's
   SteadyNotification stopping_;
 
   BoundedQueue<Job> to_encode_;

@@ -28,9 +28,9 @@
 #include "common/sd3/prompt_cache.h"
 #include "common/sd3/text_encoders.h"
 #include "common/telemetry/read_progress.h"
+#include "common/tensor/determinism.h"
 #include "common/tensor/device_error.h"
 #include "common/tensor/devices.h"
-#include "common/tensor/kernel_choice.h"
 
 namespace flowawr {
 namespace {

@@ -7,8 +7,8 @@
 
 #include "absl/strings/cord.h"
 #include "absl/strings/str_cat.h"
+#include "common/tensor/determinism.h"
 #include "common/tensor/device_facts.h"
-#include "common/tensor/kernel_choice.h"
 
 namespace flowawr {
 namespace {

@@ -16,9 +16,9 @@
 namespace flowawr {
 
 // What `work` returns, or what it throws: ResourceExhausted when the device's memory ran out, with its memory and then
-// `advice` (what to lower); Aborted when the device failed; FailedPrecondition when an operation has no deterministic
-// kernel (kernel_choice.h); Internal for anything else. `operation` says what was being done, e.g. "sampling 24 images".
-// Thread-safe.
+// `advice` (what to lower); Aborted when the device failed, or a library on it (cuBLAS, cuDNN); FailedPrecondition when an
+// operation has no deterministic kernel (determinism.h); Internal for anything else. `operation` says what was being
+// done, e.g. "sampling 24 images". Thread-safe.
 absl::Status OnDevice(absl::string_view operation, at::Device device, absl::FunctionRef<absl::Status()> work,
                       absl::string_view advice = "");
 

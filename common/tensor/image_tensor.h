@@ -13,4 +13,9 @@ namespace flowawr {
 // Rounded to the nearest of 256 levels, as diffusers does.
 std::vector<Image> ImagesFromTensor(const at::Tensor& images);
 
+// The same in two steps, for pictures that leave a device while it goes on. First, where `images` are: u8, [B, H, W, 3].
+at::Tensor LevelsOf(const at::Tensor& images);
+// Then, once these are on the host.
+std::vector<Image> ImagesFromLevels(const at::Tensor& levels);
+
 }  // namespace flowawr

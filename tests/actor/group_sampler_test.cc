@@ -8,6 +8,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "common/base/status.h"
 #include "common/diffusion/noise.h"
 #include "common/diffusion/sde_step.h"
 #include "common/diffusion/sigmas.h"
@@ -57,8 +58,9 @@ v1::StochasticSteps Window(v1::SdeKind kind, uint32_t first, uint32_t count) {
   return steps;
 }
 
-absl::Status Sample(std::vector<GroupJob*> jobs) {
-  return SampleGroups(Model(), kShape, jobs, [] { return true; });
+absl::Status Sample(std::vector<GroupJob*> jobs, absl::FunctionRef<bool()> is_wanted = [] { return true; }) {
+  for (GroupJob* job : jobs) FLOWAWR_RETURN_IF_ERROR(DrawNoise(kShape, at::kCPU, *job));
+  return SampleGroups(Model(), jobs, is_wanted);
 }
 
 class GroupSamplerTest : public ::testing::Test {
@@ -121,8 +123,7 @@ TEST_F(GroupSamplerTest, KeepsMergedGroupsApart) {
 TEST_F(GroupSamplerTest, StopsBetweenStepsWhenNobodyWantsTheGroup) {
   GroupJob job = MakeJob(1, "a sign that says \"CAT\"", 1);
   int asked = 0;
-  const std::vector<GroupJob*> jobs = {&job};
-  const absl::Status status = SampleGroups(Model(), kShape, jobs, [&asked] { return ++asked < 2; });
+  const absl::Status status = Sample({&job}, [&asked] { return ++asked < 2; });
   EXPECT_TRUE(absl::IsCancelled(status)) << status;
   EXPECT_EQ(asked, 2);
 }

@@ -89,7 +89,40 @@ at::Tensor Empty(c10::IntArrayRef sizes, std::optional<c10::ScalarType> dtype, s
   return at::detail::empty_generic(sizes, &Memory(), kKeys, c10::dtype_or_default(dtype), format);
 }
 
-at::Tensor CopyFrom(const at::Tensor& from, const at::Tensor& to, bool) {
+c10::Stream StreamOf(c10::Device device, c10::StreamId id) {
+  return c10::Stream(c10::Stream::UNSAFE, Placed(device), id);
+}
+c10::Stream StreamNow(c10::Device device) { return StreamOf(device, CurrentStream(Placed(device).index())); }
+
+// What an operation does to its operands, on the current stream of their device.
+void Use(const at::Tensor& tensor, bool is_written) {
+  if (operations_under_way > 0 || !tensor.defined() || !tensor.is_privateuseone()) return;
+  Uses* const uses = UsesOf(tensor.storage().data_ptr());
+  if (uses != nullptr) (is_written ? Write : Read)(StreamNow(tensor.device()), *uses);
+}
+
+void Use(const c10::IValue& value, bool is_written) {
+  if (value.isTensor()) Use(value.toTensor(), is_written);
+  if (value.isTensorList())
+    for (const at::Tensor& t : value.toTensorVector()) Use(t, is_written);
+}
+
+// Copies between the host and a device, at once and waited for, or when the stream comes to it.
+void CopyAcross(const at::Tensor& from, const at::Tensor& to, bool non_blocking) {
+  const bool is_upload = from.is_cpu();
+  const c10::Stream stream = StreamNow((is_upload ? to : from).device());
+  const at::Tensor& host = is_upload ? from : to;
+  const bool is_plain = from.scalar_type() == to.scalar_type() && from.is_contiguous() && to.is_contiguous();
+  if (!non_blocking || !is_plain || !IsPinned(host.const_data_ptr())) {  // LibTorch waits for it
+    if (is_upload) OnHost(to).copy_(from);
+    if (!is_upload) to.copy_(OnHost(from));
+    return Finish(Here(stream));
+  }
+  if (is_upload) return CopyLater(stream, is_upload, [from, to] { OnHost(to).copy_(from); });
+  CopyLater(stream, is_upload, [values = OnHost(from).clone(), to] { to.copy_(values); });
+}
+
+at::Tensor CopyFrom(const at::Tensor& from, const at::Tensor& to, bool non_blocking) {
   Count([&](Counts& c) {
     if (from.is_cpu()) {
       ++c.uploads, c.uploaded_bytes += static_cast<int64_t>(from.nbytes());
@@ -99,8 +132,17 @@ at::Tensor CopyFrom(const at::Tensor& from, const at::Tensor& to, bool) {
       c.moved_bytes += static_cast<int64_t>(from.nbytes() + to.nbytes());
     }
   });
-  const at::Tensor target = to.is_cpu() ? to : OnHost(to);
-  target.copy_(from.is_cpu() ? from : OnHost(from));
+  const bool is_between_devices = !from.is_cpu() && !to.is_cpu() && from.device() != to.device();
+  if (is_between_devices) WaitFor(StreamNow(from.device()), Here(StreamNow(to.device())));
+  Use(from, /*is_written=*/false);
+  Use(to, /*is_written=*/true);
+  if (is_between_devices) WaitFor(StreamNow(to.device()), Here(StreamNow(from.device())));
+  if (from.is_cpu() != to.is_cpu() && operations_under_way == 0) {
+    CopyAcross(from, to, non_blocking);
+  } else {
+    const auto on_host = [](const at::Tensor& tensor) { return tensor.is_cpu() ? tensor : OnHost(tensor); };
+    on_host(to).copy_(on_host(from));
+  }
   return to;
 }
 
@@ -111,6 +153,8 @@ at::Tensor CopyFromAndResize(const at::Tensor& from, const at::Tensor& to) {
 
 at::Scalar ReadOne(const at::Tensor& tensor) {
   CountSync();
+  Use(tensor, /*is_written=*/false);
+  Finish(Here(StreamNow(tensor.device())));
   return at::_local_scalar_dense(OnHost(tensor));
 }
 
@@ -163,13 +207,19 @@ void RunOnHost(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
   const auto& arguments = op.schema().arguments();
   const size_t results = op.schema().returns().size();
   int64_t bytes = 0;
-  for (size_t i = 0; i < arguments.size(); ++i)
-    if (!arguments[i].is_out()) bytes += BytesOf(torch::jit::peek(*stack, i, arguments.size()));
+  for (size_t i = 0; i < arguments.size(); ++i) {
+    const c10::IValue& argument = torch::jit::peek(*stack, i, arguments.size());
+    if (!arguments[i].is_out()) bytes += BytesOf(argument);
+    Use(argument, arguments[i].alias_info() != nullptr && arguments[i].alias_info()->isWrite());
+  }
   {
     const InOperation in_operation;
     at::native::cpu_fallback(op, stack);
   }
-  for (size_t i = 0; i < results; ++i) bytes += BytesOf(torch::jit::peek(*stack, i, results));
+  for (size_t i = 0; i < results; ++i) {
+    bytes += BytesOf(torch::jit::peek(*stack, i, results));
+    Use(torch::jit::peek(*stack, i, results), /*is_written=*/true);
+  }
   Count([&](Counts& c) { c.moved_bytes += bytes; });
 }
 
@@ -181,6 +231,8 @@ at::Tensor& WideProduct(const at::Tensor& a, const at::Tensor& b, at::ScalarType
                   out.scalar_type() == type,
               "fake device: mm with a type of its result is for bfloat16 to f32");
   CountOperation("aten::mm.dtype_out");
+  for (const at::Tensor& operand : {a, b}) Use(operand, /*is_written=*/false);
+  Use(out, /*is_written=*/true);
   Count([&](Counts& c) { c.moved_bytes += static_cast<int64_t>(a.nbytes() + b.nbytes() + out.nbytes()); });
   const InOperation in_operation;
   OnHost(out).copy_(OnHost(a).to(type).mm(OnHost(b).to(type)));
@@ -194,13 +246,18 @@ at::Tensor Convolution(const at::Tensor& x, const at::Tensor& weight, const std:
   TORCH_CHECK(x.device() == weight.device(), "fake device: a convolution was given tensors on ", x.device().str(), " and ",
               weight.device().str());
   CountOperation("aten::convolution_overrideable");
-  const InOperation in_operation;
   const bool has_bias = bias.has_value() && bias->defined();
-  const at::Tensor y =
-      at::convolution_symint(OnHost(x), OnHost(weight), has_bias ? std::optional(OnHost(*bias)) : std::nullopt, stride,
-                             padding, dilation, transposed, output_padding, std::move(groups));
-  const at::Tensor out = at::empty_strided(y.sizes(), y.strides(), x.options());
-  OnHost(out).copy_(y);
+  for (const at::Tensor& operand : {x, weight, has_bias ? *bias : x}) Use(operand, /*is_written=*/false);
+  at::Tensor out;
+  {
+    const InOperation in_operation;
+    const at::Tensor y =
+        at::convolution_symint(OnHost(x), OnHost(weight), has_bias ? std::optional(OnHost(*bias)) : std::nullopt, stride,
+                               padding, dilation, transposed, output_padding, std::move(groups));
+    out = at::empty_strided(y.sizes(), y.strides(), x.options());
+    OnHost(out).copy_(y);
+  }
+  Use(out, /*is_written=*/true);
   return out;
 }
 
@@ -232,12 +289,6 @@ TORCH_LIBRARY_IMPL(_, PrivateUse1, m) { m.fallback(torch::CppFunction::makeFromB
 
 // ---- devices, streams, events
 
-thread_local c10::StreamId current_stream[kDevices] = {};
-
-c10::Stream StreamOf(c10::Device device, c10::StreamId id) {
-  return c10::Stream(c10::Stream::UNSAFE, Placed(device), id);
-}
-
 struct FakeGuard final : c10::impl::DeviceGuardImplInterface {
   c10::DeviceType type() const override { return kType; }
   c10::Device exchangeDevice(c10::Device device) const override {
@@ -251,7 +302,7 @@ struct FakeGuard final : c10::impl::DeviceGuardImplInterface {
   c10::DeviceIndex deviceCount() const noexcept override { return kDevices; }
 
   c10::Stream getStream(c10::Device device) const override {
-    return StreamOf(device, current_stream[Placed(device).index()]);
+    return StreamNow(device);
   }
   c10::Stream getDefaultStream(c10::Device device) const override { return StreamOf(device, 0); }
   c10::Stream getNewStream(c10::Device device, int) const override {
@@ -259,22 +310,29 @@ struct FakeGuard final : c10::impl::DeviceGuardImplInterface {
     return StreamOf(device, next++);
   }
   c10::Stream getStreamFromGlobalPool(c10::Device device, bool) const override { return getNewStream(device, 0); }
+  void* getStreamNativeHandle(const c10::Stream stream) const override { return reinterpret_cast<void*>(stream.id()); }
   c10::Stream exchangeStream(c10::Stream stream) const override {
-    return StreamOf(stream.device(), std::exchange(current_stream[stream.device_index()], stream.id()));
+    return StreamOf(stream.device(), ExchangeStream(stream.device_index(), stream.id()));
   }
 
-  void record(void** event, const c10::Stream&, const c10::DeviceIndex, const c10::EventFlag) const override {
-    static int recorded;  // all that was asked for is done
-    *event = &recorded;
+  void record(void** event, const c10::Stream& stream, const c10::DeviceIndex, const c10::EventFlag) const override {
+    if (*event == nullptr) *event = new Places;
+    PlacesOf(*event) = Here(stream);
   }
-  void block(void*, const c10::Stream&) const override {}
-  bool queryEvent(void*) const override { return true; }
-  void destroyEvent(void*, const c10::DeviceIndex) const noexcept override {}
-  bool queryStream(const c10::Stream&) const override { return true; }
-  void synchronizeStream(const c10::Stream&) const override { CountSync(); }
-  void synchronizeEvent(void*) const override { CountSync(); }
-  void synchronizeDevice(const c10::DeviceIndex) const override { CountSync(); }
-  void recordDataPtrOnStream(const c10::DataPtr&, const c10::Stream&) const override {}
+  void block(void* event, const c10::Stream& stream) const override { WaitFor(stream, PlacesOf(event)); }
+  void destroyEvent(void* event, const c10::DeviceIndex) const noexcept override { delete static_cast<Places*>(event); }
+  void synchronizeStream(const c10::Stream& stream) const override { CountSync(), Finish(Here(stream)); }
+  void synchronizeEvent(void* event) const override { CountSync(), Finish(PlacesOf(event)); }
+  void synchronizeDevice(const c10::DeviceIndex device) const override { CountSync(), FinishDevice(device); }
+  // Whoever asks again and again gets there.
+  bool queryEvent(void* event) const override { return Finish(PlacesOf(event)), true; }
+  bool queryStream(const c10::Stream& stream) const override { return Finish(Here(stream)), true; }
+  void recordDataPtrOnStream(const c10::DataPtr& data, const c10::Stream& stream) const override {
+    if (Uses* const uses = UsesOf(data)) KeepFor(stream, *uses);
+  }
+
+ private:
+  static Places& PlacesOf(void* event) { return *static_cast<Places*>(event); }
 };
 C10_REGISTER_GUARD_IMPL(PrivateUse1, FakeGuard);
 
@@ -292,7 +350,8 @@ struct FakeHooks final : at::PrivateUse1HooksInterface {
   }
   c10::DeviceIndex maybeExchangeDevice(c10::DeviceIndex index) const override { return exchangeDevice(index); }
   at::Device getDeviceFromPtr(void*) const override { return Placed(std::nullopt); }
-  c10::Allocator* getPinnedMemoryAllocator() const override { return c10::GetAllocator(c10::kCPU); }
+  c10::Allocator* getPinnedMemoryAllocator() const override { return &PinnedMemory(); }
+  bool isPinnedPtr(const void* address) const override { return IsPinned(address); }
   void resizePrivateUse1Bytes(const c10::Storage& storage, size_t bytes) const override {
     c10::DataPtr fresh = Memory().AllocateOn(bytes, storage.device());
     CopyAllocation(storage.data_ptr(), fresh, std::min(bytes, storage.nbytes()));

@@ -1,8 +1,9 @@
 // A pretend accelerator for machines that have none: LibTorch's devices `fake:0` and `fake:1`.
 //
 // What it catches: its memory cannot be read or written by the host (a raw pointer dies with SIGSEGV), an operation on
-// operands of the host and the device, or of two devices, is refused as CUDA refuses it, and what crosses over is
-// counted. What it cannot show: it computes at once and with the CPU's arithmetic, so no asynchrony, no races, no speed.
+// operands of the host and the device, or of two devices, is refused as CUDA refuses it, what crosses over is counted, and
+// what one stream uses before another has finished with it is refused (fake_streams.h). What it cannot show: it computes at
+// once and with the CPU's arithmetic, so nothing overlaps, no race within a kernel, no speed.
 //
 // A shared library: linked into a test, or loaded into an unmodified program by LD_PRELOAD, it is the machine's
 // accelerator from then on.
@@ -23,6 +24,10 @@ bool IsThere();
 
 at::Device Device(int index = 0);
 
+// Where the host finds what is at an address of the device, for kernels that the host computes in a device's place; null
+// stays null. Throws when the address is not of the device's memory. Thread-safe.
+const void* HostAddress(const void* address);
+
 struct Counts {
   int64_t uploads = 0, uploaded_bytes = 0;      // from the host
   int64_t downloads = 0, downloaded_bytes = 0;  // to the host
@@ -34,6 +39,8 @@ struct Counts {
 
 // Since the last call, of all threads and both devices. Thread-safe.
 Counts TakeCounts();
+// How many streams were ever asked to do anything, the default ones included. Thread-safe.
+int StreamsUsed();
 // The names of all operations that ever reached a device. Thread-safe.
 std::set<std::string> AllOperations();
 

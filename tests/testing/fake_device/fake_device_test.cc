@@ -116,6 +116,85 @@ TEST(FakeDeviceTest, IsTheMachinesAccelerator) {
   EXPECT_TRUE(event.query());
 }
 
+// ---- streams
+
+class FakeStreamsTest : public testing::Test {
+ protected:
+  c10::Stream NewStream() { return c10::impl::VirtualGuardImpl(at::kPrivateUse1).getNewStream(kFake); }
+  // Made on a_, which nobody has waited for.
+  at::Tensor MadeOnA() {
+    const c10::StreamGuard on(a_);
+    return Numbers({4}).to(kFake) + 1;
+  }
+
+  const c10::Stream a_ = NewStream(), b_ = NewStream();
+};
+
+TEST_F(FakeStreamsTest, RefusesWhatAnotherStreamMayNotHaveMadeYet) {
+  const at::Tensor made = MadeOnA();
+  const c10::StreamGuard on(b_);
+  EXPECT_THAT(ErrorOf([&] { return made + 1; }), HasSubstr("uses memory that stream"));
+  EXPECT_THAT(ErrorOf([&] { return made.to(at::kCPU); }), HasSubstr("uses memory that stream"));
+}
+
+TEST_F(FakeStreamsTest, AnEventOrders) {
+  const at::Tensor made = MadeOnA();
+  c10::Event event(at::kPrivateUse1);
+  event.record(a_);
+  event.block(b_);
+  const c10::StreamGuard on(b_);
+  EXPECT_TRUE(at::equal((made + 1).to(at::kCPU), Numbers({4}) + 2));
+}
+
+TEST_F(FakeStreamsTest, SoDoesAWaitOfTheHost) {
+  const at::Tensor made = MadeOnA();
+  a_.synchronize();
+  const c10::StreamGuard on(b_);
+  EXPECT_EQ(ErrorOf([&] { return made + 1; }), "");
+  b_.synchronize();
+}
+
+TEST_F(FakeStreamsTest, RefusesToWriteWhatAnotherStreamMayStillRead) {
+  at::Tensor shared = Numbers({4}).to(kFake);
+  at::Tensor sum;
+  {
+    const c10::StreamGuard on(a_);
+    sum = shared + 1;
+  }
+  const c10::StreamGuard on(b_);
+  EXPECT_THAT(ErrorOf([&] { return shared.zero_(); }), HasSubstr("reads"));
+  a_.synchronize();
+  EXPECT_EQ(ErrorOf([&] { return shared.zero_(); }), "");
+  b_.synchronize();
+}
+
+TEST_F(FakeStreamsTest, MovesPinnedMemoryNoSoonerThanARealDeviceMight) {
+  const at::TensorOptions pinned = at::TensorOptions(at::kFloat).pinned_memory(true);
+  const at::Tensor made = MadeOnA(), down = at::zeros({4, 3}, pinned), up = at::ones({4, 3}, pinned);
+  const c10::StreamGuard on(a_);
+  down.copy_(made, /*non_blocking=*/true);
+  EXPECT_EQ(down.abs().sum().item<double>(), 0) << "nobody has waited";
+  const at::Tensor there = at::empty({4, 3}, made.options());
+  there.copy_(up, /*non_blocking=*/true);
+  up.fill_(7);  // too soon
+  a_.synchronize();
+  EXPECT_TRUE(at::equal(down, Numbers({4}) + 1));
+  EXPECT_EQ(there.to(at::kCPU).sum().item<double>(), 7 * 12);
+}
+
+TEST_F(FakeStreamsTest, DiesWhenMemoryIsFreedUnderAnotherStream) {
+  at::Tensor made = MadeOnA();
+  a_.synchronize();
+  const auto use_on_b = [&] {
+    const c10::StreamGuard on(b_);
+    return made + 1;
+  };
+  EXPECT_DEATH((use_on_b(), made.reset()), "freed while another stream may still be using it");
+  use_on_b();
+  b_.synchronize();
+  made.reset();
+}
+
 // ---- common/tensor/devices.h on a machine with two accelerators
 
 TEST(DevicesTest, FindsWhatIsThereByItsName) {
@@ -137,6 +216,8 @@ TEST(DevicesTest, SaysWhatThereIsInsteadOfWhatIsNot) {
   EXPECT_THAT(FindDevice("fake:7").status().message(),
               testing::AllOf(HasSubstr("fake:7: no such device"), HasSubstr("cpu, fake:0, fake:1")));
   EXPECT_THAT(FindDevice("cpuu").status().message(), HasSubstr("did you mean \"cpu\"?"));
+  for (const char* name : {"gpu", "GPU:0", "CUDA"})
+    EXPECT_THAT(FindDevice(name).status().message(), HasSubstr("did you mean \"cuda\"?")) << name;
   EXPECT_THAT(FindDevice("cuda").status().message(), HasSubstr("scripts/setup --cuda"));
   EXPECT_THAT(FindDevice("cuda:3").status().message(), HasSubstr("sees no CUDA device"));
   EXPECT_TRUE(absl::IsInvalidArgument(FindDevices({"cpu", "gpu"}).status()));

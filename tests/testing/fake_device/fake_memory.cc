@@ -5,7 +5,15 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cstdio>
+#include <cstdlib>
 #include <cstring>
+#include <iterator>
+#include <map>
+#include <mutex>
+#include <utility>
+
+#include "tests/testing/fake_device/fake_device.h"
 
 namespace flowawr::fake_device {
 namespace {
@@ -16,6 +24,7 @@ constexpr size_t kPage = 4096;
 struct Block {
   char* base;
   size_t half;
+  Uses uses;
 
   char* real() const { return base + half; }
 };
@@ -23,16 +32,70 @@ struct Block {
 std::atomic<int64_t> bytes_in_use = 0, peak_bytes = 0;
 thread_local int current_device = 0;
 
+std::mutex blocks_mutex;
+std::map<const char*, size_t> halves;  // of all blocks by their base, under the mutex
+
 void Free(void* context) {
   auto* block = static_cast<Block*>(context);
+  if (!MayFree(block->uses)) {  // nobody could catch it here
+    std::fputs("fake device: memory was freed while another stream may still be using it\n", stderr);
+    std::abort();
+  }
   bytes_in_use -= static_cast<int64_t>(block->half);
+  {
+    const std::lock_guard lock(blocks_mutex);
+    halves.erase(block->base);
+  }
   munmap(block->base, 2 * block->half);
   delete block;
 }
 
 void FreeNothing(void*) {}
 
-const Block& BlockOf(const c10::DataPtr& data) { return *static_cast<const Block*>(data.get_context()); }
+Block& BlockOf(const c10::DataPtr& data) { return *static_cast<Block*>(data.get_context()); }
+
+// Memory that copies may go to and come from without waiting.
+class PinnedAllocator final : public c10::Allocator {
+ public:
+  c10::DataPtr allocate(size_t bytes) override {
+    c10::DataPtr data = c10::GetAllocator(c10::kCPU)->allocate(bytes);
+    if (bytes == 0) return data;
+    const std::lock_guard lock(mutex_);
+    pinned_[data.get()] = bytes;
+    auto* kept = new c10::DataPtr(std::move(data));
+    return {kept->get(), kept, &Unpin, c10::kCPU};
+  }
+  c10::DeleterFnPtr raw_deleter() const override { return nullptr; }
+  void copy_data(void* to, const void* from, size_t bytes) const override { std::memcpy(to, from, bytes); }
+
+  bool Has(const void* address) {
+    const std::lock_guard lock(mutex_);
+    const auto after = pinned_.upper_bound(address);
+    if (after == pinned_.begin()) return false;
+    const auto& [begin, bytes] = *std::prev(after);
+    return static_cast<const char*>(address) < static_cast<const char*>(begin) + bytes;
+  }
+
+ private:
+  static void Unpin(void* context);
+
+  std::mutex mutex_;
+  std::map<const void*, size_t> pinned_;  // by where it begins
+};
+
+PinnedAllocator& Pinned() {
+  static auto& allocator = *new PinnedAllocator;  // for ever, as LibTorch keeps it
+  return allocator;
+}
+
+void PinnedAllocator::Unpin(void* context) {
+  auto* kept = static_cast<c10::DataPtr*>(context);
+  {
+    const std::lock_guard lock(Pinned().mutex_);
+    Pinned().pinned_.erase(kept->get());
+  }
+  delete kept;
+}
 
 }  // namespace
 
@@ -45,8 +108,12 @@ c10::DataPtr FakeAllocator::AllocateOn(size_t bytes, c10::Device device) {
   const size_t half = (bytes + kPage - 1) / kPage * kPage;
   void* base = mmap(nullptr, 2 * half, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   TORCH_CHECK(base != MAP_FAILED, "fake device: no memory for ", bytes, " bytes");
-  auto* block = new Block{static_cast<char*>(base), half};
+  auto* block = new Block{static_cast<char*>(base), half, {.home = {device.index(), CurrentStream(device.index())}}};
   TORCH_CHECK(mprotect(block->real(), half, PROT_READ | PROT_WRITE) == 0, "fake device: mprotect failed");
+  {
+    const std::lock_guard lock(blocks_mutex);
+    halves[block->base] = half;
+  }
   const int64_t now = bytes_in_use += static_cast<int64_t>(half);
   int64_t seen = peak_bytes;
   while (now > seen && !peak_bytes.compare_exchange_weak(seen, now)) {
@@ -69,6 +136,22 @@ at::Tensor OnHost(const at::Tensor& tensor) {
   if (data.get_context() == nullptr) return at::empty_strided(tensor.sizes(), tensor.strides(), options);
   char* first = BlockOf(data).real() + tensor.storage_offset() * static_cast<int64_t>(tensor.itemsize());
   return at::from_blob(first, tensor.sizes(), tensor.strides(), options);
+}
+
+Uses* UsesOf(const c10::DataPtr& data) { return data.get_context() == nullptr ? nullptr : &BlockOf(data).uses; }
+
+c10::Allocator& PinnedMemory() { return Pinned(); }
+bool IsPinned(const void* address) { return Pinned().Has(address); }
+
+const void* HostAddress(const void* address) {
+  if (address == nullptr) return nullptr;
+  const auto* at = static_cast<const char*>(address);
+  const std::lock_guard lock(blocks_mutex);
+  const auto after = halves.upper_bound(at);
+  TORCH_CHECK(after != halves.begin(), "fake device: ", address, " is none of its addresses");
+  const auto& [base, half] = *std::prev(after);
+  TORCH_CHECK(at < base + half, "fake device: ", address, " is none of its addresses");
+  return at + half;
 }
 
 void CopyAllocation(const c10::DataPtr& from, const c10::DataPtr& to, size_t bytes) {

@@ -6,6 +6,8 @@
 
 #include <cstdint>
 
+#include "tests/testing/fake_device/fake_streams.h"
+
 namespace flowawr::fake_device {
 
 class FakeAllocator final : public c10::Allocator {
@@ -21,6 +23,13 @@ FakeAllocator& Memory();
 
 // The same values as a tensor of the host, which shares them.
 at::Tensor OnHost(const at::Tensor& tensor);
+
+// Who used the allocation; null for an empty one.
+Uses* UsesOf(const c10::DataPtr& data);
+
+// Memory of the host that LibTorch takes for pinned.
+c10::Allocator& PinnedMemory();
+bool IsPinned(const void* address);
 
 // Copies the first `bytes` of one allocation into another.
 void CopyAllocation(const c10::DataPtr& from, const c10::DataPtr& to, size_t bytes);

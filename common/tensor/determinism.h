@@ -15,7 +15,8 @@ namespace flowawr {
 // (model.deterministic): only kernels that give the same bits each time, attention's backward pass included. An operation
 // that has none throws, which OnDevice() makes an error after which the process must end.
 //
-// Either way float32 means float32: neither products nor convolutions round their operands to TF32.
+// Either way float32 means float32: neither products nor convolutions round their operands to TF32, and the sums of bfloat16
+// products are float32 to their end.
 //
 // FailedPrecondition when CUBLAS_WORKSPACE_CONFIG lets cuBLAS choose otherwise; PrepareDeviceLibraries() sets it.
 absl::Status ChooseKernels(bool deterministic, at::Device device);

@@ -1,4 +1,4 @@
-#include "common/tensor/kernel_choice.h"
+#include "common/tensor/determinism.h"
 
 #include <ATen/Context.h>
 
@@ -39,6 +39,7 @@ absl::Status ChooseKernels(bool deterministic, at::Device device) {
   libtorch.setBenchmarkCuDNN(false);  // it would choose by the time that each took just then
   libtorch.setAllowTF32CuBLAS(false);
   libtorch.setAllowTF32CuDNN(false);  // LibTorch's default for convolutions is true
+  libtorch.setAllowBF16ReductionCuBLAS(/*allow_reduced_precision=*/false);  // as is its default for parts of a sum
   return absl::OkStatus();
 }
 

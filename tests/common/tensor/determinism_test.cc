@@ -1,4 +1,4 @@
-#include "common/tensor/kernel_choice.h"
+#include "common/tensor/determinism.h"
 
 #include <ATen/Context.h>
 
@@ -21,7 +21,7 @@ constexpr int kBadConfiguration = 78;
 
 const at::Device kCard(at::kCUDA, 0), kFake = fake_device::Device();
 
-class KernelChoiceTest : public testing::Test {
+class DeterminismTest : public testing::Test {
  protected:
   // As a process finds LibTorch in a container that asks for TF32.
   void SetUp() override {
@@ -38,6 +38,7 @@ class KernelChoiceTest : public testing::Test {
     EXPECT_FALSE(libtorch_.allowTF32CuBLAS());
     EXPECT_FALSE(libtorch_.allowTF32CuDNN(at::Float32Op::CONV));
     EXPECT_EQ(libtorch_.float32MatmulPrecision(), at::Float32MatmulPrecision::HIGHEST);
+    EXPECT_EQ(libtorch_.allowBF16ReductionCuBLAS(), at::CuBLASReductionOption::DisallowReducedPrecisionAllowSplitK);
     EXPECT_FALSE(libtorch_.benchmarkCuDNN());
     EXPECT_FALSE(libtorch_.deterministicFillUninitializedMemory());
   }
@@ -45,7 +46,7 @@ class KernelChoiceTest : public testing::Test {
   at::Context& libtorch_ = at::globalContext();
 };
 
-TEST_F(KernelChoiceTest, TakesOnlyDeterministicKernelsOfAnAccelerator) {
+TEST_F(DeterminismTest, TakesOnlyDeterministicKernelsOfAnAccelerator) {
   EXPECT_TRUE(ChooseKernels(/*deterministic=*/true, kFake).ok());
   EXPECT_TRUE(libtorch_.deterministicAlgorithms());
   EXPECT_FALSE(libtorch_.deterministicAlgorithmsWarnOnly()) << "attention's backward pass would only be warned of";
@@ -53,7 +54,7 @@ TEST_F(KernelChoiceTest, TakesOnlyDeterministicKernelsOfAnAccelerator) {
   ExpectPlainFloat32();
 }
 
-TEST_F(KernelChoiceTest, TakesAnyWhereBitsDoNotMatterButKeepsFloat32) {
+TEST_F(DeterminismTest, TakesAnyWhereBitsDoNotMatterButKeepsFloat32) {
   EXPECT_TRUE(ChooseKernels(/*deterministic=*/true, kFake).ok());
   EXPECT_TRUE(ChooseKernels(/*deterministic=*/false, kFake).ok());
   EXPECT_FALSE(libtorch_.deterministicAlgorithms());
@@ -61,14 +62,14 @@ TEST_F(KernelChoiceTest, TakesAnyWhereBitsDoNotMatterButKeepsFloat32) {
   ExpectPlainFloat32();
 }
 
-TEST_F(KernelChoiceTest, SwitchesNothingForTheCpu) {
+TEST_F(DeterminismTest, SwitchesNothingForTheCpu) {
   EXPECT_TRUE(ChooseKernels(/*deterministic=*/true, at::kCPU).ok());
   EXPECT_FALSE(libtorch_.deterministicAlgorithms());
   EXPECT_TRUE(libtorch_.benchmarkCuDNN());
   EXPECT_TRUE(libtorch_.allowTF32CuBLAS());
 }
 
-TEST_F(KernelChoiceTest, NamesTheFieldWhereCublasIsToldOtherwise) {
+TEST_F(DeterminismTest, NamesTheFieldWhereCublasIsToldOtherwise) {
   for (const char* good : {":4096:8", ":16:8"}) {
     setenv(kCublas, good, /*overwrite=*/1);
     EXPECT_TRUE(ChooseKernels(/*deterministic=*/true, kCard).ok()) << good;
@@ -82,7 +83,7 @@ TEST_F(KernelChoiceTest, NamesTheFieldWhereCublasIsToldOtherwise) {
   EXPECT_THAT(std::string(ChooseKernels(/*deterministic=*/true, kCard).message()), HasSubstr("which has nothing"));
 }
 
-TEST_F(KernelChoiceTest, AnOperationWithoutADeterministicKernelEndsTheProcessAsABadConfiguration) {
+TEST_F(DeterminismTest, AnOperationWithoutADeterministicKernelEndsTheProcessAsABadConfiguration) {
   const auto run = [] {
     at::globalContext().alertNotDeterministic("cumsum_cuda_kernel");  // as LibTorch's kernels do
     return absl::OkStatus();

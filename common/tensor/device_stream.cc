@@ -1,0 +1,22 @@
+#include "common/tensor/device_stream.h"
+
+#include <ATen/ops/empty.h>
+#include <c10/core/impl/VirtualGuardImpl.h>
+
+namespace flowawr {
+
+OwnStream::OwnStream(at::Device device) {
+  if (!device.is_cpu()) guard_.emplace(c10::impl::VirtualGuardImpl(device.type()).getStreamFromGlobalPool(device));
+}
+
+void AwaitStream(at::Device device) {
+  if (!device.is_cpu()) c10::impl::VirtualGuardImpl(device.type()).getStream(device).synchronize();
+}
+
+at::Tensor ToHostSoon(const at::Tensor& tensor) {
+  if (tensor.is_cpu()) return tensor;
+  at::Tensor host = at::empty(tensor.sizes(), tensor.options().device(at::kCPU).pinned_memory(true));
+  return host.copy_(tensor.contiguous(), /*non_blocking=*/true);
+}
+
+}  // namespace flowawr

@@ -1,0 +1,25 @@
+// The tests of a whole actor (actor_test.cc, in the same executable) on the pretend device, which fails them where a stage
+// uses what another stage's stream has not finished.
+#include <gtest/gtest.h>
+
+#include "common/tensor/devices.h"
+#include "tests/testing/fake_device/cuda_kernels.h"
+#include "tests/testing/fake_device/fake_device.h"
+
+namespace flowawr {
+namespace {
+
+TEST(ActorOnDeviceTest, ComputesOnThePretendDevice) { ASSERT_EQ(FindDevice("auto").value(), fake_device::Device()); }
+
+class StagesHaveStreams final : public testing::Environment {
+ public:
+  void TearDown() override {
+    // Of each actor: the default one, on which the model is loaded, and those of encode, sample, decode and watch.
+    EXPECT_GE(fake_device::StreamsUsed(), 5);
+  }
+};
+
+const testing::Environment* const stages_have_streams = testing::AddGlobalTestEnvironment(new StagesHaveStreams);
+
+}  // namespace
+}  // namespace flowawr
