@@ -128,6 +128,10 @@ std::string Notes(const RunHistory& history) {
   if (history.final_evaluation() == nullptr)
     absl::StrAppend(&paragraphs,
                     "<p>The run has not been evaluated after its training yet: this is its state so far.</p>");
+  if (!history.end.reason.empty())
+    absl::StrAppend(&paragraphs, "<p>The run ended before its last update: ", HtmlEscape(history.end.reason), ".</p>");
+  for (const std::string& warning : history.end.warnings)
+    absl::StrAppend(&paragraphs, "<p>At the end ", HtmlEscape(warning), ".</p>");
   for (const RewardSwap& swap : history.swaps)
     absl::StrAppend(&paragraphs, "<p>After update ", Grouped(swap.update), " the rewards were replaced: ",
                     HtmlEscape(swap.from), " → ", HtmlEscape(swap.to),

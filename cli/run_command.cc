@@ -13,6 +13,7 @@
 #include "cli/doctor_command.h"
 #include "cli/panel.h"
 #include "cli/report.h"
+#include "cli/run_folder.h"
 #include "cli/run_plan.h"
 #include "cli/run_session.h"
 #include "common/base/shell_quote.h"
@@ -69,6 +70,10 @@ void PrintResult(const RunPlan& plan, const v1::Status& last, bool has_report) {
   const std::string& folder = plan.run_dir();
   std::printf("\n%llu of %llu updates in %s\n", static_cast<unsigned long long>(last.update()),
               static_cast<unsigned long long>(last.updates_total()), FormatDuration(last.elapsed_s()).c_str());
+  if (last.phase() == v1::FINISHED) {
+    if (!last.message().empty()) std::printf("  %s\n", last.message().c_str());
+    for (const std::string& warning : last.warnings()) std::printf("  warning  %s\n", warning.c_str());
+  }
   if (last.has_base()) std::printf("  base   held-out %s\n", DescribeEvaluation(last.base()).c_str());
   if (last.has_latest() && last.latest().update() > 0)
     std::printf("  %s held-out %s\n", last.phase() == v1::FINISHED ? "final " : "latest",
@@ -97,8 +102,8 @@ absl::Status Run(const RunRequest& request, ShutdownSignal& signal) {
   if (!outcome.status.ok())
     return absl::Status(outcome.status.code(), absl::StrCat(outcome.status.message(), "\n", ResumeHint(plan)));
   const std::string folder = ShellQuote(plan.run_dir());
-  std::printf("next:\n  flowawr sample --run-dir %s --prompt '...'\n  flowawr run %s --resume --set train.updates=%d\n",
-              folder.c_str(), folder.c_str(), 2 * plan.config.train().updates());
+  std::printf("next:\n  flowawr sample --run-dir %s --prompt '...'\n  flowawr run %s --resume %s\n", folder.c_str(),
+              folder.c_str(), SettingsToTrainOn(plan.config, outcome.last.update()).c_str());
   return absl::OkStatus();
 }
 

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "common/base/checkpoint_names.h"
 #include "common/base/file.h"
 #include "common/base/sha256_sums.h"
@@ -72,10 +73,21 @@ v1::Status StatusOfCheckpoint(const CheckpointFolder& checkpoint, const std::str
   status.set_run_dir(run_dir);  // wherever it was moved or copied to
   const bool is_finished = IsFinished(manifest);
   status.set_phase(is_finished ? v1::FINISHED : v1::PAUSED);
-  if (!is_finished)
-    status.set_message(absl::StrCat("stopped; `flowawr run ", ShellQuote(run_dir), " --resume` goes on"));
+  const std::string& reason = manifest.end_reason();
+  status.set_message(is_finished ? EndMessage(manifest)
+                                 : absl::StrCat("stopped", reason.empty() ? "" : absl::StrCat("; ", reason), "; `flowawr run ",
+                                                ShellQuote(run_dir), " --resume` goes on"));
   status.set_last_checkpoint(checkpoint.path);
   return status;
+}
+
+std::string SettingsToTrainOn(const v1::RunConfig& config, uint64_t update) {
+  const auto updates = static_cast<uint64_t>(config.train().updates());
+  std::vector<std::string> settings;
+  if (update < updates && config.train().target_reward() != 0) settings.push_back("--set train.target_reward=0");
+  if (update < updates && config.evaluation().on_drop() == v1::FINISH) settings.push_back("--set evaluation.on_drop=warn");
+  if (settings.empty()) settings.push_back(absl::StrCat("--set train.updates=", 2 * updates));
+  return absl::StrJoin(settings, " ");
 }
 
 std::string ExportedPeftFolder(const std::string& run_dir) { return run_dir + "/export/peft"; }
@@ -87,7 +99,8 @@ std::string HowToGoOn(const std::string& run_dir) {
   const std::string resume = absl::StrCat("`flowawr run ", ShellQuote(run_dir), " --resume");
   const absl::StatusOr<CheckpointFolder> newest = NewestCheckpoint(run_dir);
   if (newest.ok() && IsFinished(newest->manifest))
-    return absl::StrCat("the run has finished. ", resume, " --set train.updates=N` trains on, to N updates");
+    return absl::StrCat("the run has finished. ", resume, " ",
+                        SettingsToTrainOn(newest->manifest.config(), newest->manifest.update()), "` trains on");
   return absl::StrCat("the run is stopped. ", resume, "` goes on with it");
 }
 

@@ -150,6 +150,16 @@ std::map<std::string, ShadowRecord> ReadShadows(const Json& line) {
   return shadows;
 }
 
+EndRecord ReadEnd(const Json& line) {
+  EndRecord end{TruncateUtf8(Text(line, key::kReason), kMostTextBytes), {}};
+  const auto warnings = line.find(key::kWarnings);
+  if (warnings == line.end() || !warnings->is_array()) return end;
+  for (const Json& warning : *warnings)
+    if (warning.is_string() && end.warnings.size() < kMostNumbers)
+      end.warnings.push_back(TruncateUtf8(warning.get<std::string>(), kMostTextBytes));
+  return end;
+}
+
 // "ocr weight 1, jpeg weight -0.1", of a line of kind reward_spec.
 std::string DescribeSpec(const Json& line) {
   std::string text;
@@ -188,6 +198,9 @@ class MetricsReader {
     } else if (kind == key::kKindEvaluation) {
       evaluations_[update] = ReadEvaluation(*json);
       if (evaluations_.size() > kMostRecords) evaluations_.erase(std::next(evaluations_.begin(), kMostRecords / 2));
+    } else if (kind == key::kKindEnd) {
+      history_.end = ReadEnd(*json);
+      end_update_ = update;
     } else if (kind == key::kKindRewardSpec && specs_.size() < kMostSpecs) {
       specs_[Count(*json, key::kRewardSpec)] = DescribeSpec(*json);
     }
@@ -224,6 +237,7 @@ class MetricsReader {
     for (size_t i = 0; i < learner_sums_.size(); ++i) history_.learner_seconds[learner_stages_[i]] = learner_sums_[i];
     for (size_t i = 0; i < actor_sums_.size(); ++i) history_.actor_seconds[actor_stages_[i]] = actor_sums_[i];
     for (const auto& [update, record] : evaluations_) history_.evaluations.push_back(record);
+    if (!updates_.empty() && updates_.rbegin()->first > end_update_) history_.end = {};
     history_.swaps = FindSwaps();
     return std::move(history_);
   }
@@ -278,6 +292,7 @@ class MetricsReader {
   std::map<uint64_t, std::string> specs_;  // by version
   StageNames learner_stages_, actor_stages_;
   StageSums learner_sums_, actor_sums_;  // of the updates that are not in `updates_` any more
+  uint64_t end_update_ = 0;
   uint64_t lines_ = 0, malformed_ = 0, first_malformed_ = 0, stride_ = 1;
 };
 

@@ -57,6 +57,12 @@ struct Picture {
   std::map<std::string, std::string> details;  // of the first scorer, e.g. `text`: what the OCR read
 };
 
+// What the learner said of the run at its end; empty of one that has not come to it, or was trained on since.
+struct EndRecord {
+  std::string reason;  // why it was before its last update; empty: it was not
+  std::vector<std::string> warnings;
+};
+
 inline constexpr size_t kMostPicturedUpdates = 6;
 
 // At most `most` of them, spread evenly, with the first and the last. Pure.
@@ -70,6 +76,7 @@ struct RunHistory {
   std::vector<RewardSwap> swaps;                  // by update
   std::map<std::string, ShadowRecord> shadows;    // of the last update, by scorer
   uint64_t shadows_update = 0;                    // which that was
+  EndRecord end;
   SecondsByStage learner_seconds, actor_seconds;  // sums over the updates; the actors' over all actors
   // By file name without ending: the same prompt and seed have the same name. The final ones of a run that has not come
   // to its end are those of its latest evaluation.

@@ -56,6 +56,8 @@ Json Summarise(const RunHistory& history, const std::string& run_dir) {
        {{"base", Evaluation(history.base_evaluation())},
         {"latest", Evaluation(history.latest_evaluation())},
         {"final", Evaluation(history.final_evaluation())}}},
+      {"end_reason", history.end.reason.empty() ? Json() : Json(history.end.reason)},
+      {"end_warnings", history.end.warnings},
       {"reward_swaps", Swaps(history)},
       {"shadows", Shadows(history)},
       {"updates", last == nullptr ? 0 : last->update},

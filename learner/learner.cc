@@ -112,7 +112,7 @@ struct Standing {
   PolicyRoles roles;
   v1::CheckpointManifest manifest;
   std::optional<uint64_t> resumed_from = std::nullopt;  // update; nullopt: the beginning
-  std::string shadows = "";                             // as of RunLoop::Parts
+  std::string shadows = "", watch = "";                 // as of RunLoop::Parts
 };
 
 // A run that was killed before its first checkpoint begins anew as itself, so that its actors come back to it, unless
@@ -163,13 +163,14 @@ absl::StatusOr<Standing> FindStanding(const LearnerOptions& options, const v1::R
   const std::string warning = WarningOfOtherInstructions(found->manifest.instruction_set(), instructions);
   if (!warning.empty()) spdlog::warn("{}", warning);
   Standing standing{std::move(roles), found->manifest, found->manifest.update(),
-                    ReadNote(*found, RunLoop::kShadowsNote)};
+                    ReadNote(*found, RunLoop::kShadowsNote), ReadNote(*found, RunLoop::kWatchNote)};
   standing.manifest.set_instruction_set(instructions);
   return standing;
 }
 
 // Refuses a folder with files of somebody else that this run would write over. To be asked before the run's lock lies there.
 // A config.yaml alone may be the very configuration that is given.
+  TakeMaxDrops(found->manifest.config().rewards(), config.rewards(), standing.manifest.mutable_reward_spec());
 absl::Status CheckNothingOfOthers(const LearnerOptions& options, const std::string& run_dir) {
   if (options.is_resume || options.lock_descriptor >= 0) return absl::OkStatus();  // `flowawr run` has looked
   std::vector<std::string> taken = NamesTakenByOthers(run_dir);
@@ -481,6 +482,7 @@ absl::Status RunLearner(const LearnerOptions& options, const std::function<bool(
     spdlog::info("stopping: writing a checkpoint");
     loop.RequestStop();
   }
+                .watch = std::move(standing.watch),
   runner.join();
   if (!loop.is_finished() && options.fails_when_stopped)
     status.Update(absl::CancelledError("stopped before the end of the run; --resume goes on"));

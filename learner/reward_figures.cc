@@ -3,6 +3,7 @@
 #include <ATen/ops/tensor.h>
 
 #include <cmath>
+#include <limits>
 
 #include "absl/strings/str_cat.h"
 #include "common/base/utf8.h"
@@ -83,6 +84,21 @@ RewardFigures MeasureRewards(const std::vector<Group>& groups) {
   for (const auto& [scorer, mean] : by_scorer)
     if (mean.mean()) figures.by_scorer[scorer] = *mean.mean();
   return figures;
+}
+
+RewardsByPrompt MeasureByPrompt(const std::vector<Group>& groups) {
+  RewardsByPrompt rewards;
+  for (size_t i = 0; i < groups.size(); ++i) {
+    for (int term = 0; term < groups[i].lease.reward_spec().terms_size(); ++term) {
+      std::vector<double>& means = rewards[groups[i].lease.reward_spec().terms(term).scorer()];
+      means.resize(groups.size(), std::numeric_limits<double>::quiet_NaN());
+      Mean mean;
+      for (int64_t sample = 0; sample < groups[i].rewards.size(1); ++sample)
+        mean.Add(groups[i].rewards[term][sample].item<double>());
+      if (mean.mean()) means[i] = *mean.mean();
+    }
+  }
+  return rewards;
 }
 
 std::vector<std::string> MissingRewardWarnings(const RewardFigures& figures, const std::string& where) {

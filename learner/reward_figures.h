@@ -30,6 +30,11 @@ struct RewardFigures {
 
 RewardFigures MeasureRewards(const std::vector<Group>& groups);
 
+// By scorer, shadows included, the mean of each group's images; NaN: none of them has that reward.
+using RewardsByPrompt = std::map<std::string, std::vector<double>>;
+// Of an evaluation, whose groups are those of its prompts, in their order.
+RewardsByPrompt MeasureByPrompt(const std::vector<Group>& groups);
+
 // The weighted reward of one sample; NaN when a term of it is missing.
 double WeightedReward(const Group& group, int64_t sample);
 

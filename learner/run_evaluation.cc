@@ -3,6 +3,7 @@
 
 #include <cstring>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -63,11 +64,14 @@ absl::Status RunLoop::Evaluate(const std::string& set, v1::RunPhase phase) {
   }
   trace_.Groups(*groups);
   const v1::EvaluationSummary summary = Summarise(*groups, updates());
+  RewardsByPrompt by_prompt = MeasureByPrompt(*groups);
+  fall_warnings_.clear();  // of the evaluation before
   Warn(MissingRewardWarnings(MeasureRewards(*groups), absl::StrCat("the evaluation after update ", summary.update())));
   {
     absl::MutexLock lock(&mutex_);
     if (set == "base") *manifest_.mutable_base() = summary;
     *manifest_.mutable_latest() = summary;
+    watch_.Add(manifest_.reward_spec(), std::move(by_prompt));
     is_changed_ = true;
     manifest_.set_elapsed_s(figures_.elapsed_s());
   }
@@ -81,35 +85,76 @@ absl::Status RunLoop::Evaluate(const std::string& set, v1::RunPhase phase) {
 }
 
 absl::StatusOr<bool> RunLoop::EndsWithEvaluation() {
-  v1::EvaluationSummary base, latest;
-  {
-    absl::MutexLock lock(&mutex_);
-    base = manifest_.base();
-    latest = manifest_.latest();
-  }
-  const std::vector<RewardFall> falls = watch_.Judge(base, latest);
-  fall_warnings_ = FallWarnings(falls, latest.update());
+  const std::vector<RewardFall> falls = FindFalls();
   if (!falls.empty()) {
-    const std::string fell = absl::StrJoin(fall_warnings_, "; ");
     switch (config_.evaluation().on_drop()) {
       case v1::WARN:
-        spdlog::warn("{}", fell);
-        board_.Update([&](v1::Status& status) { status.mutable_warnings()->Add(fall_warnings_.begin(), fall_warnings_.end()); });
+        WarnOfFalls();
         break;
       case v1::FINISH:
-        spdlog::warn("the run ends here, as evaluation.on_drop wants it: {}", fell);
+        SetEndReason(absl::StrJoin(fall_warnings_, "; "));
         return true;
       default:
-        FLOWAWR_RETURN_IF_ERROR(CheckpointWhenWritable());  // people take their time
-        hold_.Hold(absl::StrCat(fell, ". Look at the pictures in images/latest. `flowawr resume` goes on, and pauses again "
-                                      "if it falls as far once more; a lower learning rate or a greater kl_beta holds the "
-                                      "policy nearer to the base model"),
-                   "reward");
-        watch_.Accept(falls);
-        fall_warnings_.clear();
+        FLOWAWR_RETURN_IF_ERROR(HoldForFalls(falls));
     }
   }
-  return ReachesTarget(config_, latest);
+  v1::EvaluationSummary latest;
+  {
+    absl::MutexLock lock(&mutex_);
+    latest = manifest_.latest();
+  }
+  if (!ReachesTarget(config_, latest)) return false;
+  SetEndReason(absl::StrFormat("the held-out reward was %.4g at update %d, and train.target_reward is %g",
+                               latest.reward_mean(), latest.update(), config_.train().target_reward()));
+  return true;
+}
+
+std::vector<RewardFall> RunLoop::FindFalls() {
+  absl::MutexLock lock(&mutex_);
+  std::vector<RewardFall> falls = watch_.Judge(manifest_.reward_spec());
+  fall_warnings_ = FallWarnings(falls, manifest_.latest().update());
+  return falls;
+}
+
+absl::Status RunLoop::HoldForFalls(const std::vector<RewardFall>& falls) {
+  const std::string fell = absl::StrJoin(fall_warnings_, "; ");
+  SetEndReason(absl::StrCat("it was paused, as ", fell));  // of a process that is killed meanwhile
+  FLOWAWR_RETURN_IF_ERROR(CheckpointWhenWritable());       // people take their time
+  hold_.Hold(absl::StrCat(fell, ". Look at the pictures in images/latest. `flowawr resume` goes on, and pauses again if it "
+                                "falls as far once more; a new run with a lower learning rate or a greater kl_beta stays "
+                                "nearer to the base model"),
+             "reward");
+  if (hold_.is_stopping()) return absl::OkStatus();  // nobody has accepted anything
+  {
+    absl::MutexLock lock(&mutex_);
+    watch_.Accept(falls);
+  }
+  fall_warnings_.clear();
+  SetEndReason("");
+  return CheckpointWhenWritable();
+}
+
+void RunLoop::WarnOfFalls() {
+  for (const std::string& warning : fall_warnings_) spdlog::warn("{}", warning);
+  board_.Update([&](v1::Status& status) { status.mutable_warnings()->Add(fall_warnings_.begin(), fall_warnings_.end()); });
+}
+
+void RunLoop::SetEndReason(const std::string& reason) {
+  absl::MutexLock lock(&mutex_);
+  manifest_.set_end_reason(reason);
+  is_changed_ = true;
+}
+
+absl::Status RunLoop::RecordEnd() {
+  nlohmann::json line = {{key::kKind, key::kKindEnd}};
+  {
+    absl::MutexLock lock(&mutex_);
+    if (manifest_.end_reason().empty() && fall_warnings_.empty()) return absl::OkStatus();
+    line[key::kUpdate] = manifest_.update();
+    line[key::kReason] = manifest_.end_reason();
+  }
+  line[key::kWarnings] = fall_warnings_;
+  return record_.Write(line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace), updates(), {});
 }
 
 absl::Status RunLoop::SavePictures(const std::string& set, uint64_t update, const std::vector<Group>& groups) {

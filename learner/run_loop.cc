@@ -11,6 +11,20 @@
 #include "common/config/run_status.h"
 
 namespace flowawr {
+namespace {
+
+// What held-out rewards depend on beside the policy, as far as a resumed run may have it otherwise.
+std::string MeasuredBy(const v1::EvaluationConfig& evaluation, const v1::CheckpointManifest& manifest) {
+  return absl::StrCat("prompts ", manifest.heldout_prompts().sha256(), ", ", evaluation.samples_per_prompt(), " each, ",
+                      evaluation.steps(), " steps of ", v1::Solver_Name(evaluation.solver()));
+}
+
+bool IsWatched(const v1::RewardSpec& spec) {
+  return std::any_of(spec.terms().begin(), spec.terms().end(),
+                     [](const v1::RewardSpecTerm& term) { return term.max_drop() > 0; });
+}
+
+}  // namespace
 
 RunLoop::RunLoop(Parts parts)
     : config_(std::move(parts.config)),
@@ -33,16 +47,21 @@ RunLoop::RunLoop(Parts parts)
       record_(&directory_, &hold_),
       order_(config_.seed(), train_prompts_.size()),
       offered_end_(parts.manifest.next_group()),
-      watch_(config_.rewards()),
       actor_seconds_(/*is_resumed=*/parts.manifest.elapsed_s() > 0),
       roles_(std::move(parts.roles)),
       manifest_(std::move(parts.manifest)),
       is_changed_(!manifest_.has_config()) {
   shadows_.Restore(parts.shadows);
   manifest_.set_is_finished(false);  // it goes on
+  manifest_.clear_end_reason();
   // What was under way at a swap is not any more: the next update is of the new spec.
   v1::RewardSpec& spec = *manifest_.mutable_reward_spec();
   spec.set_from_update(std::min(spec.from_update(), manifest_.update() + 1));
+  watch_ = RewardWatch(MeasuredBy(config_.evaluation(), manifest_));
+  if (!watch_.Restore(parts.watch) && manifest_.has_latest() && IsWatched(spec))
+    spdlog::warn("falls of held-out rewards are measured from the next evaluation on: the checkpoint has none that this "
+                 "run's evaluations, as they are now, could be compared with");
+  watch_.Keep(spec);
   v1::Status begin = StatusOfManifest(manifest_, config_);
   const std::vector<v1::ShadowReward> shadows = shadows_.figures();
   begin.mutable_shadows()->Assign(shadows.begin(), shadows.end());
@@ -105,7 +124,7 @@ absl::Status RunLoop::RunUpdates() {
     FLOWAWR_RETURN_IF_ERROR(Evaluate("base", v1::EVALUATING_BASE));
   FLOWAWR_RETURN_IF_ERROR(PublishBehaviour());
   SetPhase(v1::RUNNING);
-  if (has_base) {  // a process before may have been killed before it did what its newest evaluation asks for
+  if (has_base && updates() < last) {  // a process before may have been killed before it did what its newest one asks for
     FLOWAWR_ASSIGN_OR_RETURN(const bool ends, EndsWithEvaluation());
     if (ends) return absl::OkStatus();
   }
@@ -147,18 +166,26 @@ absl::Status RunLoop::RunUpdates() {
 }
 
 absl::Status RunLoop::Finish() {
-  if (!heldout_prompts_.empty()) FLOWAWR_RETURN_IF_ERROR(Evaluate("final", v1::EVALUATING_FINAL));
+  if (!heldout_prompts_.empty()) {
+    FLOWAWR_RETURN_IF_ERROR(Evaluate("final", v1::EVALUATING_FINAL));
+    FindFalls();
+    WarnOfFalls();  // no more than that: there is nothing left to hold
+  }
   FLOWAWR_RETURN_IF_ERROR(
       hold_.Persist("the exported adapter", [this] { return Export(v1::AVERAGE_POLICY, "").status(); }));
+  FLOWAWR_RETURN_IF_ERROR(RecordEnd());
+  std::string message;
   {
     absl::MutexLock lock(&mutex_);
     manifest_.set_is_finished(true);
     is_changed_ = true;
+    message = EndMessage(manifest_);
   }
   FLOWAWR_RETURN_IF_ERROR(CheckpointWhenWritable());
-  SetPhase(v1::FINISHED);
+  SetPhase(v1::FINISHED, message);
   is_finished_ = true;
-  spdlog::info("finished after {} updates and {:.0f} s", updates(), figures_.elapsed_s());
+  spdlog::info("finished after {} updates and {:.0f} s{}", updates(), figures_.elapsed_s(),
+               message.empty() ? "" : absl::StrCat("; ", message));
   return absl::OkStatus();
 }
 

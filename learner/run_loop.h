@@ -60,12 +60,12 @@ class RunLoop {
     StatusBoard* board;
     const RunModel* model = nullptr;           // for checkpoints; null: `manifest` says it
     std::string default_reward_endpoint = "";  // of reward terms that name none
-    std::string shadows = "";                  // a checkpoint's note of that name
+    std::string shadows = "", watch = "";      // a checkpoint's notes of these names
     // Called after every checkpoint, by the thread that saved it; null: nobody is told.
     std::function<void()> has_saved = nullptr;
     const Clock* clock = &Clock::Real();  // the board's
   };
-  static constexpr char kShadowsNote[] = "shadows.json";
+  static constexpr char kShadowsNote[] = "shadows.json", kWatchNote[] = "reward_watch.json";
   // Writes nothing into the run's folder: Run() does.
   explicit RunLoop(Parts parts);
 
@@ -80,11 +80,11 @@ class RunLoop {
   absl::StatusOr<std::string> Checkpoint();
   absl::StatusOr<ExportedLora> Export(v1::PolicyRole role, const std::string& folder);
   // For batches that nothing was scored for yet; the answer's from_update says which is the first. Refused are: terms
-  // that make no spec (InvalidArgument); when the spec is not of version `replaces` (Aborted; nullopt: any will do);
-  // scorers that give no rewards (see ProbeScorers()); prompts that a required one can never score, with a list
-  // (InvalidArgument). Only those terms are asked that the spec before does not have. Cancelled when the caller
-  // `is_gone` once that is known. Then nothing has changed; nor has it when the new spec cannot be written, unless the
-  // error says that a checkpoint with it may remain.
+  // that make no spec, or have a max_drop in a run without held-out prompts (InvalidArgument); when the spec is not of
+  // version `replaces` (Aborted; nullopt: any will do); scorers that give no rewards (see ProbeScorers()); prompts that a
+  // required one can never score, with a list (InvalidArgument). Only those terms are asked that the spec before does not
+  // have. Cancelled when the caller `is_gone` once that is known. Then nothing has changed; nor has it when the new spec
+  // cannot be written, unless the error says that a checkpoint with it may remain.
   absl::StatusOr<v1::RewardSpec> SetRewardSpec(
       const std::vector<v1::RewardSpecTerm>& terms, std::optional<uint64_t> replaces = std::nullopt,
       absl::FunctionRef<bool()> is_gone = [] { return false; });
@@ -127,9 +127,18 @@ class RunLoop {
   // `set`: base, latest or final.
   absl::Status SavePictures(const std::string& set, uint64_t update, const std::vector<Group>& groups);
   absl::Status RecordEvaluation(const std::string& set, const v1::EvaluationSummary& summary, uint64_t spec_version);
-  // What follows from the newest evaluation, as evaluation.on_drop says it: warns, holds the run, or neither. Whether the
-  // run ends with it: a watched reward fell, or the target is reached.
+  // What follows from the newest evaluation: warns of watched rewards that fell or holds the run, as evaluation.on_drop
+  // says it. Whether the run ends with it; then the manifest has the reason.
   absl::StatusOr<bool> EndsWithEvaluation();
+  // Watched rewards that lie too low in the newest evaluation; fall_warnings_ is about them.
+  std::vector<RewardFall> FindFalls();
+  // Until somebody goes on in spite of them.
+  absl::Status HoldForFalls(const std::vector<RewardFall>& falls);
+  void WarnOfFalls();
+  // Of a run that is finished: a line of metrics.jsonl, unless there is nothing to say.
+  absl::Status RecordEnd();
+  // Of the manifest; empty: none.
+  void SetEndReason(const std::string& reason);
 
   // ---- run_requests.cc
   // Whether the terms of `wanted` that `now` does not have give rewards, for every prompt of the run.
@@ -163,7 +172,6 @@ class RunLoop {
   uint64_t offered_end_;                   // training groups below it were offered
   uint64_t offered_ = 0;                   // training groups, by this process
   v1::RewardSpec offered_spec_;            // of the last of them; a new one begins after whole batches only
-  RewardWatch watch_;
   std::vector<std::string> fall_warnings_;  // of the newest evaluation
   std::vector<uint64_t> recent_versions_;  // behaviour version by update, the newest last
   ActorSeconds actor_seconds_;
@@ -171,6 +179,7 @@ class RunLoop {
   mutable absl::Mutex mutex_;  // held while an update is applied, a checkpoint written, an adapter exported
   PolicyRoles roles_ ABSL_GUARDED_BY(mutex_);  // changed by the thread that runs alone
   ShadowComparison shadows_ ABSL_GUARDED_BY(mutex_);
+  RewardWatch watch_ ABSL_GUARDED_BY(mutex_);
   std::vector<HeldoutReward> heldout_ ABSL_GUARDED_BY(mutex_);  // of all evaluations
   v1::CheckpointManifest manifest_ ABSL_GUARDED_BY(mutex_);
   bool is_changed_ ABSL_GUARDED_BY(mutex_);  // what a checkpoint would save, since the last one

@@ -26,7 +26,8 @@ nlohmann::json SwapJson(const v1::RewardSpec& spec, uint64_t update) {
                      {key::kEndpoint, term.endpoint()},
                      {key::kWeight, term.weight()},
                      {key::kIsRequired, term.is_required()},
-                     {key::kTimeout, term.timeout_s()}});
+                     {key::kTimeout, term.timeout_s()},
+                     {key::kMaxDrop, term.max_drop()}});
   return {{key::kKind, key::kKindRewardSpec},
           {key::kUpdate, update},
           {key::kRewardSpec, spec.version()},
@@ -44,6 +45,7 @@ absl::StatusOr<std::string> RunLoop::CheckpointLocked() {
   *manifest_.mutable_dropped() = {dropped.begin(), dropped.end()};
   CheckpointExtras extras;
   if (!shadows_.figures().empty()) extras.notes[kShadowsNote] = shadows_.ToJson();
+  if (manifest_.has_latest()) extras.notes[kWatchNote] = watch_.ToJson();
   // Rewards of another spec are other rewards.
   for (const HeldoutReward& heldout : heldout_)
     if (heldout.spec_version == manifest_.reward_spec().version()) extras.heldout[heldout.update] = heldout.reward;
@@ -119,6 +121,10 @@ absl::StatusOr<v1::RewardSpec> RunLoop::SetRewardSpec(const std::vector<v1::Rewa
   v1::RewardSpec wanted, seen;
   *wanted.mutable_terms() = {terms.begin(), terms.end()};
   FLOWAWR_RETURN_IF_ERROR(CheckRewardSpec(wanted.terms(), config_.rewards().combination()));
+  for (const v1::RewardSpecTerm& term : terms)
+    if (term.max_drop() > 0 && heldout_prompts_.empty())
+      return absl::InvalidArgumentError(absl::StrCat("reward ", term.scorer(), ": a max_drop is of held-out rewards, and "
+                                                     "this run has no prompts.heldout; leave it out"));
   {
     absl::MutexLock lock(&mutex_);
     FLOWAWR_RETURN_IF_ERROR(CheckReplaces(replaces));
@@ -147,6 +153,7 @@ absl::StatusOr<v1::RewardSpec> RunLoop::SetRewardSpec(const std::vector<v1::Rewa
                                                           "ones may remain until the next can be written (",
                                                           restored.message(), ")"));
   }
+  watch_.Keep(spec);
   spec.set_from_update(leases_.SetRewardSpec(spec));
   spdlog::info("rewards swapped after update {}, from update {} on: {}", manifest_.update(), spec.from_update(),
                SwapJson(spec, manifest_.update()).dump());

@@ -190,10 +190,13 @@ void AddSpecCommands(CLI::App& reward, int* exit_code) {
   AddCommand(reward, exit_code, "add", "Add a reward to a run that goes on",
              absl::StrCat("Examples:\n  flowawr reward add runs/tiny-ocr size,weight=-0.1\n"
                           "  flowawr reward add runs/tiny-ocr pickscore,weight=0,endpoint=10.0.0.7:7000    # a shadow\n"
-                          "  flowawr reward add runs/tiny-ocr pickscore,endpoint=a:7000,endpoint=b:7000    # two servers\n\n"
-                          "Without an endpoint: the run's own reward server, where `flowawr reward load` puts it.\n",
+                          "  flowawr reward add runs/tiny-ocr pickscore,endpoint=a:7000,endpoint=b:7000    # two servers\n"
+                          "  flowawr reward add runs/tiny-ocr clip,weight=0,max_drop=0.5    # watched for reward hacking\n\n"
+                          "Without an endpoint: the run's own reward server, where `flowawr reward load` puts it. With a\n"
+                          "max_drop the run stops, or warns (evaluation.on_drop), when the held-out reward falls further\n"
+                          "below that of the first evaluation which has it.\n",
                           kWhatHappens),
-             "TERM", "SCORER[,weight=W][,endpoint=HOST:PORT]...[,required=false][,timeout=S]; repeatable", Add);
+             "TERM", "SCORER[,weight=W][,endpoint=HOST:PORT]...[,required=false][,timeout=S][,max_drop=D]; repeatable", Add);
   AddCommand(reward, exit_code, "remove", "Take a reward out of a run that goes on",
              absl::StrCat("Example:\n  flowawr reward remove runs/tiny-ocr size\n\n", kWhatHappens), "SCORER",
              "a scorer of the run", Remove);
@@ -221,7 +224,7 @@ void AddSpecCommands(CLI::App& reward, int* exit_code) {
                    "HOST:PORT of its reward server from then on, several with commas between; own: that of the run")
       ->check(CheckServers);
   swap->add_option("--term", swapped->terms,
-                   "SCORER[,weight=W][,endpoint=HOST:PORT]...[,required=false][,timeout=S]; repeatable")
+                   "SCORER[,weight=W][,endpoint=HOST:PORT]...[,required=false][,timeout=S][,max_drop=D]; repeatable")
       ->check([](const std::string& text) { return std::string(ParseTerm(text).status().message()); })
       ->allow_extra_args(false);
 }

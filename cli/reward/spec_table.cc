@@ -13,12 +13,15 @@
 namespace flowawr {
 namespace {
 
-using Row = std::array<std::string, 5>;
+using Row = std::array<std::string, 6>;
 
 std::string Weight(const v1::RewardSpecTerm& term) {
   return IsShadow(term) ? "0 (shadow)" : absl::StrCat(term.weight());
 }
 std::string Required(const v1::RewardSpecTerm& term) { return IsRequired(term) ? "yes" : "no"; }
+std::string MaxDrop(const v1::RewardSpecTerm& term) {
+  return term.max_drop() == 0 ? "any" : absl::StrCat(term.max_drop());
+}
 std::string Server(const v1::RewardSpecTerm& term) {
   const std::vector<std::string> endpoints = EndpointsOf(term.endpoint());
   return endpoints.empty() ? "the run's own" : absl::StrJoin(endpoints, " ");
@@ -35,15 +38,15 @@ const v1::RewardSpecTerm* Find(const v1::RewardSpec& spec, const std::string& sc
 }
 
 Row RowOf(const v1::RewardSpecTerm* before, const v1::RewardSpecTerm& after) {
-  if (before == nullptr) return {after.scorer(), Weight(after), Required(after), Server(after), "new"};
+  if (before == nullptr) return {after.scorer(), Weight(after), Required(after), MaxDrop(after), Server(after), "new"};
   Row row = {after.scorer(), FromTo(Weight(*before), Weight(after)), FromTo(Required(*before), Required(after)),
-             FromTo(Server(*before), Server(after)), "changed"};
-  if (before->SerializeAsString() == after.SerializeAsString()) row[4] = "";
+             FromTo(MaxDrop(*before), MaxDrop(after)), FromTo(Server(*before), Server(after)), "changed"};
+  if (before->SerializeAsString() == after.SerializeAsString()) row.back() = "";
   return row;
 }
 
 std::string Table(const std::vector<Row>& rows) {
-  std::array<int, 5> widths = {};
+  std::array<int, std::tuple_size_v<Row>> widths = {};
   for (const Row& row : rows)
     for (size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], DisplayColumns(row[i]));
   std::string text;
@@ -67,11 +70,11 @@ std::string DescribeChange(const v1::RewardSpec& before, const v1::RewardSpec& a
   } else if (after.from_update() > 0) {
     absl::StrAppend(&text, "effective from update ", after.from_update(), " on\n");
   }
-  std::vector<Row> rows = {{"scorer", "weight", "required", "server", ""}};
+  std::vector<Row> rows = {{"scorer", "weight", "required", "max drop", "server", ""}};
   for (const v1::RewardSpecTerm& term : after.terms()) rows.push_back(RowOf(Find(before, term.scorer()), term));
   for (const v1::RewardSpecTerm& term : before.terms())
     if (Find(after, term.scorer()) == nullptr)
-      rows.push_back({term.scorer(), Weight(term), Required(term), Server(term), "removed"});
+      rows.push_back({term.scorer(), Weight(term), Required(term), MaxDrop(term), Server(term), "removed"});
   return absl::StrCat(text, Table(rows));
 }
 

@@ -7,6 +7,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "absl/strings/str_split.h"
 #include "common/base/nearest_word.h"
 #include "common/base/utf8.h"
@@ -16,7 +17,7 @@ namespace flowawr {
 namespace {
 
 constexpr char kExpectedTerm[] =
-    "expected SCORER[,weight=W][,endpoint=HOST:PORT]...[,required=false][,timeout=SECONDS]";
+    "expected SCORER[,weight=W][,endpoint=HOST:PORT]...[,required=false][,timeout=SECONDS][,max_drop=D]";
 constexpr size_t kShownText = 200, kShownWord = 64;
 
 const std::map<std::string, std::string>& Accepted() {
@@ -25,7 +26,8 @@ const std::map<std::string, std::string>& Accepted() {
       {"weight", absl::StrCat("a number from ", bounds.least_weight, " to ", bounds.most_weight, "; 0: a shadow")},
       {"endpoint", "HOST:PORT"},
       {"required", "true or false"},
-      {"timeout", absl::StrCat("seconds, from ", bounds.least_timeout_s, " to ", bounds.most_timeout_s)}};
+      {"timeout", absl::StrCat("seconds, from ", bounds.least_timeout_s, " to ", bounds.most_timeout_s)},
+      {"max_drop", absl::StrCat("a number from 0 to ", absl::StrFormat("%.0f", bounds.most_drop), "; 0: any fall is fine")}};
   return accepted;
 }
 
@@ -53,6 +55,11 @@ std::string TakeField(const std::string& field, const std::string& value, v1::Re
     if (!absl::SimpleAtod(value, &number)) return IsNo(field, value);
     term.set_timeout_s(number);
     return IsWithinBounds(term, "timeout_s") ? "" : IsNo(field, value);
+  }
+  if (field == "max_drop") {
+    if (!absl::SimpleAtod(value, &number)) return IsNo(field, value);
+    term.set_max_drop(number);
+    return IsWithinBounds(term, field) ? "" : IsNo(field, value);
   }
   if (field == "required") {
     if (!absl::SimpleAtob(value, &flag)) return IsNo(field, value);

@@ -8,7 +8,7 @@
 
 namespace flowawr {
 
-// "SCORER[,weight=W][,endpoint=HOST:PORT]...[,required=false][,timeout=S]"; several endpoints are several servers of the
+// "SCORER[,weight=W][,endpoint=HOST:PORT]...[,required=false][,timeout=S][,max_drop=D]"; several endpoints are several servers of the
 // same scorer. InvalidArgument says what is wrong, what is accepted and which word was probably meant.
 absl::StatusOr<v1::RewardSpecTerm> ParseTerm(const std::string& text);
 

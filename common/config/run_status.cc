@@ -1,5 +1,6 @@
 #include "common/config/run_status.h"
 
+#include "absl/strings/str_cat.h"
 #include "common/config/algorithm_options.h"
 #include "flowawr/v1/config.pb.h"
 
@@ -41,6 +42,10 @@ bool IsFinished(const v1::CheckpointManifest& manifest) {
   if (is_evaluated && ReachesTarget(config, latest)) return true;
   const bool is_last = manifest.update() >= static_cast<uint64_t>(config.train().updates());
   return is_last && (is_evaluated || config.prompts().heldout().empty());
+}
+
+std::string EndMessage(const v1::CheckpointManifest& manifest) {
+  return manifest.end_reason().empty() ? "" : absl::StrCat("ended early: ", manifest.end_reason());
 }
 
 }  // namespace flowawr

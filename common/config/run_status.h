@@ -2,6 +2,8 @@
 // folder of a run that nobody makes any more. Pure.
 #pragma once
 
+#include <string>
+
 #include "flowawr/v1/checkpoint.pb.h"
 #include "flowawr/v1/control.pb.h"
 
@@ -18,5 +20,8 @@ bool ReachesTarget(const v1::RunConfig& config, const v1::EvaluationSummary& eva
 // guessed from the newest evaluation, so that a run which reached its target before the last one, but not in it, looks
 // unfinished.
 bool IsFinished(const v1::CheckpointManifest& manifest);
+
+// What the status of a finished run says of its end; empty when it was at the last update.
+std::string EndMessage(const v1::CheckpointManifest& manifest);
 
 }  // namespace flowawr

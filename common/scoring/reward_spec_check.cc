@@ -56,7 +56,8 @@ void CheckEndpoints(const std::string& text, Faults& found) {
 
 const RewardTermBounds& BoundsOfRewardTerms() {
   static const RewardTermBounds bounds = {RuleOfTerm("weight").min(), RuleOfTerm("weight").max(),
-                                          RuleOfTerm("timeout_s").min(), RuleOfTerm("timeout_s").max()};
+                                          RuleOfTerm("timeout_s").min(), RuleOfTerm("timeout_s").max(),
+                                          RuleOfTerm("max_drop").max()};
   return bounds;
 }
 
@@ -68,6 +69,7 @@ Faults FindRewardTermFaults(const v1::RewardSpecTerm& term) {
   const RewardTermBounds& bounds = BoundsOfRewardTerms();
   CheckRange("weight", term.weight(), bounds.least_weight, bounds.most_weight, found);
   CheckRange("timeout_s", term.timeout_s(), bounds.least_timeout_s, bounds.most_timeout_s, found);
+  CheckRange("max_drop", term.max_drop(), 0, bounds.most_drop, found);
   CheckEndpoints(term.endpoint(), found);
   return found;
 }

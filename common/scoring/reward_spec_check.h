@@ -17,10 +17,11 @@ inline constexpr int kMaxRewardTerms = 64;
 inline constexpr size_t kMaxEndpointsOfATerm = 16;
 inline constexpr size_t kMaxScorerBytes = 128, kMaxEndpointBytes = 1024;
 
-// What a weight and a time-out may be, as the configuration's schema says.
+// What a weight, a time-out and a max_drop may be, as the configuration's schema says.
 struct RewardTermBounds {
   double least_weight, most_weight;
   double least_timeout_s, most_timeout_s;
+  double most_drop;  // the least is 0
 };
 const RewardTermBounds& BoundsOfRewardTerms();
 

@@ -26,6 +26,7 @@ v1::RewardSpecTerm SpecTermOf(const v1::RewardTerm& term) {
   out.set_weight(term.weight());
   out.set_is_required(term.is_required());
   out.set_timeout_s(term.timeout_s());
+  out.set_max_drop(term.max_drop());
   return out;
 }
 

@@ -12,6 +12,7 @@ inline constexpr char kUpdate[] = "update";  // updates done by then
 inline constexpr char kKindUpdate[] = "update";          // an update
 inline constexpr char kKindEvaluation[] = "evaluation";  // a held-out evaluation
 inline constexpr char kKindRewardSpec[] = "reward_spec";  // rewards were swapped
+inline constexpr char kKindEnd[] = "end";                // the run finished, and there is something to say of it
 
 // Of updates and evaluations.
 inline constexpr char kRewardMean[] = "reward_mean";  // weighted
@@ -47,11 +48,16 @@ inline constexpr char kExactShare[] = "exact_share";
 inline constexpr char kImages[] = "images";
 
 // Of swaps.
-inline constexpr char kTerms[] = "terms";  // objects of the next five
+inline constexpr char kTerms[] = "terms";  // objects of the next six
 inline constexpr char kScorer[] = "scorer";
 inline constexpr char kEndpoint[] = "endpoint";
 inline constexpr char kWeight[] = "weight";
 inline constexpr char kIsRequired[] = "is_required";
 inline constexpr char kTimeout[] = "timeout_s";
+inline constexpr char kMaxDrop[] = "max_drop";
+
+// Of ends.
+inline constexpr char kReason[] = "reason";      // why before its last update; empty: it was not
+inline constexpr char kWarnings[] = "warnings";  // sentences
 
 }  // namespace flowawr::metrics_line

@@ -56,6 +56,30 @@ TEST(StatusOfCheckpointTest, IsFinishedOnceTheLastPolicyIsEvaluated) {
   EXPECT_EQ(phase(16, 15, .9, .8), v1::PAUSED);
 }
 
+TEST(StatusOfCheckpointTest, SaysWhyARunEndedEarlyOrStandsStill) {
+  CheckpointFolder checkpoint;
+  v1::CheckpointManifest& manifest = checkpoint.manifest;
+  manifest.mutable_config()->mutable_train()->set_updates(20);
+  manifest.set_update(5);
+  manifest.set_is_finished(true);
+  manifest.set_end_reason("the reward fell");
+  EXPECT_EQ(StatusOfCheckpoint(checkpoint, "run").message(), "ended early: the reward fell");
+  manifest.set_is_finished(false);
+  EXPECT_EQ(StatusOfCheckpoint(checkpoint, "run").message(),
+            "stopped; the reward fell; `flowawr run run --resume` goes on");
+}
+
+TEST(SettingsToTrainOn, UndoWhatEndedTheRun) {
+  v1::RunConfig config;
+  config.mutable_train()->set_updates(20);
+  EXPECT_EQ(SettingsToTrainOn(config, 20), "--set train.updates=40");
+  config.mutable_train()->set_target_reward(.5);
+  EXPECT_EQ(SettingsToTrainOn(config, 20), "--set train.updates=40");
+  EXPECT_EQ(SettingsToTrainOn(config, 5), "--set train.target_reward=0");
+  config.mutable_evaluation()->set_on_drop(v1::FINISH);
+  EXPECT_EQ(SettingsToTrainOn(config, 5), "--set train.target_reward=0 --set evaluation.on_drop=warn");
+}
+
 TEST(DescribeRewardSpec, NamesEveryTerm) {
   EXPECT_EQ(DescribeRewardSpec(Spec()), "version 3: ocr weight 1 at 127.0.0.1:5, jpeg weight -0.5 (optional)");
   EXPECT_EQ(DescribeRewardSpec(v1::RewardSpec()), "version 0: no reward");

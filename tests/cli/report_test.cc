@@ -10,6 +10,7 @@ namespace flowawr {
 namespace {
 
 using nlohmann::json;
+using testing::AllOf;
 using testing::HasSubstr;
 using testing::Not;
 
@@ -44,6 +45,19 @@ TEST_F(ReportTest, SummarisesTheRunForPrograms) {
   // FIPS 180-2, appendix B.1.
   EXPECT_EQ(summary["adapter_sha256"]["peft"], "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
   EXPECT_TRUE(summary["adapter_sha256"]["diffusers"].is_null());
+}
+
+TEST_F(ReportTest, SaysWhyARunEndedEarlyUntilItIsTrainedOn) {
+  EXPECT_THAT(Page(), Not(HasSubstr("ended before its last update")));
+  EXPECT_TRUE(json::parse(Read("summary.json"))["end_reason"].is_null());
+  const std::string end =
+      json{{"kind", "end"}, {"update", 2}, {"reason", "a < b"}, {"warnings", {"b fell"}}}.dump() + "\n";
+  Write("metrics.jsonl", Read("metrics.jsonl") + end);
+  EXPECT_THAT(Page(), AllOf(HasSubstr("ended before its last update: a &lt; b."), HasSubstr("b fell")));
+  EXPECT_EQ(json::parse(Read("summary.json"))["end_reason"], "a < b");
+  EXPECT_EQ(json::parse(Read("summary.json"))["end_warnings"], json({"b fell"}));
+  Write("metrics.jsonl", Read("metrics.jsonl") + UpdateLine(3, 0.6));
+  EXPECT_THAT(Page(), Not(HasSubstr("ended before its last update")));
 }
 
 TEST_F(ReportTest, ShowsHowPicturesOfAPromptChanged) {

@@ -72,5 +72,15 @@ TEST(RewardFiguresTest, WarnOfNothingWhenNothingIsMissing) {
   EXPECT_TRUE(MissingRewardWarnings(MeasureRewards({group}), "update 7").empty());
 }
 
+TEST(RewardFiguresTest, TellTheMeanOfEachPrompt) {
+  Group other = GroupWithAnError("");
+  other.lease.mutable_reward_spec()->mutable_terms(1)->set_scorer("new");
+  other.rewards = at::tensor({2.0, 4.0, kNan, kNan}, at::kDouble).view({2, 2});
+  RewardsByPrompt rewards = MeasureByPrompt({GroupWithAnError(""), other});
+  EXPECT_THAT(rewards.at("ocr"), ElementsAre(0.75, 3));
+  EXPECT_THAT(rewards.at("small"), ElementsAre(0.25, testing::IsNan()));
+  EXPECT_THAT(rewards.at("new"), ElementsAre(testing::IsNan(), testing::IsNan()));
+}
+
 }  // namespace
 }  // namespace flowawr

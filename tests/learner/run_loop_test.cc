@@ -73,6 +73,7 @@ class RunLoopTest : public testing::Test {
     manifest.set_run_id("run-1");
     manifest.set_next_version(1);
     *manifest.mutable_reward_spec() = SmallLease(0).reward_spec();
+    manifest.mutable_reward_spec()->mutable_terms(0)->set_max_drop(max_drop_);
     auto engine = std::make_unique<ScriptedEngine>(std::move(script));
     engine_ = engine.get();
     return {.config = config_,
@@ -96,6 +97,7 @@ class RunLoopTest : public testing::Test {
     RunLoop::Parts parts = Parts();
     parts.roles = LoadCheckpoint(found, SmallLayout()).value();
     parts.manifest = found.manifest;
+    parts.watch = ReadNote(found, RunLoop::kWatchNote);
     return parts;
   }
 
@@ -172,6 +174,7 @@ class RunLoopTest : public testing::Test {
   ManualClock clock_;
   v1::RunConfig config_;
   PromptSet heldout_;
+  double max_drop_ = 0;  // of the reward
   LeaseDesk::Options options_;
   std::function<void(v1::PolicyRole)> during_publish_;
   std::unique_ptr<RunDirectory> directory_ = RunDirectory::Open(folder_ / "run").value();
@@ -272,6 +275,8 @@ TEST_F(RunLoopTest, EndsAtTheTargetRewardAndSoSaysItsCheckpointWhateverTheLastEv
   EXPECT_EQ(Saved().update(), 2u);
   EXPECT_LT(Saved().latest().reward_mean(), .4);
   EXPECT_TRUE(IsFinished(Saved()));
+  EXPECT_THAT(Saved().end_reason(), HasSubstr("the held-out reward was 0.45 at update 2, and train.target_reward is 0.4"));
+  EXPECT_THAT(status().message(), HasSubstr("ended early"));
 }
 
 // ---- several optimiser steps a batch
@@ -592,9 +597,7 @@ class WatchedRewardTest : public RunLoopTest {
  protected:
   WatchedRewardTest() {
     HoldOut();
-    v1::RewardTerm& term = *config_.mutable_rewards()->add_terms();
-    term.set_scorer(SmallLease(0).reward_spec().terms(0).scorer());
-    term.set_max_drop(.1);
+    max_drop_ = .1;
     config_.mutable_train()->set_updates(4);
   }
   // The base's mean is .25; then one update and an evaluation of that mean.
@@ -646,17 +649,105 @@ TEST_F(WatchedRewardTest, AProcessThatIsStartedAgainHoldsTheRunAsWell) {
   ASSERT_TRUE(run.get().ok());
 }
 
-TEST_F(WatchedRewardTest, EndsTheRunWhereItIsToldTo) {
+TEST_F(WatchedRewardTest, AFallThatSomebodyAcceptedHoldsNoProcessThatIsStartedAgain) {
+  {
+    RunLoop loop(Parts());
+    auto run = Start(loop);
+    EvaluateBase();
+    UpdateTo(1, .1);
+    AwaitPhase(v1::PAUSED);
+    EXPECT_THAT(Saved().end_reason(), HasSubstr("it was paused, as the held-out reward")) << "should it be killed now";
+    loop.SetPaused(false);
+    MakeGroups(1);
+    loop.RequestStop();
+    ASSERT_TRUE(run.get().ok());
+    EXPECT_EQ(Saved().end_reason(), "");
+  }
+  RunLoop loop(ResumedParts());
+  auto run = Start(loop);
+  UpdateTo(2, .05);  // held back by nothing
+  UpdateTo(3, -.05);
+  EXPECT_THAT(AwaitPhase(v1::PAUSED).message(), HasSubstr("from 0.1 to -0.05 by update 3"));
+  loop.RequestStop();
+  ASSERT_TRUE(run.get().ok());
+}
+
+TEST_F(WatchedRewardTest, EndsTheRunWhereItIsToldToAndSaysWhy) {
   config_.mutable_evaluation()->set_on_drop(v1::FINISH);
+  {
+    RunLoop loop(Parts());
+    auto run = Start(loop);
+    EvaluateBase();
+    UpdateTo(1, .1);
+    AwaitEvaluation(1, v1::EVALUATING_FINAL);
+    MakeGroups(1, .2);
+    ASSERT_TRUE(run.get().ok());
+    EXPECT_EQ(Saved().update(), 1u);
+    EXPECT_TRUE(IsFinished(Saved()));
+    const auto says_why = HasSubstr("fell from 0.25 to 0.1 by update 1");
+    EXPECT_THAT(Saved().end_reason(), says_why);
+    EXPECT_THAT(status().message(), says_why);
+    EXPECT_THAT(Lines().back()["reason"].get<std::string>(), says_why);
+  }
+  RunLoop again(ResumedParts());  // which is to go on
+  EXPECT_TRUE(again.Checkpoint().ok());
+  EXPECT_EQ(Saved().end_reason(), "");
+}
+
+TEST_F(WatchedRewardTest, AFallAfterTheLastUpdateIsAWarning) {
+  config_.mutable_train()->set_updates(1);
+  config_.mutable_evaluation()->set_every_updates(0);
+  RunLoop loop(Parts());
+  auto run = Start(loop);
+  EvaluateBase();
+  MakeGroups(2);
+  AwaitEvaluation(1, v1::EVALUATING_FINAL);
+  MakeGroups(1, .2);
+  ASSERT_TRUE(run.get().ok());
+  EXPECT_EQ(status().phase(), v1::FINISHED);
+  EXPECT_THAT(status().warnings(), testing::Contains(HasSubstr("fell from 0.25 to 0.1 by update 1")));
+  EXPECT_THAT(Lines().back()["warnings"], testing::SizeIs(1));
+  EXPECT_EQ(Lines().back()["reason"], "");
+}
+
+// Of two prompts the second is the harder one. An evaluation of the first alone is no gain, and none of both no fall.
+TEST_F(WatchedRewardTest, ComparesEvaluationsOfDifferentLengthOverTheSamePrompts) {
+  heldout_ = PromptSet::Load(folder_.Write("heldout.txt", "easy\nhard\n")).value();
+  config_.mutable_evaluation()->set_prompts(1);
+  config_.mutable_train()->set_updates(2);
+  RunLoop loop(Parts());
+  auto run = Start(loop);
+  AwaitEvaluation(0, v1::EVALUATING_BASE);
+  MakeGroups(1, 1);
+  MakeGroups(1, .2);
+  UpdateTo(1, .35);  // above the base's mean of both, .3, and far below its .5 of this one
+  EXPECT_THAT(AwaitPhase(v1::PAUSED).message(), HasSubstr("from 0.5 to 0.35 by update 1"));
+  loop.RequestStop();
+  ASSERT_TRUE(run.get().ok());
+}
+
+TEST_F(WatchedRewardTest, APauseOnRequestLeavesTheReasonOfTheOneThatIsOn) {
   RunLoop loop(Parts());
   auto run = Start(loop);
   EvaluateBase();
   UpdateTo(1, .1);
-  AwaitEvaluation(1, v1::EVALUATING_FINAL);
-  MakeGroups(1, .2);
+  const v1::Status held = AwaitPhase(v1::PAUSED);
+  loop.SetPaused(true);
+  EXPECT_EQ(status().pause_cause(), "reward");
+  EXPECT_EQ(status().message(), held.message());
+  loop.RequestStop();
   ASSERT_TRUE(run.get().ok());
-  EXPECT_EQ(Saved().update(), 1u);
-  EXPECT_TRUE(IsFinished(Saved()));
+}
+
+TEST_F(RunLoopTest, RefusesToWatchWhatNobodyEvaluates) {
+  RunLoop loop(Parts());
+  v1::RewardSpecTerm term = SmallLease(0).reward_spec().terms(0);
+  term.set_weight(1);
+  term.set_timeout_s(1);
+  term.set_max_drop(.5);
+  const absl::Status refused = loop.SetRewardSpec({term}).status();
+  EXPECT_TRUE(absl::IsInvalidArgument(refused)) << refused;
+  EXPECT_THAT(refused.message(), HasSubstr("prompts.heldout"));
 }
 
 TEST_F(WatchedRewardTest, WarnsAsLongAsTheRewardIsDownAndGoesOn) {

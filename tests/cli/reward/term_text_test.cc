@@ -19,12 +19,14 @@ TEST(ParseTerm, FillsInDefaultsAndTakesEveryField) {
   EXPECT_EQ(plain->weight(), 1);
   EXPECT_EQ(plain->timeout_s(), 60);
   EXPECT_TRUE(plain->is_required());
-  const auto full = ParseTerm("size,weight=-0.25,endpoint=127.0.0.1:7,required=false,timeout=3");
+  EXPECT_EQ(plain->max_drop(), 0);
+  const auto full = ParseTerm("size,weight=-0.25,endpoint=127.0.0.1:7,required=false,timeout=3,max_drop=.5");
   ASSERT_TRUE(full.ok());
   EXPECT_EQ(full->weight(), -0.25);
   EXPECT_EQ(full->endpoint(), "127.0.0.1:7");
   EXPECT_FALSE(full->is_required());
   EXPECT_EQ(full->timeout_s(), 3);
+  EXPECT_EQ(full->max_drop(), .5);
   for (const char* bad : {"", "weight=1", "ocr,weight=x", "ocr,weight=nan", "ocr,timeout=0", "ocr,endpoint=there",
                           "ocr,endpoint=", "ocr,required=perhaps", "ocr,colour=red"})
     EXPECT_THAT(ErrorOf(bad), HasSubstr("expected SCORER")) << bad;
@@ -44,6 +46,8 @@ TEST(ParseTerm, SaysWhatIsWrongAndWhichWordWasMeant) {
     EXPECT_THAT(ErrorOf(absl::StrCat("ocr,weight=", weight)), HasSubstr("a number from -1000 to 1000"));
   for (const char* timeout : {"nan", "inf", "-1", "0", "3601"})
     EXPECT_THAT(ErrorOf(absl::StrCat("ocr,timeout=", timeout)), HasSubstr("seconds, from 0.1 to 3600"));
+  for (const char* drop : {"nan", "inf", "-1", "1000001", "much"})
+    EXPECT_THAT(ErrorOf(absl::StrCat("ocr,max_drop=", drop)), HasSubstr("a number from 0 to 1000000; 0: any fall is fine"));
 }
 
 TEST(ParseWeight, TakesAScorerAndItsWeight) {
