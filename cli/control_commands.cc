@@ -133,8 +133,13 @@ absl::Status Pause(const LearnerAddress& address) {
                            learner.Call(&v1::Control::Stub::Pause, v1::PauseRequest(), kAnswerTime));
   const std::string run = address.learner.empty() ? ShellQuote(address.run_dir)
                                                    : absl::StrCat("--learner ", ShellQuote(address.learner));
-  std::printf("paused after update %lu; what is under way is finished and kept. `flowawr resume %s` goes on\n",
-              static_cast<unsigned long>(status.update()), run.c_str());
+  if (const std::string& cause = status.pause_cause(); cause.empty() || cause == "operator") {
+    std::printf("paused after update %lu; what is under way is finished and kept. `flowawr resume %s` goes on\n",
+                static_cast<unsigned long>(status.update()), run.c_str());
+  } else {
+    std::printf("it was paused already, after update %lu: %s\n", static_cast<unsigned long>(status.update()),
+                status.message().c_str());
+  }
   return absl::OkStatus();
 }
 

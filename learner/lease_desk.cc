@@ -269,15 +269,9 @@ absl::StatusOr<uint64_t> LeaseDesk::CheckSubmission(const v1::GroupHeader& heade
                                                     " was never leased to actor \"", header.actor_id(), "\""));
   }
   const v1::Lease& lease = *leases_.Find(id);
-  if (newest_spec_ && header.reward_spec_version() < lease.reward_spec().version()) {
-    Drop("swapped");
-    return absl::NotFoundError(absl::StrCat("group ", id, " was leased anew when the rewards were swapped"));
-  }
+  if (newest_spec_ && header.reward_spec_version() < lease.reward_spec().version()) return Swapped(id);
   const bool is_current_attempt = leases_.IsGranted(id) && header.lease().attempt() == lease.attempt();
-  if (!is_current_attempt && header.policy_version() < lease.policy_version()) {
-    Drop("stale");
-    return absl::NotFoundError(absl::StrCat("group ", id, " was leased anew under a newer policy version"));
-  }
+  if (!is_current_attempt && header.policy_version() < lease.policy_version()) return Stale(id);
   const std::shared_ptr<const StoredPolicy> policy = policies_.Find(lease.policy_version());
   if (policy == nullptr)
     return absl::InternalError(absl::StrCat("policy version ", lease.policy_version(), " of group ", id, " is gone"));
@@ -294,12 +288,8 @@ absl::Status LeaseDesk::Accept(const v1::GroupHeader& header, std::string blob) 
   v1::Lease lease;
   {
     absl::MutexLock lock(&mutex_);
-    const v1::Lease* open = leases_.Find(id);
-    // While the blob travelled, another attempt may have come in and the lease be open again under a newer version.
-    if (open == nullptr || open->policy_version() != header.policy_version() ||
-        open->reward_spec().version() != header.reward_spec_version())
-      return Duplicate(id);
-    lease = *open;
+    FLOWAWR_RETURN_IF_ERROR(CheckStillWanted(header));
+    lease = *leases_.Find(id);
   }
   std::string cause;
   absl::StatusOr<Group> group = DecodeGroup(header, std::move(blob), lease, options_.shape, &cause);
@@ -309,10 +299,7 @@ absl::Status LeaseDesk::Accept(const v1::GroupHeader& header, std::string blob) 
     Drop(cause);
     return group.status();
   }
-  const v1::Lease* open = leases_.Find(id);
-  if (open == nullptr || open->policy_version() != lease.policy_version() ||
-      open->reward_spec().version() != lease.reward_spec().version())
-    return Duplicate(id);
+  FLOWAWR_RETURN_IF_ERROR(CheckStillWanted(header));
   leases_.Complete(id, header.actor_id());
   actors_.Made(header.actor_id(), lease.samples(), Now());
   if (IsEvaluationGroup(id)) {
@@ -329,6 +316,26 @@ absl::Status LeaseDesk::Accept(const v1::GroupHeader& header, std::string blob) 
 absl::Status LeaseDesk::Duplicate(uint64_t group_id) {
   Drop("duplicate");
   return absl::AlreadyExistsError(absl::StrCat("group ", group_id, " was accepted before"));
+}
+
+absl::Status LeaseDesk::Swapped(uint64_t group_id) {
+  Drop("swapped");
+  return absl::NotFoundError(absl::StrCat("group ", group_id, " was leased anew when the rewards were swapped"));
+}
+
+absl::Status LeaseDesk::Stale(uint64_t group_id) {
+  Drop("stale");
+  return absl::NotFoundError(absl::StrCat("group ", group_id, " was leased anew under a newer policy version"));
+}
+
+// While the blob travelled or was decoded, another attempt may have come in, or the lease be another one by now.
+absl::Status LeaseDesk::CheckStillWanted(const v1::GroupHeader& header) {
+  const uint64_t id = header.lease().group_id();
+  const v1::Lease* open = leases_.Find(id);
+  if (open == nullptr) return Duplicate(id);
+  if (open->reward_spec().version() != header.reward_spec_version()) return Swapped(id);
+  if (open->policy_version() != header.policy_version()) return Stale(id);
+  return absl::OkStatus();
 }
 
 // ---- what there is to show

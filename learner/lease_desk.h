@@ -126,8 +126,10 @@ class LeaseDesk final : private StatusSource {
   FleetCounts fleet() const;
 
   // No lease is granted while paused. The status says PAUSED and `why` for as long, whatever phase the run loop is in.
-  // `cause` is a word for metrics: operator, disk, attempts.
-  void Pause(const std::string& why, const std::string& cause = "operator");
+  // `cause` is a word for metrics: operator, disk, attempts, reward. On request of a run that is paused already: nothing,
+  // as why it cannot go on is worth more than that somebody does not want it to.
+  static constexpr char kOnRequest[] = "operator";
+  void Pause(const std::string& why, const std::string& cause = kOnRequest);
   void Resume();
   bool is_paused() const;
   // Returns when the run is not paused, on Interrupt() and Stop(). For the run loop's thread.
@@ -147,8 +149,13 @@ class LeaseDesk final : private StatusSource {
   absl::Time Now() const { return options_.clock->Now(); }
   void Changed() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Drop(const std::string& cause) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  // Counts a group that came in before, and its error.
+  // Count a group that is refused, and give its error: it came in before; or it is leased anew, to be scored by other
+  // rewards, or to be sampled by a newer version.
   absl::Status Duplicate(uint64_t group_id) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status Swapped(uint64_t group_id) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status Stale(uint64_t group_id) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Of a group whose header was found good, once its blob is there: whether its lease is still open and asks for this.
+  absl::Status CheckStillWanted(const v1::GroupHeader& header) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Training groups of versions below the oldest that may be trained on, made or not, are leased anew.
   void MoveToNewestVersion(uint64_t oldest_version) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Moves what GroupsToMove() says; `is_stuck` as there.

@@ -136,6 +136,7 @@ LeaseDesk::Consumed LeaseDesk::consumed() const {
 
 void LeaseDesk::Pause(const std::string& why, const std::string& cause) {
   absl::MutexLock lock(&mutex_);
+  if (paused_because_ && cause == kOnRequest) return;
   paused_because_ = why;
   pause_cause_ = cause;
   is_interrupted_ = true;

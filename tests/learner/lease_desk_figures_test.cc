@@ -51,6 +51,16 @@ TEST_F(LeaseDeskFiguresTest, TellsTheCauseOfAPauseAsLongAsItLasts) {
   EXPECT_EQ(desk_.board.status().pause_cause(), "operator");
 }
 
+TEST_F(LeaseDeskFiguresTest, TellsWhyTheRunCannotGoOnWhoeverWantsItToPauseBesides) {
+  desk_.leases.Pause("on request");
+  desk_.leases.Pause("metrics.jsonl could not be written", "disk");
+  desk_.leases.Pause("on request");
+  EXPECT_EQ(desk_.board.status().pause_cause(), "disk");
+  EXPECT_EQ(desk_.board.status().message(), "metrics.jsonl could not be written");
+  desk_.leases.Resume();
+  EXPECT_FALSE(desk_.leases.is_paused());
+}
+
 TEST_F(LeaseDeskFiguresTest, TellsOfEachActorWhatItMadeAndHoldsAndFromWhereItCalls) {
   Join("a", "1");
   Join("b", "1");

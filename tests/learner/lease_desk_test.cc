@@ -753,8 +753,20 @@ TEST_F(LeaseDeskTest, LeasesAStaleGroupAnewUnderTheNewestVersion) {
   EXPECT_EQ(again->policy_version(), 2u);
   EXPECT_EQ(again->attempt(), 2u);
   // The old group once more, checked before it was stale, its blob late.
-  EXPECT_EQ(desk.leases.Accept(old.header, old.blob).code(), absl::StatusCode::kAlreadyExists);
+  EXPECT_EQ(desk.leases.Accept(old.header, old.blob).code(), absl::StatusCode::kNotFound);
+  EXPECT_THAT(desk.leases.dropped(), ElementsAre(Pair("stale", 2)));
   EXPECT_TRUE(Submit(desk, Make(desk, *again)).ok());
+}
+
+TEST_F(LeaseDeskTest, AGroupWhoseRewardsAreSwappedWhileItsBlobTravelsIsNoDuplicate) {
+  Offer({0, 1});
+  const auto lease = Acquire("a");
+  ASSERT_TRUE(lease);
+  const SmallGroup group = Make(desk_, *lease);
+  ASSERT_TRUE(desk_.leases.CheckSubmission(group.header).ok());
+  desk_.leases.SetRewardSpec(NewSpec());
+  EXPECT_EQ(desk_.leases.Accept(group.header, group.blob).code(), absl::StatusCode::kNotFound);
+  EXPECT_THAT(desk_.leases.dropped(), ElementsAre(Pair("swapped", 1)));
 }
 
 // A silent actor's lease outlives its version, which is kept for a few updates only.
