@@ -1,5 +1,6 @@
 #include "common/base/status.h"
 
+#include "absl/strings/cord.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 
@@ -7,7 +8,11 @@ namespace flowawr {
 
 absl::Status Annotate(const absl::Status& status, absl::string_view context) {
   if (status.ok()) return status;
-  return absl::Status(status.code(), absl::StrCat(context, ": ", status.message()));
+  absl::Status annotated(status.code(), absl::StrCat(context, ": ", status.message()));
+  // What marks an error, e.g. as one of a device, still holds.
+  status.ForEachPayload(
+      [&annotated](absl::string_view type, const absl::Cord& payload) { annotated.SetPayload(type, payload); });
+  return annotated;
 }
 
 absl::Status AllComplaints(absl::string_view context, const std::vector<std::string>& complaints) {

@@ -1,5 +1,6 @@
 #include "common/base/status.h"
 
+#include "absl/strings/cord.h"
 #include "gtest/gtest.h"
 
 namespace flowawr {
@@ -25,6 +26,12 @@ TEST(Status, MacrosPassErrorsUpAndValuesOn) {
 TEST(Annotate, PutsContextBeforeAnErrorAndLeavesSuccessAlone) {
   EXPECT_EQ(Annotate(absl::NotFoundError("x"), "reading y"), absl::NotFoundError("reading y: x"));
   EXPECT_EQ(Annotate(absl::OkStatus(), "reading y"), absl::OkStatus());
+}
+
+TEST(Annotate, KeepsWhatMarksAnError) {
+  absl::Status marked = absl::AbortedError("lost");
+  marked.SetPayload("flowawr/mark", absl::Cord("yes"));
+  EXPECT_EQ(Annotate(marked, "cuda:1").GetPayload("flowawr/mark"), absl::Cord("yes"));
 }
 
 TEST(AllComplaints, StandOnALineEachUnlessThereIsOneAlone) {
