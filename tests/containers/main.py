@@ -46,6 +46,14 @@ class Tests:
         file.chmod(0o644)
         return str(file)
 
+    def third_rank(self) -> str:
+        """The file that the head of compose.ranks.yaml has people write."""
+        shipped = ROOT / "deploy/compose/compose.ranks.yaml"
+        example = shipped.read_text().partition("#   services:\n")[2].partition("\n#\n")[0]
+        file = pathlib.Path(self._folder.name) / "third.yaml"
+        file.write_text("services:\n" + "\n".join(line.removeprefix("#   ") for line in example.splitlines()).replace(shipped.name, str(shipped)))
+        return str(file)
+
     def deployment(self, name: str, files=("compose.yaml",), **settings) -> Deployment:
         return Deployment(name, {**self.settings, **settings}, files)
 
@@ -178,15 +186,15 @@ def kills(tests: Tests) -> None:
 
 @scenario
 def ranks(tests: Tests) -> None:
-    """A learner of two ranks, the second killed and then cut off while it trains: the bytes of one rank."""
-    with tests.deployment("ranks", ("compose.yaml", "compose.ranks.yaml")) as it:
-        def state() -> str:
+    """A learner of three ranks, the second killed and then cut off while it trains: the bytes of one rank."""
+    with tests.deployment("ranks", ("compose.yaml", "compose.ranks.yaml", tests.third_rank()), FLOWAWR_RANKS="3") as it:
+        def state(rank: int = 1) -> str:
             found = it.status().get("ranks", [])
-            return found[1]["state"] if len(found) == 2 else ""
+            return found[rank]["state"] if len(found) == 3 else ""
 
-        it.up("learner", "rank-1", "actor", "reward-a", "prometheus")
-        it.await_that("the rank joins", lambda: state() == "READY")
-        it.await_that("the rank is scraped", lambda: [up for name, up in it.scraped().items() if "rank" in name] == ["1"])
+        it.up("learner", "rank-1", "rank-2", "actor", "reward-a", "prometheus")
+        it.await_that("the ranks join", lambda: state(1) == state(2) == "READY")
+        it.await_that("the ranks are scraped", lambda: [up for name, up in it.scraped().items() if "rank" in name] == ["1", "1"])
         actor = it.containers("actor")[0]
         assert not docker("exec", actor, "sh", "-c", "getent hosts rank-0 || true"), "an actor is on the network of the ranks"
         assert run("docker", "exec", actor, "bash", "-c", ": </dev/tcp/learner/29400", check=False).returncode != 0
@@ -199,11 +207,12 @@ def ranks(tests: Tests) -> None:
         at = it.updates()[-1]
         docker("network", "disconnect", f"{it.project}_ranks", first[0])
         it.await_that("its silence is seen", lambda: state() == "LOST")
-        it.await_update(at + 3)  # by rank 0 alone
+        it.await_update(at + 3)  # by the others
         docker("network", "connect", f"{it.project}_ranks", first[0])
         it.await_that("it joins again", lambda: state() == "READY")
         tests.expect_the_same(it)
-        it.await_that("the rank ends with the run", lambda: it.is_finished("rank-1"))
+        for rank in ("rank-1", "rank-2"):
+            it.await_that(f"{rank} ends with the run", lambda: it.is_finished(rank))
 
 
 @scenario
