@@ -24,6 +24,7 @@
 #include "common/base/utf8.h"
 #include "common/base/version.h"
 #include "common/config/paths.h"
+#include "common/config/rules.h"
 #include "common/config/run_config.h"
 #include "common/diffusion/sigmas.h"
 #include "common/process/processor.h"
@@ -31,6 +32,7 @@
 #include "common/rpc/endpoint_file.h"
 #include "common/rpc/peer.h"
 #include "common/rpc/server.h"
+#include "common/rpc/token.h"
 #include "common/scoring/reward_terms.h"
 #include "common/sd3/component_fingerprints.h"
 #include "common/sd3/compute_dtype.h"
@@ -42,7 +44,9 @@
 #include "common/telemetry/read_progress.h"
 #include "common/telemetry/trace.h"
 #include "common/tensor/determinism.h"
+#include "common/tensor/device_error.h"
 #include "common/tensor/devices.h"
+#include "common/tensor/learner_devices.h"
 #include "learner/checkpoint_copies.h"
 #include "learner/clean_text.h"
 #include "learner/control_service.h"
@@ -52,6 +56,7 @@
 #include "learner/local_gradient_engine.h"
 #include "learner/policy_service.h"
 #include "learner/prompt_sets.h"
+#include "learner/ranks/nccl.h"
 #include "learner/ranks/ranked_gradient_engine.h"
 #include "learner/ranks/serve_rank.h"
 #include "learner/resume_check.h"
@@ -165,12 +170,12 @@ absl::StatusOr<Standing> FindStanding(const LearnerOptions& options, const v1::R
   Standing standing{std::move(roles), found->manifest, found->manifest.update(),
                     ReadNote(*found, RunLoop::kShadowsNote), ReadNote(*found, RunLoop::kWatchNote)};
   standing.manifest.set_instruction_set(instructions);
+  TakeMaxDrops(found->manifest.config().rewards(), config.rewards(), standing.manifest.mutable_reward_spec());
   return standing;
 }
 
 // Refuses a folder with files of somebody else that this run would write over. To be asked before the run's lock lies there.
 // A config.yaml alone may be the very configuration that is given.
-  TakeMaxDrops(found->manifest.config().rewards(), config.rewards(), standing.manifest.mutable_reward_spec());
 absl::Status CheckNothingOfOthers(const LearnerOptions& options, const std::string& run_dir) {
   if (options.is_resume || options.lock_descriptor >= 0) return absl::OkStatus();  // `flowawr run` has looked
   std::vector<std::string> taken = NamesTakenByOthers(run_dir);
@@ -252,18 +257,24 @@ LeaseDesk::Options LeaseOptions(const LearnerOptions& options, const v1::RunConf
   return desk;
 }
 
-// One on each of train.devices.
-absl::StatusOr<std::vector<std::shared_ptr<const Transformer>>> LoadTransformers(const v1::RunConfig& config) {
+// One on each of this rank's share of train.devices.
+absl::StatusOr<std::vector<std::shared_ptr<const Transformer>>> LoadTransformers(const LearnerOptions& options,
+                                                                                 const v1::RunConfig& config) {
+  const auto& names = config.train().devices();
+  const absl::StatusOr<std::vector<std::string>> devices = LearnerDevices({names.begin(), names.end()});
+  if (!devices.ok()) return Annotate(devices.status(), "train.devices");
   std::vector<std::shared_ptr<const Transformer>> transformers;
-  for (const std::string& name : config.train().devices()) {
-    absl::StatusOr<at::Device> device = FindDevice(name);
-    if (!device.ok()) return Annotate(device.status(), "train.devices");
-    FLOWAWR_RETURN_IF_ERROR(ChooseKernels(config.model().deterministic(), *device));
-    FLOWAWR_ASSIGN_OR_RETURN(
-        transformers.emplace_back(),
-        Transformer::Load(config.model().path() + "/transformer", {ScalarTypeOf(config.model().dtype()), *device},
-                          [log = LogReading()](int64_t bytes, int64_t total) { log("transformer", bytes, total); }));
-    if (!device->is_cpu()) spdlog::info("gradients are computed on {}", NameOf(*device));
+  for (const std::string& name : DevicesOfRank(*devices, options.local_rank, options.local_world)) {
+    FLOWAWR_ASSIGN_OR_RETURN(const at::Device device, FindDevice(name));
+    FLOWAWR_RETURN_IF_ERROR(ChooseKernels(config.model().deterministic(), device));
+    FLOWAWR_RETURN_IF_ERROR(OnDevice("loading the transformer", device, [&]() -> absl::Status {
+      FLOWAWR_ASSIGN_OR_RETURN(
+          transformers.emplace_back(),
+          Transformer::Load(config.model().path() + "/transformer", {ScalarTypeOf(config.model().dtype()), device},
+                            [log = LogReading()](int64_t bytes, int64_t total) { log("transformer", bytes, total); }));
+      return absl::OkStatus();
+    }));
+    if (!device.is_cpu()) spdlog::info("gradients are computed on {}", name);
   }
   return transformers;
 }
@@ -288,13 +299,37 @@ RankFacts FactsOf(int rank, const v1::RunConfig& config, const ComponentFingerpr
                   .config = GradientConfig(config),
                   .model = parts};
   for (const auto& transformer : transformers) facts.devices.push_back(NameOf(transformer->placement().device));
+  if (config.train().ranks() > 1 && config.train().rank_transport() != v1::GLOO) {
+    const NcclSight sight = LookForNccl(transformers[0]->placement().device);
+    facts.nccl_device = sight.device;
+    facts.no_nccl = sight.why_not;
+  }
   return facts;
+}
+
+// Of this process: that it can be one of several ranks as it is configured.
+absl::Status CheckCanJoin(const v1::RunConfig& config, const RankFacts& facts, const RankTokens& tokens) {
+  if (config.train().rank_transport() == v1::NCCL && facts.nccl_device.empty())
+    return absl::FailedPreconditionError(absl::StrCat("train.rank_transport: nccl: ", facts.no_nccl, "; set auto or gloo"));
+  return tokens().status();
+}
+
+// Those that a client of that section would send one of.
+RankTokens TokensOf(const v1::NetworkConfig& network) {
+  return [file = TokenFileToSend(network)]() -> absl::StatusOr<std::vector<std::string>> {
+    if (file.empty()) return std::vector<std::string>{""};
+    return ReadTokens(file);
+  };
 }
 
 // The configuration as the command line has it.
 absl::StatusOr<v1::RunConfig> ConfigOf(const LearnerOptions& options) {
   FLOWAWR_ASSIGN_OR_RETURN(v1::RunConfig config, LoadWholeConfig(options.config));
-  if (options.world > 0) config.mutable_train()->set_ranks(options.world);
+  if (options.world > 0 && options.world != config.train().ranks()) {
+    config.mutable_train()->set_ranks(options.world);
+    if (const auto violations = FindRuleViolations(config); !violations.empty())
+      return absl::InvalidArgumentError(absl::StrCat(violations[0].path, ": ", violations[0].problem));
+  }
   if (options.rank >= config.train().ranks())
     return absl::InvalidArgumentError(absl::StrCat("--rank ", options.rank, ": the run has ", config.train().ranks(),
                                                    " ranks, numbered from 0; --world or train.ranks says how many"));
@@ -323,13 +358,17 @@ absl::Status RunRank(const LearnerOptions& options, const v1::RunConfig& config,
                      const std::function<bool()>& wait_for_stop) {
   FLOWAWR_ASSIGN_OR_RETURN(const HostPort rank0, WhereRank0Is(options, config));
   FLOWAWR_RETURN_IF_ERROR(CheckModelFolder(config.model().path()));
-  FLOWAWR_ASSIGN_OR_RETURN(const auto transformers, LoadTransformers(config));
+  FLOWAWR_ASSIGN_OR_RETURN(const auto transformers, LoadTransformers(options, config));
   FLOWAWR_ASSIGN_OR_RETURN(const auto layout, LayoutOf(config.lora(), *transformers[0]));
   FLOWAWR_ASSIGN_OR_RETURN(const ComponentFingerprints parts,
                            FingerprintModel(config.model().path(), *transformers[0], ScalarTypeOf(config.model().dtype())));
   FLOWAWR_ASSIGN_OR_RETURN(const SchedulerConfig scheduler, SchedulerConfig::Load(config.model().path() + "/scheduler"));
   FLOWAWR_ASSIGN_OR_RETURN(const auto algorithm, AlgorithmOf(config, scheduler));
   const auto engine = LocalEngine(config, transformers, algorithm);
+  FLOWAWR_ASSIGN_OR_RETURN(const GroupShape shape, ShapeOf(config.model(), scheduler));
+  const RankFacts facts = FactsOf(options.rank, config, parts, transformers);
+  const RankTokens tokens = TokensOf(config.network());
+  FLOWAWR_RETURN_IF_ERROR(CheckCanJoin(config, facts, tokens));
   // Those of every process: what is to tell whether a rank is well has something to ask.
   FLOWAWR_ASSIGN_OR_RETURN(const auto metrics_server, StartMetrics(options.telemetry, "learner", config.network()));
 
@@ -339,7 +378,9 @@ absl::Status RunRank(const LearnerOptions& options, const v1::RunConfig& config,
   std::thread server([&] {
     status = ServeRank(*engine, layout,
                        {.rank0 = rank0,
-                        .facts = FactsOf(options.rank, config, parts, transformers),
+                        .facts = facts,
+                        .shape = shape,
+                        .tokens = tokens,
                         .timeout = absl::Seconds(config.train().rank_timeout_s())},
                        [&] { return is_stopped.load(); });
     is_done.Notify();
@@ -366,7 +407,7 @@ absl::Status RunLearner(const LearnerOptions& options, const std::function<bool(
   FLOWAWR_ASSIGN_OR_RETURN(const GroupShape shape, ShapeOf(config.model(), scheduler));
   const at::ScalarType dtype = ScalarTypeOf(config.model().dtype());
   if (dtype == at::kBFloat16 && !SlowBfloat16().empty()) spdlog::warn("model.dtype: {}", SlowBfloat16());
-  FLOWAWR_ASSIGN_OR_RETURN(const auto transformers, LoadTransformers(config));
+  FLOWAWR_ASSIGN_OR_RETURN(const auto transformers, LoadTransformers(options, config));
   const auto& transformer = transformers[0];
   if (transformer->config().inner_dim() >= kWideModel) GiveBackFreedMemory();
   FLOWAWR_ASSIGN_OR_RETURN(const auto layout, LayoutOf(config.lora(), *transformer));
@@ -409,17 +450,18 @@ absl::Status RunLearner(const LearnerOptions& options, const std::function<bool(
   std::string ranks_at;
   if (config.train().ranks() > 1) {
     FLOWAWR_ASSIGN_OR_RETURN(const HostPort listen, ParseHostPort(config.network().ranks_listen()));
-    if (!listen.is_loopback() && !config.network().insecure())
-      return absl::InvalidArgumentError(absl::StrCat(
-          "network.ranks_listen: ", listen.host, " is reached from outside this machine, and ranks cannot encrypt what they ",
-          "say; set network.insecure: true on a network that you trust"));
+    const RankTokens tokens = TokensOf(config.network());
+    FLOWAWR_RETURN_IF_ERROR(CheckCanJoin(config, facts, tokens));
     FLOWAWR_ASSIGN_OR_RETURN(auto meeting_point, MeetingPoint::Serve(listen));
     ranks_at = meeting_point->address().ToString();
     auto of_all = std::make_unique<RankedGradientEngine>(
         std::move(own), std::move(meeting_point),
         RankedGradientEngine::Options{.facts = facts,
+                                      .tokens = tokens,
+                                      .transport = config.train().rank_transport(),
                                       .timeout = absl::Seconds(config.train().rank_timeout_s()),
-                                      .waits_for_lost = config.train().on_lost_rank() == v1::WAIT});
+                                      .waits_for_lost = config.train().on_lost_rank() == v1::WAIT,
+                                      .registry = &metrics_server->registry()});
     ranked = of_all.get();
     engine = std::move(of_all);
     spdlog::info("waiting for ranks 1 to {} on {}", config.train().ranks() - 1, ranks_at);
@@ -440,6 +482,7 @@ absl::Status RunLearner(const LearnerOptions& options, const std::function<bool(
                 .model = &run_model,
                 .default_reward_endpoint = options.reward_endpoint,
                 .shadows = std::move(standing.shadows),
+                .watch = std::move(standing.watch),
                 .has_saved = [&copies] { if (copies) copies->Copy(); }});
   PolicyService policy_service(&policies, &leases, &fan_out, &idle);
   ControlService control(&board, &loop, &idle, [&loop] { loop.RequestStop(); });
@@ -482,7 +525,6 @@ absl::Status RunLearner(const LearnerOptions& options, const std::function<bool(
     spdlog::info("stopping: writing a checkpoint");
     loop.RequestStop();
   }
-                .watch = std::move(standing.watch),
   runner.join();
   if (!loop.is_finished() && options.fails_when_stopped)
     status.Update(absl::CancelledError("stopped before the end of the run; --resume goes on"));

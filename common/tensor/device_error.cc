@@ -6,6 +6,7 @@
 #include <string>
 
 #include "absl/strings/cord.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "common/tensor/determinism.h"
 #include "common/tensor/device_facts.h"
@@ -40,6 +41,22 @@ absl::Status NotDeterministic(absl::string_view operation, at::Device device, co
                                   "another, and the option device: cpu moves a scorer"));
 }
 
+absl::Status DeviceFailed(absl::string_view operation, at::Device device, absl::string_view words) {
+  return DeviceError(absl::StatusCode::kAborted,
+                     absl::StrCat("the device failed: ", Where(operation, device), ": ", words,
+                                  "; this process cannot use it any more and must be started anew"));
+}
+
+// cuBLAS, cuDNN and their like have no exception of their own. What they do not support, or were asked wrongly, is the
+// program's fault and would come again.
+bool SaysLibraryFailed(absl::string_view message) {
+  for (const char* fault : {"_NOT_SUPPORTED", "_INVALID_VALUE", "_BAD_PARAM"})
+    if (absl::StrContains(message, fault)) return false;
+  for (const char* library : {"CUBLAS_STATUS_", "CUDNN_STATUS_", "CUSPARSE_STATUS_", "CUSOLVER_STATUS_", "CUDA error"})
+    if (absl::StrContains(message, library)) return true;
+  return false;
+}
+
 }  // namespace
 
 absl::Status OnDevice(absl::string_view operation, at::Device device, absl::FunctionRef<absl::Status()> work,
@@ -51,13 +68,12 @@ absl::Status OnDevice(absl::string_view operation, at::Device device, absl::Func
                        absl::StrCat("out of memory: ", Where(operation, device), ": ", FirstLine(error),
                                     advice.empty() ? "" : ". ", advice));
   } catch (const c10::AcceleratorError& error) {
-    return DeviceError(absl::StatusCode::kAborted,
-                       absl::StrCat("the device failed: ", Where(operation, device), ": ", FirstLine(error), " (error ",
-                                    error.get_error_code(), "); this process cannot use it any more and must be started anew"));
+    return DeviceFailed(operation, device, absl::StrCat(FirstLine(error), " (error ", error.get_error_code(), ")"));
   } catch (const c10::Error& error) {
-    if (const std::string message = error.what_without_backtrace(); SaysNotDeterministic(message))
-      return NotDeterministic(operation, device, message);
-    return absl::InternalError(absl::StrCat(operation, ": ", error.what_without_backtrace()));
+    const std::string message = error.what_without_backtrace();
+    if (SaysNotDeterministic(message)) return NotDeterministic(operation, device, message);
+    if (!device.is_cpu() && SaysLibraryFailed(message)) return DeviceFailed(operation, device, FirstLine(error));
+    return absl::InternalError(absl::StrCat(operation, ": ", message));
   } catch (const std::exception& error) {
     return absl::InternalError(absl::StrCat(operation, ": ", error.what()));
   }

@@ -52,6 +52,22 @@ TEST(OnDevice, SaysWhatToLowerWhenMemoryRunsOut) {
                                        HasSubstr("Tried to allocate 9 GiB"), HasSubstr("Lower --evaluation-rows")));
 }
 
+// LibTorch's exception for all else.
+TEST(OnDevice, EndsTheProcessWhenALibraryOfTheDeviceFails) {
+  const auto fail = [](at::Device device, const std::string& words) {
+    return OnDevice("sampling", device, [&]() -> absl::Status { TORCH_CHECK(false, words); });
+  };
+  for (const char* words : {"CUDA error: CUBLAS_STATUS_EXECUTION_FAILED when calling `cublasSgemm`",
+                            "cuDNN error: CUDNN_STATUS_INTERNAL_ERROR", "CUDA error: CUBLAS_STATUS_ALLOC_FAILED"}) {
+    EXPECT_TRUE(IsDeviceError(fail(kCard, words))) << words;
+    EXPECT_EQ(ExitCodeOf(fail(kCard, words)), kTryAgain) << words;
+    EXPECT_FALSE(IsDeviceError(fail(at::kCPU, words))) << words;
+  }
+  for (const char* words : {"CUDA error: CUBLAS_STATUS_NOT_SUPPORTED when calling `cublasGemmEx`",
+                            "cuDNN error: CUDNN_STATUS_BAD_PARAM", "CUDA error: CUBLAS_STATUS_INVALID_VALUE"})
+    EXPECT_FALSE(IsDeviceError(fail(kCard, words))) << words;
+}
+
 TEST(OnDevice, TellsOtherExceptionsAsErrorsAfterWhichTheProcessGoesOn) {
   const absl::Status shape =
       OnDevice("sampling", kCard, []() -> absl::Status { TORCH_CHECK(false, "mat1 and mat2 do not fit"); });
