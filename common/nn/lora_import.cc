@@ -291,7 +291,8 @@ at::Tensor MergedWeight(const at::Tensor& weight, const std::vector<LoraTerm>& t
   const at::NoGradGuard no_grad;
   at::Tensor merged = weight.to(at::kFloat, /*non_blocking=*/false, /*copy=*/true).contiguous();
   at::Tensor matrix = merged.flatten(1);
-  for (const auto& [module, scale] : terms) matrix.addmm_(module->B, module->A, 1, scale * module->scale());
+  for (const auto& [module, scale] : terms)
+    matrix.addmm_(module->B.to(matrix.device()), module->A.to(matrix.device()), 1, scale * module->scale());
   return merged;
 }
 

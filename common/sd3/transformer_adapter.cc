@@ -241,7 +241,7 @@ absl::StatusOr<std::shared_ptr<const BoundAdapterState>> BindImported(const std:
       if (!is_adapted(name)) continue;
       const LoraPart& part = places.at(name).part;
       at::Tensor rows = folded.narrow(0, part.column, part.width);
-      rows.copy_(MergedWeight(rows.to(at::kCPU), terms.at(name)));  // the terms are on the host
+      rows.copy_(MergedWeight(rows, terms.at(name)));
     }
     BoundAdapterState::Site site{.linear = linear};
     site.lora.folded_weight = folded;

@@ -8,6 +8,7 @@
 #include <optional>
 
 #include "common/tensor/devices.h"
+#include "common/tensor/placement.h"
 
 namespace flowawr {
 
@@ -21,5 +22,8 @@ inline std::optional<at::Device> NamedTestDevice() {
   }();
   return device;
 }
+
+// Where tests place a model that they hold against the published class: there, else on the CPU.
+inline Placement TestPlacement(at::ScalarType dtype) { return {dtype, NamedTestDevice().value_or(at::kCPU)}; }
 
 }  // namespace flowawr

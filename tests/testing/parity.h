@@ -31,7 +31,8 @@ inline constexpr double kNoFurther = 1.05;
 inline void WriteParityLine(const ParityCheck& check, nlohmann::json line) {
   const char* folder = std::getenv("FLOWAWR_PARITY_DIR");
   if (folder == nullptr) return;
-  line.update({{"part", check.part},
+  const char* device = std::getenv("FLOWAWR_TEST_DEVICE");
+  line.update({{"part", device == nullptr ? check.part : absl::StrCat(check.part, ", on ", device)},
                {"sizes", check.sizes},
                {"against", check.against},
                {"when", check.is_slow ? "slow" : "every run"}});

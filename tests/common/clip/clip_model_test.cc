@@ -14,6 +14,7 @@
 #include "common/base/file.h"
 #include "common/base/sha256.h"
 #include "common/tensor/safetensors.h"
+#include "tests/testing/named_device.h"
 #include "tests/testing/parity.h"
 #include "tests/testing/python.h"
 #include "tests/testing/temp_folder.h"
@@ -48,7 +49,7 @@ class ClipModelTest : public testing::Test {
   }
 
   static std::unique_ptr<const ClipModel> Load(const std::string& name, at::ScalarType dtype = at::kFloat) {
-    auto model = ClipModel::Load(*models_ / name, dtype);
+    auto model = ClipModel::Load(*models_ / name, TestPlacement(dtype));
     EXPECT_TRUE(model.ok()) << model.status();
     return model.ok() ? *std::move(model) : nullptr;
   }

@@ -122,6 +122,27 @@ TEST_P(DeviceTest, AMergedAdapterIsUploadedOnce) {
   ExpectClose("velocity", velocity, host->Forward(input, &here), Bound(GetParam()));
 }
 
+TEST_P(DeviceTest, AnImportedAdapterIsMergedThereFromItsOwnMatrices) {
+  const at::NoGradGuard no_grad;
+  const auto host = LoadTransformer(at::kCPU), device = LoadTransformer(TestDevice());
+  const int64_t dim = host->config().inner_dim();
+  const ImportedLora adapter = {.source = "an adapter", .modules = {{.name = "transformer_blocks.0.attn.to_k",
+                                                                     .A = Random({4, dim}).mul_(0.1),
+                                                                     .B = Random({dim, 4}).mul_(0.1),
+                                                                     .alpha = 4}}};
+  TakeCounts();
+  const BoundAdapter there = device->BindMerged({{&adapter, 0.5}}).value();
+  const Counts binding = TakeCounts();
+  if (fake_device::IsThere()) {
+    EXPECT_EQ(binding.uploaded_bytes, 2 * 4 * dim * 4);
+    EXPECT_EQ(binding.downloads + binding.syncs, 0);
+  }
+  const TransformerInput input = Input(host->config());
+  const BoundAdapter here = host->BindMerged({{&adapter, 0.5}}).value();
+  ExpectClose("velocity", device->Forward(At(TestDevice(), input), &there), host->Forward(input, &here),
+              Bound(GetParam()));
+}
+
 TEST_P(DeviceTest, TrainingComputesTheSameGradientAndNothingCrossesOver) {
   const auto host = LoadTransformer(at::kCPU), device = LoadTransformer(TestDevice());
   const auto layout = Layout(*host);

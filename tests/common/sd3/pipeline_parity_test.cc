@@ -15,6 +15,7 @@
 #include "common/sd3/pipeline.h"
 #include "common/tensor/safetensors.h"
 #include "tests/testing/draw_latents.h"
+#include "tests/testing/named_device.h"
 #include "tests/testing/parity.h"
 #include "tests/testing/python.h"
 #include "tests/testing/temp_folder.h"
@@ -55,7 +56,8 @@ class PipelineParityTest : public testing::Test {
   }
 
   static std::unique_ptr<Pipeline> Load(const std::string& model, at::ScalarType dtype, int length) {
-    auto pipeline = Pipeline::Load(*folder_ / model, {.placement = dtype, .max_sequence_length = length});
+    auto pipeline =
+        Pipeline::Load(*folder_ / model, {.placement = TestPlacement(dtype), .max_sequence_length = length});
     EXPECT_TRUE(pipeline.ok()) << pipeline.status();
     return pipeline.ok() ? *std::move(pipeline) : nullptr;
   }
@@ -112,13 +114,17 @@ TEST_F(PipelineParityTest, DrawsFromPromptsAsDiffusersDoes) {
                                         std::pair{"4.5", "Whole pipeline, f32, guidance 4.5"}}) {
         const Guidance guidance{std::strtod(scale, nullptr), *negative};
         const ConditionedTransformer velocity(pipeline->transformer(), nullptr, *prompts, guidance);
-        const at::Tensor latents = DrawLatents(velocity, v1::EULER, sigmas, Noise(sides.first, sides.second));
+        const at::Tensor noise = Noise(sides.first, sides.second).to(TestPlacement(at::kFloat).device);
+        const at::Tensor latents = DrawLatents(velocity, v1::EULER, sigmas, noise);
         const std::string name = absl::StrCat(model, "/", size, "/", scale);
         const ParityCheck check{part, sizes, kClass};
         ExpectAtMost(check, name, "relative error of the latents",
                      RelativeError(latents, expected.at(name + "/latents")), 1e-4);
         ExpectAtMost(check, name, "largest error of pixels from 0 to 1",
-                     (pipeline->vae().Decode(latents) - expected.at(name + "/images")).abs().max().item<double>(),
+                     (pipeline->vae().Decode(latents).to(at::kCPU) - expected.at(name + "/images"))
+                         .abs()
+                         .max()
+                         .item<double>(),
                      1e-3);
       }
     }

@@ -8,6 +8,7 @@
 #include "common/sd3/clip_text_encoder.h"
 #include "common/sd3/t5_encoder.h"
 #include "common/tensor/safetensors.h"
+#include "tests/testing/named_device.h"
 #include "tests/testing/parity.h"
 #include "tests/testing/python.h"
 #include "tests/testing/temp_folder.h"
@@ -22,7 +23,7 @@ constexpr char kLargest[] = "largest error / largest value";
 
 double LargestError(const at::Tensor& actual, const at::Tensor& expected) {
   if (actual.sizes() != expected.sizes()) return std::numeric_limits<double>::infinity();
-  return (actual - expected).abs().max().item<double>() / expected.abs().max().item<double>();
+  return (actual.to(at::kCPU) - expected).abs().max().item<double>() / expected.abs().max().item<double>();
 }
 
 // Random encoders by transformers, made once.
@@ -41,6 +42,11 @@ class TextEncoderTest : public testing::Test {
     const auto file = SafetensorsFile::Open(*models_ / name + "/expected.safetensors");
     EXPECT_TRUE(file.ok()) << file.status();
     return file.ok() ? file->tensors() : std::map<std::string, at::Tensor>();
+  }
+
+  // Where the models are.
+  static at::Tensor Ids(const std::map<std::string, at::Tensor>& expected) {
+    return expected.at("ids").to(TestPlacement(at::kFloat).device);
   }
 
   // A copy of the model with one change in its config.json.
@@ -70,10 +76,10 @@ TEST_F(TextEncoderTest, ClipAgreesWithTransformers) {
   const ParityCheck hidden{"CLIP hidden states, f32", kClipSizes, kClipClass};
   const ParityCheck pooled{"CLIP pooled output, f32", kClipSizes, kClipClass};
   for (const char* name : kClips) {
-    const auto encoder = ClipTextEncoder::Load(*models_ / name, at::kFloat);
+    const auto encoder = ClipTextEncoder::Load(*models_ / name, TestPlacement(at::kFloat));
     ASSERT_TRUE(encoder.ok()) << encoder.status();
     auto expected = Expected(name);
-    const ClipTextEncoder::Output output = (*encoder)->Forward(expected.at("ids"));
+    const ClipTextEncoder::Output output = (*encoder)->Forward(Ids(expected));
     ExpectAtMost(hidden, name, kLargest, LargestError(output.hidden, expected.at("hidden")), 1e-5);
     ExpectAtMost(pooled, name, kLargest, LargestError(output.pooled, expected.at("pooled")), 1e-5);
     EXPECT_FALSE(output.pooled.requires_grad());
@@ -83,10 +89,10 @@ TEST_F(TextEncoderTest, ClipAgreesWithTransformers) {
 TEST_F(TextEncoderTest, T5AgreesWithTransformers) {
   const ParityCheck hidden{"T5 hidden states, f32", kT5Sizes, kT5Class};
   for (const char* name : kT5s) {
-    const auto encoder = T5Encoder::Load(*models_ / name, at::kFloat);
+    const auto encoder = T5Encoder::Load(*models_ / name, TestPlacement(at::kFloat));
     ASSERT_TRUE(encoder.ok()) << encoder.status();
     auto expected = Expected(name);
-    ExpectAtMost(hidden, name, kLargest, LargestError((*encoder)->Forward(expected.at("ids")), expected.at("hidden")),
+    ExpectAtMost(hidden, name, kLargest, LargestError((*encoder)->Forward(Ids(expected)), expected.at("hidden")),
                  1e-5);
   }
 }
@@ -98,20 +104,20 @@ TEST_F(TextEncoderTest, IsInLowPrecisionNoFurtherOffThanTransformers) {
     ExpectNoFurther(check, name, RelativeError(ours, exact), RelativeError(theirs, exact));
   };
   for (const char* name : kClips) {
-    const auto encoder = ClipTextEncoder::Load(*models_ / name, at::kBFloat16);
+    const auto encoder = ClipTextEncoder::Load(*models_ / name, TestPlacement(at::kBFloat16));
     ASSERT_TRUE(encoder.ok()) << encoder.status();
     auto expected = Expected(name);
-    const ClipTextEncoder::Output output = (*encoder)->Forward(expected.at("ids"));
+    const ClipTextEncoder::Output output = (*encoder)->Forward(Ids(expected));
     expect_no_further({"CLIP hidden states, bf16", kClipSizes, kClipClass}, name, output.hidden,
                       expected.at("hidden_bf16"), expected.at("hidden"));
     expect_no_further({"CLIP pooled output, bf16", kClipSizes, kClipClass}, name, output.pooled,
                       expected.at("pooled_bf16"), expected.at("pooled"));
   }
   for (const char* name : kT5s) {
-    const auto encoder = T5Encoder::Load(*models_ / name, at::kBFloat16);
+    const auto encoder = T5Encoder::Load(*models_ / name, TestPlacement(at::kBFloat16));
     ASSERT_TRUE(encoder.ok()) << encoder.status();
     auto expected = Expected(name);
-    expect_no_further({"T5 hidden states, bf16", kT5Sizes, kT5Class}, name, (*encoder)->Forward(expected.at("ids")),
+    expect_no_further({"T5 hidden states, bf16", kT5Sizes, kT5Class}, name, (*encoder)->Forward(Ids(expected)),
                       expected.at("hidden_bf16"), expected.at("hidden"));
   }
 }

@@ -15,6 +15,7 @@
 #include "common/base/file.h"
 #include "common/nn/lora_files.h"
 #include "common/tensor/safetensors.h"
+#include "tests/testing/named_device.h"
 #include "tests/testing/parity.h"
 #include "tests/testing/python.h"
 #include "tests/testing/temp_folder.h"
@@ -59,7 +60,7 @@ class Reference {
   const std::vector<std::string>& targets() const { return targets_; }
 
   std::shared_ptr<const Transformer> Load() const {
-    auto transformer = Transformer::Load(Path("transformer"), at::kFloat);
+    auto transformer = Transformer::Load(Path("transformer"), TestPlacement(at::kFloat));
     EXPECT_TRUE(transformer.ok()) << transformer.status();
     return *transformer;
   }
@@ -81,14 +82,18 @@ class Reference {
   }
 
   TransformerInput Input() const {
-    return {(*this)["latents"], (*this)["sigma"], (*this)["prompt_embeds"], (*this)["pooled_prompt_embeds"]};
+    const auto placed = [&](const char* name) { return (*this)[name].to(TestPlacement(at::kFloat).device); };
+    return {placed("latents"), placed("sigma"), placed("prompt_embeds"), placed("pooled_prompt_embeds")};
   }
+
+  // Adds the gradient of the case's loss to the adapter's.
+  void Backward(const at::Tensor& velocity) const { (velocity.to(at::kCPU) * (*this)["loss_weight"]).sum().backward(); }
 
   at::Tensor Gradient(const Transformer& transformer, const LoraAdapter& adapter,
                       int64_t checkpointed_blocks = 0) const {
     const LoraAdapter leaf(adapter.shared_layout(), adapter.flat().detach().clone().requires_grad_(true));
     const BoundAdapter bound = *transformer.Bind(leaf);
-    (transformer.Forward(Input(), &bound, checkpointed_blocks) * (*this)["loss_weight"]).sum().backward();
+    Backward(transformer.Forward(Input(), &bound, checkpointed_blocks));
     return leaf.flat().grad();
   }
 
@@ -127,7 +132,7 @@ TEST_P(TransformerParityTest, MatchesDiffusersAndPeft) {
   const BoundAdapter bound = *transformer->Bind(leaf);
   const at::Tensor velocity = transformer->Forward(reference.Input(), &bound);
   expect_near(adapted, velocity, reference["adapted"]);
-  (velocity * reference["loss_weight"]).sum().backward();
+  reference.Backward(velocity);
   const LoraAdapter gradient(adapter.shared_layout(), leaf.flat().grad());
   const LoraAdapter expected = reference.Gradients(*transformer);
   double worst_error = 0, worst_cosine = 1;
@@ -153,7 +158,7 @@ TEST_P(TransformerParityTest, IsInLowPrecisionNoFurtherOffThanDiffusersAndPeft) 
                               is_wide ? "3 random models, 256 wide" : "models/tiny-sd3 and 4 narrower random ones",
                               "the same with a peft adapter in f32"};
   const Reference reference(GetParam());
-  const auto transformer = Transformer::Load(reference.Path("transformer"), at::kBFloat16);
+  const auto transformer = Transformer::Load(reference.Path("transformer"), TestPlacement(at::kBFloat16));
   ASSERT_TRUE(transformer.ok()) << transformer.status();
   // "plain" has no norms of queries and keys: its softmax is so sharp that luck decides there, too.
   const bool is_sharp = GetParam() == "plain";
@@ -171,7 +176,7 @@ TEST_P(TransformerParityTest, IsInLowPrecisionNoFurtherOffThanDiffusersAndPeft) 
   const BoundAdapter bound = *(*transformer)->Bind(leaf);
   const at::Tensor steered = (*transformer)->Forward(reference.Input(), &bound);
   expect_no_further(adapted, steered, reference["adapted_bf16"], reference["adapted"]);
-  (steered * reference["loss_weight"]).sum().backward();
+  reference.Backward(steered);
   const at::Tensor exact = reference.Gradients(**transformer).flat();
   const at::Tensor theirs = reference.Gradients(**transformer, "gradients_bf16.safetensors").flat();
   if (is_sharp) return;  // the gradient is rounding for a tenth to a fifth, theirs and ours, as the seed has it
@@ -184,7 +189,7 @@ TEST_P(TransformerParityTest, IsInLowPrecisionNoFurtherOffThanDiffusersAndPeft) 
 TEST_P(TransformerParityTest, CheckpointedBlocksGiveTheSameGradient) {
   const Reference reference(GetParam());
   for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
-    const auto transformer = Transformer::Load(reference.Path("transformer"), dtype);
+    const auto transformer = Transformer::Load(reference.Path("transformer"), TestPlacement(dtype));
     ASSERT_TRUE(transformer.ok()) << transformer.status();
     const LoraAdapter adapter = reference.Adapter(**transformer);
     const at::Tensor expected = reference.Gradient(**transformer, adapter);

@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/tensor/safetensors.h"
+#include "tests/testing/named_device.h"
 #include "tests/testing/parity.h"
 #include "tests/testing/python.h"
 #include "tests/testing/temp_folder.h"
@@ -32,8 +33,11 @@ const std::string& References() {
 }
 
 double MaxError(const at::Tensor& actual, const at::Tensor& expected) {
-  return actual.sizes() == expected.sizes() ? (actual - expected).abs().max().item<double>() : 1e30;
+  return actual.sizes() == expected.sizes() ? (actual.to(at::kCPU) - expected).abs().max().item<double>() : 1e30;
 }
+
+// Where the models are.
+at::Tensor Placed(const at::Tensor& x) { return x.to(TestPlacement(at::kFloat).device); }
 
 constexpr char kSizes[] = "models/tiny-sd3 and 4 random ones, 3 levels, 48x32 pixels";
 constexpr char kClass[] = "diffusers AutoencoderKL";
@@ -46,31 +50,31 @@ INSTANTIATE_TEST_SUITE_P(Cases, VaeParityTest,
 
 TEST_P(VaeParityTest, MatchesDiffusers) {
   const std::string folder = absl::StrCat(References(), "/", GetParam());
-  const auto vae = Vae::Load(folder + "/vae", at::kFloat);
+  const auto vae = Vae::Load(folder + "/vae", TestPlacement(at::kFloat));
   ASSERT_TRUE(vae.ok()) << vae.status();
   const auto file = SafetensorsFile::Open(folder + "/case.safetensors");
   ASSERT_TRUE(file.ok()) << file.status();
   EXPECT_EQ((*vae)->downscale(), 4);
   const auto& tensors = file->tensors();
   ExpectAtMost({"VAE decode, f32", kSizes, kClass}, GetParam(), "largest error of values from 0 to 1",
-               MaxError((*vae)->Decode(tensors.at("latents")), tensors.at("decoded")), 1e-5);
+               MaxError((*vae)->Decode(Placed(tensors.at("latents"))), tensors.at("decoded")), 1e-5);
   ExpectAtMost({"VAE encode, f32", kSizes, kClass}, GetParam(), "largest error",
-               MaxError((*vae)->EncodeMean(tensors.at("images")), tensors.at("mean")), 1e-4);
+               MaxError((*vae)->EncodeMean(Placed(tensors.at("images"))), tensors.at("mean")), 1e-4);
 }
 
 TEST_P(VaeParityTest, IsInLowPrecisionNoFurtherOffThanDiffusers) {
   const std::string folder = absl::StrCat(References(), "/", GetParam());
-  const auto vae = Vae::Load(folder + "/vae", at::kBFloat16);
+  const auto vae = Vae::Load(folder + "/vae", TestPlacement(at::kBFloat16));
   ASSERT_TRUE(vae.ok()) << vae.status();
   const auto file = SafetensorsFile::Open(folder + "/case.safetensors");
   ASSERT_TRUE(file.ok()) << file.status();
   const auto& tensors = file->tensors();
   const auto distance = [&](const at::Tensor& x, const char* exact) { return RelativeError(x, tensors.at(exact)); };
   ExpectNoFurther({"VAE decode, bf16", kSizes, kClass}, GetParam(),
-                  distance((*vae)->Decode(tensors.at("latents")), "decoded"),
+                  distance((*vae)->Decode(Placed(tensors.at("latents"))), "decoded"),
                   distance(tensors.at("decoded_bf16"), "decoded"));
   ExpectNoFurther({"VAE encode, bf16", kSizes, kClass}, GetParam(),
-                  distance((*vae)->EncodeMean(tensors.at("images")), "mean"),
+                  distance((*vae)->EncodeMean(Placed(tensors.at("images"))), "mean"),
                   distance(tensors.at("mean_bf16"), "mean"));
 }
 

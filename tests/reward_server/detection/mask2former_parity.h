@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/tensor/safetensors.h"
 #include "reward_server/detection/mask2former.h"
+#include "tests/testing/named_device.h"
 #include "tests/testing/parity.h"
 #include "tests/testing/tensor_error.h"
 
@@ -31,7 +32,9 @@ struct Mask2FormerParts {
 inline Mask2FormerParts RunParts(const Mask2Former& model, const at::Tensor& pixels, at::ScalarType dtype) {
   const at::NoGradGuard no_grad;
   Mask2FormerParts parts;
-  const std::vector<at::Tensor> maps = model.backbone().Forward(pixels.to(dtype), kAlways).value();
+  const Placement placement = TestPlacement(dtype);
+  const std::vector<at::Tensor> maps =
+      model.backbone().Forward(pixels.to(placement.device, placement.dtype), kAlways).value();
   for (size_t i = 0; i < maps.size(); ++i) parts.tensors[absl::StrCat("map_", i)] = ChannelsFirst(maps[i]);
   const PixelFeatures features = model.pixel_decoder().Forward(maps, kAlways).value();
   for (size_t i = 0; i < features.levels.size(); ++i)
@@ -53,7 +56,7 @@ inline std::string PartName(const std::string& tensor, const std::string& dtype)
 }
 
 inline void ExpectMask2FormerParity(const std::string& folder, const std::string& name, bool is_slow) {
-  const auto model = Mask2Former::Load(folder, at::kFloat);
+  const auto model = Mask2Former::Load(folder, TestPlacement(at::kFloat));
   ASSERT_TRUE(model.ok()) << model.status();
   const auto file = SafetensorsFile::Open(folder + "/case.safetensors");
   ASSERT_TRUE(file.ok()) << file.status();
@@ -76,7 +79,7 @@ inline void ExpectMask2FormerParity(const std::string& folder, const std::string
 
 // In low precision many are carried over it, so logits are compared in f32 alone.
 inline void ExpectMask2FormerBf16Parity(const std::string& folder, const std::string& name) {
-  const auto model = Mask2Former::Load(folder, at::kBFloat16);
+  const auto model = Mask2Former::Load(folder, TestPlacement(at::kBFloat16));
   ASSERT_TRUE(model.ok()) << model.status();
   const auto file = SafetensorsFile::Open(folder + "/case.safetensors");
   ASSERT_TRUE(file.ok()) << file.status();
