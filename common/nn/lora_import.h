@@ -46,7 +46,7 @@ struct LoraTerm {
   double scale = 1;  // beside the module's own
 };
 
-// weight [out, ...] + sum of scale * alpha / rank * B A, computed and returned in f32.
+// weight [out, ...] + sum of scale * alpha / rank * B A, computed and returned in f32 where the weight is.
 at::Tensor MergedWeight(const at::Tensor& weight, const std::vector<LoraTerm>& terms);
 
 }  // namespace flowawr

@@ -453,7 +453,7 @@ void PackLora(const FrozenLinear& linear, LinearLora& lora) {
 
 at::Tensor TransposeIfSmall(const at::Tensor& weight, bool is_for_few_rows) {
   const int64_t most = is_for_few_rows ? kMaxFewRowsElements : kMaxKernelElements;
-  const at::Tensor transposed = weight.numel() <= most ? weight.t().contiguous() : at::Tensor();
+  const at::Tensor transposed = weight.is_cpu() && weight.numel() <= most ? weight.t().contiguous() : at::Tensor();
   return IsForKernel(transposed, most) ? transposed : at::Tensor();
 }
 
