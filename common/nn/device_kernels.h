@@ -106,9 +106,7 @@ struct JoinHeadsCall {
   HeadsSize size;
   ProjectedStream streams[2];
   float epsilon = 0;
-  void* q = nullptr;
-  void* k = nullptr;
-  void* v = nullptr;
+  void* joint[3] = {nullptr, nullptr, nullptr};  // q, k, v
 };
 
 // A tensor [batch, heads, tokens, head_dim], contiguous in its last dimension only.
@@ -126,7 +124,7 @@ struct JoinHeadsBackwardCall {
   HeadsSize size;
   ProjectedStream streams[2];
   float epsilon = 0;
-  StridedHeads dq, dk, dv;
+  StridedHeads djoint[3];
   void* dprojection[2] = {nullptr, nullptr};
 };
 

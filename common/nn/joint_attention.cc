@@ -222,9 +222,7 @@ variable_list JoinedOnDevice(const DeviceKernels& kernels, const AttentionInput&
                             .size = {batch, heads, head_dim},
                             .streams = {ProjectedOf(first, batch), ProjectedOf(second, batch)},
                             .epsilon = kNormEpsilon,
-                            .q = q.mutable_data_ptr(),
-                            .k = k.mutable_data_ptr(),
-                            .v = v.mutable_data_ptr()});
+                            .joint = {q.mutable_data_ptr(), k.mutable_data_ptr(), v.mutable_data_ptr()}});
   return {q, k, v};
 }
 
@@ -264,9 +262,7 @@ class JoinFunction : public torch::autograd::Function<JoinFunction> {
                                       .size = {batch, heads, Width(first) / heads},
                                       .streams = {ProjectedOf(first, batch), ProjectedOf(second, batch)},
                                       .epsilon = kNormEpsilon,
-                                      .dq = StridesOf(flow[0]),
-                                      .dk = StridesOf(flow[1]),
-                                      .dv = StridesOf(flow[2]),
+                                      .djoint = {StridesOf(flow[0]), StridesOf(flow[1]), StridesOf(flow[2])},
                                       .dprojection = {Write<void>(first_gradient), Write<void>(second_gradient)}});
     return {first_gradient, second_gradient, {}, {}, {}};
   }

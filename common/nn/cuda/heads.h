@@ -36,12 +36,13 @@ FLOWAWR_DEVICE int UnitsOf(const Call& call, const JointToken& at) {
   return static_cast<int>(call.size.heads) * (at.stream == 0 || call.streams[1].has_queries ? 3 : 2);
 }
 
-enum class Part { kQuery, kKey, kValue };
+// Which of a projection's three parts, and of what they become: the index into `joint` and `djoint`.
+inline constexpr int kQuery = 0, kKey = 1;
 
 // A unit and where its head begins in the projection.
 template <typename T>
 struct HeadOf {
-  Part part;
+  int part;
   int head;
   int64_t offset;  // in elements, from where the sample's projection begins
   const T* values;
@@ -50,13 +51,12 @@ struct HeadOf {
 
 template <typename T, typename Call>
 FLOWAWR_DEVICE HeadOf<T> HeadAt(const Call& call, const JointToken& at, int unit) {
-  // By value: an index into the parameters of a kernel that is not constant would copy them to memory.
-  const ProjectedStream stream = at.stream == 0 ? call.streams[0] : call.streams[1];
+  const ProjectedStream& stream = call.streams[at.stream];
   const int heads = static_cast<int>(call.size.heads);
   const int64_t row = static_cast<int64_t>(UnitsOf(call, at)) * call.size.head_dim;
-  const Part part = static_cast<Part>(unit / heads + (at.stream == 0 || stream.has_queries ? 0 : 1));
+  const int part = unit / heads + (at.stream == 0 || stream.has_queries ? kQuery : kKey);
   const int64_t in_row = unit * call.size.head_dim;
-  const void* norm = part == Part::kQuery ? stream.q_norm : part == Part::kKey ? stream.k_norm : nullptr;
+  const void* norm = part == kQuery ? stream.q_norm : part == kKey ? stream.k_norm : nullptr;
   return {part, unit % heads, at.of_stream * row + in_row,
           static_cast<const T*>(stream.projection) + at.sample * stream.batch_stride + at.of_stream * row + in_row,
           static_cast<const T*>(norm)};
@@ -73,10 +73,10 @@ template <int kWidth, typename T, typename Team>
 FLOWAWR_DEVICE void ComputeUnit(const Team& team, const JoinHeadsCall& call, const JointToken& at, int unit) {
   const HeadOf<T> head = HeadAt<T>(call, at, unit);
   const int64_t dim = call.size.head_dim;
-  const bool is_query = head.part == Part::kQuery;
-  const int64_t tokens = is_query && !call.streams[1].has_queries ? call.streams[0].tokens : JointTokens(call);
-  void* const joint = is_query ? call.q : head.part == Part::kKey ? call.k : call.v;
-  T* const out = static_cast<T*>(joint) + ((at.sample * call.size.heads + head.head) * tokens + at.token) * dim;
+  const int64_t tokens =
+      head.part == kQuery && !call.streams[1].has_queries ? call.streams[0].tokens : JointTokens(call);
+  T* const out =
+      static_cast<T*>(call.joint[head.part]) + ((at.sample * call.size.heads + head.head) * tokens + at.token) * dim;
   if (head.norm == nullptr) {
     MapRow<kWidth>(
         team, dim, [](float value) { return value; }, out, head.values);
@@ -92,13 +92,12 @@ template <int kWidth, typename T, typename Team>
 FLOWAWR_DEVICE void ComputeUnit(const Team& team, const JoinHeadsBackwardCall& call, const JointToken& at, int unit) {
   const HeadOf<T> head = HeadAt<T>(call, at, unit);
   const int64_t dim = call.size.head_dim;
-  const StridedHeads flow = head.part == Part::kQuery ? call.dq : head.part == Part::kKey ? call.dk : call.dv;
+  const StridedHeads& flow = call.djoint[head.part];
   const T* const dout = static_cast<const T*>(flow.values) + at.sample * flow.batch_stride +
                         head.head * flow.head_stride + at.token * flow.token_stride;
   const int64_t row = static_cast<int64_t>(UnitsOf(call, at)) * dim;
-  const int64_t stream_tokens = at.stream == 0 ? call.streams[0].tokens : call.streams[1].tokens;
-  void* const gradient = at.stream == 0 ? call.dprojection[0] : call.dprojection[1];
-  T* const out = static_cast<T*>(gradient) + at.sample * stream_tokens * row + head.offset;
+  T* const out =
+      static_cast<T*>(call.dprojection[at.stream]) + at.sample * call.streams[at.stream].tokens * row + head.offset;
   if (head.norm == nullptr) {
     MapRow<kWidth>(
         team, dim, [](float value) { return value; }, out, dout);
@@ -121,11 +120,12 @@ inline bool FitsPacks(DeviceElement element, const StridedHeads& heads) {
 }
 inline bool FitsPacks(const JoinHeadsCall& call) {
   return FitsPacks(call.element, call.size, call.streams[0]) && FitsPacks(call.element, call.size, call.streams[1]) &&
-         FitsPacks(call.element, {call.q, call.k, call.v}, {});
+         FitsPacks(call.element, {call.joint[0], call.joint[1], call.joint[2]}, {});
 }
 inline bool FitsPacks(const JoinHeadsBackwardCall& call) {
   return FitsPacks(call.element, call.size, call.streams[0]) && FitsPacks(call.element, call.size, call.streams[1]) &&
-         FitsPacks(call.element, call.dq) && FitsPacks(call.element, call.dk) && FitsPacks(call.element, call.dv) &&
+         FitsPacks(call.element, call.djoint[0]) && FitsPacks(call.element, call.djoint[1]) &&
+         FitsPacks(call.element, call.djoint[2]) &&
          FitsPacks(call.element, {call.dprojection[0], call.dprojection[1]}, {});
 }
 

@@ -6,8 +6,9 @@
 namespace flowawr::cuda {
 namespace {
 
+// The call is a grid constant: it is indexed where it is, by stream and part, and not copied to local memory.
 template <int kWidth, typename T, typename Call>
-__global__ void __launch_bounds__(kThreads) HeadsKernel(const Call call, int64_t tokens) {
+__global__ void __launch_bounds__(kThreads) HeadsKernel(const __grid_constant__ Call call, int64_t tokens) {
   constexpr int kTeams = kThreads / kHeadLanes;
   const WarpTeam<kHeadLanes> team;
   for (int64_t index = blockIdx.x; index < tokens; index += gridDim.x) {

@@ -115,7 +115,7 @@ int32_t JoinHeads(const JoinHeadsCall& on_device, void*) {
   Count("join_heads");
   JoinHeadsCall call = on_device;
   PlaceStreams(call.streams);
-  PlaceAll(call.q, call.k, call.v);
+  PlaceAll(call.joint[0], call.joint[1], call.joint[2]);
   return Heads(call);
 }
 
@@ -123,7 +123,8 @@ int32_t JoinHeadsBackward(const JoinHeadsBackwardCall& on_device, void*) {
   Count("join_heads_backward");
   JoinHeadsBackwardCall call = on_device;
   PlaceStreams(call.streams);
-  PlaceAll(call.dq.values, call.dk.values, call.dv.values, call.dprojection[0], call.dprojection[1]);
+  PlaceAll(call.djoint[0].values, call.djoint[1].values, call.djoint[2].values, call.dprojection[0],
+           call.dprojection[1]);
   return Heads(call);
 }
 
