@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "cli/machine_memory.h"
+#include "common/nn/device_dispatch.h"
 #include "common/tensor/device_facts.h"
 #include "common/tensor/devices.h"
 
@@ -40,6 +41,11 @@ std::string CardsText(const CudaDriver& driver) {
   });
 }
 
+absl::StatusOr<std::string> KernelsText(const absl::StatusOr<const DeviceKernels*>& kernels) {
+  if (!kernels.ok()) return kernels.status();
+  return (*kernels)->built_for;
+}
+
 }  // namespace
 
 DeviceSight LookAtDevices() {
@@ -48,6 +54,7 @@ DeviceSight LookAtDevices() {
   const at::CUDAHooksInterface& hooks = at::detail::getCUDAHooks();
   if (hooks.hasCUDART()) sight.cuda = CudaVersion(hooks.versionCUDART());
   sight.nccl = NcclVersion();
+  sight.kernels = KernelsText(LoadDeviceKernels());
   sight.driver = AskCudaDriver();
   return sight;
 }
@@ -71,10 +78,19 @@ std::vector<Finding> JudgeDevices(const DeviceSight& sight) {
                                            sight.cuda, ": install a newer driver"));
   else if (has_cards && !sight.cuda.empty() && sight.accelerators.empty())
     tell(FindingLevel::kWarn, "LibTorch sees none of the driver's cards; `nvidia-smi` says in what state they are");
+  if (!sight.accelerators.empty() && !sight.cuda.empty()) {
+    if (sight.kernels.ok())
+      tell(FindingLevel::kOk, absl::StrCat("CUDA kernels of our own for ", *sight.kernels));
+    else if (absl::IsNotFound(sight.kernels.status()))
+      tell(FindingLevel::kOk, "no CUDA kernels of our own (libflowawr_cuda.so): LibTorch's operations; the preset cuda builds them");
+    else
+      tell(FindingLevel::kWarn, absl::StrCat("LibTorch's operations instead of CUDA kernels of our own: ",
+                                             sight.kernels.status().message()));
+  }
   if (!sight.nccl.empty())
     tell(FindingLevel::kOk, absl::StrCat("NCCL ", sight.nccl));
-  else if (!sight.cuda.empty())
-    tell(FindingLevel::kWarn, "no NCCL (libnccl.so.2): a learner of several ranks cannot add up gradients between GPUs");
+  else if (sight.accelerators.size() > 1 && !sight.cuda.empty())
+    tell(FindingLevel::kOk, "no NCCL (libnccl.so.2): ranks, where a run has several, add up gradients through the host");
   return findings;
 }
 

@@ -14,6 +14,8 @@ struct DeviceSight {
   std::vector<std::string> accelerators;  // that LibTorch sees, as DescribeDevice()
   std::string cuda;                       // of LibTorch's CUDA build, e.g. 13.0; empty: the CPU build
   std::string nccl;                       // its version; empty: there is none
+  // What the CUDA kernels are built for (DeviceKernels); NotFound: there are none, another error: they cannot be used.
+  absl::StatusOr<std::string> kernels = absl::NotFoundError("not looked for");
   absl::StatusOr<CudaDriver> driver = absl::NotFoundError("not asked");
 };
 

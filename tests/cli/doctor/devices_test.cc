@@ -7,16 +7,19 @@ namespace flowawr {
 namespace {
 
 using ::testing::AllOf;
+using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::Field;
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 auto Is(FindingLevel level, const std::string& what) {
   return AllOf(Field(&Finding::level, level), Field(&Finding::what, HasSubstr(what)));
 }
 
 CudaDriver TwoCards(const std::string& version) {
-  return {.version = version, .devices = {{"NVIDIA H100", 80'000'000'000}, {"NVIDIA H100", 80'000'000'000}}};
+  const CudaCard card{.name = "NVIDIA H100", .pci_bus_id = "", .memory_bytes = 80'000'000'000};
+  return {.version = version, .devices = {card, card}};
 }
 
 TEST(JudgeDevices, IsContentWithAMachineWithoutGpus) {
@@ -24,15 +27,24 @@ TEST(JudgeDevices, IsContentWithAMachineWithoutGpus) {
   EXPECT_THAT(JudgeDevices(sight), ElementsAre(Is(FindingLevel::kOk, "cpu alone; LibTorch's CPU build")));
 }
 
-TEST(JudgeDevices, NamesCardsDriverAndNccl) {
+TEST(JudgeDevices, NamesCardsDriverKernelsAndNccl) {
   const DeviceSight sight{.accelerators = {"cuda:0 (NVIDIA H100)", "cuda:1 (NVIDIA H100)"},
                           .cuda = "13.0",
                           .nccl = "2.29.7",
+                          .kernels = "CUDA 13.0.88: sm_80, sm_90a",
                           .driver = TwoCards("13.1")};
   EXPECT_THAT(JudgeDevices(sight),
               ElementsAre(Is(FindingLevel::kOk, "cuda:0 (NVIDIA H100), cuda:1 (NVIDIA H100); LibTorch's build for CUDA 13.0"),
                           Is(FindingLevel::kOk, "NVIDIA driver for CUDA 13.1: NVIDIA H100 (80.0 GB), NVIDIA H100 (80.0 GB)"),
+                          Is(FindingLevel::kOk, "CUDA kernels of our own for CUDA 13.0.88: sm_80, sm_90a"),
                           Is(FindingLevel::kOk, "NCCL 2.29.7")));
+}
+
+TEST(JudgeDevices, KernelsOfAnotherBuildAreAWarningNoneAreNot) {
+  DeviceSight sight{.accelerators = {"cuda:0"}, .cuda = "13.0", .nccl = "2.29.7", .driver = TwoCards("13.0")};
+  EXPECT_THAT(JudgeDevices(sight), Contains(Is(FindingLevel::kOk, "the preset cuda builds them")));
+  sight.kernels = absl::FailedPreconditionError("install both of one build");
+  EXPECT_THAT(JudgeDevices(sight), Contains(Is(FindingLevel::kWarn, "install both of one build")));
 }
 
 TEST(JudgeDevices, SaysWhatDoesNotFit) {
@@ -48,12 +60,19 @@ TEST(JudgeDevices, SaysWhatDoesNotFit) {
                           Is(FindingLevel::kWarn, "install a newer driver"), Is(FindingLevel::kOk, "NCCL")));
   EXPECT_THAT(JudgeDevices({.accelerators = {}, .cuda = "13.0", .nccl = "", .driver = TwoCards("13.0")}),
               ElementsAre(Is(FindingLevel::kOk, "cpu alone"), Is(FindingLevel::kOk, "NVIDIA H100"),
-                          Is(FindingLevel::kWarn, "sees none of the driver's cards"), Is(FindingLevel::kWarn, "no NCCL")));
+                          Is(FindingLevel::kWarn, "sees none of the driver's cards")));
   EXPECT_THAT(JudgeDevices({.accelerators = {},
                             .cuda = "",
                             .nccl = "",
                             .driver = absl::FailedPreconditionError("the NVIDIA driver answers cuInit with error 100")}),
               ElementsAre(Is(FindingLevel::kOk, "cpu alone"), Is(FindingLevel::kWarn, "cuInit with error 100")));
+}
+
+TEST(JudgeDevices, MissesNcclOnlyWhereRanksCouldUseIt) {
+  DeviceSight sight{.accelerators = {"cuda:0"}, .cuda = "13.0", .nccl = "", .driver = TwoCards("13.0")};
+  EXPECT_THAT(JudgeDevices(sight), Not(Contains(Is(FindingLevel::kOk, "no NCCL"))));
+  sight.accelerators.push_back("cuda:1");
+  EXPECT_THAT(JudgeDevices(sight), Contains(Is(FindingLevel::kOk, "no NCCL")));
 }
 
 }  // namespace
