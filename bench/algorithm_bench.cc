@@ -1,14 +1,19 @@
 // Times what the learner computes of a batch outside the model: 48 groups of 24 samples at SD3.5-M's latent size.
 //
-// usage: flowawr_algorithm_bench
+// usage: flowawr_algorithm_bench [--device cuda]   (where the loss computes; the rest is the host's)
 #include <ATen/Parallel.h>
 #include <benchmark/benchmark.h>
 #include <torch/types.h>
 
+#include <CLI/CLI.hpp>
+#include <string>
 #include <vector>
 
+#include "bench/finish.h"
+#include "common/process/device_option.h"
 #include "common/process/exit_code.h"
 #include "common/process/processor.h"
+#include "common/tensor/devices.h"
 #include "learner/algorithm/algorithm.h"
 #include "learner/batch_figures.h"
 
@@ -17,6 +22,8 @@ namespace {
 
 constexpr int64_t kGroups = 48, kSamples = 24;
 const std::vector<float> kSigmas = {1, 0.5f, 0};
+
+at::Device g_device = at::kCPU;  // set before anything is measured
 
 std::unique_ptr<const Algorithm> Method() {
   v1::RunConfig config;
@@ -59,12 +66,14 @@ void BM_Loss(benchmark::State& state) {
   const auto method = Method();
   const int64_t side = state.range(0), rows = 16;
   const std::vector<int64_t> shape = {rows, side == 8 ? 4 : 16, side, side == 8 ? 16 : side};
-  Rows of{.x = at::randn(shape), .sigma = at::rand({rows}), .signal = at::randn({rows}), .x0 = at::randn(shape),
-          .step = std::vector<int64_t>(rows, 0), .noise = at::randn(shape)};
-  Velocities v{.theta = at::randn(shape).requires_grad_(), .old = at::randn(shape), .ref = at::randn(shape)};
+  const auto random = [](at::IntArrayRef sizes) { return at::randn(sizes).to(g_device); };
+  Rows of{.x = random(shape), .sigma = at::rand({rows}).to(g_device), .signal = random({rows}), .x0 = random(shape),
+          .step = std::vector<int64_t>(rows, 0), .noise = random(shape)};
+  Velocities v{.theta = random(shape).requires_grad_(), .old = random(shape), .ref = random(shape)};
   for (auto _ : state) {
     method->Loss(of, v).loss.sum().backward();
     v.theta.mutable_grad().reset();
+    Finish(g_device);
   }
 }
 BENCHMARK(BM_Loss)->Arg(8)->Arg(64)->Unit(benchmark::kMillisecond)->UseRealTime();
@@ -75,8 +84,12 @@ BENCHMARK(BM_Loss)->Arg(8)->Arg(64)->Unit(benchmark::kMillisecond)->UseRealTime(
 int main(int argc, char** argv) {
   const absl::Status restricted = flowawr::RestrictProcessor();
   if (!restricted.ok()) return flowawr::ReportAndExitCodeOf(restricted);
-  benchmark::Initialize(&argc, argv);
-  if (benchmark::ReportUnrecognizedArguments(argc, argv)) return flowawr::kUsageExitCode;
+  benchmark::Initialize(&argc, argv);  // takes its own options out
+  std::string device = "cpu";
+  CLI::App app("Times what the learner computes outside the model; --benchmark_... are Google Benchmark's options.");
+  flowawr::AddDeviceOption(app, "the loss computes", &device);
+  CLI11_PARSE(app, argc, argv);
+  flowawr::g_device = flowawr::FindDevice(device).value();
   benchmark::RunSpecifiedBenchmarks();
   return 0;
 }

@@ -1,6 +1,6 @@
 """The Python side of bench/clip_scorers.py: python_baseline/pickscore.py.
 
-usage: [FLOWAWR_CPU=avx2] clip_baseline.py MODEL_FOLDER DTYPE THREADS BATCH SIDE
+usage: [FLOWAWR_CPU=avx2] clip_baseline.py MODEL_FOLDER DTYPE THREADS BATCH SIDE [DEVICE]
 
 Prints "ready" when the model is loaded. For each line on standard input it scores BATCH new random pictures of SIDE x SIDE
 pixels, all with that line as their prompt, and prints the seconds that took and the processor's seconds.
@@ -20,7 +20,7 @@ from PIL import Image  # noqa: E402
 from python_baseline.pickscore import PickScore  # noqa: E402
 
 folder, dtype, threads, batch, side = sys.argv[1], sys.argv[2], *map(int, sys.argv[3:6])
-scorer = PickScore(folder, dtype, threads)
+scorer = PickScore(folder, dtype, threads, *sys.argv[6:])
 random = np.random.default_rng(1)
 
 print("ready", flush=True)

@@ -1,6 +1,6 @@
 // The service's side of bench/clip_scorers.py: one scorer, timed batch by batch as it is told.
 //
-// usage: flowawr_clip_bench KIND MODEL_FOLDER DTYPE THREADS BATCH SIDE
+// usage: flowawr_clip_bench KIND MODEL_FOLDER DTYPE THREADS BATCH SIDE [DEVICE]
 // Prints "ready" when the scorer is loaded. For each line on standard input it scores BATCH new random pictures of
 // SIDE x SIDE pixels, all with that line as their prompt, and prints the seconds that took and the processor's seconds.
 #include <chrono>
@@ -18,10 +18,10 @@
 namespace flowawr {
 namespace {
 
-int Main(char** argv) {
+int Main(char** argv, const std::string& device) {
   const std::string kind = argv[1];
   ScorerOptions options({{"model", argv[2]}, {"dtype", argv[3]}});
-  const ScorerContext context{.threads = std::atoi(argv[4])};
+  const ScorerContext context{.threads = std::atoi(argv[4]), .device = device};
   const auto scorer = kind == "clipscore" ? ClipScorer::LoadClipScore(options, context)
                       : kind == "hpsv2"   ? ClipScorer::LoadHpsV2(options, context)
                                           : ClipScorer::LoadPickScore(options, context);
@@ -60,9 +60,9 @@ int Main(char** argv) {
 int main(int argc, char** argv) {
   const absl::Status restricted = flowawr::RestrictProcessor();
   if (!restricted.ok()) return flowawr::ReportAndExitCodeOf(restricted);
-  if (argc != 7) {
-    std::fputs("usage: flowawr_clip_bench KIND MODEL_FOLDER DTYPE THREADS BATCH SIDE\n", stderr);
+  if (argc != 7 && argc != 8) {
+    std::fputs("usage: flowawr_clip_bench KIND MODEL_FOLDER DTYPE THREADS BATCH SIDE [DEVICE]\n", stderr);
     return flowawr::kUsageExitCode;
   }
-  return flowawr::Main(argv);
+  return flowawr::Main(argv, argc == 8 ? argv[7] : "cpu");
 }

@@ -43,7 +43,7 @@ class Side:
 
 
 def compare(model, dtype, threads, args):
-    sizes = [str(threads), str(args.batch), str(args.side)]
+    sizes = [str(threads), str(args.batch), str(args.side), args.device]
     sides = [Side([sys.executable, ROOT / "bench/clip_baseline.py", model, dtype, *sizes]),
              Side([SERVICE, "pickscore", model, dtype, *sizes])]
     for side in sides:
@@ -68,13 +68,15 @@ def main():
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--side", type=int, default=512, help="of a picture, in pixels")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--device", default="cpu", help="where both sides' models compute, e.g. cuda:0")
     parser.add_argument("--model", help="a CLIP folder; default: a random one of the size, made in build/clip-bench")
     args = parser.parse_args()
     processor.restrict(args.cpu)
     model = args.model or ROOT / "build/clip-bench" / args.size
     if not args.model and not (model / "model.safetensors").exists():
         subprocess.run([sys.executable, ROOT / "tools/random_clip_of_size.py", model, "--size", args.size], check=True)
-    print(f"{processor.describe(max(args.threads))}; {args.size}, batches of {args.batch} pictures of {args.side} x {args.side}, "
+    where = processor.describe(max(args.threads)) if args.device == "cpu" else args.device
+    print(f"{where}; {args.size}, batches of {args.batch} pictures of {args.side} x {args.side}, "
           f"{args.rounds} rounds in turns\n")
     print("| dtype | threads | Python, pictures/s | this service | faster by: median, fastest | processor time |\n|---|---|---|---|---|---|")
     for dtype in args.dtype:

@@ -1,7 +1,6 @@
 // One measurement of this service at a model's true size, in a process of its own: the C++ side of full_size.py, which
 // says what each kind is. Prints one line of JSON; the Python side is python_baseline/full_size.py.
 #include <ATen/CPUGeneratorImpl.h>
-#include <ATen/DeviceAccelerator.h>
 #include <ATen/Parallel.h>
 #include <ATen/core/grad_mode.h>
 #include <sys/resource.h>
@@ -19,6 +18,7 @@
 #include <string>
 #include <vector>
 
+#include "bench/finish.h"
 #include "common/diffusion/sampler.h"
 #include "common/diffusion/sigmas.h"
 #include "common/nn/lora_linear.h"
@@ -30,7 +30,7 @@
 #include "common/sd3/pipeline.h"
 #include "common/tensor/device_facts.h"
 #include "common/tensor/devices.h"
-#include "common/tensor/kernel_choice.h"
+#include "common/tensor/determinism.h"
 #include "common/tensor/safetensors.h"
 #include "learner/algorithm/flow_awr.h"
 
@@ -52,11 +52,6 @@ struct Options {
   at::ScalarType dtype() const { return is_float32 ? at::kFloat : at::kBFloat16; }
   Placement placement() const { return {dtype(), device}; }
 };
-
-// Waits for what the device was told to do.
-void Finish(at::Device device) {
-  if (!device.is_cpu()) at::accelerator::synchronizeDevice(device.index());
-}
 
 using Clock = std::chrono::steady_clock;
 

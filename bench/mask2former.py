@@ -2,7 +2,7 @@
 """Mask2Former-Swin-S with random weights: transformers' class against this service, in turns.
 
     ninja -C build/release flowawr_mask2former_bench
-    .venv/bin/python bench/mask2former.py [--cpu avx2] [--threads 2] [--batch 1] [--side 800] [--rounds 5]
+    .venv/bin/python bench/mask2former.py [--cpu avx2] [--threads 2] [--batch 1] [--side 800] [--rounds 5] [--device cuda]
 
 Both read the same folder and run the same number of pictures at the same size with the same threads; a round is one batch by each, the
 first one of each is not counted. Prints a row for docs/performance.md: medians, pictures a second, and how much faster the service is.
@@ -32,7 +32,8 @@ def make_model(folder):
 
 class Service:
     def __init__(self, folder, args):
-        self.process = subprocess.Popen([SERVICE, folder, args.dtype, str(args.threads), str(args.batch), str(args.side)],
+        sizes = [str(args.threads), str(args.batch), str(args.side)]
+        self.process = subprocess.Popen([SERVICE, folder, args.dtype, *sizes, args.device],
                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         if self.process.stdout.readline() != "ready\n":
             raise SystemExit("the service's side did not start")
@@ -50,13 +51,15 @@ class Transformers:
         self.torch = torch
         torch.set_num_threads(args.threads)
         dtype = getattr(torch, args.dtype)
-        self.model = Mask2FormerForUniversalSegmentation.from_pretrained(folder, dtype=dtype).eval()
+        self.model = Mask2FormerForUniversalSegmentation.from_pretrained(folder, dtype=dtype).eval().to(args.device)
         self.pixels = torch.randn(args.batch, 3, args.side, args.side, dtype=dtype)
 
     def run(self):
         with self.torch.inference_mode():
             start = time.perf_counter()
-            self.model(pixel_values=self.pixels)
+            # Up with the pictures and down with what was found, as the service does.
+            found = self.model(pixel_values=self.pixels.to(self.model.device))
+            found.class_queries_logits.cpu(), found.masks_queries_logits.cpu()
             return time.perf_counter() - start
 
 
@@ -68,6 +71,7 @@ def main():
     parser.add_argument("--side", type=int, default=800)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
+    parser.add_argument("--device", default="cpu", help="where both sides compute, e.g. cuda:0")
     args = parser.parse_args()
     processor.restrict(args.cpu)
 
@@ -83,7 +87,8 @@ def main():
         sides["this service"].process.stdin.close()
         sides["this service"].process.wait()
     theirs, ours = (statistics.median(seconds[name]) for name in sides)
-    print(f"{processor.describe(args.threads)}; {args.rounds} rounds in turns\n")
+    where = processor.describe(args.threads) if args.device == "cpu" else args.device
+    print(f"{where}; {args.rounds} rounds in turns\n")
     print("| pictures | dtype | transformers | this service | faster by: median, fastest |\n|---|---|---|---|---|")
     fastest = min(seconds["transformers"]) / min(seconds["this service"])
     print(f"| {args.batch} of {args.side} x {args.side} | {args.dtype} | {args.batch / theirs:.2f}/s | {args.batch / ours:.2f}/s | "

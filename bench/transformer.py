@@ -2,7 +2,7 @@
 """The transformer and the autoencoder at the embedded model's size: diffusers against this service, in turns.
 
     ninja -C build/release flowawr_transformer_bench
-    .venv/bin/python bench/transformer.py [--cpu avx2] [--threads 1 2] [--rounds 3]
+    .venv/bin/python bench/transformer.py [--cpu avx2] [--threads 1 2] [--rounds 3] [--device cuda]
 
 A round is Python, service, for each number of threads; each is a process of its own, so that other load on the machine moves both.
 Prints rows for docs/performance.md: the median of all repeats and how much faster the service is by medians and by fastest repeats.
@@ -27,7 +27,7 @@ TITLES = {"sampling": "sampling, forward", "training": "training, forward and ba
 
 def run_python(threads, args):
     command = [sys.executable, ROOT / "bench/transformer_baseline.py", "--json", "--threads", str(threads), "--repeats",
-               str(args.repeats)]
+               str(args.repeats), "--device", args.device]
     if args.model:
         command += ["--model", args.model]
     out = subprocess.run(command, check=True, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout
@@ -37,7 +37,7 @@ def run_python(threads, args):
 def run_service(threads, args):
     names = "|".join(name + "/real_time" + ("" if name == "BM_Decode/16" else f"/threads:{threads}") for name in BENCHES.values())
     environment = dict(os.environ, **({"FLOWAWR_BENCH_MODEL": args.model} if args.model else {}))
-    out = subprocess.run([SERVICE, f"--benchmark_filter=^({names})$", "--benchmark_format=json",
+    out = subprocess.run([SERVICE, "--device", args.device, f"--benchmark_filter=^({names})$", "--benchmark_format=json",
                           f"--benchmark_repetitions={max(args.repeats // 4, 3)}", "--benchmark_min_time=0.15"],
                          check=True, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout
     times = {kind: [] for kind in BENCHES}
@@ -55,6 +55,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--repeats", type=int, default=12, help="of the Python side in a round")
     parser.add_argument("--model", help="a pipeline folder; default: models/tiny-sd3")
+    parser.add_argument("--device", default="cpu", help="where both sides compute, e.g. cuda:0")
     args = parser.parse_args()
     processor.restrict(args.cpu)
 
@@ -65,7 +66,8 @@ def main():
             for side, run in sides.items():
                 for kind, repeats in run(threads, args).items():
                     times.setdefault((kind, threads, side), []).extend(repeats)
-    print(f"{processor.describe(max(args.threads))}; {args.rounds} rounds in turns\n")
+    where = processor.describe(max(args.threads)) if args.device == "cpu" else args.device
+    print(f"{where}; {args.rounds} rounds in turns\n")
     print("| | threads | Python | this service | faster by: median, fastest |\n|---|---|---|---|---|")
     for kind, title in TITLES.items():
         for threads in args.threads:

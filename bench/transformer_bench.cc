@@ -1,22 +1,31 @@
 // Times the transformer and the autoencoder at the embedded model's size: the C++ side of transformer_baseline.py.
 //
-// usage: flowawr_transformer_bench   (from the repository root; FLOWAWR_BENCH_MODEL names another pipeline folder)
+// usage: flowawr_transformer_bench [--device cuda]   (from the repository root; FLOWAWR_BENCH_MODEL names another
+//                                                    pipeline folder)
 #include <ATen/Parallel.h>
 #include <ATen/core/grad_mode.h>
 #include <benchmark/benchmark.h>
 
+#include <CLI/CLI.hpp>
 #include <cstdlib>
 #include <string>
 
+#include "bench/finish.h"
+#include "common/process/device_libraries.h"
+#include "common/process/device_option.h"
 #include "common/process/exit_code.h"
 #include "common/process/processor.h"
 #include "common/sd3/transformer.h"
 #include "common/sd3/vae.h"
+#include "common/tensor/devices.h"
+#include "common/tensor/determinism.h"
 
 namespace flowawr {
 namespace {
 
 constexpr int64_t kTextTokens = 24;
+
+at::Device g_device = at::kCPU;  // set before anything is measured
 
 std::string ModelFolder() {
   const char* folder = std::getenv("FLOWAWR_BENCH_MODEL");
@@ -25,7 +34,7 @@ std::string ModelFolder() {
 
 const Transformer& Model() {
   static const std::shared_ptr<const Transformer> model =
-      Transformer::Load(ModelFolder() + "/transformer", at::kFloat).value();
+      Transformer::Load(ModelFolder() + "/transformer", {at::kFloat, g_device}).value();
   return *model;
 }
 
@@ -42,8 +51,9 @@ LoraAdapter Adapter() {
 TransformerInput Input(int64_t batch, bool is_group) {
   const TransformerConfig& config = Model().config();
   const int64_t rows = is_group ? 1 : batch;
-  return {at::randn({batch, config.in_channels, 8, 16}), at::full({rows}, 0.7f),
-          at::randn({rows, kTextTokens, config.joint_attention_dim}), at::randn({rows, config.pooled_projection_dim})};
+  return {at::randn({batch, config.in_channels, 8, 16}).to(g_device), at::full({rows}, 0.7f).to(g_device),
+          at::randn({rows, kTextTokens, config.joint_attention_dim}).to(g_device),
+          at::randn({rows, config.pooled_projection_dim}).to(g_device)};
 }
 
 void BM_Sample(benchmark::State& state) {
@@ -51,7 +61,10 @@ void BM_Sample(benchmark::State& state) {
   const at::NoGradGuard no_grad;
   const BoundAdapter merged = Model().BindMerged(Adapter()).value();
   const TransformerInput input = Input(state.range(0), /*is_group=*/true);
-  for (auto _ : state) benchmark::DoNotOptimize(Model().Forward(input, &merged));
+  for (auto _ : state) {
+    benchmark::DoNotOptimize(Model().Forward(input, &merged));
+    Finish(g_device);
+  }
   state.SetItemsProcessed(state.iterations() * state.range(0));
 }
 BENCHMARK(BM_Sample)->Arg(16)->Unit(benchmark::kMillisecond)->ThreadRange(1, 2)->UseRealTime();
@@ -59,12 +72,13 @@ BENCHMARK(BM_Sample)->Arg(16)->Unit(benchmark::kMillisecond)->ThreadRange(1, 2)-
 void BM_Train(benchmark::State& state) {
   at::set_num_threads(1);
   const LoraAdapter initial = Adapter();
-  const LoraAdapter adapter(initial.shared_layout(), initial.flat().clone().requires_grad_(true));
+  const LoraAdapter adapter(initial.shared_layout(), initial.flat().to(g_device).clone().requires_grad_(true));
   const TransformerInput input = Input(state.range(0), /*is_group=*/false);
   for (auto _ : state) {
     const BoundAdapter bound = Model().Bind(adapter).value();
     Model().Forward(input, &bound).square().mean().backward();
     adapter.flat().mutable_grad().reset();
+    Finish(g_device);
   }
   state.SetItemsProcessed(state.iterations() * state.range(0));
 }
@@ -73,15 +87,21 @@ BENCHMARK(BM_Train)->Arg(16)->Unit(benchmark::kMillisecond)->ThreadRange(1, 2)->
 void BM_Bind(benchmark::State& state) {
   at::set_num_threads(1);
   const LoraAdapter adapter = Adapter();
-  for (auto _ : state) benchmark::DoNotOptimize(Model().Bind(adapter));
+  for (auto _ : state) {
+    benchmark::DoNotOptimize(Model().Bind(adapter));
+    Finish(g_device);
+  }
 }
 BENCHMARK(BM_Bind)->Unit(benchmark::kMillisecond);
 
 void BM_Decode(benchmark::State& state) {
   at::set_num_threads(1);
-  const auto vae = Vae::Load(ModelFolder() + "/vae", at::kFloat).value();
-  const at::Tensor latents = at::randn({state.range(0), vae->config().latent_channels, 8, 16});
-  for (auto _ : state) benchmark::DoNotOptimize(vae->Decode(latents));
+  const auto vae = Vae::Load(ModelFolder() + "/vae", {at::kFloat, g_device}).value();
+  const at::Tensor latents = at::randn({state.range(0), vae->config().latent_channels, 8, 16}).to(g_device);
+  for (auto _ : state) {
+    benchmark::DoNotOptimize(vae->Decode(latents));
+    Finish(g_device);
+  }
   state.SetItemsProcessed(state.iterations() * state.range(0));
 }
 BENCHMARK(BM_Decode)->Arg(16)->Unit(benchmark::kMillisecond)->UseRealTime();
@@ -92,8 +112,15 @@ BENCHMARK(BM_Decode)->Arg(16)->Unit(benchmark::kMillisecond)->UseRealTime();
 int main(int argc, char** argv) {
   const absl::Status restricted = flowawr::RestrictProcessor();
   if (!restricted.ok()) return flowawr::ReportAndExitCodeOf(restricted);
-  benchmark::Initialize(&argc, argv);
-  if (benchmark::ReportUnrecognizedArguments(argc, argv)) return flowawr::kUsageExitCode;
+  flowawr::PrepareDeviceLibraries();
+  benchmark::Initialize(&argc, argv);  // takes its own options out
+  std::string device = "cpu";
+  CLI::App app("Times the transformer and the autoencoder; --benchmark_... are Google Benchmark's options.");
+  flowawr::AddDeviceOption(app, "they compute", &device);
+  CLI11_PARSE(app, argc, argv);
+  flowawr::g_device = flowawr::FindDevice(device).value();
+  const absl::Status chosen = flowawr::ChooseKernels(/*deterministic=*/false, flowawr::g_device);
+  if (!chosen.ok()) return flowawr::ReportAndExitCodeOf(chosen);
   benchmark::RunSpecifiedBenchmarks();
   return 0;
 }

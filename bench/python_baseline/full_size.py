@@ -46,14 +46,15 @@ def peak_memory():
 def finish(options):
     """Waits for what the device was told to do."""
     if options.device != "cpu":
-        torch.accelerator.synchronize()
+        torch.accelerator.synchronize(torch.device(options.device))
 
 
 def measure(options, warm_up, step):
     """Runs `step` again and again for about --seconds, at least once. `warm_up` is a smaller step of the same kind."""
-    warm_up()
-    if options.device != "cpu":
-        step()  # a device's libraries choose kernels by sizes, and a compiler compiles for them
+    if not options.compile:
+        warm_up()
+    if options.compile or options.device != "cpu":
+        step()  # compilers compile for these sizes, a device's libraries choose kernels by them
     finish(options)
     wall, cpu = [], []
     while not wall or sum(wall) + wall[-1] <= options.seconds:
