@@ -1,7 +1,7 @@
 #include "common/process/standard_metrics.h"
 
+#include <optional>
 #include <utility>
-#include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/statusor.h"
@@ -12,6 +12,7 @@
 #include "common/rpc/tls_files.h"
 #include "common/telemetry/metric_catalogue.h"
 #include "common/telemetry/process_metrics.h"
+#include "common/tensor/device_cards.h"
 #include "common/tensor/device_memory.h"
 
 namespace flowawr {
@@ -53,6 +54,16 @@ void AddDeviceMemory(Families& out) {
     if (!family->metric.empty()) out.push_back(std::move(*family));
 }
 
+// A family of what `of` tells of those cards that tell it; empty: none does.
+template <typename Value>
+prometheus::MetricFamily CardFamily(absl::string_view name, const std::map<std::string, CardState>& cards,
+                                    std::optional<Value> CardState::* of) {
+  prometheus::MetricFamily family = FamilyOf(name);
+  for (const auto& [device, card] : cards)
+    if (card.*of) AddMetric(family, static_cast<double>(*(card.*of)), {{"device", device}});
+  return family;
+}
+
 class StandardMetrics : public prometheus::Collectable {
  public:
   explicit StandardMetrics(const v1::NetworkConfig& network) : network_(network) {}
@@ -61,6 +72,7 @@ class StandardMetrics : public prometheus::Collectable {
     Families families = ProcessMetrics();
     AddCalls(families);
     AddDeviceMemory(families);
+    for (prometheus::MetricFamily& family : CardMetrics(CardsInUse())) families.push_back(std::move(family));
     if (const absl::StatusOr<absl::Time> expiry = Expiry(); expiry.ok())
       families.push_back(SingleMetric("flowawr_tls_certificate_expiry_timestamp_seconds",
                                       absl::ToDoubleSeconds(*expiry - absl::UnixEpoch())));
@@ -84,6 +96,31 @@ class StandardMetrics : public prometheus::Collectable {
 };
 
 }  // namespace
+
+std::vector<prometheus::MetricFamily> CardMetrics(const std::map<std::string, CardState>& cards) {
+  Families families = {CardFamily("flowawr_device_memory_size_bytes", cards, &CardState::memory_bytes),
+                       CardFamily("flowawr_device_used_memory_bytes", cards, &CardState::used_memory_bytes),
+                       CardFamily("flowawr_device_utilization_ratio", cards, &CardState::utilization),
+                       CardFamily("flowawr_device_power_watts", cards, &CardState::power_watts),
+                       CardFamily("flowawr_device_temperature_celsius", cards, &CardState::temperature_celsius)};
+  prometheus::MetricFamily& bus = families.emplace_back(FamilyOf("flowawr_device_bus_bytes_total"));
+  for (const auto& [device, card] : cards) {
+    if (card.received_bytes) AddMetric(bus, static_cast<double>(*card.received_bytes), {{"device", device}, {"direction", "up"}});
+    if (card.sent_bytes) AddMetric(bus, static_cast<double>(*card.sent_bytes), {{"device", device}, {"direction", "down"}});
+  }
+  prometheus::MetricFamily& throttled = families.emplace_back(FamilyOf("flowawr_device_throttled"));
+  for (const auto& [device, card] : cards) {
+    if (!card.throttling) continue;
+    for (const auto& [reason, holds] : {std::pair("power_cap", card.throttling->power_cap),
+                                        std::pair("software_thermal", card.throttling->software_thermal),
+                                        std::pair("hardware_thermal", card.throttling->hardware_thermal),
+                                        std::pair("power_brake", card.throttling->power_brake),
+                                        std::pair("hardware", card.throttling->hardware)})
+      AddMetric(throttled, holds ? 1 : 0, {{"device", device}, {"reason", reason}});
+  }
+  std::erase_if(families, [](const prometheus::MetricFamily& family) { return family.metric.empty(); });
+  return families;
+}
 
 std::shared_ptr<prometheus::Collectable> MakeStandardMetrics(const v1::NetworkConfig& network) {
   return std::make_shared<StandardMetrics>(network);

@@ -38,6 +38,19 @@ constexpr MetricInfo kMetrics[] = {
     {"every", "flowawr_device_memory_reserved_bytes", kGauge, "bytes", "device",
      "What it has taken from the accelerator: allocated, or kept to be allocated again."},
     {"every", "flowawr_device_memory_peak_bytes", kGauge, "bytes", "device", "The most that was ever allocated."},
+    {"every", "flowawr_device_memory_size_bytes", kGauge, "bytes", "device",
+     "All of the accelerator's memory. This and what follows: of NVIDIA cards that the process uses, by NVML."},
+    {"every", "flowawr_device_used_memory_bytes", kGauge, "bytes", "device",
+     "What all processes and the driver use of it; more than is reserved here: others share it."},
+    {"every", "flowawr_device_utilization_ratio", kGauge, "ratio", "device",
+     "Share of the last moments in which the accelerator computed anything, for whomever."},
+    {"every", "flowawr_device_power_watts", kGauge, "watts", "device", "What it draws."},
+    {"every", "flowawr_device_temperature_celsius", kGauge, "degrees Celsius", "device", "Of its chip."},
+    {"every", "flowawr_device_bus_bytes_total", kCounter, "bytes", "device,direction",
+     "What went over its bus, for whomever: up to it, down from it."},
+    {"every", "flowawr_device_throttled", kGauge, "", "device,reason",
+     "1 while its clocks are held down: power_cap (ordinary under full load), software_thermal, hardware_thermal, "
+     "power_brake, hardware; else 0."},
 
     // ---- learner: the run
     {"learner", "flowawr_learner_run_info", kGauge, "", "run_id,name", "Always 1; the labels say which run it is."},
@@ -57,6 +70,9 @@ constexpr MetricInfo kMetrics[] = {
     {"learner", "flowawr_learner_remaining_seconds", kGauge, "seconds", "", "Estimate of what is left; NaN: not known."},
     {"learner", "flowawr_learner_stage_seconds_total", kCounter, "seconds", "stage",
      "Where the run loop's time went: wait, energy, train, step, publish, checkpoint, evaluate."},
+    {"learner", "flowawr_learner_rank_exchange_seconds_total", kCounter, "seconds", "stage",
+     "What several ranks' gradients took beside computing them, at rank 0: send shares to each, receive results of each, add "
+     "them up."},
     {"learner", "flowawr_learner_run_directory_free_bytes", kGauge, "bytes", "",
      "Room on the file system of the run's folder; NaN: it does not say."},
     {"learner", "flowawr_learner_run_directory_size_bytes", kGauge, "bytes", "", "Size of that file system."},

@@ -14,6 +14,10 @@ constexpr int kChip = 0;  // NVML_TEMPERATURE_GPU
 constexpr unsigned long long kSwPowerCap = 0x4, kHwSlowdown = 0x8, kSwThermalSlowdown = 0x20, kHwThermalSlowdown = 0x40,
                              kHwPowerBrakeSlowdown = 0x80;
 
+// nvmlFieldValue_t: NVML_FI_DEV_PCIE_COUNT_..._BYTES as the card sees it, and the types that they may have.
+constexpr unsigned kSentBytes = 197, kReceivedBytes = 198;
+constexpr int kUnsignedInt = 1, kUnsignedLong = 2, kUnsignedLongLong = 3;
+
 template <typename Function>
 bool Find(void* library, const char* name, Function* function) {
   *function = reinterpret_cast<Function>(dlsym(library, name));
@@ -40,7 +44,8 @@ absl::StatusOr<Nvml> Nvml::Load(const std::string& library) {
                         Find(handle, "nvmlDeviceGetPowerUsage", &nvml.power_) &&
                         Find(handle, "nvmlDeviceGetTemperature", &nvml.temperature_) &&
                         Find(handle, "nvmlDeviceGetMemoryInfo", &nvml.memory_) &&
-                        Find(handle, "nvmlDeviceGetCurrentClocksThrottleReasons", &nvml.throttling_);
+                        Find(handle, "nvmlDeviceGetCurrentClocksThrottleReasons", &nvml.throttling_) &&
+                        Find(handle, "nvmlDeviceGetFieldValues", &nvml.fields_);
   if (!is_whole)
     return absl::NotFoundError(absl::StrCat(library, " is no NVIDIA management library that this program knows"));
   FLOWAWR_RETURN_IF_ERROR(Check(init(), "nvmlInit"));
@@ -64,6 +69,17 @@ absl::StatusOr<CardState> Nvml::Ask(const std::string& pci_bus_id) const {
                         .hardware_thermal = (reasons & kHwThermalSlowdown) != 0,
                         .power_brake = (reasons & kHwPowerBrakeSlowdown) != 0,
                         .hardware = (reasons & kHwSlowdown) != 0};
+  Field fields[] = {{.id = kReceivedBytes}, {.id = kSentBytes}};
+  if (fields_(card, 2, fields) == 0) {
+    const auto bytes_of = [](const Field& field) -> std::optional<int64_t> {
+      if (field.result != 0) return std::nullopt;
+      if (field.type == kUnsignedInt) return field.value.small;
+      if (field.type == kUnsignedLong || field.type == kUnsignedLongLong) return static_cast<int64_t>(field.value.large);
+      return std::nullopt;
+    };
+    state.received_bytes = bytes_of(fields[0]);
+    state.sent_bytes = bytes_of(fields[1]);
+  }
   return state;
 }
 

@@ -27,6 +27,7 @@ struct CardState {
   std::optional<int64_t> memory_bytes;        // all of it
   std::optional<int64_t> used_memory_bytes;   // by all processes and the driver
   std::optional<Throttling> throttling;
+  std::optional<int64_t> received_bytes, sent_bytes;  // by the card over the bus, whoever used it; they may begin again at 0
 };
 
 // Thread-safe, as the library is.
@@ -49,12 +50,24 @@ class Nvml {
     unsigned long long total, free, used;  // bytes
   };
 
+  struct Field {
+    unsigned id = 0, scope = 0;
+    long long timestamp = 0, latency = 0;  // microseconds
+    int type = 0, result = 0;              // result: as of a function
+    union {
+      double real = 0;
+      unsigned small;
+      unsigned long long large;
+    } value = {};
+  };
+
   int (*card_)(const char* pci_bus_id, Card* card) = nullptr;
   int (*utilization_)(Card card, Utilization* utilization) = nullptr;
   int (*power_)(Card card, unsigned* milliwatts) = nullptr;
   int (*temperature_)(Card card, int sensor, unsigned* celsius) = nullptr;
   int (*memory_)(Card card, Memory* memory) = nullptr;
   int (*throttling_)(Card card, unsigned long long* reasons) = nullptr;
+  int (*fields_)(Card card, int count, Field* fields) = nullptr;
 };
 
 }  // namespace flowawr

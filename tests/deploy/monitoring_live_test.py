@@ -59,9 +59,12 @@ EMPTY_WHEN_WELL = {
     "calls that failed": "there may have been none",
     "what scorers use": "only a judge uses anything that is counted",
     "loaded again": "no reward server lost a scorer",
-    "memory of GPUs": "nothing computes on one",
+    **dict.fromkeys(("memory of GPUs", "GPUs at work", "GPUs held down", "power of GPUs"), "nothing computes on one"),
 }
 NOT_SHOWN_WHEN_WELL = {
+    **dict.fromkeys((f"flowawr_device_{what}" for what in (
+        "memory_allocated_bytes", "memory_reserved_bytes", "memory_peak_bytes", "memory_size_bytes", "used_memory_bytes",
+        "utilization_ratio", "power_watts", "temperature_celsius", "bus_bytes_total", "throttled")), "nothing computes on a GPU"),
     "flowawr_scorer_used_total": "only a judge uses anything that is counted",
     "flowawr_learner_scorers_loaded_again_total": "no reward server lost a scorer",
 }

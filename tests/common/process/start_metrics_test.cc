@@ -1,5 +1,8 @@
 #include "common/process/start_metrics.h"
 
+#include <map>
+#include <string>
+
 #include "absl/time/clock.h"
 #include "common/process/standard_metrics.h"
 #include "common/rpc/endpoint_file.h"
@@ -38,6 +41,31 @@ TEST(StartMetrics, ShowsTheProcessAndWhenItsCertificateExpires) {
   const auto families = MakeStandardMetrics(network)->Collect();
   ASSERT_EQ(families.back().name, "flowawr_tls_certificate_expiry_timestamp_seconds");
   EXPECT_GT(families.back().metric[0].gauge.value, absl::ToDoubleSeconds(absl::Now() - absl::UnixEpoch()));
+}
+
+TEST(CardMetrics, AreThoseThatTheCardsTell) {
+  const CardState whole{.utilization = 0.5,
+                        .power_watts = 350,
+                        .temperature_celsius = 61,
+                        .memory_bytes = int64_t{80} << 30,
+                        .used_memory_bytes = int64_t{70} << 30,
+                        .throttling = Throttling{.hardware_thermal = true},
+                        .received_bytes = 7,
+                        .sent_bytes = 8};
+  std::map<std::string, std::string> page;
+  for (const auto& family : CardMetrics({{"cuda:0", whole}, {"cuda:1", {.power_watts = 90}}}))
+    for (const auto& metric : family.metric) {
+      std::string labels;
+      for (const auto& label : metric.label) labels += label.value + " ";
+      page[family.name] += labels + std::to_string(static_cast<int64_t>((metric.gauge.value + metric.counter.value) * 10)) + "; ";
+    }
+  EXPECT_EQ(page["flowawr_device_utilization_ratio"], "cuda:0 5; ");
+  EXPECT_EQ(page["flowawr_device_power_watts"], "cuda:0 3500; cuda:1 900; ");
+  EXPECT_EQ(page["flowawr_device_bus_bytes_total"], "cuda:0 up 70; cuda:0 down 80; ");
+  EXPECT_EQ(page["flowawr_device_throttled"],
+            "cuda:0 power_cap 0; cuda:0 software_thermal 0; cuda:0 hardware_thermal 10; cuda:0 power_brake 0; cuda:0 hardware 0; ");
+  EXPECT_EQ(page.size(), 7);
+  EXPECT_TRUE(CardMetrics({}).empty());
 }
 
 TEST(StartMetrics, ListensOutsideLoopbackOnlyWhenTold) {

@@ -40,7 +40,7 @@ TEST(MetricCatalogue, NamesAreAsPrometheusRecommends) {
 // Values of these come from a fixed list, from the run's configuration, from the machine, or from actors that live, of
 // which only so many are shown.
 TEST(MetricCatalogue, LabelsAreOfFewValues) {
-  const std::set<std::string> bounded = {"actor", "address", "cause",   "code",    "device",  "endpoint", "figure",  "method",
+  const std::set<std::string> bounded = {"actor", "address", "cause",   "code",    "device",  "direction", "endpoint", "figure",  "method",
                                          "name",  "outcome", "phase",   "process", "purpose",  "reason",  "run_id",
                                          "scorer", "side",   "source", "stage",   "state",   "version",  "what"};
   for (const MetricInfo& info : MetricCatalogue())

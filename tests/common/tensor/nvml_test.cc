@@ -20,6 +20,8 @@ TEST(NvmlTest, TellsHowBusyHotAndFullACardIs) {
   EXPECT_EQ(card->temperature_celsius, 84);
   EXPECT_EQ(card->memory_bytes, 80'000'000'000);
   EXPECT_EQ(card->used_memory_bytes, 71'000'000'000);
+  EXPECT_EQ(card->received_bytes, 9'000'000'000);
+  EXPECT_EQ(card->sent_bytes, 5'000'000'000);
   ASSERT_TRUE(card->throttling.has_value());
   EXPECT_TRUE(card->throttling->hardware);
   EXPECT_TRUE(card->throttling->hardware_thermal);
@@ -33,6 +35,7 @@ TEST(NvmlTest, LeavesOutWhatACardDoesNotTell) {
   ASSERT_TRUE(nvml.ok()) << nvml.status();
   const absl::StatusOr<CardState> slice = nvml->Ask("0000:66:00.0");
   ASSERT_TRUE(slice.ok()) << slice.status();
+  EXPECT_FALSE(slice->received_bytes || slice->sent_bytes);
   EXPECT_FALSE(slice->utilization || slice->power_watts || slice->temperature_celsius || slice->throttling);
   EXPECT_TRUE(slice->memory_bytes.has_value());
 }
