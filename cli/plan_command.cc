@@ -36,6 +36,7 @@
 #include "common/process/processor.h"
 #include "common/tensor/cuda_driver.h"
 #include "common/tensor/device_names.h"
+#include "common/tensor/learner_devices.h"
 #include "common/tensor/placement.h"
 
 namespace flowawr {
@@ -83,11 +84,18 @@ struct Time {
   int64_t heldout_prompts = 0;
 };
 
+// What makes a run fit on devices that are too small for it as it is configured.
+struct LessOnDevices {
+  TrainChoice train;
+  bool takes_embeds_cache = false;  // besides: actors without text encoders
+};
+
 struct Devices {
   std::vector<std::string> names;
   int64_t memory = 0;  // of each; 0: unknown
   DeviceNeeds needs;
   DeviceSplit split;
+  std::optional<LessOnDevices> less;  // where it does not fit; nullopt: nothing helps
 };
 
 struct Row {
@@ -182,6 +190,8 @@ absl::StatusOr<Devices> DevicesOf(const Arguments& arguments) {
   } else if (const auto driver = AskCudaDriver(); driver.ok() && !driver->devices.empty()) {
     devices.memory = driver->devices.front().memory_bytes;
   }
+  if (devices.names.empty() && !arguments.device_memory.empty())
+    return UsageError("--device-memory is of devices, and there are none: say how many to plan for, --devices N");
   if (arguments.devices > 0 && devices.memory == 0)
     return UsageError("--devices needs --device-memory, like 80GB: this machine has no such device to ask");
   return devices;
@@ -217,6 +227,27 @@ absl::StatusOr<DeviceNeeds> NeedsOf(const v1::RunConfig& config, const ModelSize
                      .take_turns = config.rollout().max_staleness() == 0};
 }
 
+// By the order of ChooseWhatFits(), with text encoders as long as there is room for them.
+absl::StatusOr<std::optional<LessOnDevices>> LessFor(const v1::RunConfig& config, const ModelSizes& model,
+                                                     const Devices& devices) {
+  const int blocks = static_cast<int>(model.transformer.num_layers);
+  for (const bool takes_embeds_cache : {false, true}) {
+    v1::RunConfig trial = config;
+    if (takes_embeds_cache) trial.mutable_model()->set_embeds_cache("to be filled");
+    for (int checkpointed = 0; checkpointed <= blocks; checkpointed += std::max(1, blocks / 4)) {
+      for (int rows = config.train().micro_batch(); rows > 0; rows /= 2) {
+        trial.mutable_train()->set_checkpointed_blocks(checkpointed);
+        trial.mutable_train()->set_micro_batch(rows);
+        FLOWAWR_ASSIGN_OR_RETURN(const DeviceNeeds needs, NeedsOf(trial, model));
+        if (SplitDevices(needs, static_cast<int>(devices.names.size()), devices.memory).fits)
+          return LessOnDevices{.train = {.checkpointed_blocks = checkpointed, .micro_batch = rows},
+                               .takes_embeds_cache = takes_embeds_cache};
+      }
+    }
+  }
+  return std::nullopt;
+}
+
 absl::StatusOr<Answer> Plan(const Arguments& arguments) {
   if (arguments.config.empty())
     return UsageError(
@@ -242,6 +273,9 @@ absl::StatusOr<Answer> Plan(const Arguments& arguments) {
     FLOWAWR_ASSIGN_OR_RETURN(devices.needs, NeedsOf(answer.config, answer.model));
     devices.split = SplitDevices(devices.needs, static_cast<int>(devices.names.size()),
                                  devices.memory > 0 ? devices.memory : std::numeric_limits<int64_t>::max());
+    if (!devices.split.fits) {
+      FLOWAWR_ASSIGN_OR_RETURN(devices.less, LessFor(answer.config, answer.model, devices));
+    }
     answer.devices = std::move(devices);
   }
   answer.budget = BudgetThreads(cores, answer.config,
@@ -333,7 +367,19 @@ std::string NamesText(const Devices& devices, const std::vector<int>& numbers) {
   return absl::StrJoin(numbers, ", ", [&](std::string* out, int number) { out->append(devices.names[number]); });
 }
 
-std::string DevicesText(const Devices& devices) {
+// Which of the learner's devices each of its ranks gets, where there are several ranks.
+std::string RanksText(const Devices& devices, int ranks) {
+  std::vector<std::string> names;
+  for (const int number : devices.split.learner) names.push_back(devices.names[number]);
+  std::string text;
+  for (int rank = 0; rank < ranks && ranks > 1; ++rank)
+    absl::StrAppend(&text, "    rank ", rank, ": ", absl::StrJoin(DevicesOfRank(names, rank, ranks), ", "), "\n");
+  if (static_cast<size_t>(ranks) > names.size())
+    absl::StrAppend(&text, "    some share a device: each needs its own copy there; run at most ", names.size(), "\n");
+  return text;
+}
+
+std::string DevicesText(const Devices& devices, int ranks) {
   std::string text = absl::StrCat("Devices: ", devices.names.size(),
                                   devices.memory > 0 ? absl::StrCat(" of ", FormatMemory(devices.memory)) : "", "\n");
   const auto line = [&text](int64_t bytes, const std::string& what) {
@@ -343,12 +389,16 @@ std::string DevicesText(const Devices& devices) {
   line(devices.needs.learner, "the learner, on each of its devices");
   line(devices.needs.scorers, "scorers: their weights' files that are there");
   absl::StrAppend(&text, "Proposed", devices.split.fits ? "" : ", though some device would need more than it has", ":\n",
-                  "  train.devices: [", NamesText(devices, devices.split.learner), "]\n", "  local.actor_devices: [",
+                  "  train.devices: [", NamesText(devices, devices.split.learner), "]\n", RanksText(devices, ranks),
+                  "  local.actor_devices: [",
                   NamesText(devices, devices.split.actors), "]\n", "  local.reward_device: ",
                   devices.names[devices.split.scorers], "\n");
-  if (!devices.split.fits)
-    absl::StrAppend(&text, "To need less: train.micro_batch, train.checkpointed_blocks, model.dtype: bfloat16, "
-                           "model.embeds_cache, a smaller picture\n");
+  if (devices.less)
+    absl::StrAppend(&text, "Fits with train.checkpointed_blocks: ", devices.less->train.checkpointed_blocks,
+                    ", train.micro_batch: ", devices.less->train.micro_batch,
+                    devices.less->takes_embeds_cache ? ", and model.embeds_cache, filled by `flowawr encode`" : "", "\n");
+  if (!devices.split.fits && !devices.less)
+    absl::StrAppend(&text, "Nothing of train.* makes it fit: model.dtype: bfloat16, a smaller picture, or more memory\n");
   return absl::StrCat(text, "\n");
 }
 
@@ -378,7 +428,7 @@ std::string Text(const Answer& answer) {
   }
   absl::StrAppend(&text, "\n");
 
-  if (answer.devices) absl::StrAppend(&text, DevicesText(*answer.devices));
+  if (answer.devices) absl::StrAppend(&text, DevicesText(*answer.devices, answer.config.train().ranks()));
   absl::StrAppendFormat(&text, "The learner, %s, by blocks checkpointed (* fits here, with %s)\n",
                         Count(answer.budget.learner_threads, "thread"), Count(answer.actors, "actor"));
   absl::StrAppendFormat(&text, "  %-12s %11s", "pixels", "micro-batch");
@@ -458,6 +508,10 @@ std::string Json(const Answer& answer) {
                        {"train_devices", names(devices.split.learner)},
                        {"actor_devices", names(devices.split.actors)},
                        {"reward_device", devices.names[devices.split.scorers]}};
+    if (devices.less)
+      json["devices"]["fits_with"] = {{"checkpointed_blocks", devices.less->train.checkpointed_blocks},
+                                      {"micro_batch", devices.less->train.micro_batch},
+                                      {"embeds_cache", devices.less->takes_embeds_cache}};
   }
   if (answer.choice)
     json["choice"] = {{"checkpointed_blocks", answer.choice->checkpointed_blocks},

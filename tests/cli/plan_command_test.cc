@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "tests/cli/command.h"
 #include "tests/testing/python.h"
 #include "tests/testing/temp_folder.h"
@@ -14,6 +15,7 @@ namespace flowawr {
 namespace {
 
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 struct Outcome {
   std::string end, output;
@@ -65,12 +67,45 @@ TEST(PlanCommand, ProposesWhoComputesOnWhichDevice) {
   EXPECT_GT(devices.at("learner_bytes").get<int64_t>(), 2 * 2'469'663'936);  // the transformer in bfloat16
 }
 
+TEST(PlanCommand, ProposesWhatMakesARunFitOnSmallDevices) {
+  const auto plan = [](const std::string& memory, std::vector<std::string> more = {}) {
+    more.insert(more.begin(), {"configs/sd35-medium-ocr.yaml", "--model", "sd35-medium", "--no-time", "--devices", "1",
+                               "--device-memory", memory});
+    return Plan(more).output;
+  };
+  EXPECT_THAT(plan("80GB"), Not(HasSubstr("Fits with")));
+  // An actor's text encoders alone are 11 GB: 40 GB are enough with smaller micro-batches, 24 GB only without encoders.
+  EXPECT_THAT(plan("40GB"), HasSubstr("Fits with train.checkpointed_blocks: 0, train.micro_batch: 8\n"));
+  const nlohmann::json json = nlohmann::json::parse(plan("24GB", {"--json"})).at("devices").at("fits_with");
+  EXPECT_TRUE(json.at("embeds_cache").get<bool>());
+  EXPECT_THAT(plan("24GB", {"--set", "model.embeds_cache=embeds", "--set",
+                            absl::StrCat("train.micro_batch=", json.at("micro_batch").get<int>()), "--set",
+                            absl::StrCat("train.checkpointed_blocks=", json.at("checkpointed_blocks").get<int>())}),
+              HasSubstr("Proposed:"));
+  EXPECT_THAT(plan("8GB"), HasSubstr("Nothing of train.* makes it fit"));
+}
+
+TEST(PlanCommand, DealsTheLearnersDevicesOutToItsRanks) {
+  const auto plan = [](const std::string& ranks) {
+    return Plan({"configs/sd35-medium-ocr.yaml", "--model", "sd35-medium", "--no-time", "--set", "rollout.max_staleness=0",
+                 "--set", "train.ranks=" + ranks, "--devices", "4", "--device-memory", "80GB"})
+        .output;
+  };
+  EXPECT_THAT(plan("1"), testing::Not(HasSubstr("rank 0")));
+  EXPECT_THAT(plan("2"), HasSubstr("    rank 0: cuda:0, cuda:1\n    rank 1: cuda:2, cuda:3\n"));
+  EXPECT_THAT(plan("8"), HasSubstr("run at most 4"));
+}
+
 TEST(PlanCommand, SaysWhatIsMissingToPlanForDevices) {
   const Outcome outcome = Plan({"configs/tiny-ocr.yaml", "--no-time", "--devices", "2"});
   EXPECT_EQ(outcome.end, "exit status 64");
   EXPECT_THAT(outcome.output, HasSubstr("--devices needs --device-memory, like 80GB"));
   EXPECT_THAT(Plan({"configs/tiny-ocr.yaml", "--no-time", "--devices", "2", "--device-memory", "much"}).output,
               HasSubstr("--device-memory much: expected an amount like"));
+  const Outcome none = Plan({"configs/tiny-ocr.yaml", "--no-time", "--device-memory", "80GB"});
+  EXPECT_EQ(none.end, "exit status 64");
+  EXPECT_THAT(none.output, HasSubstr("--devices N"));
+  EXPECT_EQ(Plan({"configs/tiny-ocr.yaml", "--no-time", "--memory", "much"}).end, "exit status 64");
 }
 
 TEST(PlanCommand, TellsProgramsTheTimeUnlessToldNotTo) {
