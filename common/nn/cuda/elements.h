@@ -49,6 +49,7 @@ FLOWAWR_DEVICE T ElementOf(float x) {
   }
 }
 
+// On a device an instruction of its own, at most two units in the last place off.
 FLOWAWR_DEVICE float InverseRoot(float x) {
 #ifdef __CUDACC__
   return rsqrtf(x);
