@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "common/base/control_groups.h"
+#include "common/process/exit_code.h"
 
 namespace flowawr {
 
@@ -34,7 +35,7 @@ absl::StatusOr<int64_t> ParseMemory(const std::string& text, const std::string& 
     if (unit != name || !absl::SimpleAtod(text.substr(0, digits), &value)) continue;
     if (value * bytes >= 1 && value * bytes < 1e18) return static_cast<int64_t>(value * bytes);
   }
-  return absl::InvalidArgumentError(absl::StrCat(option, " ", text, ": expected an amount like 24GiB, 24GB or 512MiB"));
+  return UsageError(absl::StrCat(option, " ", text, ": expected an amount like 24GiB, 24GB or 512MiB"));
 }
 
 std::string FormatMemory(int64_t bytes) {

@@ -323,7 +323,8 @@ void AddScoreCommand(CLI::App& app, int* exit_code) {
       ->capture_default_str();
   command->add_option("--threads", arguments->rewards.threads, "of each scorer of its own server; default: one a core")
       ->transform(WholeNumber(1, 256));
-  AddDeviceOption(*command, "the models of its own server's scorers compute", &arguments->rewards.device);
+  AddDeviceOption(*command, "the models of its own server's scorers compute", &arguments->rewards.device,
+                  "the machine's last accelerator");
   command->add_option("--in-flight", arguments->in_flight, "pictures asked for at a time; default: by --threads")
       ->transform(WholeNumber(1, 256));
   command->callback([arguments, exit_code] {

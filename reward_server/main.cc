@@ -41,13 +41,17 @@ void LoadRemembered(const ScorerMemory& memory, ScorerHost& host) {
   }
 }
 
-// Ends the process when the exception under way is an error of the device: it could answer BROKEN from then on, and no
-// more. Callers see a server that has gone, and ask again when it was started anew.
-void EndOnDeviceError(const std::string& device_name) {
+// Of the exception under way.
+absl::Status DeviceErrorOf(const std::string& device_name) {
   const absl::Status status =
       OnDevice("scoring", FindDevice(device_name).value_or(at::Device(at::kCPU)), []() -> absl::Status { throw; },
                "Put the scorer on another device (its option `device`), or lower its `batch`");
-  if (!IsDeviceError(status)) return;
+  return IsDeviceError(status) ? status : absl::OkStatus();
+}
+
+// A scorer whose device failed could answer BROKEN from then on, and no more. Callers see a server that has gone, and ask
+// again when it was started anew.
+void EndWithDeviceError(const absl::Status& status) {
   const int exit_code = ReportAndExitCodeOf(status);
   spdlog::shutdown();
   std::_Exit(exit_code);
@@ -63,7 +67,8 @@ absl::Status ServeUntilSignal(const RewardServerOptions& options, ShutdownSignal
   // Whatever a run allows its models: a reward decides what is learned. Scorers name their devices when they are loaded.
   for (const at::Device device : Accelerators()) FLOWAWR_RETURN_IF_ERROR(ChooseKernels(/*deterministic=*/true, device));
   RunnerOptions runner_options = RunnerOptionsOf(options);
-  runner_options.on_exception = EndOnDeviceError;
+  runner_options.device_error = DeviceErrorOf;
+  runner_options.on_device_error = EndWithDeviceError;
   ScorerHost host(ScorerRegistry::Default(), metrics->registry(), runner_options);
   const absl::Cleanup unload = [&] {
     host.UnloadAll();

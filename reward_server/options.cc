@@ -78,7 +78,8 @@ Parsed<RewardServerOptions> ParseRewardServerOptions(int argc, const char* const
       ->type_name("N")
       ->transform(WholeNumber(1, 256))
       ->capture_default_str();
-  AddDeviceOption(app, "the models of scorers compute, unless a scorer's option `device` says otherwise", &options.device);
+  AddDeviceOption(app, "the models of scorers compute, unless a scorer's option `device` says otherwise", &options.device,
+                  "the machine's last accelerator");
   app.add_option("--max-batch", options.max_batch, "images of one call of a scorer; 0: what it is best given")
       ->type_name("N")
       ->transform(WholeNumber(0, 4096))

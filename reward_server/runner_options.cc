@@ -1,6 +1,9 @@
 #include "reward_server/runner_options.h"
 
+#include <utility>
+
 #include "common/base/status.h"
+#include "common/tensor/device_names.h"
 #include "reward_server/scorer_options.h"
 
 namespace flowawr {
@@ -22,6 +25,9 @@ absl::StatusOr<RunnerOptions> TakeRunnerOptions(std::map<std::string, std::strin
   if (wait_ms >= 0) taken.max_wait = absl::Milliseconds(wait_ms);
   if (image_seconds > 0) taken.max_image_time = absl::Seconds(image_seconds);
   FLOWAWR_RETURN_IF_ERROR(given.Finish());
+  absl::StatusOr<std::string> device = ResolveRewardDevice(taken.device);
+  if (!device.ok()) return Annotate(device.status(), "option device");
+  taken.device = *std::move(device);
   return taken;
 }
 

@@ -24,7 +24,7 @@ inline constexpr auto kAlwaysWanted = [](size_t) { return absl::OkStatus(); };
 // What a scorer is given when it is loaded.
 struct ScorerContext {
   int threads = 1;  // of the processor that it may keep busy, all its Score() calls together
-  std::string device = "auto";  // where its model computes; see FindDevice()
+  std::string device = "auto";  // where its model computes, as FindDevice() reads it
 };
 
 // Thread-safe: parallel_calls() threads of a ScorerRunner call Score() side by side. Owned by shared_ptr; a scorer that

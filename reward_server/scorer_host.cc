@@ -3,6 +3,8 @@
 #include <malloc.h>
 
 #include <algorithm>
+#include <exception>
+#include <functional>
 #include <utility>
 
 #include "absl/cleanup/cleanup.h"
@@ -71,13 +73,23 @@ ScorerHost::~ScorerHost() { UnloadAll(); }
 absl::StatusOr<ScorerHost::Made> ScorerHost::Make(const v1::LoadScorerRequest& request) {
   std::map<std::string, std::string> options(request.options().begin(), request.options().end());
   FLOWAWR_ASSIGN_OR_RETURN(const RunnerOptions runner_options, TakeRunnerOptions(options, options_));
-  FLOWAWR_ASSIGN_OR_RETURN(std::shared_ptr<Scorer> scorer,
-                           registry_.Make(request.kind(), std::move(options),
-                                          {.threads = runner_options.threads, .device = runner_options.device}));
+  std::function<absl::Status()> device_error;
+  if (runner_options.device_error)
+    device_error = [ask = runner_options.device_error, device = runner_options.device] { return ask(device); };
+  const std::string kind = absl::StrCat("scorer kind ", request.kind());
+  std::shared_ptr<Scorer> scorer;
+  try {
+    FLOWAWR_ASSIGN_OR_RETURN(scorer, registry_.Make(request.kind(), std::move(options),
+                                                    {.threads = runner_options.threads, .device = runner_options.device}));
+  } catch (const std::exception& error) {
+    const absl::Status of_device = device_error ? device_error() : absl::OkStatus();
+    return of_device.ok() ? absl::InternalError(absl::StrCat(kind, " could not be loaded: ", error.what()))
+                          : Annotate(of_device, kind);
+  }
   scorer = GivingMemoryBack(std::move(scorer));
-  const absl::Status warm = WarmUp(scorer, runner_options.max_image_time);
+  const absl::Status warm = WarmUp(scorer, runner_options.max_image_time, device_error);
   if (absl::IsDeadlineExceeded(warm)) has_left_a_call_ = true;
-  FLOWAWR_RETURN_IF_ERROR(Annotate(warm, absl::StrCat("scorer kind ", request.kind())));
+  FLOWAWR_RETURN_IF_ERROR(Annotate(warm, kind));
   return Made{std::move(scorer), runner_options};
 }
 

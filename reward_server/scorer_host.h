@@ -33,7 +33,8 @@ class ScorerHost {
   ~ScorerHost();  // UnloadAll()
 
   // `name` empty: the kind's. AlreadyExists while a scorer of that name is loaded, being loaded or being unloaded;
-  // InvalidArgument for a bad name or option; NotFound for an unknown kind; else why it could not be loaded.
+  // InvalidArgument for a bad name or option; NotFound for an unknown kind; what RunnerOptions::device_error says, when the
+  // device failed; else why it could not be loaded.
   absl::StatusOr<v1::ScorerInfo> Load(const v1::LoadScorerRequest& request);
 
   // Puts another scorer in the place of the one of that name. `kind` empty: the kind that it has, and then, without

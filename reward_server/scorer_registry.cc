@@ -1,6 +1,5 @@
 #include "reward_server/scorer_registry.h"
 
-#include <exception>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -19,13 +18,9 @@ absl::StatusOr<std::shared_ptr<Scorer>> ScorerRegistry::Make(const std::string& 
         absl::StrCat("unknown scorer kind \"", kind, "\"; this server has ", absl::StrJoin(kinds(), ", "),
                      DidYouMean(kind, kinds())));
   ScorerOptions scorer_options(std::move(options));
-  try {
-    auto scorer = it->second(scorer_options, context);
-    if (!scorer.ok()) return Annotate(scorer.status(), absl::StrCat("scorer kind ", kind));
-    return scorer;
-  } catch (const std::exception& error) {
-    return absl::InternalError(absl::StrCat("scorer kind ", kind, " could not be loaded: ", error.what()));
-  }
+  auto scorer = it->second(scorer_options, context);
+  if (!scorer.ok()) return Annotate(scorer.status(), absl::StrCat("scorer kind ", kind));
+  return scorer;
 }
 
 std::vector<std::string> ScorerRegistry::kinds() const {

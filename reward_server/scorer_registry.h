@@ -25,7 +25,7 @@ class ScorerRegistry {
 
   void Register(const std::string& kind, ScorerFactory factory) { factories_[kind] = std::move(factory); }
 
-  // NotFound for an unknown kind, naming those there are; else what the factory says. Exceptions become Internal.
+  // NotFound for an unknown kind, naming those there are; else what the factory says, exceptions included.
   absl::StatusOr<std::shared_ptr<Scorer>> Make(const std::string& kind, std::map<std::string, std::string> options,
                                                const ScorerContext& context) const;
   std::vector<std::string> kinds() const;

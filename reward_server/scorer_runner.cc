@@ -236,7 +236,9 @@ std::vector<v1::ScoreResult> ScorerRunner::Core::ScoreBatch(const Call& call) {
     if (results.size() != items.size())
       failure = absl::StrCat("the scorer gave ", results.size(), " results for ", items.size(), " images");
   } catch (const std::exception& error) {
-    if (options_.on_exception) options_.on_exception(options_.device);
+    if (options_.device_error)
+      if (const absl::Status of_device = options_.device_error(options_.device); !of_device.ok())
+        options_.on_device_error(of_device);
     failure = absl::StrCat("the scorer failed: ", error.what());
   } catch (...) {
     failure = "the scorer failed with an unknown exception";

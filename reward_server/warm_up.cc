@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/base/clock.h"
+#include "common/base/status.h"
 #include "common/base/steady_cond_var.h"
 #include "common/scoring/score_bounds.h"
 
@@ -17,7 +18,7 @@ namespace {
 // How long a scorer may take to notice that it has had its time.
 constexpr absl::Duration kReturnTime = absl::Seconds(5);
 
-absl::Status ScoreProbe(Scorer& scorer, absl::Time until) {
+absl::Status ScoreProbe(Scorer& scorer, absl::Time until, const std::function<absl::Status()>& device_error) {
   const v1::ScoreItem probe = scorer.ProbeItem();
   const v1::ScoreItem* const item = &probe;
   const auto in_time = [until](size_t) {
@@ -28,7 +29,8 @@ absl::Status ScoreProbe(Scorer& scorer, absl::Time until) {
     results = scorer.Score({&item, 1}, in_time);
     scorer.TakeUse();
   } catch (const std::exception& error) {
-    return absl::FailedPreconditionError(error.what());
+    const absl::Status of_device = device_error ? device_error() : absl::OkStatus();
+    return of_device.ok() ? absl::FailedPreconditionError(error.what()) : of_device;
   } catch (...) {
     return absl::FailedPreconditionError("an unknown exception");
   }
@@ -47,10 +49,12 @@ struct Probe {
 
 }  // namespace
 
-absl::Status WarmUp(const std::shared_ptr<Scorer>& scorer, absl::Duration limit) {
+absl::Status WarmUp(const std::shared_ptr<Scorer>& scorer, absl::Duration limit,
+                    std::function<absl::Status()> device_error) {
   const auto probe = std::make_shared<Probe>();
-  std::thread thread([probe, scorer = scorer, until = MonotonicNow() + limit]() mutable {
-    probe->status = ScoreProbe(*scorer, until);
+  std::thread thread([probe, scorer = scorer, until = MonotonicNow() + limit,
+                      device_error = std::move(device_error)]() mutable {
+    probe->status = ScoreProbe(*scorer, until, device_error);
     scorer.reset();
     probe->is_done.Notify();
   });
@@ -60,9 +64,7 @@ absl::Status WarmUp(const std::shared_ptr<Scorer>& scorer, absl::Duration limit)
         absl::StrCat("it was loaded, but did not score a picture within ", absl::FormatDuration(limit)));
   }
   thread.join();
-  if (probe->status.ok()) return absl::OkStatus();
-  return absl::Status(probe->status.code(),
-                      absl::StrCat("it was loaded, but cannot score a picture: ", probe->status.message()));
+  return Annotate(probe->status, "it was loaded, but cannot score a picture");
 }
 
 }  // namespace flowawr

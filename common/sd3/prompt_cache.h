@@ -13,7 +13,8 @@
 // rest.
 //
 // Entries are written beside their place and renamed, so any number of processes and machines may share DIR: those that
-// write the same entry write the same.
+// write the same entry write the same, up to last bits where they compute on unlike devices or by other instructions.
+// Entries serve all of them: whoever needs the same bits in every run fills DIR beforehand (`flowawr encode`).
 #pragma once
 
 #include <ATen/core/Tensor.h>

@@ -6,10 +6,12 @@
 #include <exception>
 #include <optional>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_replace.h"
 #include "common/base/nearest_word.h"
 #include "common/base/status.h"
 #include "common/tensor/device_names.h"
@@ -60,7 +62,9 @@ absl::StatusOr<at::Device> FindDevice(absl::string_view name) {
     const bool has_cuda = !there.empty() && there.front().is_cuda();
     return absl::InvalidArgumentError(absl::StrCat(name, ": no such device: ", has_cuda ? WhatThereIs() : WhyNoCuda()));
   }
-  return absl::InvalidArgumentError(absl::StrCat(name, ": no such device: ", WhatThereIs(), DidYouMean(name, known)));
+  // As other tools call it; by its letters it is near cpu.
+  const std::string word = absl::StrReplaceAll(absl::AsciiStrToLower(name), {{"gpu", "cuda"}});
+  return absl::InvalidArgumentError(absl::StrCat(name, ": no such device: ", WhatThereIs(), DidYouMean(word, known)));
 }
 
 absl::StatusOr<std::vector<at::Device>> FindDevices(const std::vector<std::string>& names) {
@@ -85,6 +89,11 @@ absl::StatusOr<std::vector<std::string>> ResolveDeviceNames(const std::vector<st
   std::vector<std::string> resolved;
   for (const at::Device device : devices) resolved.push_back(NameOf(device));
   return resolved;
+}
+
+absl::StatusOr<std::string> ResolveRewardDevice(const std::string& name) {
+  FLOWAWR_ASSIGN_OR_RETURN(const std::vector<std::string> devices, ResolveDeviceNames({name}));
+  return devices.back();
 }
 
 std::string NameOf(at::Device device) {

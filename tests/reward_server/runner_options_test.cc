@@ -6,6 +6,7 @@
 namespace flowawr {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::HasSubstr;
 
 TEST(RunnerOptionsTest, TakesItsOwnAndLeavesTheScorersOptions) {
@@ -34,6 +35,14 @@ TEST(RunnerOptionsTest, SaysWhatIsAccepted) {
   std::map<std::string, std::string> options = {{"threads", "many"}};
   EXPECT_THAT(std::string(TakeRunnerOptions(options, {}).status().message()),
               HasSubstr("threads=many: expected an integer from 1 to 256"));
+}
+
+TEST(RunnerOptionsTest, KnowsItsDeviceByName) {
+  std::map<std::string, std::string> options = {{"device", "gpus"}};
+  EXPECT_THAT(std::string(TakeRunnerOptions(options, {}).status().message()),
+              AllOf(HasSubstr("option device: gpus: no such device"), HasSubstr("did you mean \"cuda\"?")));
+  options = {{"device", "cpu"}};
+  EXPECT_EQ(TakeRunnerOptions(options, {.device = "cuda:7"})->device, "cpu");
 }
 
 }  // namespace

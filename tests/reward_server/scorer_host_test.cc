@@ -9,6 +9,7 @@
 #include <mutex>
 #include <thread>
 
+#include "absl/strings/cord.h"
 #include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -200,6 +201,38 @@ TEST_F(ScorerHostTest, LoadsNothingThatCannotScore) {
   EXPECT_TRUE(absl::IsFailedPrecondition(status));
   EXPECT_THAT(std::string(status.message()), HasSubstr("out of paper"));
   EXPECT_TRUE(host_.Load(Request("", "fails", {{"bad_input", "true"}})).ok()) << "it answers, if only not this picture";
+}
+
+// Its device fails once it computes.
+class LostScorer : public OneScorer {
+  std::vector<v1::ScoreResult> Score(absl::Span<const v1::ScoreItem* const>, StillWanted) override {
+    throw std::runtime_error("lost");
+  }
+};
+
+TEST_F(ScorerHostTest, TellsWhatADeviceFailedOfAsThatWhenAScorerIsLoadedOrWarmedUp) {
+  ScorerRegistry registry;
+  registry.Register("full", [](ScorerOptions&, const ScorerContext&) -> absl::StatusOr<std::shared_ptr<Scorer>> {
+    throw std::runtime_error("full");
+  });
+  registry.Register("lost", [](ScorerOptions&, const ScorerContext&) { return std::make_shared<LostScorer>(); });
+  RunnerOptions options{.device = "cpu"};
+  options.device_error = [](const std::string& device) {
+    try {
+      throw;
+    } catch (const std::exception& error) {
+      absl::Status status = absl::AbortedError(absl::StrCat(device, " is ", error.what()));
+      status.SetPayload("mark", absl::Cord());
+      return status;
+    }
+  };
+  ScorerHost host(registry, metrics_, options);
+  for (const char* kind : {"full", "lost"}) {
+    const absl::Status status = host.Load(Request("", kind)).status();
+    EXPECT_TRUE(absl::IsAborted(status)) << status;
+    EXPECT_THAT(std::string(status.message()), HasSubstr(absl::StrCat("cpu is ", kind)));
+    EXPECT_TRUE(status.GetPayload("mark").has_value());
+  }
 }
 
 TEST_F(ScorerHostTest, ReplacesAScorer) {

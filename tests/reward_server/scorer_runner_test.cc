@@ -177,21 +177,26 @@ TEST_F(ScorerRunnerTest, AnswersBrokenForWhateverAScorerDoesWrong) {
   }
 }
 
-TEST_F(ScorerRunnerTest, TellsOfAnExceptionWhileItIsHandled) {
-  std::string told;
+TEST_F(ScorerRunnerTest, TellsOfADeviceThatFailedAndOfNoOtherException) {
+  std::string what = "a bug";
+  absl::Status told;
   RunnerOptions options{.device = "cuda:1"};
-  options.on_exception = [&told](const std::string& device) {
+  options.device_error = [](const std::string& device) -> absl::Status {
     try {
       throw;
     } catch (const std::runtime_error& error) {
-      told = device + " " + error.what();
+      return error.what() == std::string("lost") ? absl::AbortedError(device + " lost") : absl::OkStatus();
     }
   };
-  const ScriptedScorer::Script script = [](auto) -> std::vector<v1::ScoreResult> { throw std::runtime_error("lost"); };
+  options.on_device_error = [&told](const absl::Status& status) { told = status; };
+  const ScriptedScorer::Script script = [&what](auto) -> std::vector<v1::ScoreResult> { throw std::runtime_error(what); };
   const auto runner = Run(std::make_shared<ScriptedScorer>(1, script), options);
   const auto items = Items(1);
   ASSERT_TRUE(Asked(*runner, items).Wait().ok());
-  EXPECT_EQ(told, "cuda:1 lost");
+  EXPECT_TRUE(told.ok());
+  what = "lost";
+  ASSERT_TRUE(Asked(*runner, items).Wait().ok());
+  EXPECT_EQ(told, absl::AbortedError("cuda:1 lost"));
 }
 
 TEST_F(ScorerRunnerTest, NeverComputesWhatIsTooLateOrNoLongerWanted) {
