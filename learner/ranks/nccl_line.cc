@@ -60,7 +60,7 @@ Nccl Load() {
   }
   const auto find = [&](const char* name, auto* function) {
     *function = reinterpret_cast<std::remove_pointer_t<decltype(function)>>(dlsym(handle, name));
-    if (*function == nullptr) nccl.why_not = std::string("libnccl.so.2 is too old: it has no ") + name;
+    if (*function == nullptr) nccl.why_not.assign("libnccl.so.2 is too old: it has no ").append(name);
   };
   find("ncclGetUniqueId", &nccl.get_unique_id);
   find("ncclCommInitRankConfig", &nccl.init);
@@ -165,8 +165,10 @@ class NcclLine final : public DeviceLine {
   }
 
   std::string Words(ncclResult_t result) const {
+    std::string words = nccl_.get_error_string(result);
     const char* const last = nccl_.get_last_error(nullptr);
-    return std::string(nccl_.get_error_string(result)) + (last == nullptr || *last == '\0' ? "" : std::string(": ") + last);
+    if (last != nullptr && *last != '\0') words.append(": ").append(last);
+    return words;
   }
 
   // Ends what NCCL runs on the device as well.
