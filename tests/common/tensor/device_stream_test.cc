@@ -1,0 +1,48 @@
+#include "common/tensor/device_stream.h"
+
+#include <ATen/DeviceAccelerator.h>
+#include <gtest/gtest.h>
+#include <torch/types.h>
+
+#include "tests/testing/test_device.h"
+
+namespace flowawr {
+namespace {
+
+c10::Stream CurrentStreamOf(at::Device device) { return at::accelerator::getCurrentStream(device.index()); }
+
+TEST(OwnStreamTest, IsTheThreadsUntilItEnds) {
+  const at::Device device = TestDevice();
+  const c10::Stream before = CurrentStreamOf(device);
+  {
+    const OwnStream own(device);
+    const c10::Stream first = CurrentStreamOf(device);
+    EXPECT_NE(first, before);
+    const OwnStream another(device);
+    EXPECT_NE(CurrentStreamOf(device), first);
+  }
+  EXPECT_EQ(CurrentStreamOf(device), before);
+}
+
+TEST(OwnStreamTest, IsNothingOnTheCpu) {
+  const OwnStream own(at::kCPU);
+  AwaitStream(at::kCPU);
+  const at::Tensor values = at::ones({3});
+  EXPECT_TRUE(ToHostSoon(values).is_same(values));
+}
+
+TEST(ToHostSoonTest, BringsWhatTheStreamMakesOnceItWasWaitedFor) {
+  const at::Device device = TestDevice();
+  const OwnStream own(device);
+  const at::Tensor made = (at::arange(6).to(device) + 1).view({2, 3}).t();
+  fake_device::TakeCounts();
+  const at::Tensor host = ToHostSoon(made);
+  if (fake_device::IsThere()) {
+    EXPECT_EQ(fake_device::TakeCounts().syncs, 0);
+  }
+  AwaitStream(device);
+  EXPECT_TRUE(at::equal(host, (at::arange(6) + 1).view({2, 3}).t()));
+}
+
+}  // namespace
+}  // namespace flowawr
