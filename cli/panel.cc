@@ -15,7 +15,7 @@ namespace {
 constexpr int kLeastWidth = 20;
 constexpr int kWidestBar = 40;
 constexpr int kIndent = 4;  // of what a long line is continued with
-constexpr size_t kMostActors = 8;      // lines of the panel
+constexpr size_t kMostActors = 8, kMostRanks = 8;  // lines of the panel
 constexpr double kSilenceSeconds = 5;  // of an actor, worth telling
 constexpr double kLostSeconds = 15;    // of an actor that has most likely gone
 constexpr int kWidestTrend = 40;
@@ -156,6 +156,22 @@ std::string FromUpdate(const v1::Status& status) {
   return from > status.update() + 1 ? absl::StrCat(", effective from update ", from, " on") : "";
 }
 
+// Of a learner of several: "rank 1   ready, 12.3 rows/s, cuda:0 at 10.0.0.2"; why one is not there is among the warnings.
+void AddRanks(const v1::Status& status, PanelLines& lines) {
+  for (int i = 0; i < status.ranks_size() && static_cast<size_t>(i) < kMostRanks; ++i) {
+    const v1::RankStatus& rank = status.ranks(i);
+    const bool is_ready = rank.state() == v1::RankStatus::READY, is_lost = rank.state() == v1::RankStatus::LOST;
+    std::string line = absl::StrCat("  rank ", rank.rank(), is_ready ? "   ready" : is_lost ? "   lost" : "   joining");
+    if (is_ready && rank.rows_per_s() > 0) absl::StrAppendFormat(&line, ", %.3g rows/s", rank.rows_per_s());
+    if (rank.devices_size() > 0) absl::StrAppend(&line, ", ", absl::StrJoin(rank.devices(), " "));
+    if (!rank.address().empty()) absl::StrAppend(&line, " at ", rank.address());
+    if (!is_lost && !rank.message().empty()) absl::StrAppend(&line, ": ", rank.message());
+    lines.Add(std::move(line), is_lost ? Tone::kBad : is_ready ? Tone::kPlain : Tone::kWarning);
+  }
+  if (const int more = status.ranks_size() - static_cast<int>(kMostRanks); more > 0)
+    lines.Add(absl::StrCat("  and ", more, " more ranks"));
+}
+
 std::string DescribeShadow(const v1::ShadowReward& shadow) {
   if (shadow.groups() == 0) return absl::StrCat(shadow.scorer(), ": no group could be compared yet");
   return absl::StrFormat("%s: rank correlation %.2f with what is trained on, another best sample in %.0f%% of %d groups",
@@ -244,6 +260,7 @@ std::vector<std::string> RenderPanel(const v1::Status& status, int width, const 
   lines.Add(absl::StrFormat("  samples  %d accepted, %d trained on%s", status.samples_accepted(),
                             status.samples_trained(), Dropped(status)));
   for (const std::string& warning : status.warnings()) lines.Add(absl::StrCat("  warning: ", warning), Tone::kWarning);
+  AddRanks(status, lines);
   for (int i = 0; i < status.actors_size() && static_cast<size_t>(i) < kMostActors; ++i) {
     const v1::ActorStatus& actor = status.actors(i);
     const double silence = actor.seconds_since_seen();

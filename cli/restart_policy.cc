@@ -37,8 +37,8 @@ RestartDecision DecideRestart(const ProcessExit& exit) {
                                                             : "the reward server";
   if (exit.is_hopeless)
     return {.action = Action::kEndRun, .reason = absl::StrCat(who, " cannot work with what it was given")};
-  if (exit.restarts_in_run >= exit.max_restarts) {
-    return {.action = Action::kEndRun,
+  if (exit.restarts_counted >= exit.max_restarts) {
+    return {.action = exit.is_dispensable ? Action::kGiveUp : Action::kEndRun,
             .reason = absl::StrCat(who, " ended and local.max_restarts (", exit.max_restarts, ") is used up")};
   }
   const int doublings = std::clamp(exit.restarts, 0, kMostDoublings);

@@ -2,7 +2,8 @@
 //
 // Ranks, actors and reward servers hold nothing durable: they are started again after a pause that doubles, until the run's
 // restarts are used up; an end without error is not counted. One that says that another start would end the same way (a
-// bad configuration, a wrong token, at first a port that is taken) ends the run at once. The learner is not started again by itself: what broke it
+// bad configuration, a wrong token, at first a port that is taken) ends the run at once. A rank that the run can do without
+// (train.on_lost_rank: go_on) has restarts of its own, as many, and then the run goes on without it. The learner is not started again by itself: what broke it
 // (a full disk, a bad model) would break it again, and `flowawr run --resume` continues from its last checkpoint
 // without loss.
 #pragma once
@@ -22,15 +23,16 @@ struct ProcessExit {
   bool is_hopeless = false;    // IsHopeless() of how it ended
   bool run_is_ending = false;  // the learner finished or the user asked to stop
   int restarts = 0;            // of this process, in a row: a process that lived for kStableLife starts from 0
-  int restarts_in_run = 0;     // of all processes
-  int max_restarts = 0;        // local.max_restarts, for all processes together
+  bool is_dispensable = false; // the run goes on without it
+  int restarts_counted = 0;    // of all processes that are not dispensable, or of this one, which is
+  int max_restarts = 0;        // local.max_restarts, for those
 };
 
 struct RestartDecision {
-  enum class Action { kNothing, kRestart, kEndRun };
+  enum class Action { kNothing, kRestart, kGiveUp, kEndRun };  // kGiveUp: the process alone
   Action action = Action::kNothing;
   absl::Duration delay;  // before the restart
-  std::string reason;    // why the run ends
+  std::string reason;    // why the run ends, or does without the process
 
   bool operator==(const RestartDecision&) const = default;
 };

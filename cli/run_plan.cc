@@ -18,6 +18,7 @@
 #include "common/scoring/scorer_text.h"
 #include "common/sd3/latent_shape.h"
 #include "common/tensor/device_names.h"
+#include "common/tensor/learner_devices.h"
 
 namespace flowawr {
 namespace {
@@ -91,6 +92,13 @@ void AddMetricsOptions(const RunPlan& plan, const std::string& process, std::vec
                                  "--metrics-endpoint-file", plan.EndpointFile(process + ".metrics")});
 }
 
+// Which rank of the learner a process is, all of them being on this machine. Said in full: the environment of `flowawr run`
+// may be that of a job which has ranks of its own.
+void AddRankOptions(const RunPlan& plan, int rank, std::vector<std::string>& command) {
+  const std::string number = absl::StrCat(rank), ranks = absl::StrCat(plan.config.train().ranks());
+  command.insert(command.end(), {"--rank", number, "--world", ranks, "--local-rank", number, "--local-world", ranks});
+}
+
 // Whose section `network` is an actor's: it sends the actors' token, and knows of no more than it needs.
 v1::RunConfig ConfigOfActors(v1::RunConfig config) {
   v1::NetworkConfig& own = *config.mutable_network();
@@ -105,14 +113,23 @@ v1::RunConfig ConfigOfActors(v1::RunConfig config) {
 absl::StatusOr<RunDevices> FindRunDevices(const v1::RunConfig& config) {
   const auto& local = config.local();
   const auto& learner = config.train().devices();
-  FLOWAWR_ASSIGN_OR_RETURN(const std::vector<std::string> of_learner,
-                           Resolve({learner.begin(), learner.end()}, "train.devices"));
+  const absl::StatusOr<std::vector<std::string>> of_learner = LearnerDevices({learner.begin(), learner.end()});
+  if (!of_learner.ok()) return Annotate(of_learner.status(), "train.devices");
   RunDevices devices;
-  devices.learner_has_accelerator = of_learner.front() != "cpu";
+  devices.learner = *of_learner;
+  devices.learner_has_accelerator = of_learner->front() != "cpu";
   FLOWAWR_ASSIGN_OR_RETURN(devices.actors,
                            Resolve({local.actor_devices().begin(), local.actor_devices().end()}, "local.actor_devices"));
-  FLOWAWR_ASSIGN_OR_RETURN(const std::vector<std::string> of_rewards, Resolve({local.reward_device()}, "local.reward_device"));
-  devices.reward_server = of_rewards.back();  // of `auto`, which stands for all accelerators, the last
+  absl::StatusOr<std::string> of_rewards = ResolveRewardDevice(local.reward_device());
+  if (!of_rewards.ok()) return Annotate(of_rewards.status(), "local.reward_device");
+  devices.reward_server = *std::move(of_rewards);
+  for (int i = 0; i < config.rewards().terms_size(); ++i) {
+    const v1::RewardTerm& term = config.rewards().terms(i);
+    const auto option = term.options().find("device");
+    if (!term.endpoint().empty() || option == term.options().end()) continue;
+    FLOWAWR_RETURN_IF_ERROR(
+        Annotate(CheckDeviceName(option->second), absl::StrCat("rewards.terms.", i, ".options.device")));
+  }
   devices.accelerators = static_cast<int>(devices.actors.size() -
                                           std::count(devices.actors.begin(), devices.actors.end(), "cpu"));
   return devices;
@@ -195,7 +212,15 @@ std::vector<std::string> LearnerCommand(const RunPlan& plan, const std::string& 
   if (!reward_endpoint.empty()) command.insert(command.end(), {"--reward-endpoint", reward_endpoint});
   if (plan.resumes) command.push_back("--resume");
   if (plan.accept_changed_prompts) command.push_back("--accept-changed-prompts");
+  AddRankOptions(plan, 0, command);
   AddMetricsOptions(plan, "learner", command);
+  return command;
+}
+
+std::vector<std::string> RankCommand(const RunPlan& plan, int rank, const std::string& rank0) {
+  std::vector<std::string> command = {plan.binaries + "/flowawr-learner", "--config", plan.ConfigFile(), "--rank0", rank0};
+  AddRankOptions(plan, rank, command);
+  AddMetricsOptions(plan, absl::StrCat("rank-", rank), command);
   return command;
 }
 

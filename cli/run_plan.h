@@ -23,6 +23,7 @@ struct RunRequest {
 
 // Where the processes of this machine compute, by names without `auto`.
 struct RunDevices {
+  std::vector<std::string> learner; // dealt out among its ranks (DevicesOfRank()); at least one
   std::vector<std::string> actors;  // dealt to them in turn; at least one
   std::string reward_server;
   int accelerators = 0;  // among `actors`
@@ -69,6 +70,8 @@ void TidyRunFolder(const RunPlan& plan);
 std::vector<std::string> RewardServerCommand(const RunPlan& plan, const std::string& listen,
                                              const std::string& config_file);
 std::vector<std::string> LearnerCommand(const RunPlan& plan, const std::string& reward_endpoint, int lock_descriptor);
+// Of a further rank of the learner, from 1: it reads what the learner does, and computes a share of its updates.
+std::vector<std::string> RankCommand(const RunPlan& plan, int rank, const std::string& rank0);
 std::vector<std::string> ActorCommand(const RunPlan& plan, int index, const std::string& learner_endpoint);
 
 }  // namespace flowawr

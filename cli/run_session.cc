@@ -25,13 +25,9 @@ namespace {
 
 constexpr absl::Duration kTick = absl::Milliseconds(100);
 constexpr absl::Duration kStopGrace = absl::Seconds(20);  // for actors and the reward server, after the learner
+constexpr absl::Duration kRankGrace = absl::Seconds(3);   // a rank keeps nothing, and may be at a micro-batch for minutes
 constexpr char kRewardServer[] = "reward-server";
 constexpr char kLearner[] = "learner";
-
-// Reads what the learner does, and computes a share of its updates.
-std::vector<std::string> RankCommand(const RunPlan& plan, int rank, const std::string& rank0) {
-  return {plan.binaries + "/flowawr-learner", "--config", plan.ConfigFile(), "--rank", absl::StrCat(rank), "--rank0", rank0};
-}
 
 class RunSession {
  public:
@@ -90,10 +86,13 @@ class RunSession {
     FLOWAWR_ASSIGN_OR_RETURN(const std::string rank0, WaitForEndpoint("ranks"));
     for (int rank = 1; rank < plan_.config.train().ranks(); ++rank) {
       const std::string name = absl::StrCat("rank-", rank);
-      FLOWAWR_RETURN_IF_ERROR(supervisor_.Start({.role = ProcessRole::kRank,
-                                                 .name = name,
-                                                 .arguments = RankCommand(plan_, rank, rank0),
-                                                 .log_file = plan_.LogFile(name)}));
+      targets_.Add(name);
+      FLOWAWR_RETURN_IF_ERROR(
+          supervisor_.Start({.role = ProcessRole::kRank,
+                             .name = name,
+                             .arguments = RankCommand(plan_, rank, rank0),
+                             .log_file = plan_.LogFile(name),
+                             .is_dispensable = plan_.config.train().on_lost_rank() != v1::WAIT}));
     }
     return absl::OkStatus();
   }
@@ -155,13 +154,16 @@ class RunSession {
   }
 
   void StopOthers() {
-    const absl::Time deadline = MonotonicNow() + kStopGrace;
+    const absl::Time deadline = MonotonicNow() + kStopGrace, ranks_deadline = MonotonicNow() + kRankGrace;
     constexpr ProcessRole kOthers[] = {ProcessRole::kRank, ProcessRole::kActor, ProcessRole::kRewardServer};
     for (ProcessRole role : kOthers) supervisor_.Signal(role, SIGTERM);
     const auto is_running = [&] {
       return std::any_of(std::begin(kOthers), std::end(kOthers), [this](auto role) { return supervisor_.IsRunning(role); });
     };
-    while (is_running() && MonotonicNow() < deadline) Tick();  // the supervisor's destructor kills the rest
+    while (is_running() && MonotonicNow() < deadline) {  // the supervisor's destructor kills the rest
+      Tick();
+      if (MonotonicNow() >= ranks_deadline) supervisor_.Signal(ProcessRole::kRank, SIGKILL);
+    }
   }
 
   const RunPlan& plan_;

@@ -101,7 +101,7 @@ std::vector<std::string> Supervisor::Poll() {
   ReapOrphans();
   for (Process& process : processes_) {
     if (process.child) {
-      if (const std::optional<std::string> how = process.child->Poll()) HandleExit(process, *how);
+      if (const std::optional<std::string> how = process.child->Poll()) HandleExit(process, *how, events);
     } else if (process.restart_at && *process.restart_at <= clock_.Now() && !is_ending_) {
       process.restart_at.reset();
       const std::string message =
@@ -153,16 +153,18 @@ absl::Status Supervisor::StartChild(Process& process) {
   return absl::OkStatus();
 }
 
-void Supervisor::HandleExit(Process& process, const std::string& how) {
+void Supervisor::HandleExit(Process& process, const std::string& how, std::vector<std::string>& events) {
   process.child.reset();
   process.end = how;
   if (clock_.Now() - process.started >= kStableLife) process.restarts = 0;
+  int& restarts_counted = process.spec.is_dispensable ? process.restarts_of_its_own : restarts_in_run_;
   const RestartDecision decision = DecideRestart({.role = process.spec.role,
                                                   .succeeded = how.empty(),
                                                   .is_hopeless = IsHopeless(how, process.starts == 1),
                                                   .run_is_ending = is_ending_,
                                                   .restarts = process.restarts,
-                                                  .restarts_in_run = restarts_in_run_,
+                                                  .is_dispensable = process.spec.is_dispensable,
+                                                  .restarts_counted = restarts_counted,
                                                   .max_restarts = max_restarts_});
   switch (decision.action) {
     case RestartDecision::Action::kNothing:
@@ -172,9 +174,13 @@ void Supervisor::HandleExit(Process& process, const std::string& how) {
     case RestartDecision::Action::kRestart:
       if (!how.empty()) {
         ++process.restarts;
-        ++restarts_in_run_;
+        ++restarts_counted;
       }
       process.restart_at = clock_.Now() + decision.delay;
+      break;
+    case RestartDecision::Action::kGiveUp:
+      events.push_back(absl::StrCat(process.spec.name, " ended with ", how, "; ", decision.reason,
+                                    ": the run goes on without it (log: ", process.spec.log_file, ")"));
       break;
     case RestartDecision::Action::kEndRun:
       if (decision.reason.empty()) {

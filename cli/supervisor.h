@@ -23,6 +23,7 @@ struct ProcessSpec {
   std::vector<std::string> arguments;  // [0] is the program
   std::string log_file;
   int inherited_descriptor = -1;  // as of ChildProcess
+  bool is_dispensable = false;    // as of ProcessExit
 };
 
 class Supervisor {
@@ -39,7 +40,8 @@ class Supervisor {
   // What a process of that name is started with from its next start on.
   void SetArguments(const std::string& name, std::vector<std::string> arguments);
 
-  // Looks at every process, without waiting, and starts again what is due: one sentence about each of those. Where this
+  // Looks at every process, without waiting, and starts again what is due: one sentence about each of those, and about
+  // each that the run goes on without. Where this
   // process is the one that orphans go to (as PID 1 of a container), it also reaps those that have ended.
   std::vector<std::string> Poll();
 
@@ -64,12 +66,13 @@ class Supervisor {
     std::string end;  // "exit status 3", "" for success
     std::optional<absl::Time> restart_at;
     int starts = 0, restarts = 0;    // in all; in a row
+    int restarts_of_its_own = 0;     // of one that is dispensable
     uint64_t log_begins_at = 0;      // what its present or last life writes to the log; lives before it lie before
   };
 
   absl::Status StartChild(Process& process);
   void ReapOrphans();
-  void HandleExit(Process& process, const std::string& how);
+  void HandleExit(Process& process, const std::string& how, std::vector<std::string>& events);
   void Fail(const Process& process, const std::string& how, const std::string& reason);
 
   const int max_restarts_;

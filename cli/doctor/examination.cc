@@ -296,9 +296,10 @@ class Examination {
       Tell(Level::kBad, "port",
            absl::StrCat("network.reward_listen: ", network.reward_listen(), " is the learner's port, too ",
                         "(network.learner_listen ", network.learner_listen(), "); choose another, or 0 for any that is free"));
-    v1::NetworkConfig open;  // the page has rules of its own; here it is asked whether the host is this machine's
+    v1::NetworkConfig open;  // page and ranks have rules of their own; here it is asked whether the host is this machine's
     open.set_insecure(true);
     open.set_max_message_mib(1);
+    if (config_.train().ranks() > 1) LookAtRanksPort(open, has_rewards);
     const std::string page = HostPort{network.metrics_host(), 0}.ToString();
     const absl::Status metrics = RpcServer::Start({.listen = page, .network = open}, {}).status();
     if (!metrics.ok()) Tell("port", Annotate(metrics, "network.metrics_host"), "");
@@ -308,6 +309,27 @@ class Examination {
       Tell(Level::kWarn, "token",
            absl::StrCat("network.metrics_host: whoever reaches ", network.metrics_host(), " sees the run's status, prompts ",
                         "and pictures; set network.read_only_token_file"));
+  }
+
+  void LookAtRanksPort(const v1::NetworkConfig& open, bool has_rewards) {
+    const v1::NetworkConfig& network = config_.network();
+    const std::string& listen = network.ranks_listen();
+    Tell("port", Annotate(RpcServer::Start({.listen = listen, .network = open}, {}).status(), "network.ranks_listen"),
+         absl::StrCat("network.ranks_listen: ", listen, " is free"));
+    std::vector<std::pair<std::string, std::string>> others = {{"network.learner_listen", network.learner_listen()}};
+    if (has_rewards) others.emplace_back("network.reward_listen", network.reward_listen());
+    for (const auto& [field, other] : others)
+      if (WantOnePort(listen, other))
+        Tell(Level::kBad, "port",
+             absl::StrCat("network.ranks_listen: ", listen, " is the port of ", field, " ", other,
+                          ", too; choose another, or 0 for any that is free"));
+    if (config_.train().rank_transport() == v1::NCCL && LookAtDevices().nccl.empty())
+      Tell(Level::kBad, "ranks", "train.rank_transport: nccl: there is no NCCL (libnccl.so.2) here; set auto or gloo");
+    const auto devices = devices_.learner.size();
+    if (devices_.learner_has_accelerator && devices < static_cast<size_t>(config_.train().ranks()))
+      Tell(Level::kWarn, "ranks",
+           absl::StrCat("train.ranks: ", config_.train().ranks(), " ranks of this machine share ", devices,
+                        devices == 1 ? " device" : " devices", " (train.devices); name one for each, or run fewer"));
   }
 
   // As the actors of this machine reach the learner, and as others do by its advertised name.

@@ -205,6 +205,24 @@ TEST(PanelTest, ShowsWarnings) {
   EXPECT_THAT(RenderPanel(status, 80), Contains("  warning: the optional reward jpeg is missing"));
 }
 
+TEST(PanelTest, ShowsTheRanksOfALearnerOfSeveral) {
+  v1::Status status = Running();
+  for (const auto state : {v1::RankStatus::READY, v1::RankStatus::READY, v1::RankStatus::LOST, v1::RankStatus::JOINING}) {
+    v1::RankStatus& rank = *status.add_ranks();
+    rank.set_rank(static_cast<uint32_t>(status.ranks_size() - 1));
+    rank.set_state(state);
+    rank.set_rows_per_s(12.34);
+  }
+  status.mutable_ranks(1)->set_address("10.0.0.2");
+  status.mutable_ranks(1)->add_devices("cuda:0");
+  status.mutable_ranks(1)->add_devices("cuda:1");
+  status.mutable_ranks(3)->set_message("its seed differs");
+  const std::string text = absl::StrCat(absl::StrJoin(RenderPanel(status, 100), "\n"), "\n");
+  for (const char* line : {"rank 0   ready, 12.3 rows/s\n", "rank 1   ready, 12.3 rows/s, cuda:0 cuda:1 at 10.0.0.2\n",
+                           "rank 2   lost\n", "rank 3   joining: its seed differs\n"})
+    EXPECT_THAT(text, HasSubstr(line));
+}
+
 TEST(PanelTest, CountsTheActorsThatDoNotFit) {
   v1::Status status = Running();
   for (int i = 0; i < 20; ++i) status.add_actors()->set_actor_id("more");

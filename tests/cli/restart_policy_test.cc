@@ -23,15 +23,24 @@ TEST(RestartPolicyTest, StartsWorkersAgainAfterAPauseThatDoublesUpToTenSeconds) 
 }
 
 TEST(RestartPolicyTest, StartsAgainAWorkerThatLeftWithoutAnError) {
-  const RestartDecision decision = DecideRestart({.succeeded = true, .restarts_in_run = 1, .max_restarts = 1});
+  const RestartDecision decision = DecideRestart({.succeeded = true, .restarts_counted = 1, .max_restarts = 1});
   EXPECT_EQ(decision.action, Action::kRestart);
   EXPECT_GE(decision.delay, absl::Seconds(1));  // the learner may be about to end, too
 }
 
 TEST(RestartPolicyTest, EndsTheRunWhenRestartsAreUsedUp) {
-  const RestartDecision decision = DecideRestart({.restarts_in_run = 3, .max_restarts = 3});
+  const RestartDecision decision = DecideRestart({.restarts_counted = 3, .max_restarts = 3});
   EXPECT_EQ(decision.action, Action::kEndRun);
   EXPECT_THAT(decision.reason, testing::HasSubstr("local.max_restarts (3)"));
+}
+
+TEST(RestartPolicyTest, GoesOnWithoutARankThatItCanDoWithout) {
+  ProcessExit exit = {.role = ProcessRole::kRank, .is_dispensable = true, .restarts_counted = 3, .max_restarts = 3};
+  EXPECT_EQ(DecideRestart(exit).action, Action::kGiveUp);
+  exit.restarts_counted = 2;
+  EXPECT_EQ(DecideRestart(exit).action, Action::kRestart);
+  exit = {.role = ProcessRole::kRank, .restarts_counted = 3, .max_restarts = 3};  // train.on_lost_rank: wait
+  EXPECT_EQ(DecideRestart(exit).action, Action::kEndRun);
 }
 
 TEST(RestartPolicyTest, EndsTheRunAtOnceWhenAnotherStartWouldEndTheSameWay) {
@@ -62,7 +71,7 @@ TEST(RestartPolicyTest, EndsTheRunWithTheLearner) {
 
 TEST(RestartPolicyTest, LeavesEveryProcessAloneOnceTheRunEnds) {
   for (const ProcessRole role : {ProcessRole::kLearner, ProcessRole::kActor, ProcessRole::kRewardServer}) {
-    EXPECT_EQ(DecideRestart({.role = role, .run_is_ending = true, .restarts_in_run = 5}).action, Action::kNothing);
+    EXPECT_EQ(DecideRestart({.role = role, .run_is_ending = true, .restarts_counted = 5}).action, Action::kNothing);
   }
 }
 

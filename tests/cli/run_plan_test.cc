@@ -4,6 +4,7 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "cli/run_folder.h"
 #include "common/base/file.h"
 #include "gmock/gmock.h"
@@ -54,6 +55,26 @@ TEST_F(PlanRunTest, LoadsScorersUnderTheNameKindAndOptionsOfTheirTerms) {
   EXPECT_THAT(plan->scorers, ElementsAre("ocr", "sign=ocr,layout=sparse,margin=0"));
 }
 
+// Whatever job of several ranks `flowawr run` is itself started in, its learner's ranks are its own.
+TEST_F(PlanRunTest, TellsEachRankWhichItIs) {
+  RunRequest request = Request(folder_ / "run");
+  request.overrides = {"train.ranks=3"};
+  const auto plan = PlanRun(request);
+  ASSERT_TRUE(plan.ok()) << plan.status();
+  const std::string first = absl::StrJoin(LearnerCommand(*plan, "", 3), " ");
+  EXPECT_THAT(first, HasSubstr("--rank 0 --world 3 --local-rank 0 --local-world 3"));
+  const std::string last = absl::StrJoin(RankCommand(*plan, 2, "127.0.0.1:9"), " ");
+  EXPECT_THAT(last, AllOf(HasSubstr("--rank0 127.0.0.1:9"), HasSubstr("--rank 2 --world 3 --local-rank 2 --local-world 3")));
+}
+
+TEST_F(PlanRunTest, RefusesADeviceOfTheLearnerTwice) {
+  RunRequest request = Request(folder_ / "run");
+  request.overrides = {"train.devices=[cpu, cpu]"};
+  const absl::Status status = PlanRun(request).status();
+  EXPECT_TRUE(absl::IsInvalidArgument(status)) << status;
+  EXPECT_THAT(std::string(status.message()), HasSubstr("train.devices: cpu is named twice"));
+}
+
 TEST_F(PlanRunTest, DealsDevicesToActorsInTurn) {
   RunRequest request = Request(folder_ / "run");
   request.overrides = {"local.actors=3", "local.actor_devices=[cpu]", "local.reward_device=cpu"};
@@ -79,6 +100,9 @@ TEST_F(PlanRunTest, RefusesDevicesThatAreNotThereByTheirField) {
   request.overrides = {"local.reward_device=cpuu"};
   EXPECT_THAT(std::string(PlanRun(request).status().message()),
               AllOf(HasSubstr("local.reward_device: cpuu: no such device"), HasSubstr("did you mean \"cpu\"?")));
+  request.overrides = {"rewards.terms.0.options.device=cuda:99"};
+  EXPECT_THAT(std::string(PlanRun(request).status().message()),
+              HasSubstr("rewards.terms.0.options.device: cuda:99: no such device"));
 }
 
 TEST_F(PlanRunTest, TakesTheModelsOwnSizesWhereTheConfigurationNamesNone) {

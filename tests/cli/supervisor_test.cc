@@ -103,6 +103,27 @@ TEST_F(SupervisorTest, GivesUpWhenTheRestartsOfTheRunAreUsedUp) {
   EXPECT_THAT(supervisor.failure().message(), HasSubstr("local.max_restarts"));
 }
 
+TEST_F(SupervisorTest, GoesOnWithoutADispensableProcessAndItsRestartsAreItsOwn) {
+  Supervisor supervisor(1, clock_);
+  ProcessSpec rank = Shell(ProcessRole::kRank, "rank-1", "exit 75");
+  rank.is_dispensable = true;
+  ASSERT_TRUE(supervisor.Start(rank).ok());
+  AwaitAnyExit();
+  supervisor.Poll();
+  clock_.Advance(absl::Seconds(1));
+  supervisor.Poll();
+  AwaitAnyExit();
+  EXPECT_THAT(supervisor.Poll(), ElementsAre(AllOf(HasSubstr("rank-1 ended with exit status 75"), HasSubstr("local.max_restarts (1)"),
+                                                   HasSubstr("the run goes on without it"))));
+  clock_.Advance(absl::Minutes(1));
+  EXPECT_THAT(supervisor.Poll(), IsEmpty());
+  EXPECT_FALSE(supervisor.is_ending());
+  ASSERT_TRUE(supervisor.Start(Shell(ProcessRole::kActor, "actor-0", "exit 3")).ok());
+  AwaitAnyExit();
+  supervisor.Poll();
+  EXPECT_FALSE(supervisor.is_ending()) << "the run's restarts are not used up";
+}
+
 TEST_F(SupervisorTest, DoesNotStartAgainWhatCannotWork) {
   Supervisor supervisor(9, clock_);
   ASSERT_TRUE(

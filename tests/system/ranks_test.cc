@@ -10,14 +10,19 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/system/cluster.h"
+#include "tests/system/live_run.h"
+#include "tests/testing/temp_folder.h"
 
 namespace flowawr {
 namespace {
 
 using ::testing::HasSubstr;
 
-std::vector<std::string> Settings(int ranks) {
-  return {absl::StrCat("train.ranks=", ranks), "train.micro_batch=2", "train.updates=4", "train.rank_timeout_s=5"};
+std::vector<std::string> Settings(int ranks, const std::string& more = "") {
+  std::vector<std::string> settings = {absl::StrCat("train.ranks=", ranks), "train.micro_batch=2", "train.updates=4",
+                                       "train.rank_timeout_s=5"};
+  if (!more.empty()) settings.push_back(more);
+  return settings;
 }
 
 std::unique_ptr<Process> StartRank(Cluster& cluster, int rank, const std::string& config) {
@@ -73,6 +78,44 @@ TEST(SystemRanks, ARankOfAnotherConfigurationIsRefusedByName) {
   EXPECT_THAT(rank->log(), HasSubstr("train.micro_batch: 2 -> 3"));
   cluster.learner().Signal(SIGTERM);
   EXPECT_EQ(cluster.learner().Wait(), 0);
+}
+
+// A `flowawr run` that is itself started within a job of several ranks, by torchrun or as a pod of an indexed job.
+TEST(SystemRanks, ARunsRanksAreItsOwnWhateverTheEnvironmentSays) {
+  LiveRun run({"train.ranks=2", "train.updates=1", "train.micro_batch=2", "local.actors=1", "evaluation.prompts=1",
+               "evaluation.final_prompts=1"});
+  const Process process({"/usr/bin/env", "RANK=7", "WORLD_SIZE=9", "LOCAL_RANK=3", "LOCAL_WORLD_SIZE=4", "MASTER_ADDR=192.0.2.1",
+                         "JOB_COMPLETION_INDEX=5", SystemProgram("flowawr"), "run", run.folder() / "config.yaml"},
+                        run.folder() / "output");
+  EXPECT_EQ(process.Wait(), 0) << process.log();
+  EXPECT_FALSE(run.ExportedAdapter().empty());
+  EXPECT_THAT(ReadFile(run.run_dir() + "/logs/rank-1.log").value(), HasSubstr("as rank 1"));
+}
+
+TEST(SystemRanks, OnlyWhoKnowsTheTokenIsARank) {
+  const TempFolder tokens;
+  const std::string right = tokens.Write("right", "a-token-of-this-run-alone\n");
+  const std::string wrong = tokens.Write("wrong", "a-token-of-another-run\n");
+  Cluster cluster(Settings(2, "network.token_file=" + right));
+  cluster.StartRewards();
+  cluster.StartLearner();
+  const std::string other = cluster.folder() + "/other.yaml";
+  ASSERT_TRUE(WriteFileAtomically(other, absl::StrReplaceAll(ReadFile(cluster.config_path()).value(), {{right, wrong}})).ok());
+  const auto stranger = StartRank(cluster, 1, other);
+  EXPECT_EQ(stranger->Wait(), 77);
+  EXPECT_THAT(stranger->log(), HasSubstr("does not know rank 0's token"));
+  const auto rank = StartRank(cluster, 1, cluster.config_path());
+  cluster.WaitForStatus([](const v1::Status& status) { return IsReady(status, 1); });
+  cluster.learner().Signal(SIGTERM);
+  EXPECT_EQ(cluster.learner().Wait(), 0);
+}
+
+TEST(SystemRanks, NcclWithoutCudaIsAnErrorOfTheConfiguration) {
+  Cluster cluster(Settings(2, "train.rank_transport=nccl"));
+  Process rank({SystemProgram("flowawr-learner"), "--config", cluster.config_path(), "--rank", "1", "--rank0", "127.0.0.1:1"},
+               cluster.NewLog("rank-1"));
+  EXPECT_EQ(rank.Wait(), 78);
+  EXPECT_THAT(rank.log(), HasSubstr("train.rank_transport: nccl: it computes on cpu; set auto or gloo"));
 }
 
 TEST(SystemRanks, ANumberBeyondTheRunsIsRefused) {
