@@ -17,6 +17,7 @@
 #include "common/process/completion.h"
 #include "common/process/device_libraries.h"
 #include "common/process/exit_code.h"
+#include "common/process/libtorch_version.h"
 #include "common/process/man_page.h"
 #include "common/process/option_values.h"
 #include "common/process/processor.h"
@@ -137,6 +138,7 @@ std::optional<int> ParseCommandLine(CLI::App& app, int argc, const char* const* 
     return kUsageExitCode;
   }
   PrepareDeviceLibraries();
+  if (const absl::Status usable = CheckLibTorch(); !usable.ok()) return ReportAndExitCodeOf(usable);
   app.set_version_flag("--version", Version());
   const std::string footer = app.get_footer();
   app.footer(absl::StrCat(footer, footer.empty() ? "" : "\n", kExitCodesHelp, "\n", kEnvironmentHelp));
