@@ -3,6 +3,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <random>
+#include <string>
+
 namespace flowawr {
 namespace {
 
@@ -29,6 +32,25 @@ TEST(RankFacts, SurviveTheWay) {
   EXPECT_EQ(read->config.seed(), 3);
   EXPECT_FALSE(ParseFacts("{}").ok());
   EXPECT_FALSE(ParseFacts("GET / HTTP/1.1").ok());
+}
+
+TEST(RankFacts, NoDamageEndsTheProcess) {
+  const std::string good = SerializeFacts(Facts(2));
+  std::mt19937 random(1);
+  for (int i = 0; i < 20000; ++i) {
+    std::string text = good;
+    for (unsigned changes = 1 + random() % 4; changes > 0; --changes) text[random() % text.size()] = static_cast<char>(random());
+    if (const auto read = ParseFacts(text); read.ok()) CheckFacts(Facts(0), *read).IgnoreError();
+  }
+}
+
+TEST(RankFacts, RefusesNamesThatAreNone) {
+  RankFacts facts = Facts(1);
+  facts.session = std::string(2000, 's');
+  EXPECT_TRUE(absl::IsInvalidArgument(ParseFacts(SerializeFacts(facts)).status()));
+  facts = Facts(1);
+  facts.devices.assign(1000, "cuda:0");
+  EXPECT_TRUE(absl::IsInvalidArgument(ParseFacts(SerializeFacts(facts)).status()));
 }
 
 TEST(RankFacts, EveryDifferenceIsNamed) {
