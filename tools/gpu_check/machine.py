@@ -54,8 +54,8 @@ def _link_openmp(name, torch_libraries):
         return
     others = sorted(torch_libraries.glob("libgomp*.so.1"))
     if not others:
-        raise Unfit(f"{torch_libraries} has no OpenMP runtime (libgomp*.so.1): the programs need the torch of a wheel, which "
-                    "brings its own")
+        raise Unfit(f"{torch_libraries} has no OpenMP runtime (libgomp*.so.1): the programs need the torch of a wheel, "
+                    "which brings its own")
     link = ROOT / "lib" / name
     link.unlink(missing_ok=True)
     link.symlink_to(others[0])
