@@ -69,7 +69,9 @@ std::vector<RewardFall> RewardWatch::Judge(const v1::RewardSpec& spec) const {
 }
 
 void RewardWatch::Accept(const std::vector<RewardFall>& falls) {
-  for (const RewardFall& fall : falls) base_[fall.scorer] = newest_[fall.scorer];
+  for (const RewardFall& fall : falls)
+    if (const auto newest = newest_.find(fall.scorer); newest != newest_.end())  // unless its term was removed meanwhile
+      base_.insert_or_assign(newest->first, newest->second);
 }
 
 std::string RewardWatch::ToJson() const {

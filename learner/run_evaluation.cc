@@ -124,7 +124,7 @@ absl::Status RunLoop::HoldForFalls(const std::vector<RewardFall>& falls) {
                                 "falls as far once more; a new run with a lower learning rate or a greater kl_beta stays "
                                 "nearer to the base model"),
              "reward");
-  if (hold_.is_stopping()) return absl::OkStatus();  // nobody has accepted anything
+  if (leases_.is_paused()) return absl::OkStatus();  // it is to stop, and nobody has accepted anything
   {
     absl::MutexLock lock(&mutex_);
     watch_.Accept(falls);

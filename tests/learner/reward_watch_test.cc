@@ -100,6 +100,20 @@ TEST(RewardWatchTest, MeasuresFromWhereSomebodyAcceptedAFall) {
   EXPECT_THAT(Fallen(watch, spec), ElementsAre("a"));
 }
 
+TEST(RewardWatchTest, ARewardThatWasRemovedWhileItsFallWasLookedAtIsMeasuredAnewWhenItComesBack) {
+  const v1::RewardSpec spec = Terms({{"a", .1}}), without = Terms({{"b", .1}});
+  RewardWatch watch;
+  watch.Add(spec, {{"a", {1}}});
+  watch.Add(spec, {{"a", {.5}}});
+  const std::vector<RewardFall> falls = watch.Judge(spec);
+  watch.Keep(without);
+  watch.Accept(falls);
+  watch.Add(spec, {{"a", {.5}}});
+  EXPECT_THAT(Fallen(watch, spec), IsEmpty());
+  watch.Add(spec, {{"a", {.3}}});
+  EXPECT_THAT(Fallen(watch, spec), ElementsAre("a"));
+}
+
 TEST(RewardWatchTest, IsKeptInACheckpointAsItIs) {
   const v1::RewardSpec spec = Terms({{"a", .1}});
   RewardWatch watch("40 steps");
