@@ -50,11 +50,13 @@ absl::StatusOr<std::string> KernelsText(const absl::StatusOr<const DeviceKernels
 
 DeviceSight LookAtDevices() {
   DeviceSight sight;
-  for (const at::Device device : Accelerators()) sight.accelerators.push_back(DescribeDevice(device));
+  const std::vector<at::Device> accelerators = Accelerators();
+  for (const at::Device device : accelerators) sight.accelerators.push_back(DescribeDevice(device));
   const at::CUDAHooksInterface& hooks = at::detail::getCUDAHooks();
   if (hooks.hasCUDART()) sight.cuda = CudaVersion(hooks.versionCUDART());
   sight.nccl = NcclVersion();
-  sight.kernels = KernelsText(LoadDeviceKernels());
+  if (!accelerators.empty() && accelerators.front().is_cuda())
+    sight.kernels = KernelsText(FindCudaKernels(accelerators.front()));
   sight.driver = AskCudaDriver();
   return sight;
 }

@@ -9,6 +9,7 @@
 #include <array>
 #include <atomic>
 #include <cstdlib>
+#include <limits>
 #include <utility>
 
 #include "absl/status/status.h"
@@ -22,26 +23,14 @@ constexpr DeviceKernels kNone;  // looked for, and not there
 
 std::array<std::atomic<const DeviceKernels*>, c10::COMPILE_TIME_MAX_DEVICE_TYPES> given_by_type{};
 // Of CUDA devices by index; null: not looked for yet.
-std::array<std::atomic<const DeviceKernels*>, 64> found_by_cuda_device{};
-
-absl::StatusOr<const DeviceKernels*> KernelsOfCudaDevice(at::Device device) {
-  const char* choice = std::getenv("FLOWAWR_CUDA_KERNELS");
-  if (choice != nullptr && absl::string_view(choice) == "off")
-    return absl::FailedPreconditionError("FLOWAWR_CUDA_KERNELS=off");
-  static const absl::StatusOr<const DeviceKernels*> library = LoadDeviceKernels();
-  if (!library.ok()) return library.status();
-  const c10::DeviceGuard guard(device);
-  if (const int32_t error = (*library)->check(); error != 0)
-    return absl::FailedPreconditionError(
-        absl::StrCat("kernels for ", (*library)->built_for, " do not run here: ", (*library)->describe(error)));
-  return *library;
-}
+std::array<std::atomic<const DeviceKernels*>, std::numeric_limits<c10::DeviceIndex>::max() + 1> found_by_cuda_device{};
 
 const DeviceKernels* LookFor(at::Device device) {
-  const absl::StatusOr<const DeviceKernels*> kernels = KernelsOfCudaDevice(device);
+  const absl::StatusOr<const DeviceKernels*> kernels = FindCudaKernels(device);
   if (!kernels.ok()) {
-    spdlog::info("{}: LibTorch's operations instead of kernels of our own: {}", device.str(),
-                 std::string(kernels.status().message()));
+    spdlog::log(absl::IsInvalidArgument(kernels.status()) ? spdlog::level::warn : spdlog::level::info,
+                "{}: LibTorch's operations instead of kernels of our own: {}", device.str(),
+                std::string(kernels.status().message()));
     return &kNone;
   }
   spdlog::info("{}: kernels of our own for {}", device.str(), (*kernels)->built_for);
@@ -62,6 +51,21 @@ absl::StatusOr<const DeviceKernels*> LoadDeviceKernels(const std::string& librar
                                                       " of the kernels' interface, this program ", kDeviceKernelsAbi,
                                                       ": install both of one build"));
   return kernels;
+}
+
+absl::StatusOr<const DeviceKernels*> FindCudaKernels(at::Device device) {
+  const char* variable = std::getenv("FLOWAWR_CUDA_KERNELS");
+  const absl::string_view choice = variable == nullptr ? "on" : variable;
+  if (choice == "off") return absl::FailedPreconditionError("FLOWAWR_CUDA_KERNELS=off");
+  if (choice != "on")
+    return absl::InvalidArgumentError(absl::StrCat("FLOWAWR_CUDA_KERNELS=", choice, ": it is \"on\" or \"off\""));
+  static const absl::StatusOr<const DeviceKernels*> library = LoadDeviceKernels();
+  if (!library.ok()) return library.status();
+  const c10::DeviceGuard guard(device);
+  if (const int32_t error = (*library)->check(); error != 0)
+    return absl::FailedPreconditionError(
+        absl::StrCat("kernels for ", (*library)->built_for, " do not run here: ", (*library)->describe(error)));
+  return *library;
 }
 
 void UseDeviceKernels(at::DeviceType type, const DeviceKernels* kernels) {

@@ -32,6 +32,10 @@ void StartKernel(const DeviceKernels& kernels, at::Device device,
   StartOnStream(kernels, device, [&](void* stream) { return (kernels.*kernel)(call, stream); });
 }
 
+// The kernels for a CUDA device. The errors of LoadDeviceKernels(); FailedPrecondition when they do not run on this
+// card or with this driver, or are switched off; InvalidArgument when FLOWAWR_CUDA_KERNELS is anything else.
+absl::StatusOr<const DeviceKernels*> FindCudaKernels(at::Device device);
+
 // What the library exports. NotFound when it cannot be opened, FailedPrecondition when it is of another build.
 absl::StatusOr<const DeviceKernels*> LoadDeviceKernels(const std::string& library = "libflowawr_cuda.so");
 

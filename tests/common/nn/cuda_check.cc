@@ -10,6 +10,8 @@
 #include <vector>
 
 #include "common/nn/device_dispatch.h"
+#include "common/process/device_libraries.h"
+#include "common/tensor/determinism.h"
 #include "common/tensor/devices.h"
 #include "tests/testing/kernel_comparisons/kernel_comparisons.h"
 
@@ -22,6 +24,12 @@ int Main() {
   const absl::StatusOr<at::Device> device = FindDevice("cuda");
   if (!device.ok()) {
     std::fprintf(stderr, "%s\n", std::string(device.status().message()).c_str());
+    return kUnavailable;
+  }
+  // Between our kernels is LibTorch's attention, which is to give the same bits again, too.
+  PrepareDeviceLibraries();
+  if (const absl::Status status = ChooseKernels(/*deterministic=*/true, *device); !status.ok()) {
+    std::fprintf(stderr, "%s\n", std::string(status.message()).c_str());
     return kUnavailable;
   }
   if (DeviceKernelsFor(at::empty({1}, at::TensorOptions(*device).dtype(at::kFloat))) == nullptr) return kUnavailable;

@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 #include <torch/types.h>
 
+#include <cstdlib>
 #include <map>
 #include <string>
 
@@ -80,6 +81,20 @@ TEST(DeviceKernelsTest, KernelsThatDoNotStartAreErrorsOfTheDevice) {
   UseDeviceKernels(at::kPrivateUse1, nullptr);
   EXPECT_TRUE(absl::IsAborted(status));
   EXPECT_THAT(status.message(), HasSubstr("an illegal memory access was encountered (error 700)"));
+}
+
+TEST(FindCudaKernelsTest, TheEnvironmentSwitchesThemOff) {
+  const at::Device cuda(at::kCUDA, 0);
+  const auto find = [&](const char* choice) {
+    setenv("FLOWAWR_CUDA_KERNELS", choice, /*overwrite=*/1);
+    const absl::Status status = FindCudaKernels(cuda).status();
+    unsetenv("FLOWAWR_CUDA_KERNELS");
+    return status;
+  };
+  EXPECT_EQ(find("off").message(), "FLOWAWR_CUDA_KERNELS=off");
+  EXPECT_TRUE(absl::IsFailedPrecondition(find("off")));
+  EXPECT_EQ(find("0").message(), "FLOWAWR_CUDA_KERNELS=0: it is \"on\" or \"off\"");
+  EXPECT_TRUE(absl::IsInvalidArgument(find("0")));
 }
 
 TEST(LoadDeviceKernelsTest, SaysWhatIsWrongWithALibrary) {
