@@ -44,6 +44,8 @@ absl::Status FillInRank(GivenRank given, absl::FunctionRef<std::string(const cha
   } else if (!given.rank && !environment("JOB_COMPLETION_INDEX").empty()) {
     FLOWAWR_RETURN_IF_ERROR(take("JOB_COMPLETION_INDEX", 0, 1023 - options.first_rank, options.rank));
     options.rank += options.first_rank;
+  } else if (!given.rank && options.first_rank > 0) {
+    return UsageError("--first-rank needs $JOB_COMPLETION_INDEX, which a Job with completionMode: Indexed gives its pods");
   }
   if (options.rank0.empty()) options.rank0 = environment("MASTER_ADDR");
   if (!given.local) {

@@ -128,6 +128,7 @@ def test_ranks_meet_on_a_network_of_their_own():
     run, of_ranks = (yaml.safe_load((COMPOSE / name).read_text()) for name in ("run.yaml", "run-ranks.yaml"))
     # Bound by the name that only their network knows, so that nobody else reaches the port.
     assert of_ranks["network"].pop("ranks_listen").split(":")[0] == RANK["environment"]["MASTER_ADDR"]
+    assert of_ranks["train"].pop("rank_transport") == "gloo", "NCCL might take the other network"
     assert of_ranks["network"].pop("insecure") is True and of_ranks == run
 
 

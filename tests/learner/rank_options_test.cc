@@ -46,7 +46,7 @@ TEST(RankOptions, AJobOfAllRanksButTheFirst) {
   EXPECT_EQ(Options({{"JOB_COMPLETION_INDEX", "0"}}, {}, {.first_rank = 1})->rank, 1);
   EXPECT_EQ(Options({{"JOB_COMPLETION_INDEX", "2"}}, {}, {.first_rank = 1})->rank, 3);
   EXPECT_EQ(Options({{"RANK", "2"}}, {}, {.first_rank = 1})->rank, 2) << "torchrun counts from 0";
-  EXPECT_EQ(Options({}, {}, {.first_rank = 1})->rank, 0);
+  EXPECT_TRUE(absl::IsInvalidArgument(Options({}, {}, {.first_rank = 1}).status())) << "it would be rank 0 as well";
   EXPECT_TRUE(absl::IsInvalidArgument(Options({{"JOB_COMPLETION_INDEX", "1023"}}, {}, {.first_rank = 1}).status()));
 }
 
