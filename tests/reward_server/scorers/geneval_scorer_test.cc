@@ -14,6 +14,7 @@
 #include "common/base/file.h"
 #include "common/tensor/safetensors.h"
 #include "tests/reward_server/scorers/test_items.h"
+#include "tests/testing/named_device.h"
 #include "tests/testing/parity.h"
 #include "tests/testing/python.h"
 #include "tests/testing/temp_folder.h"
@@ -58,7 +59,7 @@ class GenevalScorerTest : public testing::Test {
     for (const auto& [name, value] : changes) options[name] = value;
     std::erase_if(options, [](const auto& option) { return option.second.empty(); });
     ScorerOptions given(std::move(options));
-    return GenevalScorer::Load(given, {.threads = 1});
+    return GenevalScorer::Load(given, {.threads = 1, .device = NameOf(TestPlacement(at::kFloat).device)});
   }
   static std::shared_ptr<Scorer> Load(Options changes = {}) {
     auto scorer = TryLoad(std::move(changes));
