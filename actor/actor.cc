@@ -114,6 +114,7 @@ Actor::Actor(const ActorOptions& options, std::unique_ptr<LearnerClient> learner
     : options_(options),
       learner_(std::move(learner)),
       metrics_(metrics),
+      held_(held),
       peers_(options.network),
       fetcher_(Sources(), held, &metrics),
       prefetch_{.evaluation_rows = options.evaluation_rows},
@@ -121,11 +122,13 @@ Actor::Actor(const ActorOptions& options, std::unique_ptr<LearnerClient> learner
       rewards_(options.learner, options.network) {}
 
 PolicyFetcher::Sources Actor::Sources() {
-  return {.learner = [this](uint64_t version, uint64_t max_bytes) { return learner_->FetchPolicy(version, max_bytes); },
+  return {.learner = [this](uint64_t version, uint64_t max_bytes,
+                            const auto& failed) { return learner_->FetchPolicy(version, max_bytes, failed); },
           .find = [this](uint64_t version, uint64_t max_bytes,
                          const auto& failed) { return learner_->FindPolicy(version, max_bytes, failed); },
-          .peer = [this](const std::string& endpoint,
-                         const v1::PolicyVersion& policy) { return peers_.Fetch(endpoint, policy); }};
+          .peer = [this](const std::string& endpoint, const v1::PolicyVersion& policy, absl::Time give_up) {
+            return peers_.Fetch(endpoint, policy, learner_->fetch_key(), give_up);
+          }};
 }
 
 void Actor::Stop() {
@@ -165,7 +168,7 @@ absl::Status Actor::Work(const v1::RegisterResponse& registered) {
   spdlog::info("run {} ({}); loading {}", config.name(), registered.run_id(), config.model().path());
   if (ScalarTypeOf(config.model().dtype()) == at::kBFloat16 && !SlowBfloat16().empty())
     spdlog::warn("model.dtype: {}", SlowBfloat16());
-  FLOWAWR_RETURN_IF_ERROR(ChooseKernels(config.model().deterministic(), device_));
+  FLOWAWR_RETURN_IF_ERROR(ChooseKernels(config.model().deterministic(), device_, "model.deterministic"));
   FLOWAWR_ASSIGN_OR_RETURN(Model loaded, LoadModel(config.model(), device_));
   const Pipeline* const model = loaded.pipeline.get();
   FLOWAWR_ASSIGN_OR_RETURN(const LatentShape shape,
@@ -220,6 +223,7 @@ absl::StatusOr<v1::RegisterResponse> Actor::Register(const ComponentFingerprints
     if (!response.ok()) response = ExplainFailure(response.status(), options_.learner, options_.network);
     switch (AfterRegister(response.status())) {
       case RegisterAction::kProceed:
+        if (held_ != nullptr) held_->SetFetchKey(learner_->fetch_key());
         if (response->run_finished()) StopAsFinished();
         return response;
       case RegisterAction::kGiveUp:

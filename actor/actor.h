@@ -74,6 +74,7 @@ class Actor {
   at::Device device_ = at::kCPU;  // set before there is a second thread
   const std::unique_ptr<LearnerClient> learner_;
   ActorMetrics& metrics_;
+  HeldPolicies* const held_;
   PeerClient peers_;
   PolicyFetcher fetcher_;
   const PrefetchLimits prefetch_;

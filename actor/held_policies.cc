@@ -2,17 +2,11 @@
 
 #include <utility>
 
-#include "common/base/large_pages.h"
-
 namespace flowawr {
 
-void HeldPolicies::Add(const FetchedPolicy& policy) {
-  if (Find(policy.header.blob().sha256()) != nullptr) return;
-  auto added = std::make_shared<FetchedPolicy>();
-  added->header = policy.header;
-  added->bytes.reserve(policy.bytes.size());
-  PreferLargePages(added->bytes.data(), added->bytes.capacity());
-  added->bytes = policy.bytes;
+void HeldPolicies::Add(FetchedPolicy policy) {
+  if (policy.header.policy().role() != v1::BEHAVIOUR_POLICY || Find(policy.header.blob().sha256()) != nullptr) return;
+  auto added = std::make_shared<const FetchedPolicy>(std::move(policy));
   std::shared_ptr<const FetchedPolicy> dropped;  // outlives the lock: an adapter is freed without it
   absl::MutexLock lock(&mutex_);
   held_.push_back(std::move(added));
@@ -26,6 +20,16 @@ std::shared_ptr<const FetchedPolicy> HeldPolicies::Find(absl::string_view sha256
   for (const auto& held : held_)
     if (held->header.blob().sha256() == sha256) return held;
   return nullptr;
+}
+
+void HeldPolicies::SetFetchKey(std::string key) {
+  absl::MutexLock lock(&mutex_);
+  fetch_key_ = std::move(key);
+}
+
+std::string HeldPolicies::fetch_key() const {
+  absl::MutexLock lock(&mutex_);
+  return fetch_key_;
 }
 
 }  // namespace flowawr

@@ -10,6 +10,7 @@
 #include "common/nn/instruction_set.h"
 #include "common/rpc/blob_stream.h"
 #include "common/rpc/channel.h"
+#include "common/rpc/fetch_ticket.h"
 #include "common/rpc/peer.h"
 #include "common/rpc/status.h"
 
@@ -83,8 +84,14 @@ absl::StatusOr<v1::RegisterResponse> LearnerClient::Register(const ComponentFing
   CancellableContext context(*this, kShortCall);
   FLOWAWR_RETURN_IF_ERROR(FromGrpc(rollout_->Register(context.get(), request, &response)));
   absl::MutexLock lock(&mutex_);
+  fetch_key_ = FetchKeyOf(*context.get());
   if (run_identity_.empty() && !response.run_id().empty()) run_identity_ = RunIdentity(response.run_id());
   return response;
+}
+
+std::string LearnerClient::fetch_key() const {
+  absl::MutexLock lock(&mutex_);
+  return fetch_key_;
 }
 
 absl::StatusOr<v1::AcquireLeaseResponse> LearnerClient::AcquireLease(absl::Duration wait) {
@@ -153,22 +160,25 @@ absl::Status LearnerClient::SubmitGroup(const v1::GroupHeader& header, absl::str
   return FromGrpc(stream->Finish());
 }
 
-absl::StatusOr<FetchedPolicy> LearnerClient::FetchPolicy(uint64_t version, uint64_t max_bytes) {
+v1::FetchPolicyRequest LearnerClient::RequestOf(uint64_t version, const std::vector<std::string>& failed_peers) const {
   v1::FetchPolicyRequest request;
   request.set_actor_id(actor_id_);
+  request.set_session(session_);
   request.set_version(version);
-  FLOWAWR_ASSIGN_OR_RETURN(PolicyAnswer answer, Fetch(request, max_bytes));
+  request.mutable_failed_peers()->Add(failed_peers.begin(), failed_peers.end());
+  return request;
+}
+
+absl::StatusOr<FetchedPolicy> LearnerClient::FetchPolicy(uint64_t version, uint64_t max_bytes,
+                                                         const std::vector<std::string>& failed_peers) {
+  FLOWAWR_ASSIGN_OR_RETURN(PolicyAnswer answer, Fetch(RequestOf(version, failed_peers), max_bytes));
   return std::move(answer.policy);
 }
 
 absl::StatusOr<PolicyAnswer> LearnerClient::FindPolicy(uint64_t version, uint64_t max_bytes,
                                                        const std::vector<std::string>& failed_peers) {
-  v1::FetchPolicyRequest request;
-  request.set_actor_id(actor_id_);
-  request.set_session(session_);
-  request.set_version(version);
+  v1::FetchPolicyRequest request = RequestOf(version, failed_peers);
   request.set_accepts_peer(true);
-  request.mutable_failed_peers()->Add(failed_peers.begin(), failed_peers.end());
   return Fetch(request, max_bytes);
 }
 
@@ -176,7 +186,7 @@ absl::StatusOr<PolicyAnswer> LearnerClient::Fetch(const v1::FetchPolicyRequest& 
   CancellableContext context(*this, kTransfer);
   const auto stream = policies_->FetchPolicy(context.get(), request);
   PolicyAnswer answer;
-  PolicyAssembler policy(max_bytes);
+  PolicyAssembler policy(max_bytes, spare_);
   // Reads to the end or to the first violation; a stream that is left early is cancelled so that Finish() can return.
   auto read = [&]() -> absl::Status {
     v1::FetchPolicyResponse part;

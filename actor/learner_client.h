@@ -55,9 +55,14 @@ class LearnerClient {
   // ALREADY_EXISTS when the group was accepted before.
   absl::Status SubmitGroup(const v1::GroupHeader& header, absl::string_view blob);
 
-  // Refuses blobs above `max_bytes` before allocating.
-  absl::StatusOr<FetchedPolicy> FetchPolicy(uint64_t version, uint64_t max_bytes);
-  // The same, or who else has it. `failed_peers`: those that did not give it.
+  // What the learner gave with the newest registration for fetches among actors, see common/rpc/fetch_ticket.h; empty:
+  // nothing.
+  std::string fetch_key() const;
+
+  // Refuses blobs above `max_bytes` before allocating. `failed_peers`: those that did not give it.
+  absl::StatusOr<FetchedPolicy> FetchPolicy(uint64_t version, uint64_t max_bytes,
+                                            const std::vector<std::string>& failed_peers = {});
+  // The same, or who else has it.
   absl::StatusOr<PolicyAnswer> FindPolicy(uint64_t version, uint64_t max_bytes,
                                           const std::vector<std::string>& failed_peers);
   absl::Status ReportAdoption(const v1::PolicyVersion& policy, int64_t bound_modules);
@@ -74,6 +79,7 @@ class LearnerClient {
 
   LearnerClient(std::shared_ptr<grpc::Channel> channel, v1::NetworkConfig network, std::string actor_id,
                 std::string peer_endpoint);
+  v1::FetchPolicyRequest RequestOf(uint64_t version, const std::vector<std::string>& failed_peers) const;
   absl::StatusOr<PolicyAnswer> Fetch(const v1::FetchPolicyRequest& request, uint64_t max_bytes);
   std::unique_ptr<grpc::ClientContext> Context(absl::Duration deadline) const;
 
@@ -81,12 +87,14 @@ class LearnerClient {
   const std::string actor_id_;
   const std::string peer_endpoint_;
   const std::string session_;  // of this process: see RegisterRequest.session
+  SpareBytes spare_;             // of the adapters that it fetched
   const std::unique_ptr<v1::Rollout::Stub> rollout_;
   const std::unique_ptr<v1::PolicyStore::Stub> policies_;
 
   mutable absl::Mutex mutex_;
   // Of the run that the first registration told: from then on no other one at this address gets a call.
   std::string run_identity_ ABSL_GUARDED_BY(mutex_);
+  std::string fetch_key_ ABSL_GUARDED_BY(mutex_);
   std::set<grpc::ClientContext*> waiting_ ABSL_GUARDED_BY(mutex_);
   bool is_cancelled_ ABSL_GUARDED_BY(mutex_) = false;
 };

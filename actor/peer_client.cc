@@ -1,5 +1,6 @@
 #include "actor/peer_client.h"
 
+#include <algorithm>
 #include <memory>
 #include <utility>
 
@@ -18,7 +19,6 @@ namespace {
 
 // Of a whole fetch: one that keeps sending, but too little, ends too.
 constexpr absl::Duration kLeastTime = absl::Seconds(10);
-constexpr double kLeastBytesPerSecond = 1e6;
 
 }  // namespace
 
@@ -40,8 +40,8 @@ const char* PeerFailure(const absl::Status& status) {
 // One call; whoever made it waits for its end in Await().
 class PeerClient::Reading final : public grpc::ClientReadReactor<v1::FetchPolicyResponse> {
  public:
-  Reading(v1::PolicyPeer::Stub& stub, grpc::ClientContext& context, const v1::PolicyVersion& policy)
-      : context_(context), policy_(policy.size(), policy.sha256()) {
+  Reading(v1::PolicyPeer::Stub& stub, grpc::ClientContext& context, const v1::PolicyVersion& policy, SpareBytes& spare)
+      : context_(context), policy_(policy.size(), spare, policy.sha256()) {
     request_.set_sha256(policy.sha256());
     stub.async()->FetchAdapter(&context, &request_, this);
     StartRead(&part_);
@@ -107,11 +107,13 @@ class PeerClient::Reading final : public grpc::ClientReadReactor<v1::FetchPolicy
   bool is_done_ ABSL_GUARDED_BY(mutex_) = false;
 };
 
-absl::StatusOr<FetchedPolicy> PeerClient::Fetch(const std::string& endpoint, const v1::PolicyVersion& policy) {
+absl::StatusOr<FetchedPolicy> PeerClient::Fetch(const std::string& endpoint, const v1::PolicyVersion& policy,
+                                                const std::string& key, absl::Time give_up) {
   FLOWAWR_ASSIGN_OR_RETURN(const auto channel, MakeChannel(endpoint, network_));
   const auto stub = v1::PolicyPeer::NewStub(channel);
-  const auto context = MakeContext(
-      kLeastTime + absl::Seconds(static_cast<double>(policy.size()) / kLeastBytesPerSecond), network_);
+  const absl::Duration time = kLeastTime + absl::Seconds(static_cast<double>(policy.size()) / kLeastPeerBytesPerSecond);
+  const auto context = MakeContext(std::clamp(give_up - MonotonicNow(), absl::ZeroDuration(), time), network_);
+  ShowTicket(key, policy.sha256(), context.get());
   {
     absl::MutexLock lock(&mutex_);
     under_way_.insert(context.get());
@@ -121,7 +123,7 @@ absl::StatusOr<FetchedPolicy> PeerClient::Fetch(const std::string& endpoint, con
     absl::MutexLock lock(&mutex_);
     under_way_.erase(context.get());
   };
-  FLOWAWR_ASSIGN_OR_RETURN(FetchedPolicy fetched, Reading(*stub, *context, policy).Await(longest_silence_));
+  FLOWAWR_ASSIGN_OR_RETURN(FetchedPolicy fetched, Reading(*stub, *context, policy, spare_).Await(longest_silence_));
   // All that it tells of the version beside its bytes is the learner's to say.
   *fetched.header.mutable_policy() = policy;
   return fetched;

@@ -5,6 +5,7 @@
 
 #include "common/base/host_port.h"
 #include "common/base/status.h"
+#include "common/rpc/fetch_ticket.h"
 #include "common/rpc/idle_watch.h"
 #include "common/rpc/policy_stream.h"
 #include "common/rpc/server.h"
@@ -29,13 +30,15 @@ class PeerServer::Service final : public v1::PolicyPeer::Service {
   }
 
   absl::StatusOr<std::string> Start(const std::string& listen, const v1::NetworkConfig& network) {
-    FLOWAWR_ASSIGN_OR_RETURN(server_, RpcServer::Start({.listen = listen, .network = network}, {this}));
+    FLOWAWR_ASSIGN_OR_RETURN(server_, RpcServer::Start({.listen = listen, .network = WithoutTokens(network)}, {this}));
     return server_->endpoint();
   }
 
  private:
   grpc::ServerWriteReactor<grpc::ByteBuffer>* FetchAdapter(grpc::CallbackServerContext* context,
                                                            const v1::FetchAdapterRequest& request) {
+    if (!HasTicket(held_.fetch_key(), request.sha256(), *context))
+      return new PolicyAnswerStream(absl::PermissionDeniedError("no ticket by the key that the learner gave this actor"));
     std::shared_ptr<const FetchedPolicy> held = held_.Find(request.sha256());
     if (held == nullptr)
       return new PolicyAnswerStream(absl::NotFoundError("this actor does not hold that adapter"));
@@ -44,7 +47,7 @@ class PeerServer::Service final : public v1::PolicyPeer::Service {
       return new PolicyAnswerStream(absl::ResourceExhaustedError("other actors fetch from this one already"));
     }
     const FetchedPolicy& policy = *held;
-    return new PolicyStream(policy.header, policy.bytes, std::move(held), idle_, *context, [this](bool) { --fetches_; });
+    return new PolicyStream(policy.header, *policy.bytes, std::move(held), idle_, *context, [this](bool) { --fetches_; });
   }
 
   const HeldPolicies& held_;

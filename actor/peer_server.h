@@ -1,7 +1,7 @@
 // Gives other actors the adapters that this one holds: the PolicyPeer service and its server.
 //
-// Whoever may take leases may fetch (common/rpc/access.h). A receiver checks what it gets by the digest that the learner
-// told it. Thread-safe.
+// Whoever has a ticket may fetch (common/rpc/fetch_ticket.h): tokens are asked of nobody. A receiver checks what it gets
+// by the digest that the learner told it. Thread-safe.
 #pragma once
 
 #include <memory>

@@ -18,7 +18,7 @@ absl::Status CheckHeader(const FetchedPolicy& fetched, uint64_t version, const L
   const v1::PolicyHeader& header = fetched.header;
   if (header.policy().version() != version)
     return absl::DataLossError(absl::StrCat("asked for version ", version, ", got ", header.policy().version()));
-  if (header.policy().sha256() != Sha256(fetched.bytes))
+  if (header.policy().sha256() != Sha256(*fetched.bytes))
     return absl::DataLossError(absl::StrCat("the adapter's bytes do not have the announced digest ",
                                             absl::BytesToHexString(header.policy().sha256())));
   if (header.rank() != layout.rank || header.alpha() != layout.alpha)

@@ -39,7 +39,7 @@ std::optional<v1::PolicyVersion> PolicyFetcher::FindAnnounced(uint64_t version) 
 }
 
 absl::StatusOr<FetchedPolicy> PolicyFetcher::Fetch(uint64_t version, uint64_t max_bytes) {
-  if (held_ == nullptr) return FetchFromLearner(version, max_bytes);
+  if (held_ == nullptr || held_->fetch_key().empty()) return FetchFromLearner(version, max_bytes);
   const std::optional<v1::PolicyVersion> announced = FindAnnounced(version);
   const bool may_be_a_peers = announced && announced->size() <= max_bytes;
   FLOWAWR_ASSIGN_OR_RETURN(FetchedPolicy fetched, may_be_a_peers ? FetchFromAnybody(*announced, max_bytes)
@@ -49,7 +49,8 @@ absl::StatusOr<FetchedPolicy> PolicyFetcher::Fetch(uint64_t version, uint64_t ma
 }
 
 absl::StatusOr<FetchedPolicy> PolicyFetcher::FetchFromAnybody(const v1::PolicyVersion& policy, uint64_t max_bytes) {
-  const absl::Time give_up = MonotonicNow() + patience_;
+  const absl::Duration patience = patience_ + absl::Seconds(static_cast<double>(policy.size()) / kLeastPeerBytesPerSecond);
+  const absl::Time give_up = MonotonicNow() + patience;
   std::vector<std::string> failed;
   while (failed.size() < kMostFailedPeers && MonotonicNow() < give_up) {
     FLOWAWR_ASSIGN_OR_RETURN(PolicyAnswer answer, sources_.find(policy.version(), max_bytes, failed));
@@ -63,7 +64,8 @@ absl::StatusOr<FetchedPolicy> PolicyFetcher::FetchFromAnybody(const v1::PolicyVe
       if (stopping_.WaitForNotificationWithTimeout(pause)) return absl::CancelledError("stopped");
       continue;
     }
-    absl::StatusOr<FetchedPolicy> fetched = sources_.peer(endpoint, policy);
+    const absl::Time began = MonotonicNow();
+    absl::StatusOr<FetchedPolicy> fetched = sources_.peer(endpoint, policy, give_up);
     if (stopping_.HasBeenNotified()) return absl::CancelledError("stopped");
     if (fetched.ok()) {
       metrics_.CountPolicyFetch("peer");
@@ -72,13 +74,16 @@ absl::StatusOr<FetchedPolicy> PolicyFetcher::FetchFromAnybody(const v1::PolicyVe
     metrics_.CountPeerFailure(PeerFailure(fetched.status()));
     spdlog::warn("policy version {} did not come from the actor at {}: {}", policy.version(), endpoint,
                  fetched.status().ToString());
-    failed.push_back(endpoint);
+    // One that was named late may be as good as any.
+    const bool had_its_time = give_up - began >= patience / 2 || MonotonicNow() < give_up;
+    if (had_its_time) failed.push_back(endpoint);
   }
-  return FetchFromLearner(policy.version(), max_bytes);
+  return FetchFromLearner(policy.version(), max_bytes, failed);
 }
 
-absl::StatusOr<FetchedPolicy> PolicyFetcher::FetchFromLearner(uint64_t version, uint64_t max_bytes) {
-  FLOWAWR_ASSIGN_OR_RETURN(FetchedPolicy copy, sources_.learner(version, max_bytes));
+absl::StatusOr<FetchedPolicy> PolicyFetcher::FetchFromLearner(uint64_t version, uint64_t max_bytes,
+                                                              const std::vector<std::string>& failed_peers) {
+  FLOWAWR_ASSIGN_OR_RETURN(FetchedPolicy copy, sources_.learner(version, max_bytes, failed_peers));
   metrics_.CountPolicyFetch("learner");
   return copy;
 }

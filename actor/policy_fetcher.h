@@ -31,15 +31,20 @@ class PolicyFetcher {
   static constexpr size_t kMostFailedPeers = 3;
 
   struct Sources {
-    std::function<absl::StatusOr<FetchedPolicy>(uint64_t version, uint64_t max_bytes)> learner;
+    // Whoever failed before, for the learner to know.
+    std::function<absl::StatusOr<FetchedPolicy>(uint64_t version, uint64_t max_bytes,
+                                                const std::vector<std::string>& failed_peers)>
+        learner;
     // The learner, or whom it names.
     std::function<absl::StatusOr<PolicyAnswer>(uint64_t version, uint64_t max_bytes,
                                                const std::vector<std::string>& failed_peers)>
         find;
-    std::function<absl::StatusOr<FetchedPolicy>(const std::string& endpoint, const v1::PolicyVersion&)> peer;
+    std::function<absl::StatusOr<FetchedPolicy>(const std::string& endpoint, const v1::PolicyVersion&, absl::Time give_up)>
+        peer;
   };
   // `held` gets every adapter that comes; null: this actor neither serves others nor fetches from them. `patience`: how
-  // long it waits for peers. What it is given must outlive it.
+  // long it waits for peers, in all, beside the time that an adapter takes at kLeastPeerBytesPerSecond. What it is given
+  // must outlive it.
   PolicyFetcher(Sources sources, HeldPolicies* held, ActorMetrics* metrics, absl::Duration patience = absl::Seconds(30));
 
   // As the learner tells of it.
@@ -56,7 +61,8 @@ class PolicyFetcher {
   // Null when the learner has not told of it. The newest few.
   std::optional<v1::PolicyVersion> FindAnnounced(uint64_t version) const;
   absl::StatusOr<FetchedPolicy> FetchFromAnybody(const v1::PolicyVersion& policy, uint64_t max_bytes);
-  absl::StatusOr<FetchedPolicy> FetchFromLearner(uint64_t version, uint64_t max_bytes);
+  absl::StatusOr<FetchedPolicy> FetchFromLearner(uint64_t version, uint64_t max_bytes,
+                                                 const std::vector<std::string>& failed_peers = {});
 
   const Sources sources_;
   HeldPolicies* const held_;

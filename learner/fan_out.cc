@@ -89,6 +89,22 @@ PolicySpread FanOut::SpreadFor(const v1::FetchPolicyRequest& request, const Vers
   return spread;
 }
 
+// Only whom it was told counts: no actor speaks ill of others.
+void FanOut::HearOfFailure(const v1::FetchPolicyRequest& request) {
+  const auto told = attempts_.find(request.actor_id());
+  if (told == attempts_.end() || told->second.version != request.version()) return;
+  const PolicySource& source = told->second.source;
+  if (source.kind == Kind::kPeer && Names(request, source.endpoint) &&
+      BookOf(request.version()).by_endpoint[source.endpoint].failed.insert(request.actor_id()).second)
+    failures_.Increment();
+}
+
+void FanOut::TakeLearners(const v1::FetchPolicyRequest& request) {
+  absl::MutexLock lock(&mutex_);
+  HearOfFailure(request);
+  EndAttempt(request.actor_id());
+}
+
 FanOut::Choice FanOut::Choose(const v1::FetchPolicyRequest& request) {
   const std::string& actor_id = request.actor_id();
   absl::MutexLock lock(&mutex_);
@@ -96,12 +112,7 @@ FanOut::Choice FanOut::Choose(const v1::FetchPolicyRequest& request) {
   std::erase_if(attempts_, [now](const auto& attempt) { return now - attempt.second.since >= kLongestFetch; });
   if (const auto peer = peers_.find(actor_id); peer != peers_.end()) peer->second.seen = now;
   Version& book = BookOf(request.version());
-  // Only whom it was told counts: no actor speaks ill of others.
-  if (const auto told = attempts_.find(actor_id);
-      told != attempts_.end() && told->second.version == request.version() &&
-      told->second.source.kind == Kind::kPeer && Names(request, told->second.source.endpoint) &&
-      book.by_endpoint[told->second.source.endpoint].failed.insert(actor_id).second)
-    failures_.Increment();
+  HearOfFailure(request);
   EndAttempt(actor_id);
   Choice choice{ChoosePolicySource(SpreadFor(request, book))};
   if (choice.source.kind == Kind::kLearner) {

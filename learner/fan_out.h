@@ -17,6 +17,7 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "common/base/clock.h"
+#include "common/rpc/fetch_ticket.h"
 #include "flowawr/v1/policy.pb.h"
 #include "learner/policy_shelf.h"
 #include "learner/policy_source.h"
@@ -47,8 +48,12 @@ class FanOut {
     uint64_t copy = 0;  // names the learner's copy for CopyEnded()
   };
   Choice Choose(const v1::FetchPolicyRequest& request);
+  // The actor gets a copy of the learner's, whatever it was told before: that has come to nothing, as above.
+  void TakeLearners(const v1::FetchPolicyRequest& request);
   // A copy of the learner's has gone out whole, or broke off. `copy` 0: for an actor that accepts no other source.
   void CopyEnded(const std::string& actor_id, uint64_t copy, uint64_t bytes, bool is_whole);
+  // For actors that fetch from each other, see common/rpc/fetch_ticket.h.
+  const std::string& fetch_key() const { return fetch_key_; }
   // The actor has proved that it has this version.
   void Adopted(const std::string& actor_id, const v1::PolicyVersion& policy);
 
@@ -74,6 +79,8 @@ class FanOut {
     absl::Time since;
   };
 
+  // Counts the peer that the actor was told as having failed it, if it says so.
+  void HearOfFailure(const v1::FetchPolicyRequest& request) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void EndAttempt(const std::string& actor_id) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   Version& BookOf(uint64_t version) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Points into the peers' entries.
@@ -81,6 +88,7 @@ class FanOut {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Count(const char* source, uint64_t bytes);
 
+  const std::string fetch_key_ = NewFetchKey();
   const PolicyShelf& policies_;
   const Clock& clock_;
   prometheus::Family<prometheus::Counter>& fetches_;

@@ -84,9 +84,12 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* PolicyService::FetchPolicy(grpc::Cal
   if (stored == nullptr)
     return new PolicyAnswerStream(
         absl::NotFoundError(absl::StrCat("policy version ", request.version(), " is not kept")));
-  if (!request.accepts_peer()) return Copy(std::move(stored), "", 0, *context);
   absl::Status known = CheckRequest(request);
   known.Update(CheckCaller(leases_, request.actor_id(), request.session()));
+  if (!request.accepts_peer()) {
+    if (known.ok()) fan_out_.TakeLearners(request);
+    return Copy(std::move(stored), "", 0, *context);
+  }
   if (!known.ok()) return new PolicyAnswerStream(known);
   const FanOut::Choice choice = fan_out_.Choose(request);
   if (choice.source.kind == PolicySource::Kind::kLearner)

@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/status.h"
 #include "common/rpc/blob_stream.h"
+#include "common/rpc/fetch_ticket.h"
 #include "common/rpc/status.h"
 #include "learner/caller.h"
 #include "learner/cancellable_wait.h"
@@ -203,6 +204,7 @@ grpc::ServerUnaryReactor* RolloutService::Register(grpc::CallbackServerContext* 
   response->set_run_id(options_.run_id);
   *response->mutable_config() = options_.config;
   response->set_heartbeat_s(absl::ToDoubleSeconds(options_.heartbeat));
+  if (!request->peer_endpoint().empty()) GiveFetchKey(fan_out_.fetch_key(), context);
   return FinishedCall(context, absl::OkStatus());
 }
 

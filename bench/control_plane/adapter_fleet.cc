@@ -5,9 +5,10 @@
 #include <algorithm>
 #include <memory>
 #include <thread>
-#include <vector>
 
+#include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
+#include "absl/synchronization/mutex.h"
 #include "actor/learner_client.h"
 #include "actor/peer_client.h"
 #include "actor/peer_server.h"
@@ -32,35 +33,54 @@ class FleetActor {
         learner_(LearnerClient::Create(endpoint, network_, absl::StrCat("actor-", number),
                                        serves_peers ? server_->endpoint() : "")
                      .value()),
-        fetcher_({.learner = [this](uint64_t version, uint64_t max) { return learner_->FetchPolicy(version, max); },
+        fetcher_({.learner = [this](uint64_t version, uint64_t max,
+                                    const auto& failed) { return learner_->FetchPolicy(version, max, failed); },
                   .find = [this](uint64_t version, uint64_t max,
                                  const auto& failed) { return learner_->FindPolicy(version, max, failed); },
-                  .peer = [this](const std::string& at,
-                                 const v1::PolicyVersion& policy) { return peers_.Fetch(at, policy); }},
+                  .peer = [this](const std::string& at, const v1::PolicyVersion& policy, absl::Time give_up) {
+                    return peers_.Fetch(at, policy, learner_->fetch_key(), give_up);
+                  }},
                  serves_peers ? &server_->held() : nullptr, &metrics_) {}
 
-  absl::Status Register() { return learner_->Register({{"transformer", "0123456789abcdef"}}, "cpu").status(); }
+  absl::Status Register() {
+    const absl::Status registered = learner_->Register({{"transformer", "0123456789abcdef"}}, "cpu").status();
+    if (server_ != nullptr) server_->held().SetFetchKey(learner_->fetch_key());
+    return registered;
+  }
 
-  // Returns when it has the version that is published next.
-  void AwaitVersion() {
+  // Gets every version that is published, until Stop().
+  void FollowVersions() {
     learner_->WatchPolicy([this](const v1::PolicyVersion& policy) {
       fetcher_.Announced(policy);
       const absl::StatusOr<FetchedPolicy> fetched = fetcher_.Fetch(policy.version(), kMaxBytes);
-      has_it_ = fetched.ok() && fetched->header.blob().sha256() == policy.sha256() &&
-                learner_->ReportAdoption(policy, policy.modules()).ok();
-      at_ = MonotonicNow();
-      learner_->CancelWaits();
+      const bool has_it = fetched.ok() && fetched->header.blob().sha256() == policy.sha256() &&
+                          learner_->ReportAdoption(policy, policy.modules()).ok();
+      const absl::MutexLock lock(&mutex_);
+      got_.push_back({has_it, MonotonicNow()});
     }).IgnoreError();
+    const absl::MutexLock lock(&mutex_);
+    is_over_ = true;
   }
+  void Stop() { learner_->CancelWaits(); }
 
-  bool has_it() const { return has_it_; }
-  absl::Time at() const { return at_; }
-  bool is_from_peer() const {
+  struct Got {
+    bool has_it = false;
+    absl::Time at;
+  };
+  // Waits for it; of one that will never come, that it does not have it.
+  Got Version(size_t number) {
+    const absl::MutexLock lock(&mutex_);
+    const auto has_come = [&]() ABSL_NO_THREAD_SAFETY_ANALYSIS { return is_over_ || got_.size() > number; };
+    mutex_.Await(absl::Condition(&has_come));
+    return number < got_.size() ? got_[number] : Got{false, MonotonicNow()};
+  }
+  // Of all versions.
+  double fetches_from_peers() const {
     for (const auto& family : registry_.Collect())
       if (family.name == "flowawr_actor_policy_fetches_total")
         for (const auto& metric : family.metric)
-          if (metric.label.front().value == "peer") return metric.counter.value > 0;
-    return false;
+          if (metric.label.front().value == "peer") return metric.counter.value;
+    return 0;
   }
 
  private:
@@ -71,33 +91,43 @@ class FleetActor {
   const std::unique_ptr<LearnerClient> learner_;
   PeerClient peers_{network_};
   PolicyFetcher fetcher_;
-  bool has_it_ = false;
-  absl::Time at_;
+  absl::Mutex mutex_;
+  std::vector<Got> got_ ABSL_GUARDED_BY(mutex_);
+  bool is_over_ ABSL_GUARDED_BY(mutex_) = false;
 };
 
 }  // namespace
 
-FleetFigures RunFleet(const std::string& endpoint, int actors, bool serves_peers,
-                      const std::function<absl::Time()>& publish) {
+std::vector<FleetFigures> RunFleet(const std::string& endpoint, int actors, bool serves_peers, int versions,
+                                   const std::function<absl::Time()>& publish) {
   std::vector<std::unique_ptr<FleetActor>> fleet;
   for (int i = 0; i < actors; ++i) {
     fleet.push_back(std::make_unique<FleetActor>(endpoint, i, serves_peers));
-    if (!fleet.back()->Register().ok()) return {.without = actors};
+    if (!fleet.back()->Register().ok()) return {static_cast<size_t>(versions), FleetFigures{.without = actors}};
   }
   std::vector<std::thread> threads;
-  for (const auto& actor : fleet) threads.emplace_back([&actor] { actor->AwaitVersion(); });
-  const absl::Time published = publish();
-  for (std::thread& thread : threads) thread.join();
-  FleetFigures figures;
-  figures.first_s = 1e9;
-  for (const auto& actor : fleet) {
-    const double took = absl::ToDoubleSeconds(actor->at() - published);
-    figures.seconds = std::max(figures.seconds, took);
-    figures.first_s = std::min(figures.first_s, took);
-    figures.from_peers += actor->is_from_peer();
-    figures.without += !actor->has_it();
+  for (const auto& actor : fleet) threads.emplace_back([&actor] { actor->FollowVersions(); });
+  std::vector<FleetFigures> all;
+  double from_peers = 0;
+  for (int version = 0; version < versions; ++version) {
+    const absl::Time published = publish();
+    FleetFigures& figures = all.emplace_back();
+    figures.first_s = 1e9;
+    figures.from_peers = -from_peers;
+    for (const auto& actor : fleet) {
+      const FleetActor::Got got = actor->Version(static_cast<size_t>(version));
+      const double took = absl::ToDoubleSeconds(got.at - published);
+      figures.seconds = std::max(figures.seconds, took);
+      figures.first_s = std::min(figures.first_s, took);
+      figures.without += !got.has_it;
+    }
+    from_peers = 0;
+    for (const auto& actor : fleet) from_peers += actor->fetches_from_peers();
+    figures.from_peers += from_peers;
   }
-  return figures;
+  for (const auto& actor : fleet) actor->Stop();
+  for (std::thread& thread : threads) thread.join();
+  return all;
 }
 
 }  // namespace flowawr

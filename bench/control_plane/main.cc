@@ -1,8 +1,8 @@
 // What a fleet costs the learner:
 //   ninja -C build/release flowawr_control_plane_bench && build/release/bin/flowawr_control_plane_bench
 // The learner's services run in a process of their own. First a crowd of actors leases, renews, submits and adopts for a
-// minute; then one adapter of SD3.5 Medium's size goes to a fleet, from the learner alone and from actor to actor. Prints
-// tables, and with --json the same for programs.
+// minute; then adapters of SD3.5 Medium's size go to a fleet one after the other, from the learner alone and from actor to
+// actor. Prints tables, and with --json the same for programs.
 #include <ATen/Parallel.h>
 
 #include <CLI/CLI.hpp>
@@ -76,23 +76,31 @@ nlohmann::json MeasureCrowd(const CrowdOptions& options) {
   return out;
 }
 
-nlohmann::json MeasureFleet(int actors, bool serves_peers) {
+nlohmann::json MeasureFleet(int actors, bool serves_peers, int versions) {
   LearnerProcess learner(kServeAdapter);
   nlohmann::json published;
-  const FleetFigures figures = RunFleet(learner.endpoint(), actors, serves_peers, [&] {
+  const std::vector<FleetFigures> all = RunFleet(learner.endpoint(), actors, serves_peers, versions, [&] {
     published = learner.Ask("publish");
     return absl::UnixEpoch() + absl::Seconds(published["published_at"].get<double>());
   });
   const nlohmann::json after = learner.Ask("finish");
+  nlohmann::json rows = nlohmann::json::array();
+  for (size_t version = 0; version < all.size(); ++version) {
+    const FleetFigures& figures = all[version];
+    std::printf("| %.1f MB to %d actors, %s | %zu | %.2f s | %.2f s | %.0f | %d | %.1f |\n",
+                1e-6 * published["bytes"].get<double>(), actors,
+                serves_peers ? "from actor to actor" : "from the learner", version + 1, figures.first_s, figures.seconds,
+                figures.from_peers, figures.without, LoadAverage());
+    rows.push_back({{"first_s", figures.first_s},
+                    {"seconds", figures.seconds},
+                    {"from_peers", figures.from_peers},
+                    {"without", figures.without}});
+  }
   const double copies = after["copies"]["learner"];
-  std::printf("| %.1f MB to %d actors, %s | %.2f s | %.2f s | %.0f | %d | %d | %.1f s | %.1f |\n",
-              1e-6 * published["bytes"].get<double>(), actors, serves_peers ? "from actor to actor" : "from the learner",
-              figures.first_s, figures.seconds, copies, figures.from_peers, figures.without,
-              after["processor_s"].get<double>(), LoadAverage());
-  return {{"actors", actors},         {"serves_peers", serves_peers},       {"bytes", published["bytes"]},
-          {"first_s", figures.first_s}, {"seconds", figures.seconds},       {"copies_of_learner", copies},
-          {"from_peers", figures.from_peers}, {"without", figures.without}, {"learner", after},
-          {"load", LoadAverage()}};
+  std::printf("| learner: %.0f copies and %.2f s of processor time a version | | | | | | |\n",
+              copies / static_cast<double>(versions), after["processor_s"].get<double>() / static_cast<double>(versions));
+  return {{"actors", actors}, {"serves_peers", serves_peers},  {"bytes", published["bytes"]}, {"versions", rows},
+          {"copies_of_learner", copies}, {"learner", after}, {"load", LoadAverage()}};
 }
 
 int Main(int argc, char** argv) {
@@ -101,7 +109,7 @@ int Main(int argc, char** argv) {
   if (argc == 2 && std::string(argv[1]) == kServeLeases) return ServeLearner(/*leases=*/true);
   if (argc == 2 && std::string(argv[1]) == kServeAdapter) return ServeLearner(/*leases=*/false);
   CrowdOptions crowd;
-  int fleet = 100, rounds = 1;
+  int fleet = 100, rounds = 1, versions = 6;
   double seconds = 60;
   std::string json;
   CLI::App app("What a fleet of actors costs the learner", "flowawr_control_plane_bench");
@@ -110,6 +118,7 @@ int Main(int argc, char** argv) {
   app.add_option("--seconds", seconds, "to measure the crowd for")->capture_default_str();
   app.add_option("--fleet", fleet, "actors that the adapter goes to; 0: none")->capture_default_str();
   app.add_option("--rounds", rounds, "of the fleet, each way in turns")->capture_default_str();
+  app.add_option("--versions", versions, "of the adapter, one after the other")->capture_default_str();
   app.add_option("--json", json, "a file for the figures")->type_name("FILE");
   CLI11_PARSE(app, argc, argv);
   crowd.time = absl::Seconds(seconds);
@@ -120,10 +129,10 @@ int Main(int argc, char** argv) {
   nlohmann::json figures = {{"processor", DescribeProcessor()}};
   if (crowd.actors > 0) figures["crowd"] = MeasureCrowd(crowd);
   if (fleet > 0) {
-    std::printf("| adapter | first actor | last actor | copies of the learner | from actors | without | learner's processor "
-                "time | load |\n|---|---|---|---|---|---|---|---|\n");
+    std::printf("| adapter | version | first actor | last actor | from actors | without | load |\n"
+                "|---|---|---|---|---|---|---|\n");
     for (int round = 0; round < rounds; ++round)
-      for (const bool serves_peers : {false, true}) figures["fleet"].push_back(MeasureFleet(fleet, serves_peers));
+      for (const bool serves_peers : {false, true}) figures["fleet"].push_back(MeasureFleet(fleet, serves_peers, versions));
   }
   if (!json.empty()) std::ofstream(json) << figures.dump(2) << "\n";
   return 0;

@@ -77,6 +77,12 @@ absl::StatusOr<std::string> LoraAdapter::SerializePeft() const {
 
 absl::StatusOr<LoraAdapter> LoraAdapter::ParsePeft(std::string bytes, std::shared_ptr<const LoraLayout> layout,
                                                    const std::string& name_for_errors) {
+  return ParsePeft(std::make_shared<const std::string>(std::move(bytes)), std::move(layout), name_for_errors);
+}
+
+absl::StatusOr<LoraAdapter> LoraAdapter::ParsePeft(std::shared_ptr<const std::string> bytes,
+                                                   std::shared_ptr<const LoraLayout> layout,
+                                                   const std::string& name_for_errors) {
   const at::NoGradGuard no_grad;
   FLOWAWR_ASSIGN_OR_RETURN(const SafetensorsFile file, SafetensorsFile::Parse(std::move(bytes), name_for_errors));
   WeightBinder binder(file.tensors(), at::kFloat, name_for_errors, /*progress=*/nullptr, file.unusable());

@@ -72,6 +72,9 @@ class LoraAdapter {
   // InvalidArgument that names every missing, unexpected, mis-shaped, wrongly typed or non-finite tensor.
   static absl::StatusOr<LoraAdapter> ParsePeft(std::string bytes, std::shared_ptr<const LoraLayout> layout,
                                                const std::string& name_for_errors = "adapter_model.safetensors");
+  static absl::StatusOr<LoraAdapter> ParsePeft(std::shared_ptr<const std::string> bytes,
+                                               std::shared_ptr<const LoraLayout> layout,
+                                               const std::string& name_for_errors = "adapter_model.safetensors");
 
  private:
   std::shared_ptr<const LoraLayout> layout_;

@@ -38,16 +38,20 @@ absl::Status SendBlob(absl::string_view blob, absl::FunctionRef<bool(v1::BlobChu
   return absl::OkStatus();
 }
 
-absl::StatusOr<BlobAssembler> BlobAssembler::Create(const v1::BlobHeader& header, uint64_t max_bytes) {
+absl::StatusOr<BlobAssembler> BlobAssembler::Create(const v1::BlobHeader& header, uint64_t max_bytes,
+                                                    std::string room) {
   if (header.size() > max_bytes)
     return absl::ResourceExhaustedError(
         absl::StrCat("a blob of ", header.size(), " bytes is announced; at most ", max_bytes, " are accepted here"));
   if (header.sha256().size() != 32)
     return absl::InvalidArgumentError(
         absl::StrCat("the blob's sha256 has ", header.sha256().size(), " bytes, expected 32"));
-  BlobAssembler blob(header);
-  blob.received_.reserve(std::min(header.size(), kReservedAtOnce));
-  PreferLargePages(blob.received_.data(), blob.received_.capacity());
+  BlobAssembler blob(header, std::move(room));
+  blob.received_.clear();
+  if (const uint64_t wanted = std::min(header.size(), kReservedAtOnce); blob.received_.capacity() < wanted) {
+    blob.received_.reserve(wanted);
+    PreferLargePages(blob.received_.data(), blob.received_.capacity());
+  }
   return blob;
 }
 

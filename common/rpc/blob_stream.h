@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <utility>
 
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
@@ -28,8 +29,8 @@ absl::Status SendBlob(absl::string_view blob, absl::FunctionRef<bool(v1::BlobChu
 class BlobAssembler {
  public:
   // ResourceExhausted when the header announces more than `max_bytes`; InvalidArgument for a digest of the wrong
-  // length.
-  static absl::StatusOr<BlobAssembler> Create(const v1::BlobHeader& header, uint64_t max_bytes);
+  // length. The blob is put into the memory of `room` as far as that goes.
+  static absl::StatusOr<BlobAssembler> Create(const v1::BlobHeader& header, uint64_t max_bytes, std::string room = {});
 
   // InvalidArgument: an empty or oversized chunk. FailedPrecondition: a chunk that does not follow the last one
   // (lost, repeated or reordered). OutOfRange: more bytes than announced.
@@ -39,7 +40,7 @@ class BlobAssembler {
   absl::StatusOr<std::string> Finish();
 
  private:
-  explicit BlobAssembler(const v1::BlobHeader& header) : header_(header) {}
+  BlobAssembler(const v1::BlobHeader& header, std::string room) : header_(header), received_(std::move(room)) {}
 
   v1::BlobHeader header_;
   std::string received_;

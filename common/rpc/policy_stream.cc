@@ -96,14 +96,14 @@ absl::Status PolicyAssembler::Add(const v1::FetchPolicyResponse& part) {
   header_ = part.header();
   if (sha256_ && header_.blob().sha256() != *sha256_)
     return absl::DataLossError("the header tells of another adapter than was asked for");
-  FLOWAWR_ASSIGN_OR_RETURN(blob_, BlobAssembler::Create(header_.blob(), max_bytes_));
+  FLOWAWR_ASSIGN_OR_RETURN(blob_, BlobAssembler::Create(header_.blob(), max_bytes_, spare_.Take()));
   return absl::OkStatus();
 }
 
 absl::StatusOr<FetchedPolicy> PolicyAssembler::Finish() {
   if (!blob_) return absl::DataLossError("the stream ended before its header");
   FLOWAWR_ASSIGN_OR_RETURN(std::string bytes, blob_->Finish());
-  return FetchedPolicy{std::move(header_), std::move(bytes)};
+  return FetchedPolicy{std::move(header_), spare_.Share(std::move(bytes))};
 }
 
 }  // namespace flowawr

@@ -11,6 +11,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "common/base/spare_bytes.h"
 #include "common/rpc/blob_stream.h"
 #include "common/rpc/idle_watch.h"
 #include "flowawr/v1/policy.pb.h"
@@ -22,7 +23,7 @@ namespace flowawr {
 // As it came over the wire, its digest matching `header.blob`.
 struct FetchedPolicy {
   v1::PolicyHeader header;
-  std::string bytes;  // adapter_model.safetensors of a PEFT folder
+  std::shared_ptr<const std::string> bytes;  // adapter_model.safetensors of a PEFT folder; null: nothing was fetched
 };
 
 // The sending end, of messages v1::FetchPolicyResponse: as buffers that refer to the adapter's bytes, which are copied
@@ -72,9 +73,10 @@ using PolicyStreamHandler = grpc::internal::CallbackServerStreamingHandler<Reque
 // The receiving end. Not thread-safe. After an error the adapter is lost: drop the assembler.
 class PolicyAssembler {
  public:
-  explicit PolicyAssembler(uint64_t max_bytes) : max_bytes_(max_bytes) {}
-  // For an adapter with this digest and no other.
-  PolicyAssembler(uint64_t max_bytes, std::string sha256) : max_bytes_(max_bytes), sha256_(std::move(sha256)) {}
+  // `spare` is given the bytes to keep, and must outlive the assembler. `sha256`: for an adapter with this digest and no
+  // other.
+  PolicyAssembler(uint64_t max_bytes, SpareBytes& spare, std::optional<std::string> sha256 = std::nullopt)
+      : max_bytes_(max_bytes), spare_(spare), sha256_(std::move(sha256)) {}
 
   // DataLoss for a part that does not come next, or a header of another digest; else as BlobAssembler.
   absl::Status Add(const v1::FetchPolicyResponse& part);
@@ -83,6 +85,7 @@ class PolicyAssembler {
 
  private:
   const uint64_t max_bytes_;
+  SpareBytes& spare_;
   const std::optional<std::string> sha256_;
   v1::PolicyHeader header_;
   std::optional<BlobAssembler> blob_;

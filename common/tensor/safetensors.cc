@@ -61,16 +61,16 @@ absl::StatusOr<absl::string_view> NameOf(at::ScalarType type) {
 // Owns the bytes that tensors view.
 class Bytes {
  public:
-  explicit Bytes(std::string owned) : owned_(std::move(owned)) {}
+  explicit Bytes(std::shared_ptr<const std::string> owned) : owned_(std::move(owned)) {}
   explicit Bytes(std::unique_ptr<const MappedFile> mapped) : mapped_(std::move(mapped)) {}
 
   bool is_mapped() const { return mapped_ != nullptr; }
-  char* data() const { return is_mapped() ? mapped_->data() : const_cast<char*>(owned_.data()); }
-  absl::string_view view() const { return {data(), is_mapped() ? mapped_->size() : owned_.size()}; }
+  char* data() const { return is_mapped() ? mapped_->data() : const_cast<char*>(owned_->data()); }
+  absl::string_view view() const { return {data(), is_mapped() ? mapped_->size() : owned_->size()}; }
 
  private:
-  std::string owned_;
-  std::unique_ptr<const MappedFile> mapped_;  // null: the bytes are owned_
+  std::shared_ptr<const std::string> owned_;  // null: the bytes are mapped_
+  std::unique_ptr<const MappedFile> mapped_;
 };
 
 // Frees what a storage views; also how it is known to be one of ours.
@@ -176,6 +176,11 @@ absl::StatusOr<SafetensorsFile> SafetensorsFile::Open(const std::string& path) {
 }
 
 absl::StatusOr<SafetensorsFile> SafetensorsFile::Parse(std::string bytes, std::string name_for_errors) {
+  return Parse(std::make_shared<const std::string>(std::move(bytes)), std::move(name_for_errors));
+}
+
+absl::StatusOr<SafetensorsFile> SafetensorsFile::Parse(std::shared_ptr<const std::string> bytes,
+                                                       std::string name_for_errors) {
   auto owner = std::make_shared<const Bytes>(std::move(bytes));
   FLOWAWR_ASSIGN_OR_RETURN(SafetensorsHeader header, ParseSafetensorsHeader(owner->view(), name_for_errors));
   SafetensorsFile file;

@@ -4,6 +4,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <map>
+#include <memory>
 #include <string>
 
 #include "absl/status/status.h"
@@ -25,6 +26,8 @@ class SafetensorsFile {
 
   // The same from bytes in memory, e.g. a blob that came over the network.
   static absl::StatusOr<SafetensorsFile> Parse(std::string bytes, std::string name_for_errors);
+  // Of bytes that others have as well: nobody may write into the tensors.
+  static absl::StatusOr<SafetensorsFile> Parse(std::shared_ptr<const std::string> bytes, std::string name_for_errors);
 
   const std::map<std::string, at::Tensor>& tensors() const { return tensors_; }
   // What else the file holds, and what it is ("F4 [8,64], which cannot be used here"): tensors of dtypes and shapes

@@ -7,9 +7,14 @@
 #include <thread>
 
 #include "absl/synchronization/notification.h"
+#include "absl/time/clock.h"
 #include "actor/peer_client.h"
 #include "actor/peer_server.h"
+#include "common/base/clock.h"
+#include "common/rpc/channel.h"
+#include "common/rpc/fetch_ticket.h"
 #include "tests/testing/bad_peer.h"
+#include "tests/testing/temp_folder.h"
 
 namespace flowawr {
 namespace {
@@ -25,9 +30,10 @@ std::string LargeBytes(char last) {
 
 FetchedPolicy MakePolicy(const std::string& bytes) {
   FetchedPolicy policy;
-  policy.bytes = bytes;
+  policy.bytes = std::make_shared<const std::string>(bytes);
   *policy.header.mutable_blob() = MakeBlobHeader(bytes);
   policy.header.mutable_policy()->set_version(7);
+  policy.header.mutable_policy()->set_role(v1::BEHAVIOUR_POLICY);
   policy.header.mutable_policy()->set_sha256(policy.header.blob().sha256());
   policy.header.mutable_policy()->set_size(bytes.size());
   policy.header.set_rank(16);
@@ -37,7 +43,12 @@ FetchedPolicy MakePolicy(const std::string& bytes) {
 
 class PeerTest : public ::testing::Test {
  protected:
-  absl::Status Fetch(const std::string& endpoint) { return client_.Fetch(endpoint, policy_.header.policy()).status(); }
+  PeerTest() { server_->held().SetFetchKey(kKey); }
+
+  static constexpr char kKey[] = "the learner's";
+  absl::Status Fetch(const std::string& endpoint, const std::string& key = kKey) {
+    return client_.Fetch(endpoint, policy_.header.policy(), key).status();
+  }
 
   static v1::FetchPolicyResponse Header(const FetchedPolicy& policy) {
     v1::FetchPolicyResponse part;
@@ -59,9 +70,9 @@ TEST_F(PeerTest, GivesWhatItHolds) {
   server_->held().Add(policy_);
   FetchedPolicy told = policy_;
   told.header.mutable_policy()->set_version(8);  // the same bytes may be published again
-  const auto fetched = client_.Fetch(server_->endpoint(), told.header.policy());
+  const auto fetched = client_.Fetch(server_->endpoint(), told.header.policy(), kKey);
   ASSERT_TRUE(fetched.ok()) << fetched.status();
-  EXPECT_EQ(fetched->bytes, policy_.bytes);
+  EXPECT_EQ(*fetched->bytes, *policy_.bytes);
   EXPECT_EQ(fetched->header.policy().version(), 8u);
   EXPECT_EQ(fetched->header.rank(), 16);
   EXPECT_EQ(fetched->header.alpha(), 32);
@@ -77,6 +88,64 @@ TEST_F(PeerTest, HoldsTheNewestTwo) {
   const absl::Status gone = Fetch(server_->endpoint());
   EXPECT_EQ(gone.code(), absl::StatusCode::kNotFound);
   EXPECT_STREQ(PeerFailure(gone), "not_held");
+}
+
+TEST_F(PeerTest, GivesNothingWithoutATicketByTheLearnersKey) {
+  server_->held().Add(policy_);
+  for (const char* key : {"", "another's"}) {
+    const absl::Status refused = Fetch(server_->endpoint(), key);
+    EXPECT_EQ(refused.code(), absl::StatusCode::kPermissionDenied) << key;
+    EXPECT_STREQ(PeerFailure(refused), "refused");
+  }
+  EXPECT_TRUE(Fetch(server_->endpoint()).ok());
+  // The ticket for one adapter is none for another.
+  const FetchedPolicy other = MakePolicy("second");
+  server_->held().Add(other);
+  const auto stub = v1::PolicyPeer::NewStub(MakeChannel(server_->endpoint(), PeerNetwork()).value());
+  const auto context = MakeContext(absl::Minutes(1), PeerNetwork());
+  ShowTicket(kKey, policy_.header.blob().sha256(), context.get());
+  v1::FetchAdapterRequest request;
+  request.set_sha256(other.header.blob().sha256());
+  const auto stream = stub->FetchAdapter(context.get(), request);
+  v1::FetchPolicyResponse part;
+  EXPECT_FALSE(stream->Read(&part));
+  EXPECT_EQ(stream->Finish().error_code(), grpc::StatusCode::PERMISSION_DENIED);
+  server_->held().SetFetchKey("");  // of a learner that gives none
+  EXPECT_EQ(Fetch(server_->endpoint(), "").code(), absl::StatusCode::kPermissionDenied);
+}
+
+TEST_F(PeerTest, ShowsATicketAndNoToken) {
+  const TempFolder folder;
+  v1::NetworkConfig network = PeerNetwork();
+  network.set_token_file(folder.Write("token", "a token of all rights\n"));
+  network.set_actor_token_file(folder.Write("actor-token", "an actor's own token\n"));
+  const BadPeer peer([](auto&, auto&) { return grpc::Status(grpc::StatusCode::NOT_FOUND, "it only listens"); });
+  PeerClient client(network);
+  EXPECT_EQ(client.Fetch(peer.endpoint(), policy_.header.policy(), kKey).status().code(), absl::StatusCode::kNotFound);
+  EXPECT_THAT(peer.shown(), testing::Contains("flowawr-fetch-ticket-bin"));
+  EXPECT_THAT(peer.shown(), testing::Not(testing::Contains("authorization")));
+  // Nor does it ask for one.
+  const auto server = PeerServer::Start("127.0.0.1:0", network).value();
+  server->held().SetFetchKey(kKey);
+  server->held().Add(policy_);
+  EXPECT_TRUE(client.Fetch(server->endpoint(), policy_.header.policy(), kKey).ok());
+}
+
+TEST_F(PeerTest, TakesNoLongerThanItMay) {
+  const BadPeer drips([this](auto& writer, auto& closed) {
+    writer.Write(Header(policy_));
+    for (uint64_t at = 0; !closed.HasBeenNotified() && at + 1 < policy_.bytes->size(); ++at) {
+      v1::FetchPolicyResponse part;
+      part.mutable_chunk()->set_offset(at);
+      part.mutable_chunk()->set_data(policy_.bytes->substr(at, 1));
+      if (!writer.Write(part)) break;
+      absl::SleepFor(absl::Milliseconds(20));
+    }
+    return grpc::Status::CANCELLED;
+  });
+  const absl::Status late =
+      client_.Fetch(drips.endpoint(), policy_.header.policy(), kKey, MonotonicNow() + absl::Milliseconds(200)).status();
+  EXPECT_STREQ(PeerFailure(late), "silent") << late;
 }
 
 TEST_F(PeerTest, NamesTheFailure) {
@@ -108,14 +177,14 @@ TEST_F(PeerTest, NamesTheFailure) {
       {"half of it", "wrong_bytes",
        [&](auto& writer, auto&) {
          writer.Write(Header(policy_));
-         writer.Write(Chunk(policy_.bytes, 0));
+         writer.Write(Chunk(*policy_.bytes, 0));
          return grpc::Status::OK;
        }},
       {"nothing", "silent", [](auto&, auto& closed) { return BadPeer::Hang(closed); }},
       {"half of it, and then nothing", "silent",
        [&](auto& writer, auto& closed) {
          writer.Write(Header(policy_));
-         writer.Write(Chunk(policy_.bytes, 0));
+         writer.Write(Chunk(*policy_.bytes, 0));
          return BadPeer::Hang(closed);
        }},
       {"a refusal", "refused",
@@ -151,7 +220,7 @@ TEST_F(PeerTest, EndsAFetchThatIsNotWantedAnyMore) {
     called.WaitForNotification();
     client.Cancel();
   });
-  EXPECT_EQ(client.Fetch(peer.endpoint(), policy_.header.policy()).status().code(), absl::StatusCode::kCancelled);
+  EXPECT_EQ(client.Fetch(peer.endpoint(), policy_.header.policy(), kKey).status().code(), absl::StatusCode::kCancelled);
   stopper.join();
 }
 

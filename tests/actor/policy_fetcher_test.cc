@@ -9,6 +9,8 @@
 #include <thread>
 #include <vector>
 
+#include "absl/time/clock.h"
+#include "common/base/clock.h"
 #include "common/base/sha256.h"
 
 namespace flowawr {
@@ -22,15 +24,19 @@ constexpr uint64_t kMaxBytes = 100;
 
 class PolicyFetcherTest : public ::testing::Test {
  protected:
-  PolicyFetcherTest() { fetcher_.Announced(policy_.header.policy()); }
+  PolicyFetcherTest() {
+    held_.SetFetchKey("a key");
+    fetcher_.Announced(policy_.header.policy());
+  }
 
   static FetchedPolicy Policy() {
     FetchedPolicy policy;
-    policy.bytes = "adapter";
-    *policy.header.mutable_blob() = MakeBlobHeader(policy.bytes);
+    policy.bytes = std::make_shared<const std::string>("adapter");
+    *policy.header.mutable_blob() = MakeBlobHeader(*policy.bytes);
     policy.header.mutable_policy()->set_version(7);
+    policy.header.mutable_policy()->set_role(v1::BEHAVIOUR_POLICY);
     policy.header.mutable_policy()->set_sha256(policy.header.blob().sha256());
-    policy.header.mutable_policy()->set_size(policy.bytes.size());
+    policy.header.mutable_policy()->set_size(policy.bytes->size());
     return policy;
   }
   static PolicyAnswer Named(const std::string& endpoint, double retry_after_s = 0) {
@@ -42,8 +48,9 @@ class PolicyFetcherTest : public ::testing::Test {
   }
   PolicyFetcher::Sources Sources() {
     return {.learner =
-                [this](uint64_t, uint64_t) {
+                [this](uint64_t, uint64_t, const std::vector<std::string>& failed) {
                   ++copies_;
+                  failed_ = failed;
                   return learner_;
                 },
             .find =
@@ -54,9 +61,14 @@ class PolicyFetcherTest : public ::testing::Test {
               if (answers_.size() > 1) answers_.pop_front();
               return answer;
             },
-            .peer = [this](const std::string& endpoint, const v1::PolicyVersion&) -> absl::StatusOr<FetchedPolicy> {
+            .peer = [this](const std::string& endpoint, const v1::PolicyVersion&,
+                           absl::Time give_up) -> absl::StatusOr<FetchedPolicy> {
               asked_.push_back(endpoint);
               if (endpoint == "good:1") return policy_;
+              if (endpoint == "slow:1") {
+                absl::SleepFor(give_up - MonotonicNow());
+                return absl::DeadlineExceededError("it sends and sends");
+              }
               return absl::DataLossError("another digest");
             }};
   }
@@ -77,10 +89,10 @@ TEST_F(PolicyFetcherTest, FetchesFromThePeerThatTheLearnerNamesAndHoldsWhatItGot
   answers_ = {Named("", .001), Named("good:1")};
   const auto fetched = fetcher_.Fetch(7, kMaxBytes);
   ASSERT_TRUE(fetched.ok()) << fetched.status();
-  EXPECT_EQ(fetched->bytes, policy_.bytes);
+  EXPECT_EQ(fetched->bytes, policy_.bytes) << "not a copy";
   EXPECT_EQ(copies_, 0);
-  ASSERT_NE(held_.Find(Sha256(policy_.bytes)), nullptr);
-  EXPECT_EQ(held_.Find(Sha256(policy_.bytes))->bytes, policy_.bytes);
+  ASSERT_NE(held_.Find(Sha256(*policy_.bytes)), nullptr);
+  EXPECT_EQ(held_.Find(Sha256(*policy_.bytes))->bytes, policy_.bytes);
   EXPECT_THAT(Page(), HasSubstr("flowawr_actor_policy_fetches_total{source=\"peer\"} 1\n"));
 }
 
@@ -95,7 +107,8 @@ TEST_F(PolicyFetcherTest, TellsWhoFailedAndAsksTheNext) {
 TEST_F(PolicyFetcherTest, AsksTheLearnerForTheCopyAfterAFewPeersThatFailed) {
   answers_ = {Named("liar:1")};
   ASSERT_TRUE(fetcher_.Fetch(7, kMaxBytes).ok());
-  EXPECT_EQ(asked_.size(), PolicyFetcher::kMostFailedPeers);
+  EXPECT_THAT(asked_, ElementsAre("liar:1", "liar:1", "liar:1"));
+  EXPECT_EQ(failed_, asked_) << "the last one, too";
   EXPECT_EQ(copies_, 1);
   EXPECT_THAT(Page(), HasSubstr("flowawr_actor_policy_fetches_total{source=\"learner\"} 1\n"));
 }
@@ -107,10 +120,43 @@ TEST_F(PolicyFetcherTest, AsksTheLearnerForTheCopyWhenNobodyHasItForLong) {
   EXPECT_EQ(copies_, 1);
 }
 
+TEST_F(PolicyFetcherTest, ASlowPeerHoldsItNoLongerThanItsPatience) {
+  answers_ = {Named("slow:1")};
+  ASSERT_TRUE(fetcher_.Fetch(7, kMaxBytes).ok());
+  EXPECT_THAT(asked_, ElementsAre("slow:1"));
+  EXPECT_THAT(failed_, ElementsAre("slow:1"));
+  EXPECT_EQ(copies_, 1);
+}
+
+TEST_F(PolicyFetcherTest, BlamesNoPeerThatWasNamedWhenTheTimeWasAlmostOver) {
+  PolicyFetcher fetcher(Sources(), &held_, &metrics_, /*patience=*/absl::Milliseconds(60));
+  fetcher.Announced(policy_.header.policy());
+  answers_ = {Named("", .05), Named("slow:1")};
+  ASSERT_TRUE(fetcher.Fetch(7, kMaxBytes).ok());
+  EXPECT_THAT(failed_, IsEmpty());
+  EXPECT_EQ(copies_, 1);
+}
+
+TEST_F(PolicyFetcherTest, HoldsNothingThatNobodyWillAskFor) {
+  FetchedPolicy evaluated = policy_;
+  evaluated.header.mutable_policy()->set_role(v1::AVERAGE_POLICY);
+  learner_ = evaluated;
+  ASSERT_TRUE(fetcher_.Fetch(8, kMaxBytes).ok());
+  EXPECT_EQ(held_.Find(Sha256(*policy_.bytes)), nullptr);
+}
+
+TEST_F(PolicyFetcherTest, WithoutTheLearnersKeyItAsksForNoPeer) {
+  held_.SetFetchKey("");
+  answers_ = {Named("good:1")};
+  ASSERT_TRUE(fetcher_.Fetch(7, kMaxBytes).ok());
+  EXPECT_THAT(asked_, IsEmpty());
+  EXPECT_EQ(copies_, 1);
+}
+
 TEST_F(PolicyFetcherTest, TakesWhatTheLearnerHasNotAnnouncedOrIsTooLargeFromTheLearner) {
   answers_ = {Named("good:1")};
   EXPECT_TRUE(fetcher_.Fetch(8, kMaxBytes).ok());
-  EXPECT_TRUE(fetcher_.Fetch(7, policy_.bytes.size() - 1).ok());
+  EXPECT_TRUE(fetcher_.Fetch(7, policy_.bytes->size() - 1).ok());
   fetcher_.ForgetAnnounced();
   EXPECT_TRUE(fetcher_.Fetch(7, kMaxBytes).ok());
   EXPECT_THAT(asked_, IsEmpty());

@@ -125,6 +125,20 @@ TEST_F(FanOutTest, APeerThatFailsSeveralIsNamedToNobodyButNotOnTheWordOfOne) {
   EXPECT_EQ(Source(35, others).endpoint, bad);
 }
 
+TEST_F(FanOutTest, AnActorThatTakesTheLearnersCopyAfterAllHadNothingOfThePeerThatItWasTold) {
+  Seed();
+  const std::string bad = Source(30).endpoint;
+  v1::FetchPolicyRequest request;
+  request.set_actor_id(Actor(30));
+  request.set_version(policy_.version());
+  request.add_failed_peers(bad);
+  fan_out_.TakeLearners(request);
+  EXPECT_THAT(Page(), HasSubstr("policy_peer_failures_total 1\n"));
+  Adopt(30);
+  EXPECT_THAT(Page(), HasSubstr("policy_fetches_total{source=\"peer\"} 0\n"));
+  EXPECT_NE(Source(31).endpoint, bad);
+}
+
 TEST_F(FanOutTest, ACopyThatBrokeOffIsSentAnew) {
   for (int i = 0; i < kCopiesAtOnce; ++i) {
     const FanOut::Choice choice = Choose(i);

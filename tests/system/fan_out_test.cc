@@ -35,13 +35,17 @@ class FetchingActor {
       : learner_(LearnerClient::Create(learner, network_, name,
                                        peer_endpoint.empty() ? server_->endpoint() : peer_endpoint)
                      .value()),
-        fetcher_({.learner = [this](uint64_t version, uint64_t max) { return learner_->FetchPolicy(version, max); },
+        fetcher_({.learner = [this](uint64_t version, uint64_t max,
+                                    const auto& failed) { return learner_->FetchPolicy(version, max, failed); },
                   .find = [this](uint64_t version, uint64_t max,
                                  const auto& failed) { return learner_->FindPolicy(version, max, failed); },
-                  .peer = [this](const std::string& endpoint,
-                                 const v1::PolicyVersion& policy) { return peers_.Fetch(endpoint, policy); }},
+                  .peer = [this](const std::string& endpoint, const v1::PolicyVersion& policy, absl::Time give_up) {
+                    return peers_.Fetch(endpoint, policy, learner_->fetch_key(), give_up);
+                  }},
                  &server_->held(), &metrics_, /*patience=*/absl::Seconds(10)) {
     EXPECT_TRUE(learner_->Register(kModel, "cpu").ok());
+    EXPECT_FALSE(learner_->fetch_key().empty());
+    server_->held().SetFetchKey(learner_->fetch_key());
   }
 
   // Whether it then has the right bytes.
@@ -49,7 +53,7 @@ class FetchingActor {
     fetcher_.Announced(policy);
     const absl::StatusOr<FetchedPolicy> fetched = fetcher_.Fetch(policy.version(), kMaxBytes);
     EXPECT_TRUE(fetched.ok()) << fetched.status();
-    return fetched.ok() && Sha256(fetched->bytes) == policy.sha256() && Report(policy).ok();
+    return fetched.ok() && Sha256(*fetched->bytes) == policy.sha256() && Report(policy).ok();
   }
   absl::Status Report(const v1::PolicyVersion& policy) { return learner_->ReportAdoption(policy, policy.modules()); }
   std::string Page() const { return prometheus::TextSerializer().Serialize(registry_.Collect()); }

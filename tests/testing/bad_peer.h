@@ -6,7 +6,10 @@
 #include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
 #include "absl/synchronization/notification.h"
 #include "common/rpc/server.h"
 #include "flowawr/v1/policy.grpc.pb.h"
@@ -37,10 +40,20 @@ class BadPeer final : public v1::PolicyPeer::Service {
   }
   const std::string& endpoint() const { return server_->endpoint(); }
   int asked() const { return asked_; }
+  // The names of what the last call said of itself.
+  std::vector<std::string> shown() const {
+    absl::MutexLock lock(&mutex_);
+    return shown_;
+  }
 
-  grpc::Status FetchAdapter(grpc::ServerContext*, const v1::FetchAdapterRequest*,
+  grpc::Status FetchAdapter(grpc::ServerContext* context, const v1::FetchAdapterRequest*,
                             grpc::ServerWriter<v1::FetchPolicyResponse>* writer) override {
     ++asked_;
+    {
+      absl::MutexLock lock(&mutex_);
+      shown_.clear();
+      for (const auto& [name, value] : context->client_metadata()) shown_.emplace_back(name.data(), name.size());
+    }
     return act_(*writer, closed_);
   }
 
@@ -52,6 +65,8 @@ class BadPeer final : public v1::PolicyPeer::Service {
  private:
   const Act act_;
   std::atomic<int> asked_ = 0;
+  mutable absl::Mutex mutex_;
+  std::vector<std::string> shown_ ABSL_GUARDED_BY(mutex_);
   absl::Notification closed_;
   const std::unique_ptr<RpcServer> server_;
 };
