@@ -168,7 +168,7 @@ absl::Status Actor::Work(const v1::RegisterResponse& registered) {
   spdlog::info("run {} ({}); loading {}", config.name(), registered.run_id(), config.model().path());
   if (ScalarTypeOf(config.model().dtype()) == at::kBFloat16 && !SlowBfloat16().empty())
     spdlog::warn("model.dtype: {}", SlowBfloat16());
-  FLOWAWR_RETURN_IF_ERROR(ChooseKernels(config.model().deterministic(), device_));
+  FLOWAWR_RETURN_IF_ERROR(ChooseKernels(config.model().deterministic(), device_, "model.deterministic"));
   FLOWAWR_ASSIGN_OR_RETURN(Model loaded, LoadModel(config.model(), device_));
   const Pipeline* const model = loaded.pipeline.get();
   FLOWAWR_ASSIGN_OR_RETURN(const LatentShape shape,

@@ -28,7 +28,7 @@ absl::Status CheckLease(const v1::Lease& lease) {
   return absl::OkStatus();
 }
 
-// A row for each sample of the lease. Drawn on the host whatever the device, as all who sample a lease must draw the same.
+// A row for each sample of the lease. Drawn on the host whatever the device, as all who sample it must draw the same.
 at::Tensor DrawRows(const v1::Lease& lease, at::Device device, absl::FunctionRef<at::Tensor(uint32_t sample)> row) {
   std::vector<at::Tensor> rows;
   for (uint32_t sample = 0; sample < lease.samples(); ++sample) rows.push_back(row(sample));
@@ -84,12 +84,14 @@ absl::StatusOr<Sampled> SampleRows(const Pipeline& pipeline, absl::Span<GroupJob
 absl::Status DrawNoise(const LatentShape& shape, at::Device device, GroupJob& job) {
   FLOWAWR_RETURN_IF_ERROR(CheckLease(job.lease));
   job.noise = DrawRows(job.lease, device, [&](uint32_t sample) {
-    return InitialNoise(job.lease.noise_seed(), job.lease.group_id(), sample, {shape.channels, shape.height, shape.width});
+    return InitialNoise(job.lease.noise_seed(), job.lease.group_id(), sample,
+                        {shape.channels, shape.height, shape.width});
   });
   return absl::OkStatus();
 }
 
-absl::Status SampleGroups(const Pipeline& pipeline, absl::Span<GroupJob* const> jobs, absl::FunctionRef<bool()> is_wanted) {
+absl::Status SampleGroups(const Pipeline& pipeline, absl::Span<GroupJob* const> jobs,
+                          absl::FunctionRef<bool()> is_wanted) {
   FLOWAWR_ASSIGN_OR_RETURN(const Sampled sampled, SampleRows(pipeline, jobs, is_wanted));
   if (!at::isfinite(sampled.latents).all().item<bool>())
     return absl::InternalError(absl::StrCat("sampling group ", jobs[0]->lease.group_id(), " by policy version ",

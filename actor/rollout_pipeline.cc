@@ -106,7 +106,8 @@ absl::Status RolloutPipeline::Compute(const std::string& operation, absl::Functi
                                       const std::string& advice) {
   absl::Status status = OnDevice(operation, device_, work, advice);
   // Also of work that failed: whoever puts its job down frees what the stream may still be reading.
-  const absl::Status finished = OnDevice(operation, device_, [this] { return AwaitStream(device_), absl::OkStatus(); }, advice);
+  const absl::Status finished =
+      OnDevice(operation, device_, [this] { return AwaitStream(device_), absl::OkStatus(); }, advice);
   if (status.ok() || IsDeviceError(finished)) status = finished;
   if (IsDeviceError(status)) parts_.on_device_error(status);
   return status;

@@ -8,8 +8,8 @@
 // held is put down wherever it is; a job that fails hands its lease back with the cause. Training groups are sampled
 // alone, evaluation groups in batches (prefetch.h).
 //
-// Latents stay on the model's device until they are sent; pictures leave it as bytes. On an accelerator each stage has a
-// stream of its own (common/tensor/device_stream.h), which it waits for before it hands a job on.
+// Latents stay on the model's device until they are sent; pictures leave it as bytes. On an accelerator each stage has
+// a stream of its own (common/tensor/device_stream.h), which it waits for before it hands a job on.
 #pragma once
 
 #include <deque>

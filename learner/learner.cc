@@ -266,7 +266,7 @@ absl::StatusOr<std::vector<std::shared_ptr<const Transformer>>> LoadTransformers
   std::vector<std::shared_ptr<const Transformer>> transformers;
   for (const std::string& name : DevicesOfRank(*devices, options.local_rank, options.local_world)) {
     FLOWAWR_ASSIGN_OR_RETURN(const at::Device device, FindDevice(name));
-    FLOWAWR_RETURN_IF_ERROR(ChooseKernels(config.model().deterministic(), device));
+    FLOWAWR_RETURN_IF_ERROR(ChooseKernels(config.model().deterministic(), device, "model.deterministic"));
     FLOWAWR_RETURN_IF_ERROR(OnDevice("loading the transformer", device, [&]() -> absl::Status {
       FLOWAWR_ASSIGN_OR_RETURN(
           transformers.emplace_back(),

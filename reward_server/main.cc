@@ -64,8 +64,15 @@ constexpr absl::Duration kMaxConnectionAge = absl::Minutes(5);
 absl::Status ServeUntilSignal(const RewardServerOptions& options, ShutdownSignal& signal, bool& has_left_a_call) {
   FLOWAWR_ASSIGN_OR_RETURN(const auto metrics,
                            StartMetrics(options.telemetry, "reward_server", options.network));
-  // Whatever a run allows its models: a reward decides what is learned. Scorers name their devices when they are loaded.
-  for (const at::Device device : Accelerators()) FLOWAWR_RETURN_IF_ERROR(ChooseKernels(/*deterministic=*/true, device));
+  // Whatever a run allows its models: a reward decides what is learned. Scorers name their devices when they are loaded,
+  // and none may be on this one.
+  for (const at::Device device : Accelerators()) {
+    const absl::Status chosen = ChooseKernels(/*deterministic=*/true, device);
+    if (chosen.ok()) continue;
+    FLOWAWR_RETURN_IF_ERROR(ChooseKernels(/*deterministic=*/false, device));
+    spdlog::warn("rewards computed on {} may differ in their last bits each time: {}", NameOf(device),
+                 std::string(chosen.message()));
+  }
   RunnerOptions runner_options = RunnerOptionsOf(options);
   runner_options.device_error = DeviceErrorOf;
   runner_options.on_device_error = EndWithDeviceError;

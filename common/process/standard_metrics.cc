@@ -105,8 +105,10 @@ std::vector<prometheus::MetricFamily> CardMetrics(const std::map<std::string, Ca
                        CardFamily("flowawr_device_temperature_celsius", cards, &CardState::temperature_celsius)};
   prometheus::MetricFamily& bus = families.emplace_back(FamilyOf("flowawr_device_bus_bytes_total"));
   for (const auto& [device, card] : cards) {
-    if (card.received_bytes) AddMetric(bus, static_cast<double>(*card.received_bytes), {{"device", device}, {"direction", "up"}});
-    if (card.sent_bytes) AddMetric(bus, static_cast<double>(*card.sent_bytes), {{"device", device}, {"direction", "down"}});
+    if (card.received_bytes)
+      AddMetric(bus, static_cast<double>(*card.received_bytes), {{"device", device}, {"direction", "up"}});
+    if (card.sent_bytes)
+      AddMetric(bus, static_cast<double>(*card.sent_bytes), {{"device", device}, {"direction", "down"}});
   }
   prometheus::MetricFamily& throttled = families.emplace_back(FamilyOf("flowawr_device_throttled"));
   for (const auto& [device, card] : cards) {

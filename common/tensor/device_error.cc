@@ -36,9 +36,10 @@ std::string Where(absl::string_view operation, at::Device device) {
 
 absl::Status NotDeterministic(absl::string_view operation, at::Device device, const std::string& message) {
   return DeviceError(absl::StatusCode::kFailedPrecondition,
-                     absl::StrCat(operation, " on ", DescribeDevice(device), ": ", message.substr(0, message.find(" does not have")),
-                                  " has no kernel there that gives the same bits each time. model.deterministic: false lets it use "
-                                  "another, and the option device: cpu moves a scorer"));
+                     absl::StrCat(operation, " on ", DescribeDevice(device), ": ",
+                                  message.substr(0, message.find(" does not have")),
+                                  " has no kernel there that gives the same bits each time. model.deterministic: false ",
+                                  "lets it use another, and the option device: cpu moves a scorer"));
 }
 
 absl::Status DeviceFailed(absl::string_view operation, at::Device device, absl::string_view words) {

@@ -1,8 +1,8 @@
-// Streams: a thread that keeps a device busy has one of its own, so that what several threads ask for may overlap there.
+// Streams: a thread that keeps a device busy has one of its own, so that what several threads ask for may overlap.
 //
-// A thread hands on only what is finished: it waits for its stream before others see what it made. So no other stream has to
-// wait for it, an error of the device is met by whoever asked for the work, and whoever holds a tensor last may free it. The
-// wait is once for hundreds of passes' operations; the device idles for as long as it takes to ask for the next.
+// A thread hands on only what is finished: it waits for its stream before others see what it made. So no other stream
+// has to wait for it, an error of the device is met by whoever asked for the work, and whoever holds a tensor last may
+// free it. The wait is once for thousands of operations; the device idles for as long as it takes to ask for the next.
 //
 // On the CPU all of this does nothing.
 #pragma once
@@ -14,8 +14,8 @@
 
 namespace flowawr {
 
-// From its construction to its destruction, on the same thread: the thread's current stream of `device` is a new one, and
-// its current device is `device`.
+// From its construction to its destruction, on the same thread: the thread's current stream of `device` is a new one,
+// and its current device is `device`.
 class OwnStream {
  public:
   explicit OwnStream(at::Device device);

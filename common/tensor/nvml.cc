@@ -74,7 +74,8 @@ absl::StatusOr<CardState> Nvml::Ask(const std::string& pci_bus_id) const {
     const auto bytes_of = [](const Field& field) -> std::optional<int64_t> {
       if (field.result != 0) return std::nullopt;
       if (field.type == kUnsignedInt) return field.value.small;
-      if (field.type == kUnsignedLong || field.type == kUnsignedLongLong) return static_cast<int64_t>(field.value.large);
+      if (field.type == kUnsignedLong || field.type == kUnsignedLongLong)
+        return static_cast<int64_t>(field.value.large);
       return std::nullopt;
     };
     state.received_bytes = bytes_of(fields[0]);

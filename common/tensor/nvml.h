@@ -1,5 +1,5 @@
-// What NVIDIA's management library says of a card just now: how busy, hot and full it is, whoever uses it. Asked without
-// its headers; it comes with the driver.
+// What NVIDIA's management library says of a card just now: how busy, hot and full it is, whoever uses it. Asked
+// without its headers; it comes with the driver.
 #pragma once
 
 #include <cstdint>
@@ -27,7 +27,7 @@ struct CardState {
   std::optional<int64_t> memory_bytes;        // all of it
   std::optional<int64_t> used_memory_bytes;   // by all processes and the driver
   std::optional<Throttling> throttling;
-  std::optional<int64_t> received_bytes, sent_bytes;  // by the card over the bus, whoever used it; they may begin again at 0
+  std::optional<int64_t> received_bytes, sent_bytes;  // by the card over the bus; they may begin again at 0
 };
 
 // Thread-safe, as the library is.

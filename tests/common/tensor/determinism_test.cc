@@ -14,6 +14,7 @@ namespace flowawr {
 namespace {
 
 using ::testing::AllOf;
+using ::testing::EndsWith;
 using ::testing::HasSubstr;
 
 constexpr char kCublas[] = "CUBLAS_WORKSPACE_CONFIG";
@@ -69,18 +70,20 @@ TEST_F(DeterminismTest, SwitchesNothingForTheCpu) {
   EXPECT_TRUE(libtorch_.allowTF32CuBLAS());
 }
 
-TEST_F(DeterminismTest, NamesTheFieldWhereCublasIsToldOtherwise) {
+TEST_F(DeterminismTest, SaysWhatToDoWhereCublasIsToldOtherwise) {
   for (const char* good : {":4096:8", ":16:8"}) {
     setenv(kCublas, good, /*overwrite=*/1);
     EXPECT_TRUE(ChooseKernels(/*deterministic=*/true, kCard).ok()) << good;
   }
   setenv(kCublas, ":0:0", /*overwrite=*/1);
-  const absl::Status refused = ChooseKernels(/*deterministic=*/true, kCard);
+  const absl::Status refused = ChooseKernels(/*deterministic=*/true, kCard, "model.deterministic");
   EXPECT_EQ(ExitCodeOf(refused), kBadConfiguration);
-  EXPECT_THAT(std::string(refused.message()), AllOf(HasSubstr("model.deterministic: false"), HasSubstr("which has :0:0")));
+  EXPECT_THAT(std::string(refused.message()), AllOf(HasSubstr("is :0:0"), HasSubstr("unset it, or set model.deterministic: false")));
+  EXPECT_FALSE(libtorch_.deterministicAlgorithms());
+  EXPECT_THAT(std::string(ChooseKernels(/*deterministic=*/true, kCard).message()), EndsWith("unset it"));
   EXPECT_TRUE(ChooseKernels(/*deterministic=*/false, kCard).ok());
   unsetenv(kCublas);
-  EXPECT_THAT(std::string(ChooseKernels(/*deterministic=*/true, kCard).message()), HasSubstr("which has nothing"));
+  EXPECT_THAT(std::string(ChooseKernels(/*deterministic=*/true, kCard).message()), HasSubstr("is not set"));
 }
 
 TEST_F(DeterminismTest, AnOperationWithoutADeterministicKernelEndsTheProcessAsABadConfiguration) {
