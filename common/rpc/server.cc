@@ -1,18 +1,14 @@
 #include "common/rpc/server.h"
 
-#include <netdb.h>
 #include <sys/resource.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
-#include <system_error>
 
-#include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "common/base/host_port.h"
+#include "common/base/listen.h"
 #include "common/base/status.h"
 #include "common/rpc/call_counts.h"
 #include "common/rpc/server_credentials.h"
@@ -28,35 +24,11 @@ constexpr size_t kMinBufferBytes = size_t{1} << 30;
 
 // gRPC only says that it could not listen; the system says why.
 absl::Status WhyNotListening(const HostPort& address) {
-  addrinfo hints{};
-  hints.ai_socktype = SOCK_STREAM;
-  hints.ai_flags = AI_PASSIVE;
-  addrinfo* found = nullptr;
   const std::string where = absl::StrCat("cannot listen on ", address.ToString());
-  const int rc = getaddrinfo(address.host.c_str(), std::to_string(address.port).c_str(), &hints, &found);
-  if (rc != 0) return absl::InvalidArgumentError(absl::StrCat(where, ": ", gai_strerror(rc)));
-  absl::Cleanup free_found = [found] { freeaddrinfo(found); };
-  const int fd = socket(found->ai_family, found->ai_socktype | SOCK_CLOEXEC, found->ai_protocol);
-  absl::Cleanup close_fd = [fd] {
-    if (fd >= 0) close(fd);
-  };
-  const int on = 1;
-  if (fd >= 0) setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-  if (fd >= 0 && bind(fd, found->ai_addr, found->ai_addrlen) == 0 && listen(fd, 1) == 0)
-    return absl::UnavailableError(absl::StrCat(where, ", though the port is free now; try again"));
-  const int error = errno;
-  const std::string message = absl::StrCat(where, ": ", std::generic_category().message(error));
-  switch (error) {
-    case EADDRINUSE:
-      return absl::AlreadyExistsError(
-          absl::StrCat(message, "; stop what listens there, or choose another port (0: any)"));
-    case EADDRNOTAVAIL:
-      return absl::InvalidArgumentError(absl::StrCat(message, "; the host must be this machine's"));
-    case EACCES:
-      return absl::PermissionDeniedError(absl::StrCat(message, "; ports below 1024 need privileges"));
-    default:
-      return absl::UnavailableError(message);
-  }
+  const absl::StatusOr<int> fd = Listen(address, /*backlog=*/1);
+  if (!fd.ok()) return Annotate(fd.status(), where);
+  close(*fd);
+  return absl::UnavailableError(absl::StrCat(where, ", though the port is free now; try again"));
 }
 
 void Configure(const ServerOptions& options, grpc::ServerBuilder& builder) {

@@ -1,7 +1,7 @@
 #include "common/telemetry/http_server.h"
 
 #include <fcntl.h>
-#include <netdb.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
@@ -12,17 +12,16 @@
 #include <deque>
 #include <exception>
 #include <map>
-#include <system_error>
 #include <thread>
 
 #include "absl/base/thread_annotations.h"
-#include "absl/cleanup/cleanup.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "common/base/clock.h"
 #include "common/base/host_port.h"
+#include "common/base/listen.h"
 #include "common/base/status.h"
 #include "common/telemetry/http_request.h"
 #include "common/telemetry/http_tls.h"
@@ -33,6 +32,7 @@ namespace {
 constexpr size_t kMaxHeadBytes = 8 << 10;
 constexpr size_t kMaxConnections = 64;
 constexpr int kHandlerThreads = 2;
+constexpr int kBacklog = 64;
 constexpr absl::Duration kRequestTime = absl::Seconds(5);   // from connecting, TLS included, to the end of the request
 constexpr absl::Duration kAnswerTime = absl::Seconds(10);   // for the client to read the answer
 constexpr absl::Duration kGoodbyeTime = absl::Seconds(1);   // for the client to hang up
@@ -50,28 +50,6 @@ class Fd {
  private:
   const int fd_;
 };
-
-std::string ErrnoText() { return std::generic_category().message(errno); }
-
-absl::StatusOr<std::unique_ptr<Fd>> Listen(const HostPort& address) {
-  addrinfo hints{};
-  hints.ai_socktype = SOCK_STREAM;
-  hints.ai_flags = AI_PASSIVE;
-  addrinfo* found = nullptr;
-  const int rc = getaddrinfo(address.host.c_str(), std::to_string(address.port).c_str(), &hints, &found);
-  if (rc != 0) return absl::InvalidArgumentError(gai_strerror(rc));
-  absl::Cleanup free_found = [found] { freeaddrinfo(found); };
-  auto fd = std::make_unique<Fd>(
-      socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, found->ai_protocol));
-  const int on = 1, off = 0;
-  setsockopt(fd->get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-  if (found->ai_family == AF_INET6) setsockopt(fd->get(), IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off));
-  if (fd->get() < 0 || bind(fd->get(), found->ai_addr, found->ai_addrlen) != 0 || listen(fd->get(), 64) != 0)
-    return absl::AlreadyExistsError(
-        absl::StrCat(ErrnoText(), "; another process has the port (choose another one, 0: any), or the host is not "
-                                  "this machine's"));
-  return fd;
-}
 
 int PortOf(int fd) {
   sockaddr_storage address{};
@@ -415,9 +393,11 @@ absl::StatusOr<std::unique_ptr<HttpServer>> HttpServer::Start(HttpOptions option
     return absl::PermissionDeniedError(absl::StrCat(
         "/metrics on ", listen, " would be readable from outside, unencrypted; set network.metrics_tls, listen on ",
         "127.0.0.1, or set network.insecure: true on a network that you trust"));
-  absl::StatusOr<std::unique_ptr<Fd>> listener = Listen(address);
-  if (!listener.ok()) return Annotate(listener.status(), absl::StrCat("/metrics cannot listen on ", listen));
-  auto loop = std::make_unique<Loop>(std::move(options), address, *std::move(listener));
+  const absl::StatusOr<int> fd = Listen(address, kBacklog);
+  if (!fd.ok()) return Annotate(fd.status(), absl::StrCat("/metrics cannot listen on ", listen));
+  auto listener = std::make_unique<Fd>(*fd);
+  fcntl(listener->get(), F_SETFL, O_NONBLOCK);
+  auto loop = std::make_unique<Loop>(std::move(options), address, std::move(listener));
   FLOWAWR_RETURN_IF_ERROR(loop->RefreshTls());
   loop->Start();
   return std::unique_ptr<HttpServer>(new HttpServer(std::move(loop)));
