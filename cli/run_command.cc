@@ -103,7 +103,7 @@ absl::Status Run(const RunRequest& request, ShutdownSignal& signal) {
     return absl::Status(outcome.status.code(), absl::StrCat(outcome.status.message(), "\n", ResumeHint(plan)));
   const std::string folder = ShellQuote(plan.run_dir());
   std::printf("next:\n  flowawr sample --run-dir %s --prompt '...'\n  flowawr run %s --resume %s\n", folder.c_str(),
-              folder.c_str(), SettingsToTrainOn(plan.config, outcome.last.update()).c_str());
+              folder.c_str(), SettingsToTrainOn(plan.config, outcome.last.message()).c_str());
   return absl::OkStatus();
 }
 

@@ -6,8 +6,8 @@
 #include <system_error>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
 #include "common/base/checkpoint_names.h"
 #include "common/base/file.h"
 #include "common/base/sha256_sums.h"
@@ -81,13 +81,10 @@ v1::Status StatusOfCheckpoint(const CheckpointFolder& checkpoint, const std::str
   return status;
 }
 
-std::string SettingsToTrainOn(const v1::RunConfig& config, uint64_t update) {
-  const auto updates = static_cast<uint64_t>(config.train().updates());
-  std::vector<std::string> settings;
-  if (update < updates && config.train().target_reward() != 0) settings.push_back("--set train.target_reward=0");
-  if (update < updates && config.evaluation().on_drop() == v1::FINISH) settings.push_back("--set evaluation.on_drop=warn");
-  if (settings.empty()) settings.push_back(absl::StrCat("--set train.updates=", 2 * updates));
-  return absl::StrJoin(settings, " ");
+std::string SettingsToTrainOn(const v1::RunConfig& config, const std::string& end_reason) {
+  if (absl::StrContains(end_reason, "train.target_reward")) return "--set train.target_reward=0";
+  if (!end_reason.empty()) return "--set evaluation.on_drop=warn";
+  return absl::StrCat("--set train.updates=", 2 * config.train().updates());
 }
 
 std::string ExportedPeftFolder(const std::string& run_dir) { return run_dir + "/export/peft"; }
@@ -100,7 +97,7 @@ std::string HowToGoOn(const std::string& run_dir) {
   const absl::StatusOr<CheckpointFolder> newest = NewestCheckpoint(run_dir);
   if (newest.ok() && IsFinished(newest->manifest))
     return absl::StrCat("the run has finished. ", resume, " ",
-                        SettingsToTrainOn(newest->manifest.config(), newest->manifest.update()), "` trains on");
+                        SettingsToTrainOn(newest->manifest.config(), newest->manifest.end_reason()), "` trains on");
   return absl::StrCat("the run is stopped. ", resume, "` goes on with it");
 }
 

@@ -1,7 +1,6 @@
 // What a run directory tells without its learner: its configuration, its newest checkpoint, where its learner answers.
 #pragma once
 
-#include <cstdint>
 #include <string>
 
 #include "absl/status/statusor.h"
@@ -30,9 +29,9 @@ absl::StatusOr<CheckpointFolder> NewestCheckpoint(const std::string& run_dir);
 // A stopped run's state as the learner would have told it at that checkpoint. Pure.
 v1::Status StatusOfCheckpoint(const CheckpointFolder& checkpoint, const std::string& run_dir);
 
-// What a finished run, which has done `update` updates, is resumed with to train on: options of `flowawr run`. One that
-// ended early must be told to go on in spite of what ended it. Pure.
-std::string SettingsToTrainOn(const v1::RunConfig& config, uint64_t update);
+// What a finished run is resumed with to train on: an option of `flowawr run`. One that ended early must be told to go on
+// in spite of what ended it: `end_reason`, as the learner tells it, names the field. Pure.
+std::string SettingsToTrainOn(const v1::RunConfig& config, const std::string& end_reason);
 
 // The folder of the adapter for peft that a finished run, or `flowawr export`, left; it need not be there.
 std::string ExportedPeftFolder(const std::string& run_dir);

@@ -96,6 +96,7 @@ absl::StatusOr<bool> RunLoop::EndsWithEvaluation() {
         return true;
       default:
         FLOWAWR_RETURN_IF_ERROR(HoldForFalls(falls));
+        if (hold_.is_stopping()) return false;
     }
   }
   v1::EvaluationSummary latest;

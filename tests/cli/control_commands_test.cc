@@ -72,12 +72,10 @@ TEST(StatusOfCheckpointTest, SaysWhyARunEndedEarlyOrStandsStill) {
 TEST(SettingsToTrainOn, UndoWhatEndedTheRun) {
   v1::RunConfig config;
   config.mutable_train()->set_updates(20);
-  EXPECT_EQ(SettingsToTrainOn(config, 20), "--set train.updates=40");
-  config.mutable_train()->set_target_reward(.5);
-  EXPECT_EQ(SettingsToTrainOn(config, 20), "--set train.updates=40");
-  EXPECT_EQ(SettingsToTrainOn(config, 5), "--set train.target_reward=0");
-  config.mutable_evaluation()->set_on_drop(v1::FINISH);
-  EXPECT_EQ(SettingsToTrainOn(config, 5), "--set train.target_reward=0 --set evaluation.on_drop=warn");
+  EXPECT_EQ(SettingsToTrainOn(config, ""), "--set train.updates=40");
+  EXPECT_EQ(SettingsToTrainOn(config, "the held-out reward was .6, and train.target_reward is .5"),
+            "--set train.target_reward=0");
+  EXPECT_EQ(SettingsToTrainOn(config, "a fell by more than its max_drop"), "--set evaluation.on_drop=warn");
 }
 
 TEST(DescribeRewardSpec, NamesEveryTerm) {
