@@ -75,6 +75,7 @@ TEST_F(DeterminismTest, SaysWhatToDoWhereCublasIsToldOtherwise) {
     setenv(kCublas, good, /*overwrite=*/1);
     EXPECT_TRUE(ChooseKernels(/*deterministic=*/true, kCard).ok()) << good;
   }
+  libtorch_.setDeterministicAlgorithms(false, /*warn_only=*/false);
   setenv(kCublas, ":0:0", /*overwrite=*/1);
   const absl::Status refused = ChooseKernels(/*deterministic=*/true, kCard, "model.deterministic");
   EXPECT_EQ(ExitCodeOf(refused), kBadConfiguration);
