@@ -26,7 +26,7 @@ NEED_A_GPU = {"kernels/alone", "kernels/memcheck", "kernels/racecheck", "kernels
 
 def gpu_check(*arguments, root=ROOT):
     """The process, and its JSON if it wrote one. As on a machine without a GPU, whatever this one has."""
-    env = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
+    env = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "PYTHON": sys.executable}
     return subprocess.run([root / "scripts/gpu-check", *map(str, arguments)], capture_output=True, text=True, env=env)
 
 

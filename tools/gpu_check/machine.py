@@ -31,7 +31,7 @@ def _facts():
     result = subprocess.run([sys.executable, "-c", FACTS], capture_output=True, text=True)
     if result.returncode != 0:
         last = (result.stderr.strip().splitlines() or ["it ended without a word"])[-1]
-        raise Unfit(f"{sys.executable} has no torch that works: {last}")
+        raise Unfit(f"{sys.executable} has no torch that works ($PYTHON names another Python): {last}")
     return json.loads(result.stdout.splitlines()[-1])
 
 
