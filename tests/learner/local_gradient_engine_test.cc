@@ -27,6 +27,7 @@
 #include "learner/random_streams.h"
 #include "tests/learner/algorithm/methods.h"
 #include "tests/learner/drawn_groups.h"
+#include "tests/testing/named_device.h"
 #include "tests/testing/python.h"
 #include "tests/testing/temp_folder.h"
 #include "tests/testing/tensor_error.h"
@@ -66,8 +67,15 @@ class LocalGradientEngineTest : public testing::Test {
   static Group MakeGroup(uint64_t id, uint64_t version) { return DrawnGroup(*transformer_, id, version, /*samples=*/4); }
   static LoraAdapter MakeAdapter(uint64_t seed) { return DrawnAdapter(layout_, seed); }
 
+  // Where the engine computes; what a test computes itself stays on the CPU.
+  static std::shared_ptr<const Transformer> Placed() {
+    const Placement placement = TestPlacement(at::kFloat);
+    if (placement.device.is_cpu()) return transformer_;
+    return Transformer::Load(absl::StrCat(SourceFolder(), "/models/tiny-sd3/transformer"), placement).value();
+  }
+
   LocalGradientEngine Engine() const {
-    return LocalGradientEngine({transformer_}, MakeAlgorithm(config_, kSigmas).value(), options_);
+    return LocalGradientEngine({Placed()}, MakeAlgorithm(config_, kSigmas).value(), options_);
   }
 
   GradientRequest Request(uint64_t update = kUpdate) const {

@@ -15,6 +15,7 @@
 #include "common/tensor/safetensors.h"
 #include "reward_server/scorer_registry.h"
 #include "tests/reward_server/scorers/test_items.h"
+#include "tests/testing/named_device.h"
 #include "tests/testing/parity.h"
 #include "tests/testing/python.h"
 #include "tests/testing/temp_folder.h"
@@ -54,7 +55,7 @@ class ClipScorerTest : public testing::Test {
                                                                {"hpsv2", ClipScorer::LoadHpsV2},
                                                                {"pickscore", ClipScorer::LoadPickScore}};
     ScorerOptions given(std::move(options));
-    return kinds.at(kind)(given, {.threads = threads});
+    return kinds.at(kind)(given, {.threads = threads, .device = NameOf(TestPlacement(at::kFloat).device)});
   }
   static std::shared_ptr<Scorer> Load(const std::string& kind, const std::string& model, int threads = 1) {
     std::map<std::string, std::string> options = {{"model", *folder_ / model}};
