@@ -323,13 +323,22 @@ class Examination {
         Tell(Level::kBad, "port",
              absl::StrCat("network.ranks_listen: ", listen, " is the port of ", field, " ", other,
                           ", too; choose another, or 0 for any that is free"));
-    if (config_.train().rank_transport() == v1::NCCL && LookAtDevices().nccl.empty())
-      Tell(Level::kBad, "ranks", "train.rank_transport: nccl: there is no NCCL (libnccl.so.2) here; set auto or gloo");
+    if (config_.train().rank_transport() == v1::NCCL) LookAtNccl();
     const auto devices = devices_.learner.size();
     if (devices_.learner_has_accelerator && devices < static_cast<size_t>(config_.train().ranks()))
       Tell(Level::kWarn, "ranks",
            absl::StrCat("train.ranks: ", config_.train().ranks(), " ranks of this machine share ", devices,
                         devices == 1 ? " device" : " devices", " (train.devices); name one for each, or run fewer"));
+  }
+
+  // What a rank opens for it.
+  void LookAtNccl() {
+    void* const library = dlopen("libflowawr_nccl.so", RTLD_LAZY | RTLD_LOCAL);
+    const char* const problem = library == nullptr ? dlerror() : nullptr;
+    if (problem != nullptr || LookAtDevices().nccl.empty())
+      Tell(Level::kBad, "ranks",
+           absl::StrCat("train.rank_transport: nccl: ", problem == nullptr ? "there is no libnccl.so.2" : problem,
+                        "; set auto or gloo"));
   }
 
   // As the actors of this machine reach the learner, and as others do by its advertised name.

@@ -5,9 +5,11 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/cord.h"
 #include "absl/strings/str_cat.h"
 #include "common/base/clock.h"
 #include "common/base/status.h"
+#include "common/tensor/device_error.h"
 #include "learner/ranks/c10d_errors.h"
 #include "learner/ranks/tensor_heads.h"
 
@@ -27,6 +29,8 @@ TensorHead HeadOf(const std::string& name, const at::Tensor& tensor, bool is_vec
   return {name, tensor.scalar_type(), tensor.sizes().vec(), is_vector, is_by_device};
 }
 
+constexpr char kIsDeviceLineError[] = "flowawr/device_line_error";
+
 absl::Status Broken() { return absl::CancelledError("the link was given up"); }
 
 }  // namespace
@@ -45,15 +49,17 @@ absl::Status GlooLink::Send(const RankMessage& message, absl::Duration limit) {
 absl::Status GlooLink::SendAll(const RankMessage& message, absl::Duration limit) {
   std::vector<TensorHead> heads;
   std::vector<at::Tensor> payloads;  // in the order of the heads
-  FLOWAWR_RETURN_IF_ERROR(WithoutExceptions("sending", limit, [&] {
-    const auto add = [&](const std::string& name, const at::Tensor& tensor, bool is_vector) {
-      const bool is_by_device = is_vector && line_ != nullptr;
-      payloads.push_back(tensor.detach().to(is_by_device ? line_->device() : at::kCPU).contiguous());
+  const auto add = [&](const std::string& name, const at::Tensor& tensor, bool is_vector) {
+    const bool is_by_device = is_vector && line_ != nullptr;
+    const at::Device to = is_by_device ? line_->device() : at::Device(at::kCPU);
+    return OnDevice("sending to another rank", tensor.device().is_cpu() ? to : tensor.device(), [&] {
+      payloads.push_back(tensor.detach().to(to).contiguous());
       heads.push_back(HeadOf(name, tensor, is_vector, is_by_device));
-    };
-    for (const auto& [name, tensor] : message.tensors) add(name, tensor, /*is_vector=*/false);
-    for (const auto& [name, vector] : message.vectors) add(name, vector, /*is_vector=*/true);
-  }));
+      return absl::OkStatus();
+    });
+  };
+  for (const auto& [name, tensor] : message.tensors) FLOWAWR_RETURN_IF_ERROR(add(name, tensor, /*is_vector=*/false));
+  for (const auto& [name, vector] : message.vectors) FLOWAWR_RETURN_IF_ERROR(add(name, vector, /*is_vector=*/true));
   const std::string table = SerializeHeads(heads);
   FLOWAWR_RETURN_IF_ERROR(Move(at::tensor({kMagic, static_cast<int64_t>(message.word),
                                            static_cast<int64_t>(message.text.size()), static_cast<int64_t>(table.size())}),
@@ -92,9 +98,10 @@ absl::StatusOr<RankMessage> GlooLink::ReceiveAfter(const at::Tensor& head, absl:
     if (head_of.is_by_device && line_ == nullptr)
       return absl::InvalidArgumentError("a rank's message: there is no line between devices");
     at::Tensor tensor;
-    FLOWAWR_RETURN_IF_ERROR(WithoutExceptions("receiving", limit, [&] {
-      tensor = at::empty(head_of.dims,
-                         at::TensorOptions(head_of.dtype).device(head_of.is_by_device ? line_->device() : at::kCPU));
+    const at::Device device = head_of.is_by_device ? line_->device() : at::Device(at::kCPU);
+    FLOWAWR_RETURN_IF_ERROR(OnDevice("receiving from another rank", device, [&] {
+      tensor = at::empty(head_of.dims, at::TensorOptions(head_of.dtype).device(device));
+      return absl::OkStatus();
     }));
     FLOWAWR_RETURN_IF_ERROR(head_of.is_by_device ? MoveByDevice(tensor, /*is_send=*/false, limit)
                                                  : Move(tensor, /*is_send=*/false, limit));
@@ -138,7 +145,11 @@ absl::Status GlooLink::MoveByDevice(const at::Tensor& tensor, bool is_send, absl
   const std::string problem =
       is_send ? line_->Send(tensor, Milliseconds(limit)) : line_->Receive(tensor, Milliseconds(limit));
   if (problem.empty()) return absl::OkStatus();
-  return absl::UnavailableError(absl::StrCat(is_send ? "sending by NCCL: " : "receiving by NCCL: ", problem));
+  absl::Status error = absl::UnavailableError(absl::StrCat(is_send ? "sending by NCCL: " : "receiving by NCCL: ", problem));
+  error.SetPayload(kIsDeviceLineError, absl::Cord());
+  return error;
 }
+
+bool IsDeviceLineError(const absl::Status& status) { return status.GetPayload(kIsDeviceLineError).has_value(); }
 
 }  // namespace flowawr

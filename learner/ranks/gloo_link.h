@@ -15,6 +15,10 @@
 
 namespace flowawr {
 
+// Whether an error is the device line's between two devices that are well: another link may do without one.
+bool IsDeviceLineError(const absl::Status& status);
+
+// Its own device's errors are those of OnDevice().
 class GlooLink final : public RankLink {
  public:
   // `peer` is the other's number in the group. `line` may be null: vectors then go by way of the host. Both ends have

@@ -9,6 +9,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <cstdint>
 #include <cstdio>
 #include <cstring>
 #include <exception>
@@ -16,12 +17,14 @@
 #include <memory>
 #include <string>
 #include <thread>
+#include <type_traits>
+#include <utility>
 #include <vector>
 
-#include <ATen/DeviceAccelerator.h>
 #include <c10/core/DeviceGuard.h>
 #include <c10/core/Event.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
+#include <c10/util/intrusive_ptr.h>
 #include <torch/csrc/distributed/c10d/Store.hpp>
 #include <torch/types.h>
 
@@ -33,6 +36,7 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr std::chrono::microseconds kAskEvery(100);
+constexpr std::chrono::milliseconds kLookEvery(20);
 constexpr char kIdKey[] = "id";
 
 void Write(const std::string& words, char* text, size_t size) { std::snprintf(text, size, "%s", words.c_str()); }
@@ -104,10 +108,12 @@ class NcclLine final : public DeviceLine {
   int Peer() const { return 1 - number_; }
 
   std::string Run(std::chrono::milliseconds limit, const std::function<ncclResult_t(cudaStream_t)>& call) {
-    const Clock::time_point deadline = Clock::now() + limit;
     std::string problem = "the line has been given up";
     try {
       const c10::DeviceGuard on_device(device_);
+      // What wrote the tensor; not the device, on which another line may be waiting for an end that is gone.
+      guard_.synchronizeStream(guard_.getStream(device_));
+      const Clock::time_point deadline = Clock::now() + limit;
       if (!is_given_up_) problem = communicator_ == nullptr ? Connect(deadline) : "";
       if (problem.empty()) problem = Exchange(deadline, call);
     } catch (const c10::Error& error) {
@@ -116,7 +122,7 @@ class NcclLine final : public DeviceLine {
       problem = error.what();
     }
     if (!problem.empty()) GiveUp();
-    return problem;
+    return problem;  // nothing of NCCL's touches the tensor any more
   }
 
   std::string Connect(Clock::time_point deadline) {
@@ -126,7 +132,10 @@ class NcclLine final : public DeviceLine {
       const auto* const bytes = reinterpret_cast<const uint8_t*>(&id);
       store_->set(kIdKey, std::vector<uint8_t>(bytes, bytes + sizeof id));
     } else {
-      store_->wait({kIdKey}, std::chrono::duration_cast<std::chrono::milliseconds>(deadline - Clock::now()));
+      while (!store_->check({kIdKey})) {
+        if (const std::string problem = WhyStop(deadline); !problem.empty()) return problem;
+        std::this_thread::sleep_for(kLookEvery);
+      }
       const std::vector<uint8_t> bytes = store_->get(kIdKey);
       if (bytes.size() != sizeof id) return "the other end has another NCCL";
       std::memcpy(&id, bytes.data(), sizeof id);
@@ -137,17 +146,14 @@ class NcclLine final : public DeviceLine {
     return result == ncclSuccess || result == ncclInProgress ? Await(deadline, [] { return true; }) : Words(result);
   }
 
-  // On a stream of its own, so that what computes meanwhile does not wait behind it. The tensors' own streams have come to
-  // an end before: a message is sent when it is computed.
+  // On a stream of its own, so that what computes meanwhile does not wait behind it.
   std::string Exchange(Clock::time_point deadline, const std::function<ncclResult_t(cudaStream_t)>& call) {
-    at::accelerator::synchronizeDevice(device_.index());
-    const c10::Stream stream = guard_.getStreamFromGlobalPool(device_);
-    const ncclResult_t result = call(static_cast<cudaStream_t>(stream.native_handle()));
+    const ncclResult_t result = call(static_cast<cudaStream_t>(stream_.native_handle()));
     if (result != ncclSuccess && result != ncclInProgress) return Words(result);
     // A call that is in progress has not reached the stream yet.
     if (const std::string problem = Await(deadline, [] { return true; }); !problem.empty()) return problem;
     c10::Event end(device_.type());
-    end.record(stream);
+    end.record(stream_);
     return Await(deadline, [&] { return end.query(); });
   }
 
@@ -158,10 +164,14 @@ class NcclLine final : public DeviceLine {
       if (const ncclResult_t result = nccl_.get_async_error(communicator_, &state); result != ncclSuccess) return Words(result);
       if (state != ncclSuccess && state != ncclInProgress) return Words(state);
       if (state == ncclSuccess && is_done()) return "";
-      if (is_broken_) return "it was broken off";
-      if (Clock::now() >= deadline) return "the other end did nothing within the time limit";
+      if (const std::string problem = WhyStop(deadline); !problem.empty()) return problem;
       std::this_thread::sleep_for(kAskEvery);  // NCCL has nothing to wait on that ends
     }
+  }
+
+  std::string WhyStop(Clock::time_point deadline) const {
+    if (is_broken_) return "it was broken off";
+    return Clock::now() >= deadline ? "the other end did nothing within the time limit" : "";
   }
 
   std::string Words(ncclResult_t result) const {
@@ -171,11 +181,17 @@ class NcclLine final : public DeviceLine {
     return words;
   }
 
-  // Ends what NCCL runs on the device as well.
+  // Ends what NCCL runs on the device as well, and waits for that: it may be writing into a tensor, whose memory LibTorch
+  // would give to the next one.
   void GiveUp() {
     is_given_up_ = true;
-    if (communicator_ != nullptr) nccl_.abort(communicator_);
+    if (communicator_ == nullptr) return;
+    nccl_.abort(communicator_);
     communicator_ = nullptr;
+    try {
+      guard_.synchronizeStream(stream_);
+    } catch (const std::exception&) {  // a device that failed writes nothing more
+    }
   }
 
   const Nccl& nccl_ = TheNccl();
@@ -183,6 +199,7 @@ class NcclLine final : public DeviceLine {
   const int number_;
   const at::Device device_;
   const c10::impl::VirtualGuardImpl guard_;
+  const c10::Stream stream_ = guard_.getStreamFromGlobalPool(device_);
   ncclComm_t communicator_ = nullptr;
   bool is_given_up_ = false;
   std::atomic<bool> is_broken_ = false;

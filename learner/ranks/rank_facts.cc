@@ -2,8 +2,10 @@
 
 #include <google/protobuf/util/message_differencer.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 
@@ -13,14 +15,18 @@ namespace {
 constexpr size_t kMostNameBytes = 1024;
 constexpr size_t kMostDevices = 256;
 
-// They are shown to people, and a session is part of the keys of rank 0's store.
-bool AreShort(const RankFacts& facts) {
+// They are shown to people, whoever sent them, and a session is part of the keys of rank 0's store.
+bool IsName(const std::string& text) {
+  return text.size() <= kMostNameBytes &&
+         std::none_of(text.begin(), text.end(), [](unsigned char c) { return absl::ascii_iscntrl(c); });
+}
+bool AreNames(const RankFacts& facts) {
   for (const std::string* name :
        {&facts.session, &facts.host, &facts.rank0_host, &facts.nccl_device, &facts.no_nccl, &facts.version,
         &facts.instruction_set})
-    if (name->size() > kMostNameBytes) return false;
+    if (!IsName(*name)) return false;
   for (const std::string& device : facts.devices)
-    if (device.size() > kMostNameBytes) return false;
+    if (!IsName(device)) return false;
   return facts.devices.size() <= kMostDevices;
 }
 
@@ -72,7 +78,7 @@ absl::StatusOr<RankFacts> ParseFacts(const std::string& text) {
                     .instruction_set = json.at("instruction_set"),
                     .model = json.at("model")};
     std::string config;
-    if (AreShort(facts) && absl::Base64Unescape(json.at("config").get<std::string>(), &config) &&
+    if (AreNames(facts) && absl::Base64Unescape(json.at("config").get<std::string>(), &config) &&
         facts.config.ParseFromString(config))
       return facts;
   } catch (const nlohmann::json::exception&) {

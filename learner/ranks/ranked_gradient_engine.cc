@@ -15,6 +15,7 @@
 #include "common/base/utf8.h"
 #include "common/telemetry/metric_catalogue.h"
 #include "common/tensor/device_error.h"
+#include "learner/ranks/gloo_link.h"
 #include "learner/ranks/rank_patience.h"
 #include "learner/ranks/rank_transport.h"
 #include "learner/ranks/share_message.h"
@@ -26,6 +27,7 @@ namespace {
 constexpr absl::Duration kPingEvery = absl::Seconds(1);  // while there is nothing to compute: sees who is gone
 constexpr absl::Duration kWelcomeEvery = absl::Milliseconds(50);
 constexpr absl::Duration kLinkLimit = absl::Seconds(10);  // a rank that was answered links at once
+constexpr absl::Duration kAdmitLimit = absl::Seconds(5);  // and then answers
 // What a rank that answers at all needs to hear of an end.
 constexpr absl::Duration kCancelGrace = absl::Seconds(2), kCloseGrace = absl::Seconds(3);
 constexpr size_t kMostMessageBytes = 4096;
@@ -60,6 +62,7 @@ struct RankedGradientEngine::Seat {
   v1::RankStatus::State state = v1::RankStatus::JOINING;
   RankFacts facts;
   std::shared_ptr<RankLink> link;  // used by the seat's thread; broken by others
+  bool avoids_nccl = false;  // a vector did not come by it: `auto` does without from then on
   Task* task = nullptr;
   absl::Time seen = absl::InfinitePast();
   double rows_per_s = 0;
@@ -89,6 +92,7 @@ RankedGradientEngine::~RankedGradientEngine() {
   {
     const absl::MutexLock lock(&mutex_);
     is_closed_ = true;
+    if (admitted_ != nullptr) admitted_->Break();
     const auto have_ended = [this]() ABSL_NO_THREAD_SAFETY_ANALYSIS { return serving_ == 0; };
     if (!mutex_.AwaitWithTimeout(absl::Condition(&have_ended), kCloseGrace))
       for (const auto& seat : seats_)
@@ -131,6 +135,8 @@ absl::StatusOr<std::shared_ptr<RankLink>> RankedGradientEngine::LinkTo(const std
   if (status.ok()) {
     const absl::MutexLock lock(&mutex_);
     const Seat& seat = *seats_[static_cast<size_t>(facts.rank) - 1];
+    if (transport->is_nccl && seat.avoids_nccl && options_.transport != v1::NCCL)
+      transport = ChosenTransport{.why_not = "a vector did not come by it before"};
     if (seat.link != nullptr)
       status = absl::AlreadyExistsError(absl::StrCat("rank ", facts.rank, " is here already, from ", seat.facts.host,
                                                      ": each needs a number of its own"));
@@ -144,7 +150,17 @@ absl::StatusOr<std::shared_ptr<RankLink>> RankedGradientEngine::LinkTo(const std
   FLOWAWR_ASSIGN_OR_RETURN(std::shared_ptr<RankLink> link,
                            meeting_point_->Link(facts.session, /*is_rank0=*/true, facts.rank0_host, kLinkLimit,
                                                 transport->is_nccl ? std::optional(local_->device()) : std::nullopt));
-  FLOWAWR_RETURN_IF_ERROR(AdmitRank(*link, options_.tokens, hello, kLinkLimit));
+  {
+    const absl::MutexLock lock(&mutex_);
+    if (is_closed_) return absl::CancelledError("the run ends");
+    admitted_ = link;
+  }
+  const absl::Status admitted = AdmitRank(*link, options_.tokens, hello, kAdmitLimit);
+  {
+    const absl::MutexLock lock(&mutex_);
+    admitted_.reset();
+  }
+  FLOWAWR_RETURN_IF_ERROR(admitted);
   spdlog::info("rank {} has joined from {}; gradients travel by {}", facts.rank, facts.host,
                transport->is_nccl ? kNcclTransport : absl::StrCat(kGlooTransport, " (", ForPeople(transport->why_not), ")"));
   return link;
@@ -201,6 +217,10 @@ void RankedGradientEngine::Serve(Seat& seat) {
       seat.link.reset();
       return;
     }
+    if (IsDeviceLineError(status)) seat.avoids_nccl = true;
+    // Rank 0's own: no rank is to blame, and none could compute it.
+    const bool is_own = task != nullptr && IsDeviceError(status);
+    if (is_own) task->result = status;
     // What was given while a ping was under way is still to do; of a link that is lost, it is lost as well.
     if (!status.ok() && task == nullptr) task = seat.task;
     if (task != nullptr) seat.task = nullptr;
@@ -213,7 +233,7 @@ void RankedGradientEngine::Serve(Seat& seat) {
       seat.link.reset();
     }
     if (task != nullptr) {
-      task->is_lost = !status.ok();
+      task->is_lost = !status.ok() && !is_own;
       task->is_done = true;
     }
   }
@@ -234,13 +254,18 @@ absl::Status RankedGradientEngine::CheckPatience(absl::Time advanced) const {
                    " (train.rank_timeout_s); rank 0's longest took ", absl::FormatDuration(longest)));
 }
 
-// An error is the link's, or the rank's device's; what no rank could compute is the task's result.
+// An error is the link's, the rank's device's, or rank 0's own device's (IsDeviceError()); what no rank could compute is the
+// task's result.
 absl::Status RankedGradientEngine::Work(Seat& seat, RankLink& link, Task& task) {
   const absl::Time begin = MonotonicNow();
   const int64_t size = task.request.current.layout().size();
   const MessageBound bound = PartialBound(task.plan, task.range, size);
-  FLOWAWR_ASSIGN_OR_RETURN(const RankMessage share, ShareMessage(task.request, task.old, task.plan, task.range));
-  FLOWAWR_RETURN_IF_ERROR(link.Send(share, options_.timeout));
+  const absl::StatusOr<RankMessage> share = ShareMessage(task.request, task.old, task.plan, task.range);
+  if (!share.ok()) {  // nothing was sent
+    task.result = share.status();
+    return absl::OkStatus();
+  }
+  FLOWAWR_RETURN_IF_ERROR(link.Send(*share, options_.timeout));
   std::string progress;
   absl::Time advanced = MonotonicNow();
   while (true) {

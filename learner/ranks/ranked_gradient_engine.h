@@ -83,6 +83,7 @@ class RankedGradientEngine final : public GradientEngine, public StatusSource {
   bool has_begun_ = false;                             // Compute()'s thread
   mutable absl::Mutex mutex_;
   std::vector<std::unique_ptr<Seat>> seats_;  // of ranks 1, 2, ...; what is in them is guarded
+  std::shared_ptr<RankLink> admitted_ ABSL_GUARDED_BY(mutex_);  // while it proves who it is; or null
   double own_rows_per_s_ ABSL_GUARDED_BY(mutex_) = 0;
   size_t serving_ ABSL_GUARDED_BY(mutex_) = 0;  // seats' threads that have not ended
   bool is_closed_ ABSL_GUARDED_BY(mutex_) = false;

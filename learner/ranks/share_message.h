@@ -35,7 +35,8 @@ using OldAdapters = std::map<uint64_t, const LoraAdapter*>;
 // Internal when LibTorch refuses.
 absl::StatusOr<RankMessage> ShareMessage(const GradientRequest& request, const OldAdapters& old, const GradientPlan& plan,
                                          ChunkRange range);
-// `shape` is the run's. InvalidArgument when the message is no share of that shape and of an adapter of that layout.
+// `shape` is the run's. InvalidArgument when the message is no share of that shape and of an adapter of that layout. How
+// many rows a group has is the algorithm's to know: whether chunks end within them is not looked at.
 absl::StatusOr<RankShare> ParseShare(RankMessage message, const std::shared_ptr<const LoraLayout>& layout,
                                      const GroupShape& shape);
 

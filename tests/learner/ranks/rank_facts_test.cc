@@ -49,6 +49,9 @@ TEST(RankFacts, RefusesNamesThatAreNone) {
   facts.session = std::string(2000, 's');
   EXPECT_TRUE(absl::IsInvalidArgument(ParseFacts(SerializeFacts(facts)).status()));
   facts = Facts(1);
+  facts.host = "10.0.0.2\n\x1b[2J";
+  EXPECT_TRUE(absl::IsInvalidArgument(ParseFacts(SerializeFacts(facts)).status()));
+  facts = Facts(1);
   facts.devices.assign(1000, "cuda:0");
   EXPECT_TRUE(absl::IsInvalidArgument(ParseFacts(SerializeFacts(facts)).status()));
 }

@@ -117,7 +117,7 @@ class RankedGradientEngineTest : public testing::Test {
             .is_cancelled = is_cancelled_};
   }
 
-  void StartRank0(int ranks, absl::Duration timeout = absl::Seconds(20), bool waits = false, const std::string& token = "") {
+  void StartRank0(int ranks, absl::Duration timeout = absl::Minutes(2), bool waits = false, const std::string& token = "") {
     ranks_of_run_ = ranks;
     auto meeting_point = MeetingPoint::Serve({"127.0.0.1", 0}).value();
     rank0_ = meeting_point->address();
@@ -291,7 +291,7 @@ TEST_F(RankedGradientEngineTest, ARankWhoseDeviceFailsEndsAndIsLostWithItsWords)
 }
 
 TEST_F(RankedGradientEngineTest, OnlyWhoKnowsTheTokenIsARank) {
-  StartRank0(2, absl::Seconds(20), /*waits=*/false, kToken);
+  StartRank0(2, absl::Minutes(2), /*waits=*/false, kToken);
   int status = 0;
   ASSERT_GT(waitpid(StartRank(1), &status, 0), 0);
   ranks_.clear();
