@@ -68,8 +68,9 @@ int64_t GroupBytes(const v1::RunConfig& config, const ModelSizes& model, const L
   return bytes;
 }
 
+// Of rank 0, or of each other one.
 std::vector<MemoryPart> PlanLearner(const v1::RunConfig& config, const ModelSizes& model, const LatentShape& shape,
-                                    const PassShape& pass, int64_t threads) {
+                                    const PassShape& pass, int64_t threads, bool is_rank0) {
   const LoraTargets lora = TargetsOf(config.lora());
   const AdapterSize adapter = SizeOfAdapter(model.transformer, lora);
   const int64_t vector = adapter.values * kFloat;
@@ -80,17 +81,21 @@ std::vector<MemoryPart> PlanLearner(const v1::RunConfig& config, const ModelSize
   const int64_t micro_batch = training.peak + (IsGuided(config.sampler()) ? training.kept : 0);
   const int64_t groups = versions * config.rollout().groups_per_batch();
   constexpr bool kOfDevice = true;
-  return {
+  std::vector<MemoryPart> adapters = {
+      {"adapter by role, AdamW's moments", 5 * vector},
+      {"policy versions kept for actors", (config.rollout().max_staleness() + 3) * 2 * vector}};
+  if (!is_rank0) adapters = {{"adapters of a batch's versions", (1 + versions) * vector}};
+  std::vector<MemoryPart> parts = {
       {"program and LibTorch", kProgramBytes},
       {"transformer's weights", TransformerValues(model.transformer) * pass.bytes, kOfDevice},
-      {"adapter by role, AdamW's moments", 5 * vector},
-      {"policy versions kept for actors", (config.rollout().max_staleness() + 3) * 2 * vector},
       {"adapters bound to the layers",
        (1 + (ComputesOld(config) ? versions : 0)) * BoundAdapterBytes(model.transformer, lora, pass), kOfDevice},
       {absl::StrCat("micro-batches, ", threads, " side by side"), threads * micro_batch, kOfDevice},
       {"gradients being summed up", threads * vector, kOfDevice},
-      {"groups that came in", groups * GroupBytes(config, model, shape)},
+      {"groups that came in", (is_rank0 ? groups : config.rollout().groups_per_batch()) * GroupBytes(config, model, shape)},
   };
+  parts.insert(parts.begin() + 2, adapters.begin(), adapters.end());
+  return parts;
 }
 
 // The held-out images that an actor samples together at most.
@@ -203,7 +208,9 @@ absl::StatusOr<MemoryPlan> PlanMemory(const v1::RunConfig& config, const ModelSi
                  .bytes = BytesOf(config.model().dtype()),
                  .has_bf16_kernels = has_bf16_kernels};
   MemoryPlan plan;
-  plan.learner = PlanLearner(config, model, shape, pass, budget.learner_threads);
+  plan.learner = PlanLearner(config, model, shape, pass, budget.learner_threads, /*is_rank0=*/true);
+  plan.rank = PlanLearner(config, model, shape, pass, budget.learner_threads, /*is_rank0=*/false);
+  plan.other_ranks = config.train().ranks() - 1;
   pass.threads = budget.actor_threads;
   plan.actor = PlanActor(config, model, shape, pass);
   return plan;

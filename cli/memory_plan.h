@@ -11,6 +11,8 @@
 //             train.threads micro-batches side by side, each TrainingMemory(), and what its forward pass keeps once more
 //             when guided; the gradients being summed up: 4 v each
 //             groups that came in: what GroupSchema() lists, for (1 + max_staleness) batches
+//   rank      of each other rank of the learner: as the learner, but the adapters of a batch's versions (4 v each) for those by
+//             role, AdamW's moments and the published versions; at most all groups of a batch
 //   actor     weights of transformer, autoencoder and text encoders; with model.embeds_cache none of the latter, taking
 //             the cache to be full
 //             two adopted policy versions (this and the other limits: common/rollout/actor_sizes.h): the adapted layers' weights once more each, and 4 v
@@ -58,13 +60,16 @@ struct MemoryPart {
 
 struct MemoryPlan {
   std::vector<MemoryPart> learner, actor;
+  std::vector<MemoryPart> rank;  // each of the learner's other ranks, of which `flowawr run` starts all
+  int other_ranks = 0;
 
   static int64_t Sum(const std::vector<MemoryPart>& parts);
   static int64_t OfDevice(const std::vector<MemoryPart>& parts);  // of Sum()
-  int64_t Machine(int actors) const { return Sum(learner) + actors * Sum(actor); }
+  int64_t Machine(int actors) const { return Sum(learner) + other_ranks * Sum(rank) + actors * Sum(actor); }
   // The same without what lies on devices, of those of the two that have any.
   int64_t Host(int actors, bool learner_has_devices, bool actors_have_devices) const {
-    return Machine(actors) - (learner_has_devices ? OfDevice(learner) : 0) - (actors_have_devices ? actors * OfDevice(actor) : 0);
+    return Machine(actors) - (learner_has_devices ? OfDevice(learner) + other_ranks * OfDevice(rank) : 0) -
+           (actors_have_devices ? actors * OfDevice(actor) : 0);
   }
 };
 

@@ -413,10 +413,13 @@ std::string Text(const Answer& answer) {
                       answer.model.transformer.num_layers);
   absl::StrAppend(&text, "This machine: ", DescribeProcessor(), "\n\n");
   absl::StrAppend(&text, PartsText("Learner", answer.plan.learner));
+  if (answer.plan.other_ranks > 0) absl::StrAppend(&text, PartsText("Each other rank", answer.plan.rank));
   absl::StrAppend(&text, PartsText("Each actor", answer.plan.actor));
   const bool has_devices = answer.devices.has_value();
-  absl::StrAppendFormat(&text, "This machine, learner and %s%s: %s of %s\n", Count(answer.actors, "actor"),
-                        has_devices ? ", beside what lies on devices" : "",
+  absl::StrAppendFormat(&text, "This machine, %s and %s%s: %s of %s\n",
+                        answer.plan.other_ranks > 0 ? absl::StrCat("all ", answer.plan.other_ranks + 1, " ranks of the learner")
+                                                    : "learner",
+                        Count(answer.actors, "actor"), has_devices ? ", beside what lies on devices" : "",
                         FormatMemory(answer.plan.Host(answer.actors, has_devices, has_devices)), FormatMemory(answer.memory));
   if (answer.actors > 0 && !has_devices) {
     absl::StrAppendFormat(&text,
@@ -473,6 +476,8 @@ std::string Json(const Answer& answer) {
                          {"core_limit", UsableCoresHere().limit},
                          {"instruction_set", std::string(kernels::NameOf(kernels::ActiveInstructionSet()))},
                          {"learner", PartsJson(answer.plan.learner)},
+                         {"rank", PartsJson(answer.plan.rank)},
+                         {"other_ranks", answer.plan.other_ranks},
                          {"actor", PartsJson(answer.plan.actor)},
                          {"machine_bytes", answer.plan.Machine(answer.actors)},
                          {"table", std::move(table)}};

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "absl/cleanup/cleanup.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/synchronization/notification.h"
@@ -27,6 +28,7 @@
 #include "common/config/rules.h"
 #include "common/config/run_config.h"
 #include "common/diffusion/sigmas.h"
+#include "common/process/exit_code.h"
 #include "common/process/processor.h"
 #include "common/process/start_metrics.h"
 #include "common/rpc/endpoint_file.h"
@@ -318,7 +320,7 @@ absl::Status CheckCanJoin(const v1::RunConfig& config, const RankFacts& facts, c
 RankTokens TokensOf(const v1::NetworkConfig& network) {
   return [file = TokenFileToSend(network)]() -> absl::StatusOr<std::vector<std::string>> {
     if (file.empty()) return std::vector<std::string>{""};
-    return ReadTokens(file);
+    return ReadTokens(file, "the token file of section network that ranks share");
   };
 }
 
@@ -331,21 +333,26 @@ absl::StatusOr<v1::RunConfig> ConfigOf(const LearnerOptions& options) {
       return absl::InvalidArgumentError(absl::StrCat(violations[0].path, ": ", violations[0].problem));
   }
   if (options.rank >= config.train().ranks())
-    return absl::InvalidArgumentError(absl::StrCat("--rank ", options.rank, ": the run has ", config.train().ranks(),
-                                                   " ranks, numbered from 0; --world or train.ranks says how many"));
+    return UsageError(absl::StrCat("--rank ", options.rank, ": the run has ", config.train().ranks(),
+                                   config.train().ranks() == 1 ? " rank" : " ranks",
+                                   ", numbered from 0; --world or train.ranks says how many"));
   return config;
 }
 
 // An address without a port is at the port of network.ranks_listen.
 absl::StatusOr<HostPort> WhereRank0Is(const LearnerOptions& options, const v1::RunConfig& config) {
   if (options.rank0.empty())
-    return absl::InvalidArgumentError(absl::StrCat("rank ", options.rank, " needs to know where rank 0 waits for it: ",
-                                                   "--rank0 HOST:PORT, its network.ranks_listen"));
-  if (absl::StatusOr<HostPort> whole = ParseHostPort(options.rank0); whole.ok() && whole->port > 0) return whole;
+    return UsageError(absl::StrCat("rank ", options.rank, " needs to know where rank 0 waits for it: ",
+                                   "--rank0 HOST:PORT, its network.ranks_listen"));
+  absl::StatusOr<HostPort> whole = ParseHostPort(options.rank0);
+  if (whole.ok() && whole->port > 0) return whole;
+  const bool has_port = absl::StrContains(options.rank0, "]:") ||
+                        std::count(options.rank0.begin(), options.rank0.end(), ':') == 1;
+  if (has_port && !whole.ok()) return UsageError(absl::StrCat("--rank0: ", whole.status().message()));
   FLOWAWR_ASSIGN_OR_RETURN(const HostPort listen, ParseHostPort(config.network().ranks_listen()));
   if (listen.port == 0)
-    return absl::InvalidArgumentError(absl::StrCat("--rank0 ", options.rank0, " has no port, and network.ranks_listen (",
-                                                   config.network().ranks_listen(), ") leaves it open: give one of them"));
+    return UsageError(absl::StrCat("--rank0 ", options.rank0, " has no port, and network.ranks_listen (",
+                                   config.network().ranks_listen(), ") leaves it open: give one of them"));
   return HostPort{options.rank0, listen.port};
 }
 

@@ -1,10 +1,10 @@
 #include "learner/ranks/meeting_point.h"
 
+#include <netdb.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <chrono>
-#include <cstring>
 #include <utility>
 #include <vector>
 
@@ -16,6 +16,7 @@
 #include "absl/cleanup/cleanup.h"
 #include "absl/functional/function_ref.h"
 #include "absl/strings/str_cat.h"
+#include "common/base/listen.h"
 #include "common/base/status.h"
 #include "learner/ranks/c10d_errors.h"
 #include "learner/ranks/gloo_link.h"
@@ -110,17 +111,10 @@ class StoreMeetingPoint final : public MeetingPoint {
 
 absl::StatusOr<std::unique_ptr<MeetingPoint>> MeetingPoint::Serve(const HostPort& listen) {
   // c10d by itself would listen on every address of the machine.
-  absl::StatusOr<Addresses> addresses = Resolve(listen);
-  if (!addresses.ok()) return Annotate(addresses.status(), "network.ranks_listen");
-  const addrinfo& address = **addresses;
-  const int socket_fd = socket(address.ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  if (socket_fd < 0) return absl::ErrnoToStatus(errno, "network.ranks_listen");
+  const absl::StatusOr<int> listening = Listen(listen, SOMAXCONN);
+  if (!listening.ok()) return Annotate(listening.status(), absl::StrCat("network.ranks_listen: ", listen.ToString()));
+  const int socket_fd = *listening;
   absl::Cleanup closer = [socket_fd] { close(socket_fd); };
-  const int yes = 1;
-  setsockopt(socket_fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
-  if (bind(socket_fd, address.ai_addr, address.ai_addrlen) != 0)
-    return absl::Status(errno == EADDRINUSE ? absl::StatusCode::kAlreadyExists : absl::StatusCode::kInvalidArgument,
-                        absl::StrCat("network.ranks_listen: ", listen.ToString(), ": ", std::strerror(errno)));
   sockaddr_storage bound{};
   socklen_t length = sizeof bound;
   getsockname(socket_fd, reinterpret_cast<sockaddr*>(&bound), &length);

@@ -26,8 +26,9 @@ struct RankOptions {
 // within about a second, one that computes after its micro-batch. Joins again when the link ends; says every ten seconds
 // what it waits for.
 //
-// Unavailable when rank 0 is not there for `timeout`; when it refuses the rank, its error (FailedPrecondition,
-// InvalidArgument, PermissionDenied), or AlreadyExists when another process has been that rank for so long. An error of
+// Unavailable when rank 0 is not there for `timeout` and half a minute, in which it may be started again; when it refuses
+// the rank, its error (FailedPrecondition, InvalidArgument, PermissionDenied), or AlreadyExists when another process has
+// been that rank for so long. An error of
 // the rank's device (IsDeviceError()), of which rank 0 is told first: the process must end with it.
 absl::Status ServeRank(LocalGradientEngine& engine, const std::shared_ptr<const LoraLayout>& layout, RankOptions options,
                        const std::function<bool()>& is_stopped);

@@ -52,6 +52,18 @@ TEST(MemoryPlan, NamesWhatTheClosedFormsGive) {
   EXPECT_EQ(plan.Machine(2), MemoryPlan::Sum(plan.learner) + 2 * MemoryPlan::Sum(plan.actor));
 }
 
+TEST(MemoryPlan, CountsEveryRankOfTheLearner) {
+  const MemoryPlan plan = Plan({"train.ranks=3", "rollout.groups_per_batch=10", "rollout.samples_per_group=4"});
+  EXPECT_EQ(plan.other_ranks, 2);
+  EXPECT_EQ(Part(plan.rank, "transformer's weights"), Part(plan.learner, "transformer's weights"));
+  EXPECT_EQ(Part(plan.rank, "micro-batches"), Part(plan.learner, "micro-batches"));
+  EXPECT_EQ(Part(plan.rank, "adapters of a batch's versions"), 2 * 18'776'064 * 4);
+  EXPECT_EQ(plan.Machine(2),
+            MemoryPlan::Sum(plan.learner) + 2 * MemoryPlan::Sum(plan.rank) + 2 * MemoryPlan::Sum(plan.actor));
+  EXPECT_EQ(plan.Host(2, true, false),
+            plan.Machine(2) - MemoryPlan::OfDevice(plan.learner) - 2 * MemoryPlan::OfDevice(plan.rank));
+}
+
 TEST(MemoryPlan, PartsWhatLiesOnDevicesFromWhatStaysWithTheHost) {
   const MemoryPlan plan = Plan();
   const int64_t kept_by_host = Part(plan.learner, "program") + Part(plan.learner, "moments") +

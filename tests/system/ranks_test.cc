@@ -118,12 +118,19 @@ TEST(SystemRanks, NcclWithoutCudaIsAnErrorOfTheConfiguration) {
   EXPECT_THAT(rank.log(), HasSubstr("train.rank_transport: nccl: it computes on cpu; set auto or gloo"));
 }
 
-TEST(SystemRanks, ANumberBeyondTheRunsIsRefused) {
+TEST(SystemRanks, OptionsThatMakeNoRankAreRefused) {
   Cluster cluster(Settings(2));
-  Process rank({SystemProgram("flowawr-learner"), "--config", cluster.config_path(), "--rank", "2", "--rank0", "127.0.0.1:1"},
-               cluster.NewLog("rank-2"));
-  EXPECT_EQ(rank.Wait(), 78);
-  EXPECT_THAT(rank.log(), HasSubstr("--rank 2: the run has 2 ranks, numbered from 0"));
+  const struct {
+    const char *rank, *rank0, *says;
+  } rows[] = {{"2", "127.0.0.1:1", "--rank 2: the run has 2 ranks, numbered from 0"},
+              {"1", "127.0.0.1:99999", "--rank0: "},
+              {"1", "127.0.0.1", "--rank0 127.0.0.1 has no port"}};
+  for (const auto& [rank, rank0, says] : rows) {
+    Process process({SystemProgram("flowawr-learner"), "--config", cluster.config_path(), "--rank", rank, "--rank0", rank0},
+                    cluster.NewLog("rank"));
+    EXPECT_EQ(process.Wait(), 64) << says;
+    EXPECT_THAT(process.log(), HasSubstr(says));
+  }
 }
 
 }  // namespace

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cstdlib>
 
+#include "absl/strings/match.h"
 #include "tests/system/process.h"
 
 namespace flowawr {
@@ -46,14 +47,15 @@ void Terminal::Read() {
   }
 }
 
-bool Terminal::HasMark() const { return !written_.empty() && written_.back() == kMark; }
+bool Terminal::HasMark() const { return absl::StrContains(written_, kMark); }
 
-// What was written lies in the kernel until it is read: a mark written after it comes out after it.
+// What was written lies in the kernel until it is read: a mark written after it comes out after it. More may follow it
+// at once.
 std::string Terminal::written() {
   EXPECT_EQ(write(slave_, &kMark, 1), 1);
   absl::MutexLock lock(&mutex_);
   EXPECT_TRUE(mutex_.AwaitWithTimeout(absl::Condition(this, &Terminal::HasMark), kPatience));
-  written_.pop_back();
+  if (const size_t mark = written_.find(kMark); mark != std::string::npos) written_.erase(mark, 1);
   return written_;
 }
 

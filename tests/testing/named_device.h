@@ -1,12 +1,14 @@
 // FLOWAWR_TEST_DEVICE: a device that tests compute on instead of their own choice, e.g. cuda:0. scripts/gpu-check sets it.
 #pragma once
 
-#include <ATen/Context.h>
 #include <c10/core/Device.h>
+#include <c10/util/Exception.h>
 
 #include <cstdlib>
 #include <optional>
 
+#include "absl/status/status.h"
+#include "common/tensor/determinism.h"
 #include "common/tensor/devices.h"
 #include "common/tensor/placement.h"
 
@@ -17,8 +19,11 @@ inline std::optional<at::Device> NamedTestDevice() {
   static const std::optional<at::Device> device = []() -> std::optional<at::Device> {
     const char* name = std::getenv("FLOWAWR_TEST_DEVICE");
     if (name == nullptr) return std::nullopt;
-    at::globalContext().setAllowTF32CuDNN(false);  // LibTorch's default rounds operands of f32 convolutions to 10 bits
-    return FindDevice(name).value();
+    const at::Device device = FindDevice(name).value();
+    setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8", /*overwrite=*/0);
+    const absl::Status chosen = ChooseKernels(/*deterministic=*/true, device);  // the service's own default
+    TORCH_CHECK(chosen.ok(), chosen.ToString());
+    return device;
   }();
   return device;
 }
