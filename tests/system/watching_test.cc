@@ -49,6 +49,15 @@ std::vector<Json> TraceOf(const std::string& path) {
   return events.is_array() ? events.get<std::vector<Json>>() : std::vector<Json>();
 }
 
+// Of a process that may have been killed within a write: up to the last whole event, as Perfetto reads such a file.
+std::vector<Json> CutTraceOf(const std::string& path) {
+  const std::string text = ReadFile(path).value_or("");
+  Json events = Json::parse(text, nullptr, false);
+  if (events.is_discarded()) events = Json::parse(text.substr(0, text.rfind("},\n") + 1) + "]", nullptr, false);
+  EXPECT_TRUE(events.is_array()) << path;
+  return events.is_array() ? events.get<std::vector<Json>>() : std::vector<Json>();
+}
+
 struct Interval {
   int64_t begin = 0, end = 0;
   std::string name;
@@ -142,7 +151,7 @@ TEST(SystemWatching, ShowsARunInABrowserWhileItGoesOn) {
   ASSERT_GT(learner, 0);
   ASSERT_EQ(kill(learner, SIGKILL), 0);
   run.process().Wait();
-  EXPECT_FALSE(SpansByLine(TraceOf(run.run_dir() + "/trace.json")).empty());
+  EXPECT_FALSE(SpansByLine(CutTraceOf(run.run_dir() + "/trace.json")).empty());
 }
 
 bool AwaitOnScreen(Terminal& terminal, const std::string& text, const Process& process) {

@@ -20,6 +20,7 @@ inline std::optional<at::Device> NamedTestDevice() {
     const char* name = std::getenv("FLOWAWR_TEST_DEVICE");
     if (name == nullptr) return std::nullopt;
     const at::Device device = FindDevice(name).value();
+    if (!device.is_cuda()) return device;
     setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8", /*overwrite=*/0);
     const absl::Status chosen = ChooseKernels(/*deterministic=*/true, device);  // the service's own default
     TORCH_CHECK(chosen.ok(), chosen.ToString());
