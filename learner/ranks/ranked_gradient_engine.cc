@@ -26,6 +26,7 @@ namespace {
 
 constexpr absl::Duration kPingEvery = absl::Seconds(1);  // while there is nothing to compute: sees who is gone
 constexpr absl::Duration kWelcomeEvery = absl::Milliseconds(50);
+constexpr absl::Duration kSayAgainEvery = absl::Seconds(10);    // of a rank that is refused again and again
 constexpr absl::Duration kLinkLimit = absl::Seconds(10);  // a rank that was answered links at once
 constexpr absl::Duration kAdmitLimit = absl::Seconds(5);  // and then answers
 // What a rank that answers at all needs to hear of an end.
@@ -172,7 +173,12 @@ void RankedGradientEngine::Welcome(const std::string& hello, const RankFacts& fa
   const absl::MutexLock lock(&mutex_);
   if (!link.ok()) {
     const std::string message = ForPeople(link.status().message());
-    spdlog::warn("rank {} at {} has not joined: {}", facts.rank, facts.host, message);
+    const std::string refusal = absl::StrCat("rank ", facts.rank, " at ", facts.host, " has not joined: ", message);
+    if (refusal != refusal_ || MonotonicNow() - refused_at_ >= kSayAgainEvery) {
+      spdlog::warn("{}", refusal);
+      refusal_ = refusal;
+      refused_at_ = MonotonicNow();
+    }
     if (has_seat && seats_[static_cast<size_t>(facts.rank) - 1]->link == nullptr)
       seats_[static_cast<size_t>(facts.rank) - 1]->message = message;
     return;

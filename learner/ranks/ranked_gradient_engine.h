@@ -88,6 +88,8 @@ class RankedGradientEngine final : public GradientEngine, public StatusSource {
   size_t serving_ ABSL_GUARDED_BY(mutex_) = 0;  // seats' threads that have not ended
   bool is_closed_ ABSL_GUARDED_BY(mutex_) = false;
   bool is_finished_ ABSL_GUARDED_BY(mutex_) = false;
+  std::string refusal_ ABSL_GUARDED_BY(mutex_);  // that was told last
+  absl::Time refused_at_ ABSL_GUARDED_BY(mutex_) = absl::InfinitePast();
   std::vector<std::thread> threads_;
 };
 
