@@ -417,7 +417,7 @@ std::string Text(const Answer& answer) {
   absl::StrAppend(&text, PartsText("Each actor", answer.plan.actor));
   const bool has_devices = answer.devices.has_value();
   absl::StrAppendFormat(&text, "This machine, %s and %s%s: %s of %s\n",
-                        answer.plan.other_ranks > 0 ? absl::StrCat("all ", answer.plan.other_ranks + 1, " ranks of the learner")
+                        answer.plan.other_ranks > 0 ? absl::StrCat(answer.plan.other_ranks + 1, " ranks of the learner")
                                                     : "learner",
                         Count(answer.actors, "actor"), has_devices ? ", beside what lies on devices" : "",
                         FormatMemory(answer.plan.Host(answer.actors, has_devices, has_devices)), FormatMemory(answer.memory));

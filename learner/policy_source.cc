@@ -6,9 +6,9 @@
 namespace flowawr {
 namespace {
 
-constexpr absl::Duration kSoonest = absl::Milliseconds(100);
-// Those who wait ask no more than a thousand times a second, however many they are.
-constexpr absl::Duration kBetweenAsking = absl::Milliseconds(1);
+constexpr absl::Duration kSoonest = absl::Milliseconds(100), kLatest = absl::Seconds(5);
+// Those who wait ask no more than 250 times a second, however many they are: asking costs both ends half a millisecond.
+constexpr absl::Duration kBetweenAsking = absl::Milliseconds(4);
 
 bool IsUsable(const PolicySpread::Holder& holder) {
   return holder.failed < kFailuresOfHolder && holder.fetching < kFetchesOfHolder;
@@ -29,7 +29,7 @@ PolicySource ChoosePolicySource(const PolicySpread& spread) {
     if (IsUsable(holder) && (best == nullptr || IsBetter(holder, *best))) best = &holder;
   if (best != nullptr) return {Kind::kPeer, std::string(best->endpoint)};
   if (spread.copies_under_way + spread.fetching == 0) return {Kind::kLearner};
-  return {Kind::kLater, "", std::max(kSoonest, spread.waiting * kBetweenAsking)};
+  return {Kind::kLater, "", std::clamp(spread.waiting * kBetweenAsking, kSoonest, kLatest)};
 }
 
 }  // namespace flowawr

@@ -53,12 +53,13 @@ TEST(PolicySource, FollowsTheTable) {
   }
 }
 
-TEST(PolicySource, ManyWaitLongerSoThatAThousandAskInASecond) {
+TEST(PolicySource, ManyWaitLongerSoThatFewAskAtATime) {
   const auto wait = [](int waiting) {
     return ChoosePolicySource({.others_serve = true, .copies = kCopies, .copies_under_way = 1, .waiting = waiting})
         .retry_after;
   };
   EXPECT_EQ(wait(3), wait(0));
+  EXPECT_EQ(wait(1000), absl::Seconds(4));
   EXPECT_EQ(wait(5000), absl::Seconds(5));
 }
 
