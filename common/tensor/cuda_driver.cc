@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/base/status.h"
+#include "common/tensor/library_symbol.h"
 
 namespace flowawr {
 namespace {
@@ -20,11 +21,11 @@ class Driver {
     void* const handle = dlopen(library.c_str(), RTLD_LAZY | RTLD_LOCAL);
     if (handle == nullptr) return absl::NotFoundError(absl::StrCat("no NVIDIA driver (", library, ") on this machine"));
     Driver driver;
-    const bool is_whole = Find(handle, "cuInit", &driver.init_) && Find(handle, "cuDriverGetVersion", &driver.version_) &&
-                          Find(handle, "cuDeviceGetCount", &driver.count_) && Find(handle, "cuDeviceGet", &driver.get_) &&
-                          Find(handle, "cuDeviceGetName", &driver.name_) &&
-                          Find(handle, "cuDeviceGetPCIBusId", &driver.bus_id_) &&
-                          Find(handle, "cuDeviceTotalMem_v2", &driver.memory_);
+    const bool is_whole = FindSymbol(handle, "cuInit", &driver.init_) && FindSymbol(handle, "cuDriverGetVersion", &driver.version_) &&
+                          FindSymbol(handle, "cuDeviceGetCount", &driver.count_) && FindSymbol(handle, "cuDeviceGet", &driver.get_) &&
+                          FindSymbol(handle, "cuDeviceGetName", &driver.name_) &&
+                          FindSymbol(handle, "cuDeviceGetPCIBusId", &driver.bus_id_) &&
+                          FindSymbol(handle, "cuDeviceTotalMem_v2", &driver.memory_);
     if (!is_whole) return absl::NotFoundError(absl::StrCat(library, " is no NVIDIA driver that this program knows"));
     return driver;
   }
@@ -49,12 +50,6 @@ class Driver {
   }
 
  private:
-  template <typename Function>
-  static bool Find(void* library, const char* name, Function* function) {
-    *function = reinterpret_cast<Function>(dlsym(library, name));
-    return *function != nullptr;
-  }
-
   static absl::Status Check(int result, const char* call) {
     if (result == 0) return absl::OkStatus();
     return absl::FailedPreconditionError(

@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/base/status.h"
+#include "common/tensor/library_symbol.h"
 
 namespace flowawr {
 namespace {
@@ -17,12 +18,6 @@ constexpr unsigned long long kSwPowerCap = 0x4, kHwSlowdown = 0x8, kSwThermalSlo
 // nvmlFieldValue_t: NVML_FI_DEV_PCIE_COUNT_..._BYTES as the card sees it, and the types that they may have.
 constexpr unsigned kSentBytes = 197, kReceivedBytes = 198;
 constexpr int kUnsignedInt = 1, kUnsignedLong = 2, kUnsignedLongLong = 3;
-
-template <typename Function>
-bool Find(void* library, const char* name, Function* function) {
-  *function = reinterpret_cast<Function>(dlsym(library, name));
-  return *function != nullptr;
-}
 
 absl::Status Check(int result, const char* call) {
   if (result == 0) return absl::OkStatus();
@@ -38,14 +33,14 @@ absl::StatusOr<Nvml> Nvml::Load(const std::string& library) {
     return absl::NotFoundError(absl::StrCat("no NVIDIA management library (", library, ") on this machine"));
   Nvml nvml;
   int (*init)() = nullptr;
-  const bool is_whole = Find(handle, "nvmlInit_v2", &init) &&
-                        Find(handle, "nvmlDeviceGetHandleByPciBusId_v2", &nvml.card_) &&
-                        Find(handle, "nvmlDeviceGetUtilizationRates", &nvml.utilization_) &&
-                        Find(handle, "nvmlDeviceGetPowerUsage", &nvml.power_) &&
-                        Find(handle, "nvmlDeviceGetTemperature", &nvml.temperature_) &&
-                        Find(handle, "nvmlDeviceGetMemoryInfo", &nvml.memory_) &&
-                        Find(handle, "nvmlDeviceGetCurrentClocksThrottleReasons", &nvml.throttling_) &&
-                        Find(handle, "nvmlDeviceGetFieldValues", &nvml.fields_);
+  const bool is_whole = FindSymbol(handle, "nvmlInit_v2", &init) &&
+                        FindSymbol(handle, "nvmlDeviceGetHandleByPciBusId_v2", &nvml.card_) &&
+                        FindSymbol(handle, "nvmlDeviceGetUtilizationRates", &nvml.utilization_) &&
+                        FindSymbol(handle, "nvmlDeviceGetPowerUsage", &nvml.power_) &&
+                        FindSymbol(handle, "nvmlDeviceGetTemperature", &nvml.temperature_) &&
+                        FindSymbol(handle, "nvmlDeviceGetMemoryInfo", &nvml.memory_) &&
+                        FindSymbol(handle, "nvmlDeviceGetCurrentClocksThrottleReasons", &nvml.throttling_) &&
+                        FindSymbol(handle, "nvmlDeviceGetFieldValues", &nvml.fields_);
   if (!is_whole)
     return absl::NotFoundError(absl::StrCat(library, " is no NVIDIA management library that this program knows"));
   FLOWAWR_RETURN_IF_ERROR(Check(init(), "nvmlInit"));
