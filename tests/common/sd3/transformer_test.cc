@@ -165,7 +165,7 @@ TEST_P(TransformerParityTest, IsInLowPrecisionNoFurtherOffThanDiffusersAndPeft) 
   const auto expect_no_further = [&](const ParityCheck& check, const at::Tensor& ours, const at::Tensor& theirs,
                                      const at::Tensor& exact) {
     ExpectNoFurther(check, GetParam(), RelativeError(ours, exact), RelativeError(theirs, exact),
-                    is_sharp ? 1.3 : kNoFurther);
+                    is_sharp ? 1.3 : NoFurther());
   };
   const at::Tensor velocity = (*transformer)->Forward(reference.Input(), nullptr);
   EXPECT_EQ(velocity.scalar_type(), at::kFloat);
@@ -181,7 +181,7 @@ TEST_P(TransformerParityTest, IsInLowPrecisionNoFurtherOffThanDiffusersAndPeft) 
   const at::Tensor theirs = reference.Gradients(**transformer, "gradients_bf16.safetensors").flat();
   if (is_sharp) return;  // the gradient is rounding for a tenth to a fifth, theirs and ours, as the seed has it
   ExpectNoFurther(gradients, GetParam(), RelativeError(leaf.flat().grad(), exact), RelativeError(theirs, exact),
-                  is_wide ? kNoFurther : 1.3);
+                  is_wide ? NoFurther() : 1.3);
   ExpectAtLeast(gradients, GetParam(), "cosine with the f32 gradient, less theirs",
                 Cosine(leaf.flat().grad(), exact) - Cosine(theirs, exact), -5e-3);
 }
