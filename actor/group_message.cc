@@ -11,6 +11,7 @@
 #include "common/rollout/group_schema.h"
 #include "common/rpc/blob_stream.h"
 #include "common/tensor/safetensors.h"
+#include "common/tensor/transfer.h"
 
 namespace flowawr {
 namespace {
@@ -48,7 +49,7 @@ absl::StatusOr<std::map<std::string, at::Tensor>> ToSend(const GroupJob& job) {
     if (!tensor.defined())
       return absl::InternalError(absl::StrCat("group ", job.lease.group_id(), " has no ", expected.name,
                                               ", but its lease ", expected.asked_for));
-    named[expected.name] = tensor.to(at::kCPU, expected.dtype);
+    named[expected.name] = MovedTo(tensor.to(expected.dtype), at::kCPU);
   }
   return named;
 }

@@ -17,6 +17,7 @@
 #include "common/sd3/guidance.h"
 #include "common/tensor/device_stream.h"
 #include "common/tensor/image_tensor.h"
+#include "common/tensor/transfer.h"
 
 namespace flowawr {
 namespace {
@@ -32,7 +33,7 @@ absl::Status CheckLease(const v1::Lease& lease) {
 at::Tensor DrawRows(const v1::Lease& lease, at::Device device, absl::FunctionRef<at::Tensor(uint32_t sample)> row) {
   std::vector<at::Tensor> rows;
   for (uint32_t sample = 0; sample < lease.samples(); ++sample) rows.push_back(row(sample));
-  return at::stack(rows).to(device);
+  return MovedTo(at::stack(rows), device);
 }
 
 // Of every job, in order.

@@ -16,7 +16,9 @@ namespace {
 constexpr absl::Duration kInterval = absl::Seconds(1);
 
 std::string JobOf(const std::string& process) {
-  return absl::StrCat("flowawr-", absl::StartsWith(process, "actor-") ? "actor" : process);
+  for (const char* one_of_several : {"actor", "rank"})
+    if (absl::StartsWith(process, absl::StrCat(one_of_several, "-"))) return absl::StrCat("flowawr-", one_of_several);
+  return absl::StrCat("flowawr-", process);
 }
 
 }  // namespace

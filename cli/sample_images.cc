@@ -22,6 +22,7 @@
 #include "common/diffusion/solver.h"
 #include "common/sd3/guidance.h"
 #include "common/tensor/image_tensor.h"
+#include "common/tensor/transfer.h"
 
 namespace flowawr {
 namespace {
@@ -162,7 +163,7 @@ absl::Status SampleImages(const Pipeline& pipeline, const BoundAdapter* adapter,
     const ConditionedTransformer velocity(pipeline.transformer(), adapter, batches.Embeds(first, end),
                                           {request.guidance, prompts.negative});
     const auto sampled = Sample({.solver = request.solver, .sigmas = sigmas, .stochastic = std::nullopt},
-                                batches.Noise(first, end).to(pipeline.transformer().placement().device),
+                                MovedTo(batches.Noise(first, end), pipeline.transformer().placement().device),
                                 velocity, NoStepNoise, [&](int step) {
                                   at.step = step;
                                   return is_wanted(at);
@@ -179,7 +180,7 @@ absl::Status SampleImages(const Pipeline& pipeline, const BoundAdapter* adapter,
       FLOWAWR_RETURN_IF_ERROR(take({.prompt = batches.PromptOf(image),
                                     .sample = batches.SampleOf(image),
                                     .image = std::move(ImagesFromTensor(pipeline.vae().Decode(x0.unsqueeze(0)))[0]),
-                                    .latents = x0.to(at::kCPU)}));
+                                    .latents = MovedTo(x0, at::kCPU)}));
     }
   }
   return absl::OkStatus();

@@ -7,6 +7,7 @@
 #include <unordered_map>
 
 #include "absl/strings/str_cat.h"
+#include "common/tensor/transfer.h"
 
 namespace flowawr {
 namespace {
@@ -23,7 +24,7 @@ std::vector<double> ReadAll(const std::vector<ChunkFigures>& chunks) {
   std::unordered_map<at::Device, OfDevice> devices;
   for (const ChunkFigures& chunk : chunks) devices[chunk.values.device()].parts.push_back(chunk.values);
   for (auto& [device, of_device] : devices) {
-    of_device.on_host = at::cat(of_device.parts).to(at::kCPU);
+    of_device.on_host = MovedTo(at::cat(of_device.parts), at::kCPU);
     of_device.next = of_device.on_host.const_data_ptr<double>();
   }
   std::vector<double> values;

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <numeric>
 
+#include "common/tensor/transfer.h"
+
 namespace flowawr {
 
 std::vector<int64_t> AllSamples(const Group& group) {
@@ -36,7 +38,7 @@ TreeSum<at::Tensor> GradientSum(const GradientPlan& plan) {
             if (!sum.defined()) {
               sum = other;
             } else if (other.defined()) {
-              sum.add_(other.to(sum.device()));
+              sum.add_(MovedTo(other, sum.device()));
             }
           }};
 }
@@ -45,7 +47,7 @@ BatchGradient FinishGradient(const GradientRequest& request, const GradientPlan&
                              const std::map<TreeNode, at::Tensor>& nodes, const std::vector<ChunkFigures>& figures) {
   BatchGradient total{.rows = plan.rows, .teaches = !figures.empty()};
   SumFigures(figures, total);
-  total.gradient = total.teaches ? at::Tensor(nodes.begin()->second).div_(plan.rows).to(at::kCPU)
+  total.gradient = total.teaches ? MovedTo(at::Tensor(nodes.begin()->second).div_(plan.rows), at::kCPU)
                                  : at::zeros_like(request.current.flat());
   return total;
 }

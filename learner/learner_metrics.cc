@@ -92,6 +92,18 @@ void AddRun(const v1::Status& status, const LearnerFacts& facts, Families& out) 
   out.push_back(ByKnown("flowawr_learner_stage_seconds_total", "stage", kStages, status.learner_seconds()));
 }
 
+void AddRanks(const v1::Status& status, Families& out) {
+  MetricFamily states = FamilyOf("flowawr_learner_rank_state"), rows = FamilyOf("flowawr_learner_rank_rows_per_second");
+  for (const v1::RankStatus& rank : status.ranks()) {
+    const ClientMetric::Label number = {"rank", std::to_string(rank.rank())};
+    for (const auto state : {v1::RankStatus::JOINING, v1::RankStatus::READY, v1::RankStatus::LOST})
+      AddMetric(states, rank.state() == state,
+                {number, {"state", absl::AsciiStrToLower(v1::RankStatus::State_Name(state))}});
+    AddMetric(rows, OrNan(rank.rows_per_s() > 0, rank.rows_per_s()), {number});
+  }
+  for (MetricFamily* family : {&states, &rows}) out.push_back(std::move(*family));
+}
+
 void AddLearning(const v1::Status& status, const LearnerFacts& facts, Families& out) {
   const v1::EvaluationSummary& heldout = status.latest();
   const auto clipped = status.energy().find("clipped_share");
@@ -181,6 +193,7 @@ void AddActors(const v1::Status& status, const FleetCounts& fleet, Families& out
 std::vector<MetricFamily> MetricsOf(const v1::Status& status, const LearnerFacts& facts) {
   Families families;
   AddRun(status, facts, families);
+  AddRanks(status, families);
   AddLearning(status, facts, families);
   AddGroups(status, facts, families);
   AddActors(status, facts.fleet, families);

@@ -21,6 +21,7 @@
 #include "common/base/usable_cores.h"
 #include "common/diffusion/counter_rng.h"
 #include "common/tensor/device_error.h"
+#include "common/tensor/transfer.h"
 #include "learner/chunk_figures.h"
 #include "learner/random_streams.h"
 
@@ -47,7 +48,7 @@ std::string NameOf(const Group& group) { return absl::StrCat("group ", group.id(
 Rows AtDevice(at::Device device, Rows rows) {
   for (at::Tensor* x : {&rows.x, &rows.sigma, &rows.signal, &rows.x0, &rows.noise, &rows.next, &rows.sigma_next,
                         &rows.log_prob})
-    if (x->defined()) *x = x->to(device);
+    if (x->defined()) *x = MovedTo(*x, device);
   return rows;
 }
 
@@ -147,7 +148,9 @@ class LocalGradientEngine::Velocity {
     const absl::MutexLock lock(&mutex_);
     const auto [entry, is_new] = prompts_.try_emplace(group.id());
     if (is_new) {
-      const auto there = [&](const at::Tensor& x) { return x.defined() ? x.to(transformer_.placement().device) : x; };
+      const auto there = [&](const at::Tensor& x) {
+        return x.defined() ? MovedTo(x, transformer_.placement().device) : x;
+      };
       entry->second = {there(group.prompt_embeds), there(group.pooled_prompt_embeds),
                        there(group.negative_prompt_embeds), there(group.negative_pooled_prompt_embeds)};
     }
@@ -311,7 +314,7 @@ absl::StatusOr<std::vector<std::unique_ptr<const LocalGradientEngine::Place>>> L
   for (const auto& transformer : transformers_) {
     const at::Device device = transformer->placement().device;
     FLOWAWR_RETURN_IF_ERROR(OnDevice("binding the policies of an update", device, [&]() -> absl::Status {
-      const at::Tensor flat = request.current.flat().detach().to(device);
+      const at::Tensor flat = MovedTo(request.current.flat().detach(), device);
       const at::Tensor leaf = wants_gradient ? flat.detach().requires_grad_() : flat;
       FLOWAWR_ASSIGN_OR_RETURN(Policies policies, Bind(*transformer, request, leaf, wants_old));
       places.push_back(std::make_unique<const Place>(*transformer, algorithm_->needs(), checkpointed_blocks, leaf,

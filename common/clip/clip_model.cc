@@ -18,6 +18,7 @@
 #include "common/clip/clip_weights.h"
 #include "common/nn/weight_binder.h"
 #include "common/sd3/tokenizer.h"
+#include "common/tensor/transfer.h"
 #include "common/tensor/weights_sha256.h"
 
 namespace flowawr {
@@ -105,7 +106,7 @@ absl::StatusOr<at::Tensor> Stack(absl::Span<const Item> items, int64_t dim, Embe
   for (const Item& item : items) {
     FLOWAWR_ASSIGN_OR_RETURN(rows.emplace_back(), embed(item));
   }
-  return at::cat(rows).to(at::kFloat).to(at::kCPU);
+  return MovedTo(at::cat(rows).to(at::kFloat), at::kCPU);
 }
 
 }  // namespace
@@ -138,7 +139,9 @@ at::Tensor ClipModel::ImageEmbeds(absl::Span<const at::Tensor> pixels) const { r
 absl::StatusOr<at::Tensor> ClipModel::ImageEmbeds(absl::Span<const at::Tensor> pixels, KeepGoing keep_going) const {
   const at::NoGradGuard no_grad;
   return Stack(pixels, config_.projection_dim,
-               [&](const at::Tensor& picture) { return vision_->Forward(picture.to(placement_.device), keep_going); });
+               [&](const at::Tensor& picture) {
+                 return vision_->Forward(MovedTo(picture, placement_.device), keep_going);
+               });
 }
 
 absl::StatusOr<at::Tensor> ClipModel::TextEmbeds(absl::Span<const std::string> texts) const {
@@ -153,7 +156,8 @@ absl::StatusOr<at::Tensor> ClipModel::TextEmbeds(absl::Span<const std::string> t
     FLOWAWR_RETURN_IF_ERROR(keep_going());
     // Attention is causal: what stands after the pooled token changes nothing.
     const int64_t length = PooledToken(config_.text, ids) + 1;
-    return text_->Forward(at::tensor(at::IntArrayRef(ids.data(), length)).unsqueeze(0).to(placement_.device)).pooled;
+    const at::Tensor tokens = at::tensor(at::IntArrayRef(ids.data(), length)).unsqueeze(0);
+    return text_->Forward(MovedTo(tokens, placement_.device)).pooled;
   });
 }
 

@@ -13,6 +13,7 @@
 #include "common/base/status.h"
 #include "common/nn/weight_binder.h"
 #include "common/tensor/safetensors.h"
+#include "common/tensor/transfer.h"
 
 namespace flowawr {
 namespace {
@@ -66,7 +67,7 @@ LoraAdapter LoraAdapter::Clone() const { return LoraAdapter(layout_, flat_.detac
 
 absl::StatusOr<std::string> LoraAdapter::SerializePeft() const {
   const at::NoGradGuard no_grad;
-  const LoraAdapter on_cpu(layout_, flat_.detach().to(at::kCPU));
+  const LoraAdapter on_cpu(layout_, MovedTo(flat_.detach(), at::kCPU));
   std::map<std::string, at::Tensor> tensors;
   for (size_t i = 0; i < layout_->modules.size(); ++i) {
     tensors[KeyOf(layout_->modules[i], "A")] = on_cpu.A(i);

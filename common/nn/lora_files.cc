@@ -14,6 +14,7 @@
 #include "common/base/sha256_sums.h"
 #include "common/base/status.h"
 #include "common/tensor/safetensors.h"
+#include "common/tensor/transfer.h"
 
 namespace flowawr {
 namespace {
@@ -53,7 +54,7 @@ absl::StatusOr<std::string> SerializeDiffusers(const LoraAdapter& adapter,
                                                const std::map<std::string, std::string>& metadata) {
   const at::NoGradGuard no_grad;
   const LoraLayout& layout = adapter.layout();
-  const LoraAdapter on_cpu(adapter.shared_layout(), adapter.flat().detach().to(at::kCPU));
+  const LoraAdapter on_cpu(adapter.shared_layout(), MovedTo(adapter.flat().detach(), at::kCPU));
   std::map<std::string, at::Tensor> tensors;
   for (size_t i = 0; i < layout.modules.size(); ++i) {
     const std::string prefix = absl::StrCat("transformer.", layout.modules[i].name);

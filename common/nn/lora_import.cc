@@ -23,6 +23,7 @@
 #include "common/nn/lora_names.h"
 #include "common/tensor/safetensors.h"
 #include "common/tensor/strict_json.h"
+#include "common/tensor/transfer.h"
 #include "spdlog/spdlog.h"
 
 namespace flowawr {
@@ -292,7 +293,7 @@ at::Tensor MergedWeight(const at::Tensor& weight, const std::vector<LoraTerm>& t
   at::Tensor merged = weight.to(at::kFloat, /*non_blocking=*/false, /*copy=*/true).contiguous();
   at::Tensor matrix = merged.flatten(1);
   for (const auto& [module, scale] : terms)
-    matrix.addmm_(module->B.to(matrix.device()), module->A.to(matrix.device()), 1, scale * module->scale());
+    matrix.addmm_(MovedTo(module->B, matrix.device()), MovedTo(module->A, matrix.device()), 1, scale * module->scale());
   return merged;
 }
 

@@ -14,6 +14,7 @@
 #include "common/telemetry/process_metrics.h"
 #include "common/tensor/device_cards.h"
 #include "common/tensor/device_memory.h"
+#include "common/tensor/device_transfers.h"
 
 namespace flowawr {
 namespace {
@@ -54,6 +55,15 @@ void AddDeviceMemory(Families& out) {
     if (!family->metric.empty()) out.push_back(std::move(*family));
 }
 
+void AddDeviceTransfers(Families& out) {
+  prometheus::MetricFamily transfers = FamilyOf("flowawr_device_transfer_bytes_total");
+  for (const auto& [device, bytes] : TransfersByDevice()) {
+    AddMetric(transfers, static_cast<double>(bytes.up), {{"device", device}, {"direction", "up"}});
+    AddMetric(transfers, static_cast<double>(bytes.down), {{"device", device}, {"direction", "down"}});
+  }
+  if (!transfers.metric.empty()) out.push_back(std::move(transfers));
+}
+
 // A family of what `of` tells of those cards that tell it; empty: none does.
 template <typename Value>
 prometheus::MetricFamily CardFamily(absl::string_view name, const std::map<std::string, CardState>& cards,
@@ -72,6 +82,7 @@ class StandardMetrics : public prometheus::Collectable {
     Families families = ProcessMetrics();
     AddCalls(families);
     AddDeviceMemory(families);
+    AddDeviceTransfers(families);
     for (prometheus::MetricFamily& family : CardMetrics(CardsInUse())) families.push_back(std::move(family));
     if (const absl::StatusOr<absl::Time> expiry = Expiry(); expiry.ok())
       families.push_back(SingleMetric("flowawr_tls_certificate_expiry_timestamp_seconds",

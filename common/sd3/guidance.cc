@@ -6,12 +6,14 @@
 #include <utility>
 #include <vector>
 
+#include "common/tensor/transfer.h"
+
 namespace flowawr {
 namespace {
 
 PromptEmbeds At(at::Device device, const PromptEmbeds& embeds) {
   if (!embeds.prompt_embeds.defined()) return embeds;
-  return {embeds.prompt_embeds.to(device), embeds.pooled.to(device)};
+  return {MovedTo(embeds.prompt_embeds, device), MovedTo(embeds.pooled, device)};
 }
 
 // One row an image of each, one after the other.

@@ -14,6 +14,7 @@
 #include "common/nn/weight_binder.h"
 #include "common/sd3/config_fields.h"
 #include "common/sd3/text_activation.h"
+#include "common/tensor/transfer.h"
 
 namespace flowawr {
 
@@ -128,9 +129,9 @@ at::Tensor T5Encoder::Buckets(int64_t length) const {
   const absl::MutexLock lock(&mutex_);
   if (!buckets_.defined() || buckets_.size(0) != length) {
     // Computed on the host, so that no device rounds a distance into another bucket.
-    buckets_ = T5RelativeBuckets(length, config_.relative_attention_num_buckets,
-                                 config_.relative_attention_max_distance)
-                   .to(relative_bias_.device());
+    buckets_ = MovedTo(T5RelativeBuckets(length, config_.relative_attention_num_buckets,
+                                         config_.relative_attention_max_distance),
+                       relative_bias_.device());
   }
   return buckets_;
 }

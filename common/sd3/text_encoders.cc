@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/file.h"
 #include "common/base/status.h"
+#include "common/tensor/transfer.h"
 
 namespace flowawr {
 namespace {
@@ -133,7 +134,7 @@ void TextEncoders::LoadT5(ComponentLoader& loader) {
 absl::StatusOr<ClipTextEncoder::Output> TextEncoders::EncodeByClip(int i,
                                                                    const std::vector<std::string>& prompts) const {
   FLOWAWR_ASSIGN_OR_RETURN(const at::Tensor ids, Tokenize(*clip_[i].tokenizer, prompts, clip_length()));
-  return clip_[i].encoder->Forward(ids.to(options_.placement.device));
+  return clip_[i].encoder->Forward(MovedTo(ids, options_.placement.device));
 }
 
 absl::StatusOr<at::Tensor> TextEncoders::EncodeByT5(const std::vector<std::string>& prompts) const {
@@ -143,7 +144,7 @@ absl::StatusOr<at::Tensor> TextEncoders::EncodeByT5(const std::vector<std::strin
     return at::zeros({static_cast<int64_t>(prompts.size()), length, width_},
                      at::TensorOptions(placement.dtype).device(placement.device));
   FLOWAWR_ASSIGN_OR_RETURN(const at::Tensor ids, Tokenize(*t5_tokenizer_, prompts, length));
-  return t5_encoder_->Forward(ids.to(placement.device));
+  return t5_encoder_->Forward(MovedTo(ids, placement.device));
 }
 
 at::Tensor TextEncoders::PadClip(const at::Tensor& first, const at::Tensor& second) const {
@@ -170,8 +171,8 @@ absl::StatusOr<PromptEmbeds> TextEncoders::EncodePrompts(const std::vector<std::
   FLOWAWR_ASSIGN_OR_RETURN(const ClipTextEncoder::Output first, EncodeByClip(0, prompts));
   FLOWAWR_ASSIGN_OR_RETURN(const ClipTextEncoder::Output second, EncodeByClip(1, prompts));
   FLOWAWR_ASSIGN_OR_RETURN(const at::Tensor t5, EncodeByT5(prompts));
-  return PromptEmbeds{at::cat({PadClip(first.hidden, second.hidden), t5}, -2).to(at::kCPU),
-                      at::cat({first.pooled, second.pooled}, -1).to(at::kCPU)};
+  return PromptEmbeds{MovedTo(at::cat({PadClip(first.hidden, second.hidden), t5}, -2), at::kCPU),
+                      MovedTo(at::cat({first.pooled, second.pooled}, -1), at::kCPU)};
 }
 
 absl::Status TextEncoders::EncodeInTurn(const std::string& folder, const Options& options,
@@ -206,7 +207,7 @@ absl::Status TextEncoders::EncodeInTurn(const std::string& folder, const Options
     FLOWAWR_RETURN_IF_ERROR(loader.Finish());
     FLOWAWR_RETURN_IF_ERROR(in_batches(kClips[i], [&](size_t, const std::vector<std::string>& some) -> absl::Status {
       FLOWAWR_ASSIGN_OR_RETURN(const ClipTextEncoder::Output output, encoders->EncodeByClip(i, some));
-      const at::Tensor hidden = output.hidden.to(at::kCPU), pooled = output.pooled.to(at::kCPU);
+      const at::Tensor hidden = MovedTo(output.hidden, at::kCPU), pooled = MovedTo(output.pooled, at::kCPU);
       // Copies: a view would keep its whole batch.
       for (size_t row = 0; row < some.size(); ++row)
         clip[i].push_back({hidden.narrow(0, row, 1).clone(), pooled.narrow(0, row, 1).clone()});
@@ -220,7 +221,7 @@ absl::Status TextEncoders::EncodeInTurn(const std::string& folder, const Options
       encoders->HasT5() ? kT5 : "zeros for text_encoder_3",
       [&](size_t begin, const std::vector<std::string>& some) -> absl::Status {
         FLOWAWR_ASSIGN_OR_RETURN(const at::Tensor encoded, encoders->EncodeByT5(some));
-        const at::Tensor t5 = encoded.to(at::kCPU);
+        const at::Tensor t5 = MovedTo(encoded, at::kCPU);
         for (size_t row = 0; row < some.size(); ++row) {
           const ClipTextEncoder::Output first = std::exchange(clip[0][begin + row], {});
           const ClipTextEncoder::Output second = std::exchange(clip[1][begin + row], {});

@@ -13,6 +13,7 @@
 #include "common/sd3/transformer_adapter.h"
 #include "common/sd3/transformer_block.h"
 #include "common/sd3/transformer_weights.h"
+#include "common/tensor/transfer.h"
 
 namespace flowawr {
 namespace {
@@ -96,7 +97,7 @@ absl::StatusOr<std::shared_ptr<const LoraLayout>> Transformer::MakeLoraLayout(
 }
 
 LoraAdapter Transformer::AtPlace(const LoraAdapter& adapter) const {
-  return LoraAdapter(adapter.shared_layout(), adapter.flat().to(placement().device));
+  return LoraAdapter(adapter.shared_layout(), MovedTo(adapter.flat(), placement().device));
 }
 
 absl::StatusOr<BoundAdapter> Transformer::Bind(const LoraAdapter& adapter) const {

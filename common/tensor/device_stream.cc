@@ -3,6 +3,8 @@
 #include <ATen/ops/empty.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
 
+#include "common/tensor/transfer.h"
+
 namespace flowawr {
 
 OwnStream::OwnStream(at::Device device) {
@@ -16,6 +18,7 @@ void AwaitStream(at::Device device) {
 at::Tensor ToHostSoon(const at::Tensor& tensor) {
   if (tensor.is_cpu()) return tensor;
   at::Tensor host = at::empty(tensor.sizes(), tensor.options().device(at::kCPU).pinned_memory(true));
+  CountTransfer(tensor, host);
   return host.copy_(tensor.contiguous(), /*non_blocking=*/true);
 }
 

@@ -2,6 +2,8 @@
 
 #include <torch/types.h>
 
+#include "common/tensor/transfer.h"
+
 namespace flowawr {
 
 at::Tensor LevelsOf(const at::Tensor& images) {
@@ -21,6 +23,8 @@ std::vector<Image> ImagesFromLevels(const at::Tensor& levels) {
   return result;
 }
 
-std::vector<Image> ImagesFromTensor(const at::Tensor& images) { return ImagesFromLevels(LevelsOf(images).to(at::kCPU)); }
+std::vector<Image> ImagesFromTensor(const at::Tensor& images) {
+  return ImagesFromLevels(MovedTo(LevelsOf(images), at::kCPU));
+}
 
 }  // namespace flowawr

@@ -21,6 +21,7 @@
 #include "common/base/status.h"
 #include "common/tensor/safetensors_header.h"
 #include "common/tensor/safetensors_stream.h"
+#include "common/tensor/transfer.h"
 
 namespace flowawr {
 namespace {
@@ -273,7 +274,7 @@ absl::StatusOr<std::string> SerializeSafetensors(const std::map<std::string, at:
   bytes.reserve(header.bytes.size() + size);
   bytes += header.bytes;
   for (const std::string& name : header.order) {
-    const at::Tensor values = tensors.at(name).detach().to(at::kCPU).contiguous();
+    const at::Tensor values = MovedTo(tensors.at(name).detach(), at::kCPU).contiguous();
     absl::StrAppend(&bytes, BytesOf(values));
   }
   return bytes;
@@ -290,7 +291,7 @@ absl::Status StreamSafetensors(const std::string& path, const std::map<std::stri
     const TensorForm& form = forms.at(name);
     if (tensor.scalar_type() != form.dtype || tensor.sizes() != form.shape)
       return absl::InternalError(absl::StrCat(path, ": tensor \"", name, "\" is not what was announced"));
-    FLOWAWR_RETURN_IF_ERROR(file.Append(BytesOf(tensor.detach().to(at::kCPU).contiguous())));
+    FLOWAWR_RETURN_IF_ERROR(file.Append(BytesOf(MovedTo(tensor.detach(), at::kCPU).contiguous())));
   }
   return file.Commit();
 }

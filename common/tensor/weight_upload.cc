@@ -6,6 +6,7 @@
 
 #include "common/tensor/convert.h"
 #include "common/tensor/safetensors.h"
+#include "common/tensor/transfer.h"
 
 namespace flowawr {
 namespace {
@@ -30,6 +31,7 @@ void WeightUpload::Copy(const at::Tensor& destination, const at::Tensor& source)
     const bool is_of_type = part.scalar_type() == staged.scalar_type();
     part.copy_(is_of_type ? staged : staged.to(at::TensorOptions(device_), /*non_blocking=*/true),
                /*non_blocking=*/true);
+    CountTransfer(staged, part);
     begin += count;
   }
   DropPages(source);  // those that two pieces share

@@ -10,6 +10,7 @@
 #include "common/base/clock.h"
 #include "common/base/status.h"
 #include "common/tensor/device_error.h"
+#include "common/tensor/transfer.h"
 #include "learner/ranks/c10d_errors.h"
 #include "learner/ranks/tensor_heads.h"
 
@@ -53,7 +54,7 @@ absl::Status GlooLink::SendAll(const RankMessage& message, absl::Duration limit)
     const bool is_by_device = is_vector && line_ != nullptr;
     const at::Device to = is_by_device ? line_->device() : at::Device(at::kCPU);
     return OnDevice("sending to another rank", tensor.device().is_cpu() ? to : tensor.device(), [&] {
-      payloads.push_back(tensor.detach().to(to).contiguous());
+      payloads.push_back(MovedTo(tensor.detach(), to).contiguous());
       heads.push_back(HeadOf(name, tensor, is_vector, is_by_device));
       return absl::OkStatus();
     });

@@ -9,11 +9,11 @@
 #include <optional>
 #include <utility>
 
+#include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
 #include "common/base/clock.h"
 #include "common/base/status.h"
 #include "common/base/utf8.h"
-#include "common/telemetry/metric_catalogue.h"
 #include "common/tensor/device_error.h"
 #include "learner/ranks/gloo_link.h"
 #include "learner/ranks/rank_patience.h"
@@ -72,10 +72,10 @@ struct RankedGradientEngine::Seat {
 
 RankedGradientEngine::RankedGradientEngine(std::unique_ptr<LocalGradientEngine> local,
                                            std::unique_ptr<MeetingPoint> meeting_point, Options options)
-    : local_(std::move(local)), options_(std::move(options)), meeting_point_(std::move(meeting_point)) {
-  if (options_.registry != nullptr)
-    exchange_seconds_ = &RegisterCounter(*options_.registry, "flowawr_learner_rank_exchange_seconds_total");
-  for (const char* stage : {"send", "receive", "add"}) CountSeconds(stage, 0);
+    : local_(std::move(local)),
+      options_(std::move(options)),
+      meeting_point_(std::move(meeting_point)),
+      metrics_(options_.registry != nullptr ? *options_.registry : unasked_, options_.facts.config.train().ranks()) {
   for (int rank = 1; rank < options_.facts.config.train().ranks(); ++rank)
     seats_.push_back(std::make_unique<Seat>(rank));
   serving_ = seats_.size();
@@ -215,8 +215,8 @@ void RankedGradientEngine::Serve(Seat& seat) {
     } else {
       const TransferSeconds before = link->spent();
       status = task == nullptr ? Ping(*link) : Work(seat, *link, *task);
-      CountSeconds("send", link->spent().sending - before.sending);
-      CountSeconds("receive", link->spent().receiving - before.receiving);
+      metrics_.AddExchangeSeconds("send", link->spent().sending - before.sending);
+      metrics_.AddExchangeSeconds("receive", link->spent().receiving - before.receiving);
     }
     const absl::MutexLock lock(&mutex_);
     if (is_last) {
@@ -236,6 +236,7 @@ void RankedGradientEngine::Serve(Seat& seat) {
       seat.message = absl::StrCat("rank ", seat.rank, " at ", seat.facts.host, " is lost: ", ForPeople(status.message()));
       spdlog::warn("{}", seat.message);
       seat.state = v1::RankStatus::LOST;
+      metrics_.AddLoss(seat.rank);
       seat.link.reset();
     }
     if (task != nullptr) {
@@ -312,7 +313,9 @@ absl::Status RankedGradientEngine::AwaitRanks(const GradientRequest& request) {
   const absl::Time limit = MonotonicNow() + options_.timeout;
   const absl::MutexLock lock(&mutex_);
   const auto are_all_there = [this]() ABSL_NO_THREAD_SAFETY_ANALYSIS { return Ready().size() == seats_.size(); };
+  const absl::Cleanup no_longer = [this] { metrics_.SetAwaited(0); };
   while (!mutex_.AwaitWithTimeout(absl::Condition(&are_all_there), kWelcomeEvery)) {
+    metrics_.SetAwaited(seats_.size() - Ready().size());
     if (request.is_cancelled) return absl::CancelledError("the update was cancelled while it waited for ranks");
     if (!options_.waits_for_lost && MonotonicNow() >= limit) break;
   }
@@ -334,10 +337,6 @@ void RankedGradientEngine::AwaitTasks(const GradientRequest& request, const std:
     for (const auto& seat : seats_)
       if (seat->task != nullptr && seat->link != nullptr) seat->link->Break();
   }
-}
-
-void RankedGradientEngine::CountSeconds(const char* stage, double seconds) {
-  if (exchange_seconds_ != nullptr) exchange_seconds_->Add({{"stage", stage}}).Increment(seconds);
 }
 
 absl::StatusOr<BatchGradient> RankedGradientEngine::Compute(const GradientRequest& request) {
@@ -389,7 +388,7 @@ absl::StatusOr<BatchGradient> RankedGradientEngine::Compute(const GradientReques
         FLOWAWR_RETURN_IF_ERROR(take(task->range, std::move(task->result)));
       }
     }
-    CountSeconds("add", absl::ToDoubleSeconds(MonotonicNow() - added));
+    metrics_.AddExchangeSeconds("add", absl::ToDoubleSeconds(MonotonicNow() - added));
     const absl::MutexLock lock(&mutex_);
     own_rows_per_s_ = static_cast<double>(RowsOf(plan, own)) / absl::ToDoubleSeconds(took);
   }

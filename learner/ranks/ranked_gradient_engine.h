@@ -9,8 +9,6 @@
 // Beyond the gradients of its own share rank 0 holds, of each other one, at most 2 log2(chunks) adapters' vectors.
 #pragma once
 
-#include <prometheus/counter.h>
-#include <prometheus/family.h>
 #include <prometheus/registry.h>
 
 #include <memory>
@@ -26,6 +24,7 @@
 #include "learner/local_gradient_engine.h"
 #include "learner/ranks/meeting_point.h"
 #include "learner/ranks/rank_facts.h"
+#include "learner/ranks/rank_metrics.h"
 #include "learner/ranks/rank_proof.h"
 #include "learner/status_board.h"
 
@@ -39,7 +38,7 @@ class RankedGradientEngine final : public GradientEngine, public StatusSource {
     v1::RankTransport transport = v1::AUTO;
     absl::Duration timeout = absl::Seconds(60);
     bool waits_for_lost = false;
-    prometheus::Registry* registry = nullptr;  // counts what exchanging gradients takes; null: nobody asks
+    prometheus::Registry* registry = nullptr;  // of the page that shows RankMetrics; null: nobody asks
   };
   RankedGradientEngine(std::unique_ptr<LocalGradientEngine> local, std::unique_ptr<MeetingPoint> meeting_point,
                        Options options);
@@ -73,12 +72,12 @@ class RankedGradientEngine final : public GradientEngine, public StatusSource {
   std::vector<Seat*> Ready() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status AwaitRanks(const GradientRequest& request);
   void AwaitTasks(const GradientRequest& request, const std::vector<std::unique_ptr<Task>>& tasks);
-  void CountSeconds(const char* stage, double seconds);
 
   const std::unique_ptr<LocalGradientEngine> local_;
   const Options options_;
   const std::unique_ptr<MeetingPoint> meeting_point_;  // of the welcoming thread
-  prometheus::Family<prometheus::Counter>* exchange_seconds_ = nullptr;  // or null; the registry's
+  prometheus::Registry unasked_;                       // where options_ name none
+  RankMetrics metrics_;
   GradientProgress own_progress_;                      // of rank 0's shares
   bool has_begun_ = false;                             // Compute()'s thread
   mutable absl::Mutex mutex_;

@@ -14,6 +14,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/status.h"
 #include "common/tensor/device_error.h"
+#include "common/tensor/transfer.h"
 
 namespace flowawr {
 namespace {
@@ -244,7 +245,7 @@ absl::StatusOr<RankMessage> PartialMessage(const PartialGradient& partial) {
     header["chunks"].push_back({figures.is_old_another, list->second});
     steps.insert(steps.end(), figures.steps.begin(), figures.steps.end());
     FLOWAWR_RETURN_IF_ERROR(OnDevice("computing a share of an update's gradient", figures.values.device(), [&] {
-      values.push_back(figures.values.to(at::kCPU));
+      values.push_back(MovedTo(figures.values, at::kCPU));
       return absl::OkStatus();
     }));
   }

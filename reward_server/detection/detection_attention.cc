@@ -3,6 +3,7 @@
 #include <torch/types.h>
 
 #include "common/nn/parallel.h"
+#include "common/tensor/transfer.h"
 #include "reward_server/detection/detection_kernels.h"
 
 namespace flowawr {
@@ -43,7 +44,8 @@ at::Tensor WindowBias(const at::Tensor& table, int64_t window) {
   const at::Tensor y = place.div(window, "floor"), x = place.remainder(window);
   const at::Tensor row = (y.unsqueeze(1) - y.unsqueeze(0) + (window - 1)) * (2 * window - 1) +
                          (x.unsqueeze(1) - x.unsqueeze(0) + (window - 1));
-  const at::Tensor bias = table.to(at::kFloat).index_select(0, row.flatten().to(table.device())).t().reshape({-1, tokens, tokens});
+  const at::Tensor rows = MovedTo(row.flatten(), table.device());
+  const at::Tensor bias = table.to(at::kFloat).index_select(0, rows).t().reshape({-1, tokens, tokens});
   return at::constant_pad_nd(bias, {0, padded - tokens}, -1e30).contiguous();
 }
 

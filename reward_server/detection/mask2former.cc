@@ -9,6 +9,7 @@
 #include "common/base/file.h"
 #include "common/base/status.h"
 #include "common/tensor/checkpoint.h"
+#include "common/tensor/transfer.h"
 #include "common/tensor/weights_sha256.h"
 
 namespace flowawr {
@@ -57,7 +58,7 @@ absl::StatusOr<MaskQueries> Mask2Former::Forward(const at::Tensor& pixels, KeepG
   const at::NoGradGuard no_grad;
   std::vector<at::Tensor> classes, masks;
   for (int64_t i = 0; i < pixels.size(0); ++i) {
-    const at::Tensor image = pixels.narrow(0, i, 1).to(placement_.device, placement_.dtype);
+    const at::Tensor image = MovedTo(pixels.narrow(0, i, 1).to(placement_.dtype), placement_.device);
     FLOWAWR_ASSIGN_OR_RETURN(const std::vector<at::Tensor> maps, backbone_.Forward(image, keep_going));
     FLOWAWR_ASSIGN_OR_RETURN(const PixelFeatures features, pixel_decoder_.Forward(maps, keep_going));
     FLOWAWR_ASSIGN_OR_RETURN(const MaskQueries queries,
@@ -65,7 +66,8 @@ absl::StatusOr<MaskQueries> Mask2Former::Forward(const at::Tensor& pixels, KeepG
     classes.push_back(queries.class_logits);
     masks.push_back(queries.mask_logits);
   }
-  return MaskQueries{.class_logits = at::cat(classes).to(at::kCPU), .mask_logits = at::cat(masks).to(at::kCPU)};
+  return MaskQueries{.class_logits = MovedTo(at::cat(classes), at::kCPU),
+                     .mask_logits = MovedTo(at::cat(masks), at::kCPU)};
 }
 
 }  // namespace flowawr

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "common/tensor/devices.h"
+#include "tests/testing/fake_device/counted_transfers.h"
 #include "tests/testing/fake_device/cuda_kernels.h"
 #include "tests/testing/fake_device/fake_device.h"
 
@@ -19,7 +20,22 @@ class StagesHaveStreams final : public testing::Environment {
   }
 };
 
+// Whole actors: loading, encoding, sampling, decoding, adapters, groups.
+class TransfersAreCounted final : public testing::Environment {
+ public:
+  void TearDown() override {
+    const fake_device::Counts crossed = fake_device::TakeCounts();
+    EXPECT_GT(crossed.uploaded_bytes, 0);
+    EXPECT_GT(crossed.downloaded_bytes, 0);
+    transfers_.ExpectAllOf(crossed);
+  }
+
+ private:
+  const CountedTransfers transfers_;
+};
+
 const testing::Environment* const stages_have_streams = testing::AddGlobalTestEnvironment(new StagesHaveStreams);
+const testing::Environment* const transfers_are_counted = testing::AddGlobalTestEnvironment(new TransfersAreCounted);
 
 }  // namespace
 }  // namespace flowawr

@@ -28,9 +28,9 @@ class PrometheusTargetsTest : public ::testing::Test {
 
 TEST_F(PrometheusTargetsTest, NamesProcessesByJobAndInstance) {
   const std::vector<PrometheusTarget> targets = {
-      {"learner", "127.0.0.1:1"}, {"actor-1", "[::1]:2"}, {"reward-server", "h:3"}};
+      {"learner", "127.0.0.1:1"}, {"actor-1", "[::1]:2"}, {"reward-server", "h:3"}, {"rank-1", "h:4"}};
   const auto json = nlohmann::json::parse(PrometheusTargetsJson("my run", /*speaks_tls=*/false, targets));
-  ASSERT_EQ(json.size(), 3u);
+  ASSERT_EQ(json.size(), 4u);
   EXPECT_EQ(json[0]["targets"], nlohmann::json({"127.0.0.1:1"}));
   EXPECT_EQ(json[0]["labels"],
             (nlohmann::json{
@@ -38,6 +38,8 @@ TEST_F(PrometheusTargetsTest, NamesProcessesByJobAndInstance) {
   EXPECT_EQ(json[1]["labels"]["job"], "flowawr-actor");
   EXPECT_EQ(json[1]["labels"]["instance"], "actor-1");
   EXPECT_EQ(json[2]["labels"]["job"], "flowawr-reward-server");
+  EXPECT_EQ(json[3]["labels"]["job"], "flowawr-rank");
+  EXPECT_EQ(json[3]["labels"]["instance"], "rank-1");
 }
 
 TEST_F(PrometheusTargetsTest, SaysThatPagesSpeakTls) {

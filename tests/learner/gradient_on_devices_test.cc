@@ -14,6 +14,7 @@
 #include "learner/local_gradient_engine.h"
 #include "tests/learner/algorithm/methods.h"
 #include "tests/learner/drawn_groups.h"
+#include "tests/testing/fake_device/counted_transfers.h"
 #include "tests/testing/fake_device/cuda_kernels.h"
 #include "tests/testing/fake_device/fake_device.h"
 #include "tests/testing/test_device.h"
@@ -83,6 +84,20 @@ TEST_F(GradientOnDevicesTest, ItIsWaitedForOnceABatch) {
   EXPECT_EQ(counts.downloads, 2) << "all chunks' figures, and the gradient";
   const int64_t chunks = 3 * ((kSamples * 2 + kMicroBatch - 1) / kMicroBatch);
   EXPECT_EQ(counts.uploads, 2 + 3 * 2 + chunks * 5) << "two adapters; embeddings of a group once; rows of a chunk";
+}
+
+TEST_F(GradientOnDevicesTest, EveryByteThatCrossesOverIsCounted) {
+  const CountedTransfers transfers;
+  const auto first = Load(TestDevice());
+  std::vector<std::shared_ptr<const Transformer>> transformers = {first};
+  if (Accelerators().size() > 1) transformers.push_back(Load(Accelerators()[1]));
+  Compute(transformers);
+  const Counts counts = TakeCounts();
+  transfers.ExpectAllOf(counts);
+  if (fake_device::IsThere()) {
+    EXPECT_GT(counts.uploaded_bytes, 0);
+    EXPECT_GT(counts.downloaded_bytes, 0);
+  }
 }
 
 TEST_F(GradientOnDevicesTest, TwoLikeDevicesGiveTheBitsOfOne) {

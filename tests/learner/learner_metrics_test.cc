@@ -119,6 +119,23 @@ TEST(LearnerMetricsTest, ShowsNoZeroForWhatNobodyMeasured) {
   EXPECT_THAT(page, HasSubstr("flowawr_learner_update_age_seconds 12\n"));
 }
 
+TEST(LearnerMetricsTest, ShowsEveryRanksState) {
+  EXPECT_THAT(PageOf(WholeStatus()), Not(HasSubstr("flowawr_learner_rank_")));
+  v1::Status status;
+  for (const auto state : {v1::RankStatus::READY, v1::RankStatus::LOST, v1::RankStatus::JOINING}) {
+    v1::RankStatus& rank = *status.add_ranks();
+    rank.set_rank(static_cast<uint32_t>(status.ranks_size() - 1));
+    rank.set_state(state);
+  }
+  status.mutable_ranks(0)->set_rows_per_s(1.5);
+  const std::string page = PageOf(status);
+  for (const char* line : {"state{rank=\"0\",state=\"ready\"} 1", "state{rank=\"0\",state=\"lost\"} 0",
+                           "state{rank=\"1\",state=\"lost\"} 1", "state{rank=\"1\",state=\"ready\"} 0",
+                           "state{rank=\"2\",state=\"joining\"} 1", "rows_per_second{rank=\"0\"} 1.5",
+                           "rows_per_second{rank=\"1\"} Nan"})
+    EXPECT_THAT(page, HasSubstr(absl::StrCat("\nflowawr_learner_rank_", line, "\n")));
+}
+
 TEST(LearnerMetricsTest, TellsWhyTheRunIsPaused) {
   v1::Status status;
   status.set_phase(v1::PAUSED);

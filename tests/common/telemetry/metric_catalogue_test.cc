@@ -41,7 +41,7 @@ TEST(MetricCatalogue, NamesAreAsPrometheusRecommends) {
 // which only so many are shown.
 TEST(MetricCatalogue, LabelsAreOfFewValues) {
   const std::set<std::string> bounded = {"actor", "address", "cause",   "code",    "device",  "direction", "endpoint", "figure",  "method",
-                                         "name",  "outcome", "phase",   "process", "purpose",  "reason",  "run_id",
+                                         "name",  "outcome", "phase",   "process", "purpose",  "rank",   "reason",  "run_id",
                                          "scorer", "side",   "source", "stage",   "state",   "version",  "what"};
   for (const MetricInfo& info : MetricCatalogue())
     for (const absl::string_view label : absl::StrSplit(info.labels, ',', absl::SkipEmpty()))

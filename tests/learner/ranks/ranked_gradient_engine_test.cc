@@ -3,6 +3,7 @@
 #include <ATen/Parallel.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <prometheus/registry.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
@@ -11,6 +12,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <cmath>
 #include <cstdlib>
 #include <memory>
 #include <string>
@@ -127,7 +129,8 @@ class RankedGradientEngineTest : public testing::Test {
         RankedGradientEngine::Options{.facts = learner.Facts(0),
                                       .tokens = [token] { return std::vector<std::string>{token}; },
                                       .timeout = timeout,
-                                      .waits_for_lost = waits});
+                                      .waits_for_lost = waits,
+                                      .registry = &registry_});
   }
 
   // Another process: this test's program, which finds its part in the environment.
@@ -166,7 +169,21 @@ class RankedGradientEngineTest : public testing::Test {
     return true;
   }
 
+  // What the page shows; NaN: nothing.
+  double Metric(const std::string& name, const std::vector<prometheus::ClientMetric::Label>& labels = {}) const {
+    for (const prometheus::MetricFamily& family : registry_.Collect()) {
+      if (family.name != name) continue;
+      for (const prometheus::ClientMetric& metric : family.metric)
+        if (metric.label == labels)
+          return family.type == prometheus::MetricType::Counter ? metric.counter.value : metric.gauge.value;
+    }
+    return NAN;
+  }
+  double Losses(int rank) const { return Metric("flowawr_learner_rank_losses_total", {{"rank", absl::StrCat(rank)}}); }
+  double Awaited() const { return Metric("flowawr_learner_awaited_ranks"); }
+
   const Learner one_{1};
+  prometheus::Registry registry_;  // outlives the engine
   std::vector<Group> batch_;
   const at::Tensor signals_ = InitialNoise(1, 0, 0, {4, 3});
   const std::vector<bool> is_all_equal_ = {false, true, false, false};
@@ -228,6 +245,7 @@ TEST_F(RankedGradientEngineTest, ARankThatIsKilledOrStoppedChangesNoBitAndComesB
   StartRank0(3, absl::Seconds(2));
   const pid_t killed = StartRank(1), stopped = StartRank(2);
   ExpectSame(engine_->Compute(Request()), wanted);
+  for (const int rank : {1, 2}) EXPECT_EQ(Losses(rank), 0) << rank;
   kill(killed, SIGKILL);
   kill(stopped, SIGSTOP);
   ExpectSame(engine_->Compute(Request()), wanted);
@@ -235,12 +253,14 @@ TEST_F(RankedGradientEngineTest, ARankThatIsKilledOrStoppedChangesNoBitAndComesB
   EXPECT_EQ(Status().ranks(2).state(), v1::RankStatus::LOST);
   EXPECT_THAT(Status().ranks(1).message(), HasSubstr("rank 1 at 127.0.0.1 is lost"));
   EXPECT_EQ(Status().warnings_size(), 2);
+  for (const int rank : {1, 2}) EXPECT_EQ(Losses(rank), 1) << rank;
   kill(stopped, SIGCONT);
   StartRank(1);
   EXPECT_TRUE(AwaitState(1, v1::RankStatus::READY));
   EXPECT_TRUE(AwaitState(2, v1::RankStatus::READY));
   ExpectSame(engine_->Compute(Request()), wanted);
   EXPECT_EQ(Status().warnings_size(), 0);
+  for (const int rank : {1, 2}) EXPECT_EQ(Losses(rank), 1) << "who is back is no second loss: " << rank;
 }
 
 TEST_F(RankedGradientEngineTest, WaitsForALostRankWhenToldTo) {
@@ -250,9 +270,14 @@ TEST_F(RankedGradientEngineTest, WaitsForALostRankWhenToldTo) {
   ExpectSame(engine_->Compute(Request()), wanted);
   kill(first, SIGKILL);
   ASSERT_TRUE(AwaitState(1, v1::RankStatus::LOST));
+  EXPECT_EQ(Awaited(), 0);
   std::thread update([&] { ExpectSame(engine_->Compute(Request()), wanted); });
+  const absl::Time limit = absl::Now() + kPatience;
+  while (Awaited() != 1 && absl::Now() < limit) std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  EXPECT_EQ(Awaited(), 1);
   StartRank(1);
   update.join();
+  EXPECT_EQ(Awaited(), 0);
   EXPECT_GT(Status().ranks(1).rows_per_s(), 0);
 }
 
