@@ -39,7 +39,7 @@ rewards:
     - {scorer: small, kind: jpeg_compressibility, weight: 0}
 algorithm: {energy: soft, behaviour: current}
 optimizer: {learning_rate: 0.0001}
-train: {updates: 100000, timesteps_per_sample: 2, micro_batch: 8, threads: 1}
+train: {updates: 100000, timesteps_per_sample: 2, micro_batch: 8, threads: 1, ranks: 2}
 evaluation: {every_updates: 50, prompts: 4, final_prompts: 4, solver: euler, steps: 2, pictures: 2}
 checkpoint: {every_updates: 20, keep: 2}
 local: {actors: 2, actor_threads: 1, reward_threads: 1}
@@ -59,12 +59,14 @@ EMPTY_WHEN_WELL = {
     "calls that failed": "there may have been none",
     "what scorers use": "only a judge uses anything that is counted",
     "loaded again": "no reward server lost a scorer",
-    **dict.fromkeys(("memory of GPUs", "GPUs at work", "GPUs held down", "power of GPUs"), "nothing computes on one"),
+    **dict.fromkeys(("memory of GPUs", "GPUs at work", "bytes to and from GPUs", "GPUs held down", "power of GPUs"),
+                    "nothing computes on one"),
 }
 NOT_SHOWN_WHEN_WELL = {
     **dict.fromkeys((f"flowawr_device_{what}" for what in (
         "memory_allocated_bytes", "memory_reserved_bytes", "memory_peak_bytes", "memory_size_bytes", "used_memory_bytes",
-        "utilization_ratio", "power_watts", "temperature_celsius", "bus_bytes_total", "throttled")), "nothing computes on a GPU"),
+        "transfer_bytes_total", "utilization_ratio", "power_watts", "temperature_celsius", "bus_bytes_total", "throttled")),
+                    "nothing computes on a GPU"),
     "flowawr_scorer_used_total": "only a judge uses anything that is counted",
     "flowawr_learner_scorers_loaded_again_total": "no reward server lost a scorer",
 }
@@ -174,8 +176,8 @@ def test_promtool_and_amtool_find_nothing_wrong():
 
 
 def test_prometheus_finds_every_process_of_the_run(watched):
-    wanted = {("flowawr-learner", "learner"), ("flowawr-reward-server", "reward-server"), ("flowawr-actor", "actor-0"),
-              ("flowawr-actor", "actor-1")}
+    wanted = {("flowawr-learner", "learner"), ("flowawr-rank", "rank-1"), ("flowawr-reward-server", "reward-server"),
+              ("flowawr-actor", "actor-0"), ("flowawr-actor", "actor-1")}
     wait_for("all processes", lambda: {
         (labels["job"], labels["instance"]) for labels, up in watched.prometheus.query('up{run="watched"} == 1')} == wanted)
 
@@ -188,7 +190,7 @@ def test_every_metric_of_the_catalogue_is_shown_and_no_other(watched):
     for target in watched.targets():
         process = target["labels"]["job"].removeprefix("flowawr-").replace("-", "_")
         pages.setdefault(process, []).append(watched.page(target["targets"][0]))
-    assert set(pages) == {"learner", "actor", "reward_server"}
+    assert set(pages) == {"learner", "rank", "actor", "reward_server"}
     for process, texts in pages.items():
         known = {name: labels for kind, name, labels in catalogue if kind in (process, "every")}
         shown = {name for text in texts for name in re.findall(r"^# TYPE (\w+)", text, re.M)}
