@@ -255,6 +255,21 @@ def test_a_lost_actor_is_an_alert_that_reaches_alertmanager(watched):
         up for _, up in watched.prometheus.query('up{job="flowawr-actor"}') if up == 1]) == 2)
 
 
+def test_a_lost_rank_is_counted_and_seen_to_come_back(watched):
+    losses, ready = (f'flowawr_learner_rank_{what}' for what in (
+        'losses_total{run="watched",rank="1"}', 'state{run="watched",rank="1",state="ready"}'))
+
+    def value(query):
+        return [value for _, value in watched.prometheus.query(query)]
+
+    assert value(losses) == [0] and value(ready) == [1]
+    [rank] = [pid for pid in watched.children("flowawr-learner")
+              if "--rank0" in pathlib.Path(f"/proc/{pid}/cmdline").read_text().split("\0")]
+    os.kill(rank, signal.SIGKILL)
+    wait_for("the loss", lambda: value(losses) == [1])
+    wait_for("the rank that started again", lambda: value(ready) == [1])
+
+
 def test_a_finished_run_leaves_no_targets(watched):
     watched.end()
     assert watched.targets() == []
