@@ -7,6 +7,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "cli/text_lines.h"
+#include "common/base/device_list.h"
 #include "common/scoring/reward_terms.h"
 
 namespace flowawr {
@@ -156,14 +157,15 @@ std::string FromUpdate(const v1::Status& status) {
   return from > status.update() + 1 ? absl::StrCat(", effective from update ", from, " on") : "";
 }
 
-// Of a learner of several: "rank 1   ready, 12.3 rows/s, cuda:0 at 10.0.0.2"; why one is not there is among the warnings.
+// Of a learner of several: "rank 1   ready, 12.3 rows/s, cuda:0 at 10.0.0.2"; why one is lost is among the warnings.
 void AddRanks(const v1::Status& status, PanelLines& lines) {
   for (int i = 0; i < status.ranks_size() && static_cast<size_t>(i) < kMostRanks; ++i) {
     const v1::RankStatus& rank = status.ranks(i);
     const bool is_ready = rank.state() == v1::RankStatus::READY, is_lost = rank.state() == v1::RankStatus::LOST;
     std::string line = absl::StrCat("  rank ", rank.rank(), is_ready ? "   ready" : is_lost ? "   lost" : "   joining");
     if (is_ready && rank.rows_per_s() > 0) absl::StrAppendFormat(&line, ", %.3g rows/s", rank.rows_per_s());
-    if (rank.devices_size() > 0) absl::StrAppend(&line, ", ", absl::StrJoin(rank.devices(), " "));
+    if (rank.devices_size() > 0)
+      absl::StrAppend(&line, ", ", DeviceListText({rank.devices().begin(), rank.devices().end()}));
     if (!rank.address().empty()) absl::StrAppend(&line, " at ", rank.address());
     if (!is_lost && !rank.message().empty()) absl::StrAppend(&line, ": ", rank.message());
     lines.Add(std::move(line), is_lost ? Tone::kBad : is_ready ? Tone::kPlain : Tone::kWarning);

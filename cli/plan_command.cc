@@ -16,13 +16,13 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "absl/strings/str_join.h"
 #include "cli/device_split.h"
 #include "cli/machine_memory.h"
 #include "cli/memory_plan.h"
 #include "cli/panel.h"
 #include "cli/pass_times.h"
 #include "cli/time_plan.h"
+#include "common/base/device_list.h"
 #include "common/base/status.h"
 #include "common/base/usable_cores.h"
 #include "common/config/prompts.h"
@@ -65,7 +65,8 @@ same bits, up to two fifths slower), train.micro_batch (rows computed at once) a
 side). Resident memory of a CPU run, right to some 15 %. Reward servers are not in it: see their scorers.
 
 Where the machine has accelerators, or --devices says how many there will be, their memory comes next: what each process
-needs of a device, and a proposal who computes where. By the same formulas; no GPU has confirmed them yet.
+needs of a device, and a proposal who computes where (a long list by its ends; --json has it in full). By the same
+formulas; no GPU has confirmed them yet. The table is then what the run would be without devices.
 
 The last part is time: some passes through models of these sizes but few blocks are timed on this machine, in its threads,
 which takes a few seconds (half a minute at the size of Stable Diffusion 3.5; --no-time leaves it out). On a machine that
@@ -307,16 +308,18 @@ std::string PartsText(const std::string& title, const std::vector<MemoryPart>& p
   return text;
 }
 
+// Of the run on the processor, whatever devices there are.
 std::string Advice(const Answer& answer) {
+  const std::string memory = absl::StrCat(answer.devices ? "Without the devices, " : "", FormatMemory(answer.memory));
   const std::string with = answer.actors == 0 ? "" : absl::StrCat(" beside ", Count(answer.actors, "actor"));
   if (answer.choice)
     return absl::StrFormat("%s: fits%s with train.checkpointed_blocks: %d, train.micro_batch: %d, train.threads: %d\n",
-                           FormatMemory(answer.memory), with, answer.choice->checkpointed_blocks,
-                           answer.choice->micro_batch, answer.choice->threads);
+                           memory, with, answer.choice->checkpointed_blocks, answer.choice->micro_batch,
+                           answer.choice->threads);
   return absl::StrFormat(
       "%s: too little%s, whatever train.* says: fewer actors (local.actors), a smaller picture (model.height, "
       "model.width), bfloat16 (model.dtype), or the actors on another machine\n",
-      FormatMemory(answer.memory), with);
+      memory, with);
 }
 
 // "12.3 s", "1:02:03", "12.5 days".
@@ -331,8 +334,9 @@ std::string TimeText(const Answer& answer) {
   const v1::RunConfig& config = answer.config;
   const TimePlan& plan = answer.time->plan;
   const int64_t images = int64_t{config.rollout().groups_per_batch()} * config.rollout().samples_per_group();
-  std::string text = absl::StrFormat("\nTime of a run on this machine alone, %s; measured in %.0f s\n",
-                                     Count(std::max(1, answer.actors), "actor"), answer.time->measured_in);
+  std::string text = absl::StrFormat("\nTime of a run on this machine%s alone, %s; measured in %.0f s\n",
+                                     answer.devices ? "'s processor" : "", Count(std::max(1, answer.actors), "actor"),
+                                     answer.time->measured_in);
   const auto line = [&](double seconds, const std::string& what) {
     absl::StrAppendFormat(&text, "  %10s  %s\n", Duration(seconds), what);
   };
@@ -363,20 +367,19 @@ std::string DtypeAdvice(const Answer& answer) {
                          plan.ok() ? absl::StrCat(": ", FormatMemory(plan->Machine(answer.actors))) : "");
 }
 
-std::string NamesText(const Devices& devices, const std::vector<int>& numbers) {
-  return absl::StrJoin(numbers, ", ", [&](std::string* out, int number) { out->append(devices.names[number]); });
+std::vector<std::string> NamesOf(const Devices& devices, const std::vector<int>& numbers) {
+  std::vector<std::string> names;
+  for (const int number : numbers) names.push_back(devices.names[number]);
+  return names;
 }
 
 // Which of the learner's devices each of its ranks gets, where there are several ranks.
-std::string RanksText(const Devices& devices, int ranks) {
-  std::vector<std::string> names;
-  for (const int number : devices.split.learner) names.push_back(devices.names[number]);
+std::string RanksText(const std::vector<std::string>& learner, int ranks) {
   std::string text;
   for (int rank = 0; rank < ranks && ranks > 1; ++rank)
-    absl::StrAppend(&text, "    rank ", rank, ": ", absl::StrJoin(DevicesOfRank(names, rank, ranks), ", "), "\n");
-  if (static_cast<size_t>(ranks) > names.size())
-    absl::StrAppend(&text, "    some share a device: each needs its own copy there; run at most ", names.size(), "\n");
-  return text;
+    absl::StrAppend(&text, "    rank ", rank, ": ", DeviceListText(DevicesOfRank(learner, rank, ranks)), "\n");
+  const std::string shared = WarningOfSharedDevices(learner, ranks);
+  return shared.empty() ? text : absl::StrCat(text, "    ", shared, "\n");
 }
 
 std::string DevicesText(const Devices& devices, int ranks) {
@@ -388,11 +391,11 @@ std::string DevicesText(const Devices& devices, int ranks) {
   line(devices.needs.actor, "each actor");
   line(devices.needs.learner, "the learner, on each of its devices");
   line(devices.needs.scorers, "scorers: their weights' files that are there");
-  absl::StrAppend(&text, "Proposed", devices.split.fits ? "" : ", though some device would need more than it has", ":\n",
-                  "  train.devices: [", NamesText(devices, devices.split.learner), "]\n", RanksText(devices, ranks),
-                  "  local.actor_devices: [",
-                  NamesText(devices, devices.split.actors), "]\n", "  local.reward_device: ",
-                  devices.names[devices.split.scorers], "\n");
+  const std::vector<std::string> learner = NamesOf(devices, devices.split.learner);
+  absl::StrAppend(&text, devices.split.fits ? "Proposed:\n" : "Proposed, though some device would need more than it has:\n",
+                  "  train.devices: [", DeviceListText(learner), "]\n", RanksText(learner, ranks),
+                  "  local.actor_devices: [", DeviceListText(NamesOf(devices, devices.split.actors)), "]\n",
+                  "  local.reward_device: ", devices.names[devices.split.scorers], "\n");
   if (devices.less)
     absl::StrAppend(&text, "Fits with train.checkpointed_blocks: ", devices.less->train.checkpointed_blocks,
                     ", train.micro_batch: ", devices.less->train.micro_batch,
@@ -432,7 +435,8 @@ std::string Text(const Answer& answer) {
   absl::StrAppend(&text, "\n");
 
   if (answer.devices) absl::StrAppend(&text, DevicesText(*answer.devices, answer.config.train().ranks()));
-  absl::StrAppendFormat(&text, "The learner, %s, by blocks checkpointed (* fits here, with %s)\n",
+  absl::StrAppendFormat(&text, "%s, %s, by blocks checkpointed (* fits here, with %s)\n",
+                        has_devices ? "Without the devices: the learner" : "The learner",
                         Count(answer.budget.learner_threads, "thread"), Count(answer.actors, "actor"));
   absl::StrAppendFormat(&text, "  %-12s %11s", "pixels", "micro-batch");
   for (const int checkpointed : answer.table.checkpointed)
@@ -499,19 +503,14 @@ std::string Json(const Answer& answer) {
   }
   if (answer.devices) {
     const Devices& devices = *answer.devices;
-    const auto names = [&devices](const std::vector<int>& numbers) {
-      nlohmann::json all = nlohmann::json::array();
-      for (const int number : numbers) all.push_back(devices.names[number]);
-      return all;
-    };
     json["devices"] = {{"count", devices.names.size()},
                        {"memory", devices.memory},
                        {"actor_bytes", devices.needs.actor},
                        {"learner_bytes", devices.needs.learner},
                        {"scorer_bytes", devices.needs.scorers},
                        {"fits", devices.split.fits},
-                       {"train_devices", names(devices.split.learner)},
-                       {"actor_devices", names(devices.split.actors)},
+                       {"train_devices", NamesOf(devices, devices.split.learner)},
+                       {"actor_devices", NamesOf(devices, devices.split.actors)},
                        {"reward_device", devices.names[devices.split.scorers]}};
     if (devices.less)
       json["devices"]["fits_with"] = {{"checkpointed_blocks", devices.less->train.checkpointed_blocks},

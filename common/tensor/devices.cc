@@ -10,8 +10,8 @@
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
+#include "common/base/device_list.h"
 #include "common/base/nearest_word.h"
 #include "common/base/status.h"
 #include "common/tensor/device_names.h"
@@ -23,7 +23,7 @@ namespace {
 std::string WhatThereIs() {
   std::vector<std::string> names = {"cpu"};
   for (const at::Device device : Accelerators()) names.push_back(NameOf(device));
-  return absl::StrCat("this machine has ", absl::StrJoin(names, ", "));
+  return absl::StrCat("this machine has ", DeviceListText(names));
 }
 
 std::string WhyNoCuda() {

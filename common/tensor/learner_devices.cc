@@ -29,4 +29,12 @@ std::vector<std::string> DevicesOfRank(const std::vector<std::string>& devices, 
           devices.begin() + static_cast<std::ptrdiff_t>(std::max(end, begin + 1))};
 }
 
+std::string WarningOfSharedDevices(const std::vector<std::string>& devices, int local_world) {
+  const size_t count = devices.size();
+  if (devices.front() == "cpu" || static_cast<size_t>(local_world) <= count) return "";
+  return absl::StrCat(local_world, " ranks of this machine share ", count, count == 1 ? " device" : " devices",
+                      " (train.devices), each with its own copy of the model there; name one for each, or run at most ",
+                      count);
+}
+
 }  // namespace flowawr

@@ -13,7 +13,11 @@ namespace flowawr {
 absl::StatusOr<std::vector<std::string>> LearnerDevices(const std::vector<std::string>& names);
 
 // Those of rank `local_rank` of the `local_world` of a machine: its share, in order; where there are fewer devices than
-// ranks, one that others have, too. Pure.
+// ranks, one that others have, too. At least one of `devices`. Pure.
 std::vector<std::string> DevicesOfRank(const std::vector<std::string>& devices, int local_rank, int local_world);
+
+// What to warn of where the `local_world` ranks of a machine are more than its accelerators; empty: each has one of its
+// own, or they compute on the CPU. Pure.
+std::string WarningOfSharedDevices(const std::vector<std::string>& devices, int local_world);
 
 }  // namespace flowawr

@@ -218,7 +218,7 @@ TEST(PanelTest, ShowsTheRanksOfALearnerOfSeveral) {
   status.mutable_ranks(1)->add_devices("cuda:1");
   status.mutable_ranks(3)->set_message("its seed differs");
   const std::string text = absl::StrCat(absl::StrJoin(RenderPanel(status, 100), "\n"), "\n");
-  for (const char* line : {"rank 0   ready, 12.3 rows/s\n", "rank 1   ready, 12.3 rows/s, cuda:0 cuda:1 at 10.0.0.2\n",
+  for (const char* line : {"rank 0   ready, 12.3 rows/s\n", "rank 1   ready, 12.3 rows/s, cuda:0, cuda:1 at 10.0.0.2\n",
                            "rank 2   lost\n", "rank 3   joining: its seed differs\n"})
     EXPECT_THAT(text, HasSubstr(line));
 }

@@ -14,6 +14,7 @@
 namespace flowawr {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::Not;
 
@@ -82,7 +83,22 @@ TEST(PlanCommand, ProposesWhatMakesARunFitOnSmallDevices) {
                             absl::StrCat("train.micro_batch=", json.at("micro_batch").get<int>()), "--set",
                             absl::StrCat("train.checkpointed_blocks=", json.at("checkpointed_blocks").get<int>())}),
               HasSubstr("Proposed:"));
-  EXPECT_THAT(plan("8GB"), HasSubstr("Nothing of train.* makes it fit"));
+  // What would do on the processor is told of the processor.
+  EXPECT_THAT(plan("8GB", {"--memory", "500GB"}),
+              AllOf(HasSubstr("Nothing of train.* makes it fit"), HasSubstr("Without the devices: the learner, "),
+                    HasSubstr("\nWithout the devices, 500.0 GB: fits beside")));
+}
+
+TEST(PlanCommand, NamesManyDevicesByTheEndsOfTheirList) {
+  const auto plan = [](const std::vector<std::string>& more) {
+    std::vector<std::string> arguments = {"configs/tiny-ocr.yaml", "--no-time",       "--devices", "1024",
+                                          "--device-memory",       "80GB"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return Plan(arguments).output;
+  };
+  EXPECT_THAT(plan({}), AllOf(HasSubstr("local.actor_devices: [cuda:0 to cuda:"), Not(HasSubstr("cuda:1,"))));
+  const nlohmann::json json = nlohmann::json::parse(plan({"--json"})).at("devices");
+  EXPECT_THAT(json.at("actor_devices").dump(), HasSubstr("\"cuda:0\",\"cuda:1\",\"cuda:2\""));
 }
 
 TEST(PlanCommand, DealsTheLearnersDevicesOutToItsRanks) {

@@ -8,6 +8,7 @@
 namespace flowawr {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
@@ -52,6 +53,13 @@ TEST(DevicesOfRank, AreSharedWhereTheyAreFewer) {
   EXPECT_THAT(DevicesOfRank({"cpu"}, 2, 3), ElementsAre("cpu"));
   EXPECT_THAT(DevicesOfRank({"a", "b"}, 1, 4), ElementsAre("a"));
   EXPECT_THAT(DevicesOfRank({"a", "b"}, 3, 4), ElementsAre("b"));
+}
+
+TEST(WarningOfSharedDevices, IsOfMoreRanksThanAccelerators) {
+  EXPECT_THAT(WarningOfSharedDevices({"cuda:0", "cuda:1"}, 3),
+              AllOf(HasSubstr("3 ranks of this machine share 2 devices"), HasSubstr("run at most 2")));
+  EXPECT_EQ(WarningOfSharedDevices({"cuda:0", "cuda:1"}, 2), "");
+  EXPECT_EQ(WarningOfSharedDevices({"cpu"}, 4), "");
 }
 
 }  // namespace
