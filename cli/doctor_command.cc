@@ -33,10 +33,11 @@ constexpr char kFooter[] = R"(Examples:
   flowawr doctor config.yaml --no-scorers --no-time    nothing is started and nothing measured
 
 A line each: ok, warn (a run would begin, and you may wish it had not) or bad (it would not begin, or fail), and what to
-do. Looked at are programs, LibTorch, the processor and GPUs (driver, CUDA, NCCL); the configuration; the model's files; the prompts (lines that
-cannot be read, repeated or held-out ones among the training prompts, those that the text encoders cut, and those that a
-reward can never score); memory; the run's folder and the room on its disk; certificates, tokens and ports; the reward
-servers that are named, and those that the run would start, which are started for the while; and how long it would take.
+do. Looked at are programs, LibTorch, the processor and GPUs (driver, CUDA, NCCL); the configuration and its devices; the
+model's files; the prompts (lines that cannot be read, repeated or held-out ones among the training prompts, those that
+the text encoders cut, and those that a reward can never score); memory; the run's folder and the room on its disk;
+certificates, tokens and ports; the reward servers that are named, and those that the run would start, which are started
+for the while; and how long it would take.
 
 Exit code 78 when a check is bad.)";
 

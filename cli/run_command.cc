@@ -8,7 +8,6 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
 #include "cli/child_process.h"
 #include "cli/doctor_command.h"
 #include "cli/panel.h"
@@ -22,6 +21,7 @@
 #include "common/base/usable_cores.h"
 #include "common/process/exit_code.h"
 #include "common/process/processor.h"
+#include "common/tensor/learner_devices.h"
 
 namespace flowawr {
 namespace {
@@ -35,11 +35,11 @@ constexpr char kFooter[] =
   flowawr run runs/second --resume
   flowawr run configs/tiny-ocr.yaml --dry-run    # what would be wrong with it; see `flowawr doctor`
 
-A reward server (when a reward term names no endpoint), the learner and the actors are started; actors and the reward
-server are started again when they die (local.max_restarts). Everything of a run is in its folder: config.yaml,
-checkpoints/, logs/, events/ (TensorBoard), metrics.jsonl, images/, export/ (the adapter for peft and diffusers),
-trace.json (a timeline for https://ui.perfetto.dev), report.html and summary.json. The line "live page" says where a
-browser shows the run while it goes on.
+A reward server (when a reward term names no endpoint), the learner, its other ranks (train.ranks) and the actors are
+started; all but the learner are started again when they die (local.max_restarts). Everything of a run is in its folder:
+config.yaml, checkpoints/, logs/, events/ (TensorBoard), metrics.jsonl, images/, export/ (the adapter for peft and
+diffusers), trace.json (a timeline for https://ui.perfetto.dev), report.html and summary.json. The line "live page" says
+where a browser shows the run while it goes on.
 
 Ctrl-C saves the run and ends it, as do SIGTERM and a terminal that is closed; --resume goes on from there (a run that
 is only paused goes on by `flowawr resume`). A second Ctrl-C, a second later or more, kills it, which loses what came
@@ -54,14 +54,17 @@ std::string ResumeHint(const RunPlan& plan) {
 void PrintPlan(const RunPlan& plan, bool resume) {
   if (resume && !plan.continues) std::printf("%s has no checkpoint yet: the run begins anew\n", plan.run_dir().c_str());
   const ThreadBudget& budget = plan.budget;
-  std::printf("%s in %s: learner x%d threads, %d actor%s x%d, %s\n", plan.continues ? "continuing" : "starting",
-              plan.run_dir().c_str(), budget.learner_threads, budget.actors, budget.actors == 1 ? "" : "s",
-              budget.actor_threads,
+  const int ranks = plan.config.train().ranks();
+  std::printf("%s in %s: learner%s x%d threads, %d actor%s x%d, %s\n", plan.continues ? "continuing" : "starting",
+              plan.run_dir().c_str(), ranks > 1 ? absl::StrCat(" of ", ranks, " ranks").c_str() : "",
+              budget.learner_threads, budget.actors, budget.actors == 1 ? "" : "s", budget.actor_threads,
               plan.scorers.empty() ? "reward servers elsewhere"
                                    : absl::StrCat("reward server x", budget.reward_threads).c_str());
-  if (plan.devices.accelerators > 0 || plan.devices.reward_server != "cpu")
-    std::printf("devices: actors on %s, rewards on %s\n", absl::StrJoin(plan.devices.actors, ", ").c_str(),
-                plan.devices.reward_server.c_str());
+  const RunDevices& devices = plan.devices;
+  if (devices.learner_has_accelerator || devices.accelerators > 0 || devices.reward_server != "cpu")
+    std::printf("devices: %s\n", RunDevicesText(devices).c_str());
+  if (const std::string warning = WarningOfSharedDevices(devices.learner, ranks); !warning.empty())
+    std::printf("warning: %s\n", warning.c_str());
   std::printf("this machine: %s\n", DescribeProcessor().c_str());
   std::fflush(stdout);
 }

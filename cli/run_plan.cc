@@ -9,6 +9,7 @@
 #include "absl/strings/str_join.h"
 #include "cli/run_inputs.h"
 #include "common/base/checkpoint_names.h"
+#include "common/base/device_list.h"
 #include "common/base/file.h"
 #include "common/base/host_port.h"
 #include "common/base/shell_quote.h"
@@ -38,32 +39,6 @@ absl::Status CheckPrograms(const std::string& folder) {
   return absl::OkStatus();
 }
 
-// Whether the run continues from a checkpoint.
-absl::StatusOr<bool> CheckRunFolder(const std::string& folder, bool resume) {
-  std::error_code error;
-  if (Exists(folder) && !fs::is_directory(folder, error))
-    return absl::InvalidArgumentError(absl::StrCat("run_dir: ", folder, " is a file; a run needs a folder of its own"));
-  FLOWAWR_ASSIGN_OR_RETURN(const std::vector<std::string> checkpoints, CheckpointNames(folder + "/checkpoints"));
-  const bool has_checkpoint = !checkpoints.empty();
-  const auto history = fs::file_size(folder + "/metrics.jsonl", error);
-  const bool has_history = !error && history > 0;
-  if (!resume && (has_checkpoint || has_history)) {
-    return absl::AlreadyExistsError(absl::StrCat(folder, " already holds a run. Continue it by `flowawr run ",
-                                                 ShellQuote(folder),
-                                                 " --resume`, or choose another folder with --run-dir"));
-  }
-  if (const std::vector<std::string> taken = NamesTakenByOthers(folder); !resume && !taken.empty()) {
-    return absl::AlreadyExistsError(absl::StrCat(folder, " holds ", absl::StrJoin(taken, ", "),
-                                                 ", which no run wrote and a run would write over: choose a folder of ",
-                                                 "its own with --run-dir, or move them away"));
-  }
-  if (resume && !has_checkpoint && !Exists(folder + "/config.yaml"))
-    return absl::NotFoundError(absl::StrCat(
-        folder, " holds no run to resume; start one without --resume (a run that is only paused: `flowawr resume ",
-        ShellQuote(folder), "`)"));
-  return has_checkpoint;
-}
-
 // As of the reward server's --scorer.
 std::string ScorerArgument(const v1::RewardTerm& term) {
   v1::LoadScorerRequest scorer;
@@ -71,14 +46,6 @@ std::string ScorerArgument(const v1::RewardTerm& term) {
   scorer.set_kind(term.kind());
   *scorer.mutable_options() = term.options();
   return FormatScorer(scorer);
-}
-
-// That it is there; the learner reads it.
-absl::Status CheckInitialAdapter(const v1::LoraConfig& lora) {
-  std::error_code ignored;
-  if (lora.init_from().empty() || fs::exists(lora.init_from(), ignored)) return absl::OkStatus();
-  return absl::NotFoundError(absl::StrCat("lora.init_from: ", lora.init_from(),
-                                          " does not exist; a relative path starts at the working directory"));
 }
 
 absl::StatusOr<std::vector<std::string>> Resolve(const std::vector<std::string>& names, const char* field) {
@@ -133,6 +100,43 @@ absl::StatusOr<RunDevices> FindRunDevices(const v1::RunConfig& config) {
   devices.accelerators = static_cast<int>(devices.actors.size() -
                                           std::count(devices.actors.begin(), devices.actors.end(), "cpu"));
   return devices;
+}
+
+std::string RunDevicesText(const RunDevices& devices) {
+  return absl::StrCat("learner on ", DeviceListText(devices.learner), ", actors on ", DeviceListText(devices.actors),
+                      ", rewards on ", devices.reward_server);
+}
+
+absl::StatusOr<bool> CheckRunFolder(const std::string& folder, bool resume) {
+  std::error_code error;
+  if (Exists(folder) && !fs::is_directory(folder, error))
+    return absl::InvalidArgumentError(absl::StrCat("run_dir: ", folder, " is a file; a run needs a folder of its own"));
+  FLOWAWR_ASSIGN_OR_RETURN(const std::vector<std::string> checkpoints, CheckpointNames(folder + "/checkpoints"));
+  const bool has_checkpoint = !checkpoints.empty();
+  const auto history = fs::file_size(folder + "/metrics.jsonl", error);
+  const bool has_history = !error && history > 0;
+  if (!resume && (has_checkpoint || has_history)) {
+    return absl::AlreadyExistsError(absl::StrCat(folder, " already holds a run. Continue it by `flowawr run ",
+                                                 ShellQuote(folder),
+                                                 " --resume`, or choose another folder with --run-dir"));
+  }
+  if (const std::vector<std::string> taken = NamesTakenByOthers(folder); !resume && !taken.empty()) {
+    return absl::AlreadyExistsError(absl::StrCat(folder, " holds ", absl::StrJoin(taken, ", "),
+                                                 ", which no run wrote and a run would write over: choose a folder of ",
+                                                 "its own with --run-dir, or move them away"));
+  }
+  if (resume && !has_checkpoint && !Exists(folder + "/config.yaml"))
+    return absl::NotFoundError(absl::StrCat(
+        folder, " holds no run to resume; start one without --resume (a run that is only paused: `flowawr resume ",
+        ShellQuote(folder), "`)"));
+  return has_checkpoint;
+}
+
+absl::Status CheckInitialAdapter(const v1::LoraConfig& lora) {
+  std::error_code ignored;
+  if (lora.init_from().empty() || fs::exists(lora.init_from(), ignored)) return absl::OkStatus();
+  return absl::NotFoundError(absl::StrCat("lora.init_from: ", lora.init_from(),
+                                          " does not exist; a relative path starts at the working directory"));
 }
 
 absl::StatusOr<RunPlan> PlanRun(const RunRequest& request) {

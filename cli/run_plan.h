@@ -23,7 +23,7 @@ struct RunRequest {
 
 // Where the processes of this machine compute, by names without `auto`.
 struct RunDevices {
-  std::vector<std::string> learner; // dealt out among its ranks (DevicesOfRank()); at least one
+  std::vector<std::string> learner;  // dealt out among its ranks (DevicesOfRank()); at least one
   std::vector<std::string> actors;  // dealt to them in turn; at least one
   std::string reward_server;
   int accelerators = 0;  // among `actors`
@@ -32,6 +32,9 @@ struct RunDevices {
 
 // InvalidArgument, with the field, for a device that this machine does not have: the learner's too.
 absl::StatusOr<RunDevices> FindRunDevices(const v1::RunConfig& config);
+
+// "learner on cuda:0, actors on cuda:0, cuda:1, rewards on cuda:1".
+std::string RunDevicesText(const RunDevices& devices);
 
 struct RunPlan {
   v1::RunConfig config;  // with the run's folder, the model's defaults and the thread budget filled in
@@ -52,15 +55,23 @@ struct RunPlan {
   std::string EndpointFile(const std::string& process) const { return run_dir() + "/endpoints/" + process; }
 };
 
+// Whether the run in `folder` goes on from a checkpoint. AlreadyExists for a folder that holds a run, or files of
+// others, when `resume` is not set; NotFound for one without a run when it is; InvalidArgument for a file.
+absl::StatusOr<bool> CheckRunFolder(const std::string& folder, bool resume);
+
+// That what lora.init_from names, if anything, is there, else NotFound; the learner reads it.
+absl::Status CheckInitialAdapter(const v1::LoraConfig& lora);
+
 // Errors name the file or folder and what to do: NotFound for a missing model, prompt set, program or, with `resume`,
 // run; AlreadyExists for a folder that holds a run when `resume` is not set; InvalidArgument from the configuration, or
 // for a device that this machine does not have.
 // Changes nothing. A folder in which a run was started, but failed before it had anything to keep, holds none.
 absl::StatusOr<RunPlan> PlanRun(const RunRequest& request);
 
-// Locks the folder, looks again at what it holds (with the errors of PlanRun), then makes the folders in it, writes the starting configuration, and removes the addresses of
-// earlier processes and, of a run that ended before its first checkpoint, what was loaded for it. What the run is, config.yaml
-// above all, is the learner's to change, once it has accepted the configuration. Aborted for a folder in use.
+// Locks the folder, looks again at what it holds (with the errors of PlanRun), then makes the folders in it, writes the
+// starting configuration, and removes the addresses of earlier processes and, of a run that ended before its first
+// checkpoint, what was loaded for it. What the run is, config.yaml above all, is the learner's to change, once it has
+// accepted the configuration. Aborted for a folder in use.
 absl::StatusOr<FolderLock> PrepareRunFolder(RunPlan& plan);
 
 // After the last process has ended: removes the addresses and the starting configuration.

@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "cli/machine_memory.h"
+#include "common/base/device_list.h"
 #include "common/nn/device_dispatch.h"
 #include "common/tensor/device_facts.h"
 #include "common/tensor/devices.h"
@@ -55,6 +56,7 @@ DeviceSight LookAtDevices() {
   const at::CUDAHooksInterface& hooks = at::detail::getCUDAHooks();
   if (hooks.hasCUDART()) sight.cuda = CudaVersion(hooks.versionCUDART());
   sight.nccl = NcclVersion();
+  sight.kernels_choice = CheckCudaKernelsChoice();
   if (!accelerators.empty() && accelerators.front().is_cuda())
     sight.kernels = KernelsText(FindCudaKernels(accelerators.front()));
   sight.driver = AskCudaDriver();
@@ -65,7 +67,7 @@ std::vector<Finding> JudgeDevices(const DeviceSight& sight) {
   std::vector<Finding> findings;
   const auto tell = [&findings](FindingLevel level, std::string what) { findings.push_back({level, kSubject, std::move(what)}); };
   const bool has_cards = sight.driver.ok() && !sight.driver->devices.empty();
-  const std::string seen = sight.accelerators.empty() ? "cpu alone" : absl::StrJoin(sight.accelerators, ", ");
+  const std::string seen = sight.accelerators.empty() ? "cpu alone" : DeviceListText(sight.accelerators);
   const std::string build = sight.cuda.empty() ? "LibTorch's CPU build" : absl::StrCat("LibTorch's build for CUDA ", sight.cuda);
   tell(FindingLevel::kOk, absl::StrCat(seen, "; ", build));
   if (has_cards)
@@ -80,7 +82,9 @@ std::vector<Finding> JudgeDevices(const DeviceSight& sight) {
                                            sight.cuda, ": install a newer driver"));
   else if (has_cards && !sight.cuda.empty() && sight.accelerators.empty())
     tell(FindingLevel::kWarn, "LibTorch sees none of the driver's cards; `nvidia-smi` says in what state they are");
-  if (!sight.accelerators.empty() && !sight.cuda.empty()) {
+  if (absl::IsInvalidArgument(sight.kernels_choice)) {
+    tell(FindingLevel::kWarn, absl::StrCat(sight.kernels_choice.message(), "; now it is off. Correct or unset it"));
+  } else if (!sight.accelerators.empty() && !sight.cuda.empty()) {
     if (sight.kernels.ok())
       tell(FindingLevel::kOk, absl::StrCat("CUDA kernels of our own for ", *sight.kernels));
     else if (absl::IsNotFound(sight.kernels.status()))

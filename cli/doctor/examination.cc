@@ -49,6 +49,8 @@
 #include "common/sd3/latent_shape.h"
 #include "common/sd3/model_size.h"
 #include "common/sd3/pipeline_check.h"
+#include "common/tensor/learner_devices.h"
+#include "common/tensor/open_nccl.h"
 
 namespace flowawr {
 namespace {
@@ -77,10 +79,11 @@ class Examination {
   void Run() {
     LookAtMachine();
     if (request_.run.config.empty() || !ReadConfig()) return;
+    LookAtRunDevices();
     const bool has_model = LookAtModel();
     const bool has_prompts = LookAtPrompts(has_model);
     if (has_model) LookAtMemory();
-    if (has_model && has_prompts) LookAtFolder();
+    LookAtFolder(has_model);
     const bool has_network = LookAtNetwork();
     if (has_model && has_prompts && has_network) LookAtRewards();
     if (has_model && request_.measures_time && is_wanted_()) LookAtTime();
@@ -107,7 +110,8 @@ class Examination {
          absl::StrCat(TORCH_VERSION, ", CPU capability ", at::get_cpu_capability(),
                       is_found && library.dli_fname != nullptr ? absl::StrCat(", ", library.dli_fname) : ""));
     Tell(Level::kOk, "processor", DescribeProcessor());
-    for (Finding& finding : JudgeDevices(LookAtDevices())) tell_(std::move(finding));
+    sight_ = LookAtDevices();
+    for (Finding& finding : JudgeDevices(sight_)) tell_(std::move(finding));
   }
 
   bool ReadConfig() {
@@ -117,6 +121,16 @@ class Examination {
     config_ = *std::move(config);
     if (!request_.run.run_dir.empty()) config_.set_run_dir(request_.run.run_dir);
     return true;
+  }
+
+  void LookAtRunDevices() {
+    const absl::StatusOr<RunDevices> devices = FindRunDevices(config_);
+    Tell("devices", devices.status(), devices.ok() ? RunDevicesText(*devices) : "");
+    devices_ = devices.value_or(RunDevices());
+    budget_ = BudgetThreads(request_.run.cores, config_, devices_.accelerators);
+    if (!devices.ok()) return;
+    const std::string shared = WarningOfSharedDevices(devices_.learner, config_.train().ranks());
+    if (!shared.empty()) Tell(Level::kWarn, "ranks", shared);
   }
 
   bool LookAtModel() {
@@ -134,8 +148,6 @@ class Examination {
                                        " pixels"));
     if (status.ok() && config_.model().dtype() == v1::BFLOAT16 && !SlowBfloat16().empty())
       Tell(Level::kWarn, "model", absl::StrCat("model.dtype: ", SlowBfloat16()));
-    devices_ = FindRunDevices(config_).value_or(RunDevices());  // PlanRun() tells of those that are not there
-    budget_ = BudgetThreads(request_.run.cores, config_, devices_.accelerators);
     return status.ok();
   }
 
@@ -200,23 +212,26 @@ class Examination {
     tell_(JudgeTime(plan.total(), plan.updates));
   }
 
-  void LookAtFolder() {
+  void LookAtFolder(bool has_model) {
     const std::string& folder = config_.run_dir();
-    const absl::StatusOr<RunPlan> plan = PlanRun(request_.run);
+    const absl::StatusOr<bool> continues = CheckRunFolder(folder, request_.run.resume);
     std::error_code ignored;
-    absl::Status status = plan.status();
+    absl::Status status = continues.status();
     if (status.ok() && fs::exists(folder + "/lock", ignored)) status = FolderLock::Take(folder).status();
     const fs::path there = NearestThere(folder);
     if (status.ok() && access(there.c_str(), W_OK | X_OK) != 0)
       status = absl::PermissionDeniedError(absl::StrCat(there.string(), " cannot be written by this user; choose ",
                                                         "another folder with --run-dir"));
     Tell("run folder", status,
-         absl::StrCat(folder, plan.ok() && plan->continues ? " holds a run that can go on" : " is free"));
-    if (plan.ok() && plan->continues) {
+         absl::StrCat(folder, continues.value_or(false) ? " holds a run that can go on" : " is free"));
+    if (continues.value_or(false)) {
       const absl::StatusOr<CheckpointFolder> newest = NewestCheckpoint(folder);
       Tell("checkpoint", newest.status(), newest.ok() ? absl::StrCat(newest->path, " is whole") : "");
+    } else if (!config_.lora().init_from().empty()) {
+      Tell("adapter", CheckInitialAdapter(config_.lora()),
+           absl::StrCat("lora.init_from: ", config_.lora().init_from()));
     }
-    LookAtDisk(folder);
+    if (has_model) LookAtDisk(folder);
     const v1::CheckpointConfig& checkpoint = config_.checkpoint();
     if (!checkpoint.copy_to().empty()) {
       const fs::path copies = NearestThere(checkpoint.copy_to());
@@ -225,7 +240,7 @@ class Examination {
              absl::StrCat("checkpoint.copy_to: ", copies.string(), " is no folder that this user can write to"));
       else if (const absl::Status place = CheckCopyPlace(folder, checkpoint.copy_to()); !place.ok())
         Tell("disk", place, "");
-      else
+      else if (has_model)
         LookAtDisk(checkpoint.copy_to());
     }
   }
@@ -324,20 +339,14 @@ class Examination {
              absl::StrCat("network.ranks_listen: ", listen, " is the port of ", field, " ", other,
                           ", too; choose another, or 0 for any that is free"));
     if (config_.train().rank_transport() == v1::NCCL) LookAtNccl();
-    const auto devices = devices_.learner.size();
-    if (devices_.learner_has_accelerator && devices < static_cast<size_t>(config_.train().ranks()))
-      Tell(Level::kWarn, "ranks",
-           absl::StrCat("train.ranks: ", config_.train().ranks(), " ranks of this machine share ", devices,
-                        devices == 1 ? " device" : " devices", " (train.devices); name one for each, or run fewer"));
   }
 
   // What a rank opens for it.
   void LookAtNccl() {
-    void* const library = dlopen("libflowawr_nccl.so", RTLD_LAZY | RTLD_LOCAL);
-    const char* const problem = library == nullptr ? dlerror() : nullptr;
-    if (problem != nullptr || LookAtDevices().nccl.empty())
+    const absl::Status library = OpenNcclLibrary().status();
+    if (!library.ok() || sight_.nccl.empty())
       Tell(Level::kBad, "ranks",
-           absl::StrCat("train.rank_transport: nccl: ", problem == nullptr ? "there is no libnccl.so.2" : problem,
+           absl::StrCat("train.rank_transport: nccl: ", library.ok() ? "there is no libnccl.so.2" : library.message(),
                         "; set auto or gloo"));
   }
 
@@ -422,6 +431,7 @@ class Examination {
   const absl::FunctionRef<bool()> is_wanted_;
   const absl::FunctionRef<void(const std::string&)> say_;
   const absl::FunctionRef<void(Finding)> tell_;
+  DeviceSight sight_;
   v1::RunConfig config_;
   ModelSizes sizes_;
   ThreadBudget budget_;

@@ -15,6 +15,8 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
+#include "common/base/status.h"
+#include "common/tensor/library_symbol.h"
 
 namespace flowawr {
 namespace {
@@ -42,8 +44,8 @@ const DeviceKernels* LookFor(at::Device device) {
 absl::StatusOr<const DeviceKernels*> LoadDeviceKernels(const std::string& library) {
   void* const handle = dlopen(library.c_str(), RTLD_NOW | RTLD_LOCAL);  // for ever: its functions are handed out
   if (handle == nullptr) return absl::NotFoundError(dlerror());
-  const auto function = reinterpret_cast<DeviceKernelsFunction>(dlsym(handle, kDeviceKernelsSymbol));
-  if (function == nullptr)
+  DeviceKernelsFunction function = nullptr;
+  if (!FindSymbol(handle, kDeviceKernelsSymbol, &function))
     return absl::FailedPreconditionError(absl::StrCat(library, " has no ", kDeviceKernelsSymbol));
   const DeviceKernels* kernels = function();
   if (kernels->abi != kDeviceKernelsAbi)
@@ -53,12 +55,16 @@ absl::StatusOr<const DeviceKernels*> LoadDeviceKernels(const std::string& librar
   return kernels;
 }
 
-absl::StatusOr<const DeviceKernels*> FindCudaKernels(at::Device device) {
+absl::Status CheckCudaKernelsChoice() {
   const char* variable = std::getenv("FLOWAWR_CUDA_KERNELS");
   const absl::string_view choice = variable == nullptr ? "on" : variable;
+  if (choice == "on") return absl::OkStatus();
   if (choice == "off") return absl::FailedPreconditionError("FLOWAWR_CUDA_KERNELS=off");
-  if (choice != "on")
-    return absl::InvalidArgumentError(absl::StrCat("FLOWAWR_CUDA_KERNELS=", choice, ": it is \"on\" or \"off\""));
+  return absl::InvalidArgumentError(absl::StrCat("FLOWAWR_CUDA_KERNELS=", choice, ": it is \"on\" or \"off\""));
+}
+
+absl::StatusOr<const DeviceKernels*> FindCudaKernels(at::Device device) {
+  FLOWAWR_RETURN_IF_ERROR(CheckCudaKernelsChoice());
   static const absl::StatusOr<const DeviceKernels*> library = LoadDeviceKernels();
   if (!library.ok()) return library.status();
   const c10::DeviceGuard guard(device);

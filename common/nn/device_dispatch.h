@@ -32,8 +32,11 @@ void StartKernel(const DeviceKernels& kernels, at::Device device,
   StartOnStream(kernels, device, [&](void* stream) { return (kernels.*kernel)(call, stream); });
 }
 
-// The kernels for a CUDA device. The errors of LoadDeviceKernels(); FailedPrecondition when they do not run on this
-// card or with this driver, or are switched off; InvalidArgument when FLOWAWR_CUDA_KERNELS is anything else.
+// InvalidArgument when FLOWAWR_CUDA_KERNELS is neither "on" nor "off", and FailedPrecondition when it is off.
+absl::Status CheckCudaKernelsChoice();
+
+// The kernels for a CUDA device. The errors of CheckCudaKernelsChoice() and LoadDeviceKernels(); FailedPrecondition,
+// too, when they do not run on this card or with this driver.
 absl::StatusOr<const DeviceKernels*> FindCudaKernels(at::Device device);
 
 // What the library exports. NotFound when it cannot be opened, FailedPrecondition when it is of another build.

@@ -1,17 +1,16 @@
 #include "learner/ranks/nccl.h"
 
-#include <dlfcn.h>
-
 #include <torch/csrc/distributed/c10d/Store.hpp>
 
 #include "absl/strings/str_cat.h"
 #include "common/tensor/devices.h"
+#include "common/tensor/library_symbol.h"
+#include "common/tensor/open_nccl.h"
 #include "learner/ranks/nccl_library.h"
 
 namespace flowawr {
 namespace {
 
-constexpr char kLibrary[] = "libflowawr_nccl.so";
 constexpr size_t kTextSize = 512;
 
 struct Library {
@@ -20,18 +19,12 @@ struct Library {
   std::string why_not;
 };
 
-// It stays loaded.
 Library Load() {
-  void* const handle = dlopen(kLibrary, RTLD_NOW | RTLD_LOCAL);
-  if (handle == nullptr) {
-    const char* const problem = dlerror();
-    return {.why_not = absl::StrCat("no NCCL: ", problem == nullptr ? kLibrary : problem,
-                                    " (it is built with FLOWAWR_CUDA and needs LibTorch's CUDA build)")};
-  }
-  Library library{.device = reinterpret_cast<NcclDeviceFunction*>(dlsym(handle, kNcclDeviceName)),
-                  .line = reinterpret_cast<NcclLineFunction*>(dlsym(handle, kNcclLineName))};
-  if (library.device == nullptr || library.line == nullptr)
-    library.why_not = absl::StrCat("no NCCL: ", kLibrary, " is of another release");
+  const absl::StatusOr<void*> handle = OpenNcclLibrary();
+  if (!handle.ok()) return {.why_not = std::string(handle.status().message())};
+  Library library;
+  if (!FindSymbol(*handle, kNcclDeviceName, &library.device) || !FindSymbol(*handle, kNcclLineName, &library.line))
+    library.why_not = "no NCCL: libflowawr_nccl.so is of another release";
   return library;
 }
 

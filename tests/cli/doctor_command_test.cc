@@ -1,4 +1,5 @@
 // `flowawr doctor` and `flowawr run --dry-run` as people run them: a process, the embedded model, real reward servers.
+#include <stdlib.h>
 #include <sys/stat.h>
 
 #include <filesystem>
@@ -85,6 +86,22 @@ TEST_F(DoctorTest, TellsOnePortForTwoServersAndCopiesInsideTheRun) {
   EXPECT_THAT(outcome.output,
               AllOf(HasSubstr("bad   port         network.reward_listen: 127.0.0.1:7000 is the learner's port, too"),
                     HasSubstr("bad   disk         checkpoint.copy_to: " + (folder_ / "run") + "/copies is the run's own")));
+}
+
+TEST_F(DoctorTest, TellsADeviceAndAnAdapterThatAreNotThereUnderTheirOwnNames) {
+  const Outcome outcome = Quick("--set train.devices=[fake:7] --set lora.init_from=nowhere");
+  EXPECT_EQ(outcome.exit_code, 78) << outcome.output;
+  EXPECT_THAT(outcome.output, AllOf(HasSubstr("bad   devices      train.devices: fake:7: no such device"),
+                                    HasSubstr("bad   adapter      lora.init_from: nowhere does not exist"),
+                                    HasSubstr("ok    run folder "), HasSubstr("ok    disk "), HasSubstr("2 of ")));
+}
+
+TEST_F(DoctorTest, TellsAChoiceOfKernelsThatIsNone) {
+  setenv("FLOWAWR_CUDA_KERNELS", "junk", /*overwrite=*/1);
+  const Outcome outcome = RunFlowawr(folder_, "doctor");
+  unsetenv("FLOWAWR_CUDA_KERNELS");
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.output;
+  EXPECT_THAT(outcome.output, HasSubstr("warn  devices      FLOWAWR_CUDA_KERNELS=junk: it is \"on\" or \"off\""));
 }
 
 TEST_F(DoctorTest, AsksTheRewardServersThatAreNamed) {

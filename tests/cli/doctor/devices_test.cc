@@ -47,6 +47,14 @@ TEST(JudgeDevices, KernelsOfAnotherBuildAreAWarningNoneAreNot) {
   EXPECT_THAT(JudgeDevices(sight), Contains(Is(FindingLevel::kWarn, "install both of one build")));
 }
 
+TEST(JudgeDevices, ChoiceOfKernelsThatIsNoneIsAWarningOnAnyMachine) {
+  DeviceSight sight{.accelerators = {}, .cuda = "", .nccl = "", .driver = absl::NotFoundError("no NVIDIA driver")};
+  sight.kernels_choice = absl::InvalidArgumentError("FLOWAWR_CUDA_KERNELS=0: it is ...");
+  EXPECT_THAT(JudgeDevices(sight), Contains(Is(FindingLevel::kWarn, "FLOWAWR_CUDA_KERNELS=0: it is ...")));
+  sight.kernels_choice = absl::FailedPreconditionError("FLOWAWR_CUDA_KERNELS=off");
+  EXPECT_THAT(JudgeDevices(sight), Not(Contains(Is(FindingLevel::kWarn, "FLOWAWR_CUDA_KERNELS"))));
+}
+
 TEST(JudgeDevices, SaysWhatDoesNotFit) {
   const auto none = absl::NotFoundError("no NVIDIA driver (libcuda.so.1) on this machine");
   EXPECT_THAT(JudgeDevices({.accelerators = {}, .cuda = "", .nccl = "", .driver = TwoCards("13.0")}),
