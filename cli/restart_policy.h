@@ -1,11 +1,11 @@
 // What the supervisor does about a process that ended. Pure: a snapshot in, an action out.
 //
-// Ranks, actors and reward servers hold nothing durable: they are started again after a pause that doubles, until the run's
-// restarts are used up; an end without error is not counted. One that says that another start would end the same way (a
-// bad configuration, a wrong token, at first a port that is taken) ends the run at once. A rank that the run can do without
-// (train.on_lost_rank: go_on) has restarts of its own, as many, and then the run goes on without it. The learner is not started again by itself: what broke it
-// (a full disk, a bad model) would break it again, and `flowawr run --resume` continues from its last checkpoint
-// without loss.
+// Ranks, actors and reward servers hold nothing durable: they are started again after a pause that doubles, until the
+// run's restarts are used up; an end without error is not counted. One that says that another start would end the same
+// way (a bad configuration, a wrong token, at first a port that is taken) ends the run at once. A rank that the run can do
+// without (train.on_lost_rank: go_on) has restarts of its own, as many, and then the run goes on without it. The learner
+// is not started again by itself: what broke it (a full disk, a bad model) would break it again, and `flowawr run
+// --resume` continues from its last checkpoint without loss.
 #pragma once
 
 #include <string>
@@ -23,7 +23,7 @@ struct ProcessExit {
   bool is_hopeless = false;    // IsHopeless() of how it ended
   bool run_is_ending = false;  // the learner finished or the user asked to stop
   int restarts = 0;            // of this process, in a row: a process that lived for kStableLife starts from 0
-  bool is_dispensable = false; // the run goes on without it
+  bool is_dispensable = false;  // the run goes on without it
   int restarts_counted = 0;    // of all processes that are not dispensable, or of this one, which is
   int max_restarts = 0;        // local.max_restarts, for those
 };

@@ -46,6 +46,16 @@ std::string MessageStart(absl::string_view program) {
   return absl::StrCat(program.substr(program.rfind('/') + 1), ": ");  // npos + 1 is 0
 }
 
+// What the run ends with when the end of a process, in ChildProcess::Poll()'s words, ends it. One that was killed from
+// outside, by a system without memory above all, has done nothing wrong.
+absl::StatusCode CodeOfEnd(absl::string_view end) {
+  int number = 0;
+  if (absl::ConsumePrefix(&end, "exit status ") && absl::SimpleAtoi(end, &number)) return CodeOfExit(number);
+  const bool is_killed = absl::StartsWith(end, absl::StrCat("signal ", SIGKILL, " ")) ||
+                         absl::StartsWith(end, absl::StrCat("signal ", SIGTERM, " "));
+  return is_killed ? absl::StatusCode::kAborted : absl::StatusCode::kInternal;
+}
+
 uint64_t SizeOf(const std::string& file) {
   std::error_code error;
   const uintmax_t size = std::filesystem::file_size(file, error);
@@ -196,13 +206,9 @@ void Supervisor::Fail(const Process& process, const std::string& how, const std:
   is_ending_ = true;
   if (!failure_.ok()) return;
   const std::string tail = TailOfLog(process.spec.log_file, kTailLines, process.spec.arguments.front(), process.log_begins_at);
-  int exit_code = 0;
-  absl::string_view text = how;
-  const bool has_code = absl::ConsumePrefix(&text, "exit status ") && absl::SimpleAtoi(text, &exit_code);
-  const absl::StatusCode code = has_code ? CodeOfExit(exit_code) : absl::StatusCode::kInternal;
-  failure_ =
-      absl::Status(code, absl::StrCat(reason, ": ", process.spec.name, " ended", how.empty() ? "" : " with ", how,
-                                      ". The end of ", process.spec.log_file, ":\n", tail.empty() ? "(empty)" : tail));
+  failure_ = absl::Status(
+      CodeOfEnd(how), absl::StrCat(reason, ": ", process.spec.name, " ended", how.empty() ? "" : " with ", how,
+                                   ". The end of ", process.spec.log_file, ":\n", tail.empty() ? "(empty)" : tail));
 }
 
 }  // namespace flowawr

@@ -103,6 +103,18 @@ TEST_F(SupervisorTest, GivesUpWhenTheRestartsOfTheRunAreUsedUp) {
   EXPECT_THAT(supervisor.failure().message(), HasSubstr("local.max_restarts"));
 }
 
+TEST_F(SupervisorTest, CallsAProcessThatIsKilledAgainAndAgainNoErrorOfItsOwn) {
+  for (const auto& [signal, code] :
+       {std::pair("KILL", absl::StatusCode::kAborted), std::pair("SEGV", absl::StatusCode::kInternal)}) {
+    Supervisor supervisor(0, clock_);
+    ASSERT_TRUE(supervisor.Start(Shell(ProcessRole::kRank, "rank-1", absl::StrCat("kill -", signal, " $$"))).ok());
+    AwaitAnyExit();
+    supervisor.Poll();
+    EXPECT_EQ(supervisor.failure().code(), code) << supervisor.failure();
+    EXPECT_THAT(supervisor.failure().message(), HasSubstr("local.max_restarts (0)"));
+  }
+}
+
 TEST_F(SupervisorTest, GoesOnWithoutADispensableProcessAndItsRestartsAreItsOwn) {
   Supervisor supervisor(1, clock_);
   ProcessSpec rank = Shell(ProcessRole::kRank, "rank-1", "exit 75");

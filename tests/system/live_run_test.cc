@@ -78,7 +78,7 @@ TEST(SystemLiveRun, EndsWithAnErrorWhenAProcessCrashesAgainAndAgain) {
   const pid_t again = run.PidOf("actor-1");
   ASSERT_GT(again, 0);
   ASSERT_EQ(kill(again, SIGKILL), 0);
-  EXPECT_EQ(run.process().Wait(), 70);
+  EXPECT_EQ(run.process().Wait(), 75);
   EXPECT_THAT(run.process().log(), HasSubstr("local.max_restarts (1) is used up: actor-1 ended with signal 9"));
   EXPECT_THAT(run.process().log(), HasSubstr("--resume"));
   EXPECT_THAT(Flowawr({"status", run.run_dir()}).output, HasSubstr("checkpoints/update-"));
