@@ -26,8 +26,7 @@ class DeviceMix {
                         ": a lease's bits depend on who gets it, so that the run cannot be repeated bit by bit");
   }
 
- private:
-  // The card where it is named, else the device without its number: "NVIDIA H100 80GB HBM3", "cuda", "cpu".
+  // The card where `device` names it, else the device without its number: "NVIDIA H100 80GB HBM3", "cuda", "cpu".
   static std::string KindOf(const std::string& device) {
     const size_t begin = device.find('('), end = device.rfind(')');
     if (begin != std::string::npos && end != std::string::npos && begin < end)
@@ -35,6 +34,7 @@ class DeviceMix {
     return device.substr(0, device.find(':'));
   }
 
+ private:
   absl::Mutex mutex_;
   std::set<std::string> kinds_ ABSL_GUARDED_BY(mutex_);
 };

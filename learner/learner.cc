@@ -47,11 +47,13 @@
 #include "common/telemetry/trace.h"
 #include "common/tensor/determinism.h"
 #include "common/tensor/device_error.h"
+#include "common/tensor/device_facts.h"
 #include "common/tensor/devices.h"
 #include "common/tensor/learner_devices.h"
 #include "learner/checkpoint_copies.h"
 #include "learner/clean_text.h"
 #include "learner/control_service.h"
+#include "learner/device_mix.h"
 #include "learner/initial_adapter.h"
 #include "learner/learner_metrics.h"
 #include "learner/live_page.h"
@@ -120,7 +122,20 @@ struct Standing {
   v1::CheckpointManifest manifest;
   std::optional<uint64_t> resumed_from = std::nullopt;  // update; nullopt: the beginning
   std::string shadows = "", watch = "";                 // as of RunLoop::Parts
+  std::vector<std::string> warnings = {};               // of how it goes on
 };
+
+std::string DeviceKindOf(const Transformer& transformer) {
+  return DeviceMix::KindOf(DescribeDevice(transformer.placement().device));
+}
+
+// As `checkpoint` was made. Before its device was noted, model.deterministic may not have been known.
+BitSources BitSourcesOf(const FoundCheckpoint& checkpoint) {
+  BitSources sources{.instruction_set = checkpoint.manifest.instruction_set(),
+                     .device = ReadNote(checkpoint, RunLoop::kDeviceNote)};
+  if (!sources.device.empty()) sources.deterministic = checkpoint.manifest.config().model().deterministic();
+  return sources;
+}
 
 // A run that was killed before its first checkpoint begins anew as itself, so that its actors come back to it, unless
 // it is given another configuration.
@@ -167,10 +182,15 @@ absl::StatusOr<Standing> FindStanding(const LearnerOptions& options, const v1::R
   FLOWAWR_RETURN_IF_ERROR(CheckSameModel(found->manifest, config.model().path(), parts));
   FLOWAWR_ASSIGN_OR_RETURN(PolicyRoles roles, LoadCheckpoint(*found, layout));
   spdlog::info("resumed {} at update {}", found->folder, found->manifest.update());
-  const std::string warning = WarningOfOtherInstructions(found->manifest.instruction_set(), instructions);
-  if (!warning.empty()) spdlog::warn("{}", warning);
   Standing standing{std::move(roles), found->manifest, found->manifest.update(),
                     ReadNote(*found, RunLoop::kShadowsNote), ReadNote(*found, RunLoop::kWatchNote)};
+  std::string warning = WarningOfOtherBits(BitSourcesOf(*found), {.instruction_set = instructions,
+                                                                  .device = DeviceKindOf(transformer),
+                                                                  .deterministic = config.model().deterministic()});
+  if (!warning.empty()) {
+    spdlog::warn("{}", warning);
+    standing.warnings.push_back(std::move(warning));
+  }
   standing.manifest.set_instruction_set(instructions);
   TakeMaxDrops(found->manifest.config().rewards(), config.rewards(), standing.manifest.mutable_reward_spec());
   return standing;
@@ -265,6 +285,8 @@ absl::StatusOr<std::vector<std::shared_ptr<const Transformer>>> LoadTransformers
   const auto& names = config.train().devices();
   const absl::StatusOr<std::vector<std::string>> devices = LearnerDevices({names.begin(), names.end()});
   if (!devices.ok()) return Annotate(devices.status(), "train.devices");
+  const std::string shared = WarningOfSharedDevices(*devices, options.local_world);
+  if (!shared.empty() && options.local_rank == 0) spdlog::warn("{}", shared);
   std::vector<std::shared_ptr<const Transformer>> transformers;
   for (const std::string& name : DevicesOfRank(*devices, options.local_rank, options.local_world)) {
     FLOWAWR_ASSIGN_OR_RETURN(const at::Device device, FindDevice(name));
@@ -437,6 +459,7 @@ absl::Status RunLearner(const LearnerOptions& options, const std::function<bool(
                            StartMetrics(options.telemetry, "learner", config.network()));
 
   StatusBoard board;
+  board.SetStandingWarnings("resume", standing.warnings);
   // Beside the newest version, those that a stale group may name.
   PolicyShelf policies({.next_version = standing.manifest.next_version(),
                         .keep = static_cast<size_t>(config.rollout().max_staleness()) + 2});
@@ -490,6 +513,7 @@ absl::Status RunLearner(const LearnerOptions& options, const std::function<bool(
                 .default_reward_endpoint = options.reward_endpoint,
                 .shadows = std::move(standing.shadows),
                 .watch = std::move(standing.watch),
+                .device = DeviceKindOf(*transformer),
                 .has_saved = [&copies] { if (copies) copies->Copy(); }});
   PolicyService policy_service(&policies, &leases, &fan_out, &idle);
   ControlService control(&board, &loop, &idle, [&loop] { loop.RequestStop(); });

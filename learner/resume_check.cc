@@ -4,8 +4,10 @@
 
 #include <algorithm>
 #include <string>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "common/base/last_name.h"
 #include "common/config/algorithm_options.h"
 #include "common/config/paths.h"
@@ -59,11 +61,21 @@ absl::Status CheckUpdatesAhead(uint64_t done, const v1::RunConfig& now) {
                                                  " to end it here, or more to go on"));
 }
 
-std::string WarningOfOtherInstructions(absl::string_view saved, absl::string_view now) {
-  if (saved.empty() || saved == now) return "";
-  return absl::StrCat("this run was made with the instruction set ", saved, " and goes on with ", now,
-                      ": last bits will differ from a run on one of them alone. Where both can run ", saved,
-                      ", FLOWAWR_CPU=", saved, " keeps to it");
+std::string WarningOfOtherBits(const BitSources& saved, const BitSources& now) {
+  std::vector<std::string> changes;
+  const bool has_other_instructions = !saved.instruction_set.empty() && saved.instruction_set != now.instruction_set;
+  if (has_other_instructions)
+    changes.push_back(absl::StrCat("instruction set ", saved.instruction_set, " -> ", now.instruction_set));
+  if (!saved.device.empty() && saved.device != now.device)
+    changes.push_back(absl::StrCat("the learner's device ", saved.device, " -> ", now.device));
+  if (saved.deterministic && saved.deterministic != now.deterministic)
+    changes.push_back(*saved.deterministic ? "model.deterministic true -> false" : "model.deterministic false -> true");
+  if (changes.empty()) return "";
+  return absl::StrCat("this run goes on otherwise than its checkpoint was made, and last bits may differ from here on: ",
+                      absl::StrJoin(changes, ", "),
+                      has_other_instructions ? absl::StrCat(". Where both can run ", saved.instruction_set,
+                                                            ", FLOWAWR_CPU=", saved.instruction_set, " keeps to it")
+                                             : "");
 }
 
 }  // namespace flowawr

@@ -2,10 +2,10 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "absl/status/status.h"
-#include "absl/strings/string_view.h"
 #include "flowawr/v1/config.pb.h"
 
 namespace flowawr {
@@ -19,8 +19,15 @@ absl::Status CheckResumable(const v1::RunConfig& saved, const v1::RunConfig& now
 // finished is not what the configuration asks for.
 absl::Status CheckUpdatesAhead(uint64_t done, const v1::RunConfig& now);
 
-// A warning when a run goes on with other vector instructions than its checkpoint was made with ("" in checkpoints of
-// older versions: unknown); "" when there is nothing to say. The run is as good, but no longer the same bits.
-std::string WarningOfOtherInstructions(absl::string_view saved, absl::string_view now);
+// What last bits follow from beside what CheckResumable() compares. Empty: unknown, in checkpoints of older versions.
+struct BitSources {
+  std::string instruction_set = "";
+  std::string device = "";                           // the learner's, as DeviceMix::KindOf() has it
+  std::optional<bool> deterministic = std::nullopt;  // model.deterministic
+};
+
+// A warning, naming each (saved -> now), when a run goes on with other instructions, devices or kernels than its
+// checkpoint was made with; "" when there is nothing to say. The run is as good, but no longer the same bits.
+std::string WarningOfOtherBits(const BitSources& saved, const BitSources& now);
 
 }  // namespace flowawr

@@ -38,6 +38,7 @@ RunLoop::RunLoop(Parts parts)
       board_(*parts.board),
       model_(parts.model),
       default_reward_endpoint_(std::move(parts.default_reward_endpoint)),
+      device_(std::move(parts.device)),
       has_saved_(std::move(parts.has_saved)),
       groups_before_(parts.manifest.groups_accepted()),
       dropped_before_(parts.manifest.dropped().begin(), parts.manifest.dropped().end()),

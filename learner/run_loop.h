@@ -61,11 +61,13 @@ class RunLoop {
     const RunModel* model = nullptr;           // for checkpoints; null: `manifest` says it
     std::string default_reward_endpoint = "";  // of reward terms that name none
     std::string shadows = "", watch = "";      // a checkpoint's notes of these names
+    std::string device = "";                   // the learner's kind, for checkpoints' kDeviceNote; empty: unknown
     // Called after every checkpoint, by the thread that saved it; null: nobody is told.
     std::function<void()> has_saved = nullptr;
     const Clock* clock = &Clock::Real();  // the board's
   };
-  static constexpr char kShadowsNote[] = "shadows.json", kWatchNote[] = "reward_watch.json";
+  static constexpr char kShadowsNote[] = "shadows.json", kWatchNote[] = "reward_watch.json",
+                        kDeviceNote[] = "device.txt";
   // Writes nothing into the run's folder: Run() does.
   explicit RunLoop(Parts parts);
 
@@ -156,6 +158,7 @@ class RunLoop {
   StatusBoard& board_;
   const RunModel* const model_;
   const std::string default_reward_endpoint_;
+  const std::string device_;
   const std::function<void()> has_saved_;
   const uint64_t groups_before_;                         // that this process began with, as what follows
   const std::map<std::string, uint64_t> dropped_before_;

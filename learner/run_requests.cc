@@ -46,6 +46,7 @@ absl::StatusOr<std::string> RunLoop::CheckpointLocked() {
   CheckpointExtras extras;
   if (!shadows_.figures().empty()) extras.notes[kShadowsNote] = shadows_.ToJson();
   if (manifest_.has_latest()) extras.notes[kWatchNote] = watch_.ToJson();
+  if (!device_.empty()) extras.notes[kDeviceNote] = device_;
   // Rewards of another spec are other rewards.
   for (const HeldoutReward& heldout : heldout_)
     if (heldout.spec_version == manifest_.reward_spec().version()) extras.heldout[heldout.update] = heldout.reward;

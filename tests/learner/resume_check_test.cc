@@ -122,11 +122,21 @@ algorithm: {energy: hard, kl_beta: 0.01, behaviour: late}
               HasSubstr("given):\nmodified: algorithm.flow_awr.kl_beta: 0.02 -> 0.01\n"));
 }
 
-TEST(WarningOfOtherInstructions, NamesBothWhenTheyDiffer) {
-  EXPECT_THAT(WarningOfOtherInstructions("avx512", "avx2"),
-              AllOf(HasSubstr("made with the instruction set avx512"), HasSubstr("goes on with avx2")));
-  EXPECT_EQ(WarningOfOtherInstructions("avx2", "avx2"), "");
-  EXPECT_EQ(WarningOfOtherInstructions("", "avx2"), "") << "a checkpoint of an older version does not say";
+TEST(WarningOfOtherBits, NamesWhatDiffersAndNothingElse) {
+  const BitSources saved{.instruction_set = "avx512", .device = "cpu", .deterministic = true};
+  EXPECT_EQ(WarningOfOtherBits(saved, saved), "");
+  BitSources now = saved;
+  now.instruction_set = "avx2";
+  EXPECT_THAT(WarningOfOtherBits(saved, now),
+              AllOf(HasSubstr("instruction set avx512 -> avx2. "), HasSubstr("FLOWAWR_CPU=avx512 keeps to it"),
+                    Not(HasSubstr("device")), Not(HasSubstr("deterministic"))));
+  now.device = "NVIDIA H100";
+  now.deterministic = false;
+  EXPECT_THAT(WarningOfOtherBits(saved, now),
+              HasSubstr("avx512 -> avx2, the learner's device cpu -> NVIDIA H100, model.deterministic true -> false"));
+  now.instruction_set = saved.instruction_set;
+  EXPECT_THAT(WarningOfOtherBits(saved, now), Not(HasSubstr("FLOWAWR_CPU")));
+  EXPECT_EQ(WarningOfOtherBits({}, now), "") << "a checkpoint of an older version does not say";
 }
 
 }  // namespace

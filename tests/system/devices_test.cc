@@ -73,8 +73,24 @@ TEST(SystemDevices, GivesEachAcceleratorAnActorWhenNobodySaysHowMany) {
   LiveRun run({"local.actors=0", "train.updates=1", "evaluation.prompts=1", "evaluation.final_prompts=1"});
   const PretendAccelerators there;
   EXPECT_EQ(run.Start().Wait(), 0);
-  EXPECT_THAT(run.process().log(), AllOf(HasSubstr("2 actors"), HasSubstr("devices: actors on fake:0, fake:1, rewards on fake:1")));
+  EXPECT_THAT(run.process().log(),
+              AllOf(HasSubstr("2 actors"),
+                    HasSubstr("devices: learner on fake:0, actors on fake:0, fake:1, rewards on fake:1")));
   EXPECT_THAT(LogOf(run, "actor-1"), HasSubstr("samples on fake:1"));
+}
+
+TEST(SystemDevices, AResumedRunSaysThatItGoesOnOnOtherDevices) {
+  LiveRun run({"train.updates=1", "local.actors=1", "evaluation.prompts=1", "evaluation.final_prompts=1"});
+  EXPECT_EQ(run.Start().Wait(), 0);
+  const PretendAccelerators there;
+  run.Start({"--resume", "--set", "train.updates=2", "--set", "model.deterministic=false", "--set", "train.ranks=2",
+             "--set", "train.devices=[fake:0]"});
+  EXPECT_EQ(run.process().Wait(), 0);
+  EXPECT_THAT(run.process().log(),
+              AllOf(HasSubstr("the learner's device cpu -> fake, model.deterministic true -> false"),
+                    HasSubstr("learner of 2 ranks x"),
+                    HasSubstr("devices: learner on fake:0, actors on fake:0, fake:1, "),
+                    HasSubstr("warning: 2 ranks of this machine share 1 device (train.devices)")));
 }
 
 TEST(SystemDevices, EveryProgramNamesTheDevicesThatAreThereInsteadOfOneThatIsNot) {
