@@ -8,8 +8,8 @@
 
 namespace flowawr {
 
-// "SCORER[,weight=W][,endpoint=HOST:PORT]...[,required=false][,timeout=S][,max_drop=D]"; several endpoints are several servers of the
-// same scorer. InvalidArgument says what is wrong, what is accepted and which word was probably meant.
+// "SCORER[,weight=W][,endpoint=HOST:PORT]...[,required=false][,timeout=S][,max_drop=D]"; several endpoints are several
+// servers of the same scorer. InvalidArgument says what is wrong, what is accepted and which word was probably meant.
 absl::StatusOr<v1::RewardSpecTerm> ParseTerm(const std::string& text);
 
 // "SCORER=WEIGHT": a term with these two fields alone.

@@ -112,6 +112,30 @@ variable_list KernelForward(const AttentionInput& first, const AttentionInput& s
   return {first_out, second_out};
 }
 
+// What a backward pass needs of its forward pass.
+struct Operands {
+  AttentionInput first, second;
+  int64_t heads = 0;
+  variable_list others;  // of the one function alone
+};
+
+void KeepOperands(const Operands& operands, AutogradContext& context) {
+  const auto& [first, second, heads, others] = operands;
+  variable_list saved = {first.projection, first.q_norm, first.k_norm, second.projection, second.q_norm, second.k_norm};
+  saved.insert(saved.end(), others.begin(), others.end());
+  context.save_for_backward(std::move(saved));
+  context.saved_data["heads"] = heads;
+  context.saved_data["second_has_queries"] = second.has_queries;
+}
+
+Operands TakeOperands(const AutogradContext& context) {
+  const variable_list saved = context.get_saved_variables();
+  return {.first = {saved[0], true, saved[1], saved[2]},
+          .second = {saved[3], context.saved_data.at("second_has_queries").toBool(), saved[4], saved[5]},
+          .heads = context.saved_data.at("heads").toInt(),
+          .others = {saved.begin() + 6, saved.end()}};  // after those of KeepOperands()
+}
+
 class AttentionFunction : public torch::autograd::Function<AttentionFunction> {
  public:
   static variable_list forward(AutogradContext* context, const at::Tensor& first_projection,
@@ -122,19 +146,13 @@ class AttentionFunction : public torch::autograd::Function<AttentionFunction> {
     at::Tensor log_sums;
     const variable_list out = KernelForward(first, second, heads, &log_sums);
     const bool needs_out = log_sums.defined();
-    context->save_for_backward({first_projection, second.projection, first.q_norm, first.k_norm, second.q_norm,
-                                second.k_norm, log_sums, needs_out ? out[0] : at::Tensor(),
-                                needs_out ? out[1] : at::Tensor()});
-    context->saved_data["heads"] = heads;
-    context->saved_data["second_has_queries"] = second.has_queries;
+    const variable_list more = {log_sums, needs_out ? out[0] : at::Tensor(), needs_out ? out[1] : at::Tensor()};
+    KeepOperands({first, second, heads, more}, *context);
     return out[1].defined() ? out : variable_list{out[0]};
   }
 
   static variable_list backward(AutogradContext* context, const variable_list& gradients) {
-    const variable_list saved = context->get_saved_variables();
-    const AttentionInput first{saved[0], true, saved[2], saved[3]};
-    const AttentionInput second{saved[1], context->saved_data["second_has_queries"].toBool(), saved[4], saved[5]};
-    const int64_t heads = context->saved_data["heads"].toInt();
+    const auto [first, second, heads, others] = TakeOperands(*context);
     const int64_t batch = BatchOf(first, second);
     const at::Tensor first_dout = gradients[0].contiguous();
     const at::Tensor second_dout = gradients.size() > 1 ? gradients[1].contiguous() : at::Tensor();
@@ -148,12 +166,12 @@ class AttentionFunction : public torch::autograd::Function<AttentionFunction> {
                                  GradientOf(second, second_dout, second_gradient));
       return {first_gradient, second_gradient, {}, {}, {}};
     }
-    const auto first_flow = Bf16GradientOf(first, saved[7], first_dout, first_gradient);
-    const auto second_flow = Bf16GradientOf(second, saved[8], second_dout, second_gradient);
+    const auto first_flow = Bf16GradientOf(first, others[1], first_dout, first_gradient);
+    const auto second_flow = Bf16GradientOf(second, others[2], second_dout, second_gradient);
     ParallelFor(0, batch * heads, 1, [&](int64_t begin, int64_t end) {
       kernels::Bf16AttentionBackward(size, StreamOf<kernels::Bf16AttentionStream, Bf16>(first, batch),
                                      StreamOf<kernels::Bf16AttentionStream, Bf16>(second, batch), begin, end,
-                                     Read<float>(saved[6]), first_flow, second_flow);
+                                     Read<float>(others[0]), first_flow, second_flow);
     });
     return {first_gradient, second_gradient, {}, {}, {}};
   }
@@ -239,18 +257,12 @@ class JoinFunction : public torch::autograd::Function<JoinFunction> {
                                AttentionInput second, int64_t heads) {
     first.projection = first_projection;
     second.projection = second_projection.value_or(at::Tensor());
-    context->save_for_backward(
-        {first.projection, second.projection, first.q_norm, first.k_norm, second.q_norm, second.k_norm});
-    context->saved_data["heads"] = heads;
-    context->saved_data["second_has_queries"] = second.has_queries;
+    KeepOperands({first, second, heads, {}}, *context);
     return JoinedOnDevice(*DeviceKernelsFor(first.projection), first, second, BatchOf(first, second), heads);
   }
 
   static variable_list backward(AutogradContext* context, const variable_list& gradients) {
-    const variable_list saved = context->get_saved_variables();
-    const AttentionInput first{saved[0], true, saved[2], saved[3]};
-    const AttentionInput second{saved[1], context->saved_data["second_has_queries"].toBool(), saved[4], saved[5]};
-    const int64_t heads = context->saved_data["heads"].toInt();
+    const auto [first, second, heads, others] = TakeOperands(*context);
     const int64_t batch = BatchOf(first, second);
     variable_list flow;
     for (const at::Tensor& gradient : gradients)

@@ -9,8 +9,8 @@ class App;
 
 namespace flowawr {
 
-// `what` is computed there, by `auto` on `of_auto`, else cpu. A name that FindDevice() does not find is a mistake of the command line, told with what the
-// machine has.
+// `what` is computed there, by `auto` on `of_auto`, else cpu. A name that FindDevice() does not find is a mistake of the
+// command line, told with what the machine has.
 void AddDeviceOption(CLI::App& app, const std::string& what, std::string* name,
                      const std::string& of_auto = "the machine's first accelerator");
 

@@ -26,7 +26,7 @@ namespace {
 
 constexpr absl::Duration kPingEvery = absl::Seconds(1);  // while there is nothing to compute: sees who is gone
 constexpr absl::Duration kWelcomeEvery = absl::Milliseconds(50);
-constexpr absl::Duration kSayAgainEvery = absl::Seconds(10);    // of a rank that is refused again and again
+constexpr absl::Duration kSayAgainEvery = absl::Seconds(10);  // of a rank that is refused again and again
 constexpr absl::Duration kLinkLimit = absl::Seconds(10);  // a rank that was answered links at once
 constexpr absl::Duration kAdmitLimit = absl::Seconds(5);  // and then answers
 // What a rank that answers at all needs to hear of an end.
