@@ -12,6 +12,7 @@
 #include "common/base/steady_cond_var.h"
 #include "common/rpc/channel.h"
 #include "common/rpc/status.h"
+#include "common/rpc/tls_check.h"
 #include "flowawr/v1/policy.grpc.pb.h"
 
 namespace flowawr {
@@ -109,7 +110,16 @@ class PeerClient::Reading final : public grpc::ClientReadReactor<v1::FetchPolicy
 
 absl::StatusOr<FetchedPolicy> PeerClient::Fetch(const std::string& endpoint, const v1::PolicyVersion& policy,
                                                 const std::string& key, absl::Time give_up) {
-  FLOWAWR_ASSIGN_OR_RETURN(const auto channel, MakeChannel(endpoint, network_));
+  absl::StatusOr<FetchedPolicy> fetched = FetchWhole(endpoint, policy, key, give_up);
+  if (!absl::IsUnavailable(fetched.status())) return fetched;
+  const absl::Duration left = std::clamp(give_up - MonotonicNow(), absl::ZeroDuration(), longest_silence_);
+  FLOWAWR_RETURN_IF_ERROR(CheckTls(endpoint, network_, Callee::kActor, left));
+  return fetched;
+}
+
+absl::StatusOr<FetchedPolicy> PeerClient::FetchWhole(const std::string& endpoint, const v1::PolicyVersion& policy,
+                                                     const std::string& key, absl::Time give_up) {
+  FLOWAWR_ASSIGN_OR_RETURN(const auto channel, MakeChannel(endpoint, network_, Callee::kActor));
   const auto stub = v1::PolicyPeer::NewStub(channel);
   const absl::Duration time = kLeastTime + absl::Seconds(static_cast<double>(policy.size()) / kLeastPeerBytesPerSecond);
   const auto context = MakeContext(std::clamp(give_up - MonotonicNow(), absl::ZeroDuration(), time), network_);

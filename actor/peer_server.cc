@@ -9,6 +9,7 @@
 #include "common/rpc/idle_watch.h"
 #include "common/rpc/policy_stream.h"
 #include "common/rpc/server.h"
+#include "common/rpc/tls_files.h"
 #include "flowawr/v1/policy.grpc.pb.h"
 
 namespace flowawr {
@@ -59,6 +60,8 @@ class PeerServer::Service final : public v1::PolicyPeer::Service {
 absl::StatusOr<std::unique_ptr<PeerServer>> PeerServer::Start(const std::string& listen,
                                                               const v1::NetworkConfig& network) {
   FLOWAWR_ASSIGN_OR_RETURN(HostPort address, ParseHostPort(listen));
+  if (!network.peer_tls_name().empty() && !network.tls_cert().empty())
+    FLOWAWR_RETURN_IF_ERROR(Annotate(CheckCertificateCarries(network.peer_tls_name(), network), "network.peer_tls_name"));
   std::unique_ptr<PeerServer> peer(new PeerServer);
   peer->service_ = std::make_unique<Service>(peer->held_);
   FLOWAWR_ASSIGN_OR_RETURN(const std::string reached, peer->service_->Start(listen, network));

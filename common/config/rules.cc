@@ -5,7 +5,9 @@
 #include <set>
 #include <utility>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "common/base/host_port.h"
 #include "common/config/algorithm_options.h"
 #include "common/config/paths.h"
@@ -174,6 +176,36 @@ void CheckRewards(const v1::RewardsConfig& rewards, Violations& found) {
   }
 }
 
+// Why `name` is none that DNS would have, and a certificate could carry; empty: it is one.
+std::string WhyNoHostName(const std::string& name) {
+  constexpr size_t kLongestName = 253, kLongestLabel = 63;
+  if (name.find(':') != std::string::npos) return "holds a colon: neither a port nor an address belongs here";
+  if (name.find('*') != std::string::npos) return "holds a *: name one host that the certificate's pattern covers";
+  if (name.size() > kLongestName) return absl::StrCat("has more than ", kLongestName, " characters");
+  const std::vector<std::string> labels = absl::StrSplit(name, '.');
+  for (const std::string& label : labels) {
+    if (label.empty()) return "has an empty part; write no dot at its ends, and one between parts";
+    if (label.size() > kLongestLabel) return absl::StrCat("has a part of more than ", kLongestLabel, " characters");
+    if (label.front() == '-' || label.back() == '-') return "has a part that begins or ends with -";
+    for (const char c : label)
+      if (!absl::ascii_isalnum(static_cast<unsigned char>(c)) && c != '-')
+        return "holds other characters than letters, digits, - and dots";
+  }
+  if (labels.back().find_first_not_of("0123456789") == std::string::npos)
+    return "is an address; leave it out where certificates name the actors' addresses";
+  return "";
+}
+
+void CheckPeerTlsName(const v1::NetworkConfig& network, Violations& found) {
+  const std::string& name = network.peer_tls_name();
+  if (name.empty()) return;
+  if (const std::string why = WhyNoHostName(name); !why.empty())
+    found.push_back({"network.peer_tls_name", absl::StrCat(name, " ", why)});
+  if (network.tls_ca().empty())
+    found.push_back({"network.peer_tls_name",
+                     "is of no use without TLS: set network.tls_ca, network.tls_cert and network.tls_key, or leave it out"});
+}
+
 void CheckNetwork(const v1::NetworkConfig& network, Violations& found) {
   const bool has_tls = !network.tls_cert().empty();
   const auto check_address = [&](const std::string& path, const std::string& text, bool is_encrypted,
@@ -202,6 +234,7 @@ void CheckNetwork(const v1::NetworkConfig& network, Violations& found) {
     found.push_back({"network.mutual_tls", "needs network.tls_cert and network.tls_key: what this side shows"});
   if (network.metrics_tls() && !has_tls)
     found.push_back({"network.metrics_tls", "needs network.tls_cert and network.tls_key"});
+  CheckPeerTlsName(network, found);
 }
 
 // Ranks cannot encrypt what they say to each other.

@@ -88,7 +88,7 @@ std::string LatestToken(const std::string& file) {
 }  // namespace
 
 absl::StatusOr<std::shared_ptr<grpc::Channel>> MakeChannel(const std::string& endpoint,
-                                                           const v1::NetworkConfig& network) {
+                                                           const v1::NetworkConfig& network, Callee callee) {
   FLOWAWR_ASSIGN_OR_RETURN(HostPort address, ParseHostPort(endpoint));
   address.host = Canonical(address.host);
   if (address.port == 0)
@@ -104,8 +104,11 @@ absl::StatusOr<std::shared_ptr<grpc::Channel>> MakeChannel(const std::string& en
     return absl::InvalidArgumentError("network.mutual_tls: this client needs network.tls_ca to know its server by");
   }
   const auto credentials = tls != nullptr ? tls->credentials() : grpc::InsecureChannelCredentials();
+  grpc::ChannelArguments arguments = Arguments(network);
+  if (const std::string& name = CertificateName(callee, address, network); tls != nullptr && name != address.host)
+    arguments.SetSslTargetNameOverride(name);
   const auto channel = KeepPolled(grpc::experimental::CreateCustomChannelWithInterceptors(
-      address.ToString(), credentials, Arguments(network), CallCounters()));
+      address.ToString(), credentials, arguments, CallCounters()));
   // The files are followed as long as the channel is there, and a little longer: members end in reverse.
   struct Held {
     std::shared_ptr<ClientTls> tls;

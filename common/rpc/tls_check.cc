@@ -22,7 +22,6 @@
 namespace flowawr {
 namespace {
 
-constexpr absl::Duration kTimeout = absl::Seconds(3);
 constexpr unsigned char kHttp2[] = {2, 'h', '2'};
 
 template <typename T, void (*kFree)(T*)>
@@ -125,14 +124,16 @@ void ShakeHands(SSL* session, int fd, absl::Time limit, Handshake& seen) {
   }
 }
 
-void ExpectHost(SSL* session, const std::string& host) {
+void ExpectName(SSL* session, const std::string& name) {
   X509_VERIFY_PARAM* const parameters = SSL_get0_param(session);
-  if (X509_VERIFY_PARAM_set1_ip_asc(parameters, host.c_str()) == 1) return;
-  X509_VERIFY_PARAM_set1_host(parameters, host.c_str(), host.size());
-  SSL_set_tlsext_host_name(session, host.c_str());
+  if (X509_VERIFY_PARAM_set1_ip_asc(parameters, name.c_str()) == 1) return;
+  X509_VERIFY_PARAM_set1_host(parameters, name.c_str(), name.size());
+  SSL_set_tlsext_host_name(session, name.c_str());
 }
 
-absl::Status Judge(const Handshake& seen, long verified, const std::string& host, const v1::NetworkConfig& network) {
+// `name`: what its certificate must carry.
+absl::Status Judge(const Handshake& seen, long verified, const std::string& name, Callee callee,
+                   const v1::NetworkConfig& network) {
   const bool wants_tls = !network.tls_ca().empty();
   const Answer answer = seen.answer;
   if (answer == Answer::kNone || (answer == Answer::kNoTls && !wants_tls)) return absl::OkStatus();
@@ -145,9 +146,10 @@ absl::Status Judge(const Handshake& seen, long verified, const std::string& host
         "it speaks TLS, and this client does not; set network.tls_ca to the PEM file of the authority that signed its "
         "certificate (for a self-signed one, the certificate itself)");
   if (verified == X509_V_ERR_HOSTNAME_MISMATCH || verified == X509_V_ERR_IP_ADDRESS_MISMATCH)
-    return absl::PermissionDeniedError(absl::StrCat("its certificate does not name ", host,
-                                                    "; use a name that it has, or make one with ", host,
-                                                    " among its subjectAltName"));
+    return absl::PermissionDeniedError(
+        absl::StrCat("its certificate does not name ", name, "; use a name that it has",
+                     callee == Callee::kActor ? " (network.peer_tls_name)" : "", ", or make one with ", name,
+                     " among its subjectAltName"));
   if (verified != X509_V_OK)
     return absl::PermissionDeniedError(absl::StrCat("its certificate is not trusted (",
                                                     X509_verify_cert_error_string(verified), "); set network.tls_ca, ",
@@ -160,11 +162,12 @@ absl::Status Judge(const Handshake& seen, long verified, const std::string& host
 
 }  // namespace
 
-absl::Status CheckTls(const std::string& endpoint, const v1::NetworkConfig& network) {
+absl::Status CheckTls(const std::string& endpoint, const v1::NetworkConfig& network, Callee callee,
+                      absl::Duration limit) {
   const absl::StatusOr<HostPort> address = ParseHostPort(endpoint);
   if (!address.ok()) return absl::OkStatus();
-  const absl::Time limit = MonotonicNow() + kTimeout;
-  const int fd = Connect(*address, limit);
+  const absl::Time give_up = MonotonicNow() + limit;
+  const int fd = Connect(*address, give_up);
   if (fd < 0) return absl::OkStatus();
   absl::Cleanup close_fd = [fd] { close(fd); };
   const Context context(SSL_CTX_new(TLS_client_method()));
@@ -176,15 +179,16 @@ absl::Status CheckTls(const std::string& endpoint, const v1::NetworkConfig& netw
     SSL_CTX_use_PrivateKey_file(context.get(), network.tls_key().c_str(), SSL_FILETYPE_PEM);
   }
   const Session session(SSL_new(context.get()));
-  ExpectHost(session.get(), address->host);
+  const std::string& name = CertificateName(callee, *address, network);
+  ExpectName(session.get(), name);
   Handshake seen;
   const auto note_question = [](SSL*, void* handshake) {
     static_cast<Handshake*>(handshake)->was_asked = true;
     return 1;
   };
   SSL_set_cert_cb(session.get(), note_question, &seen);
-  ShakeHands(session.get(), fd, limit, seen);
-  const absl::Status found = Judge(seen, SSL_get_verify_result(session.get()), address->host, network);
+  ShakeHands(session.get(), fd, give_up, seen);
+  const absl::Status found = Judge(seen, SSL_get_verify_result(session.get()), name, callee, network);
   ERR_clear_error();
   return found;
 }

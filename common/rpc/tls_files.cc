@@ -130,6 +130,14 @@ absl::StatusOr<TlsIdentity> ReadTlsIdentity(const v1::NetworkConfig& network) {
   return identity;
 }
 
+absl::Status CheckCertificateCarries(const std::string& name, const v1::NetworkConfig& network) {
+  const PemFile file{"network.tls_cert", network.tls_cert()};
+  FLOWAWR_ASSIGN_OR_RETURN(const std::string pem, Read(file));
+  FLOWAWR_ASSIGN_OR_RETURN(const std::vector<X509Ptr> chain, ParseCertificates(file, pem));
+  if (X509_check_host(chain.front().get(), name.data(), name.size(), 0, nullptr) == 1) return absl::OkStatus();
+  return Bad(file, absl::StrCat("does not name ", name, "; make one with ", name, " among its subjectAltName"));
+}
+
 absl::StatusOr<absl::Time> CertificateExpiry(const v1::NetworkConfig& network) {
   if (network.tls_cert().empty()) return absl::NotFoundError("network.tls_cert is not set");
   const PemFile file{"network.tls_cert", network.tls_cert()};

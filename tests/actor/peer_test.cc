@@ -14,6 +14,7 @@
 #include "common/rpc/channel.h"
 #include "common/rpc/fetch_ticket.h"
 #include "tests/testing/bad_peer.h"
+#include "tests/testing/certificate.h"
 #include "tests/testing/temp_folder.h"
 
 namespace flowawr {
@@ -59,6 +60,18 @@ class PeerTest : public ::testing::Test {
     v1::FetchPolicyResponse part;
     *part.mutable_chunk() = ChunkAt(bytes, offset);
     return part;
+  }
+
+  // Of an actor with this certificate that trusts `authority` and shows who it is.
+  static v1::NetworkConfig TlsNetwork(const Certificate& certificate, const Certificate& authority,
+                                      const std::string& peer_tls_name) {
+    v1::NetworkConfig network = PeerNetwork();
+    network.set_tls_cert(certificate.cert);
+    network.set_tls_key(certificate.key);
+    network.set_tls_ca(authority.cert);
+    network.set_mutual_tls(true);
+    network.set_peer_tls_name(peer_tls_name);
+    return network;
   }
 
   const FetchedPolicy policy_ = MakePolicy(LargeBytes('z'));
@@ -207,6 +220,49 @@ TEST_F(PeerTest, ServesOnlyWithEncryptionOutsideLoopback) {
   const auto open = PeerServer::Start("0.0.0.0:0", insecure);
   ASSERT_TRUE(open.ok()) << open.status();
   EXPECT_THAT((*open)->endpoint(), HasSubstr("0.0.0.0:"));  // the learner puts in from where the actor calls
+}
+
+TEST_F(PeerTest, WithTlsAPeersCertificateCarriesTheNameThatIsSetOrItsAddress) {
+  const TempFolder folder;
+  const Certificate authority = MakeAuthority(folder, "authority");
+  const auto sign = [&](const std::string& name, const std::string& names) {
+    return SignCertificate(folder, authority, name, "serverAuth,clientAuth", names);
+  };
+  const Certificate shared = sign("shared", "DNS:actors.flowawr"), other = sign("other", "DNS:rewards.flowawr"),
+                    of_address = sign("of-address", "IP:127.0.0.1"), strange = MakeCertificate(folder, "strange", "DNS:actors.flowawr");
+  const auto fetch = [&](const Certificate& peers, const std::string& peer_tls_name) {
+    const auto server = PeerServer::Start("127.0.0.1:0", TlsNetwork(peers, authority, "")).value();
+    server->held().SetFetchKey(kKey);
+    server->held().Add(policy_);
+    PeerClient client(TlsNetwork(shared, authority, peer_tls_name));
+    return client.Fetch(server->endpoint(), policy_.header.policy(), kKey).status();
+  };
+  EXPECT_EQ(fetch(shared, "actors.flowawr"), absl::OkStatus());
+  EXPECT_EQ(fetch(of_address, ""), absl::OkStatus());
+  const struct {
+    const char* what;
+    absl::Status status;
+    const char* why;
+  } refused[] = {
+      {"no name set", fetch(shared, ""), "does not name 127.0.0.1; use a name that it has (network.peer_tls_name)"},
+      {"another's certificate", fetch(other, "actors.flowawr"), "does not name actors.flowawr"},
+      {"the address alone", fetch(of_address, "actors.flowawr"), "does not name actors.flowawr"},
+      {"another authority", fetch(strange, "actors.flowawr"), "its certificate is not trusted"},
+  };
+  for (const auto& row : refused) {
+    EXPECT_EQ(row.status.code(), absl::StatusCode::kPermissionDenied) << row.what << ": " << row.status;
+    EXPECT_STREQ(PeerFailure(row.status), "refused") << row.what;
+    EXPECT_THAT(std::string(row.status.message()), HasSubstr(row.why)) << row.what;
+  }
+}
+
+TEST_F(PeerTest, AnActorWhoseCertificateNobodyWouldTakeDoesNotServe) {
+  const TempFolder folder;
+  const Certificate certificate = MakeCertificate(folder, "own", "DNS:rewards.flowawr");
+  const absl::Status status =
+      PeerServer::Start("127.0.0.1:0", TlsNetwork(certificate, certificate, "actors.flowawr")).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << status;
+  EXPECT_THAT(std::string(status.message()), HasSubstr("network.tls_cert: " + certificate.cert + " does not name actors.flowawr"));
 }
 
 TEST_F(PeerTest, EndsAFetchThatIsNotWantedAnyMore) {

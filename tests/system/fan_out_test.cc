@@ -20,6 +20,8 @@
 #include "learner/rollout_service.h"
 #include "tests/learner/small_run.h"
 #include "tests/testing/bad_peer.h"
+#include "tests/testing/certificate.h"
+#include "tests/testing/temp_folder.h"
 
 namespace flowawr {
 namespace {
@@ -31,8 +33,10 @@ const ComponentFingerprints kModel = {{"transformer", "0123456789abcdef"}};
 // An actor as far as it fetches. `peer_endpoint`: where it says that it serves; empty: where it does.
 class FetchingActor {
  public:
-  FetchingActor(const std::string& learner, const std::string& name, const std::string& peer_endpoint = "")
-      : learner_(LearnerClient::Create(learner, network_, name,
+  FetchingActor(const std::string& learner, const std::string& name, const std::string& peer_endpoint = "",
+                const v1::NetworkConfig& network = PeerNetwork())
+      : network_(network),
+        learner_(LearnerClient::Create(learner, network_, name,
                                        peer_endpoint.empty() ? server_->endpoint() : peer_endpoint)
                      .value()),
         fetcher_({.learner = [this](uint64_t version, uint64_t max,
@@ -59,7 +63,7 @@ class FetchingActor {
   std::string Page() const { return prometheus::TextSerializer().Serialize(registry_.Collect()); }
 
  private:
-  const v1::NetworkConfig network_ = PeerNetwork();
+  const v1::NetworkConfig network_;
   prometheus::Registry registry_;
   ActorMetrics metrics_{registry_};
   const std::unique_ptr<PeerServer> server_ = PeerServer::Start("127.0.0.1:0", network_).value();
@@ -70,8 +74,9 @@ class FetchingActor {
 
 class FanOutFleetTest : public testing::Test {
  protected:
-  FanOutFleetTest()
-      : server_(RpcServer::Start({.listen = "127.0.0.1:0", .network = PeerNetwork()}, {&rollout_, &policies_}).value()),
+  // `network`: the learner's.
+  explicit FanOutFleetTest(const v1::NetworkConfig& network = PeerNetwork())
+      : server_(RpcServer::Start({.listen = "127.0.0.1:0", .network = network}, {&rollout_, &policies_}).value()),
         policy_(desk_.policies.Publish(LoraAdapter::Initialise(Layout(), 1), v1::BEHAVIOUR_POLICY, 0)
                     .value()
                     ->header.policy()) {}
@@ -96,9 +101,9 @@ class FanOutFleetTest : public testing::Test {
   }
 
   // All at once; returns how many had the right bytes in the end.
-  int AdoptAll() {
+  int AdoptAll(const v1::NetworkConfig& network = PeerNetwork()) {
     for (int i = 0; i < kActors; ++i)
-      actors_.push_back(std::make_unique<FetchingActor>(server_->endpoint(), absl::StrCat("a", i)));
+      actors_.push_back(std::make_unique<FetchingActor>(server_->endpoint(), absl::StrCat("a", i), "", network));
     std::atomic<int> adopted = 0;
     std::vector<std::thread> threads;
     for (const auto& actor : actors_) threads.emplace_back([&] { adopted += actor->Adopt(policy_); });
@@ -195,6 +200,42 @@ TEST_F(FanOutFleetTest, WithNothingButBadPeersTheLearnerSendsTheCopies) {
   FetchingActor last(server_->endpoint(), "last", liar.endpoint());
   EXPECT_TRUE(last.Adopt(policy_));
   EXPECT_GT(Copies(), kCopies);
+}
+
+// Of a fleet with one authority. The certificate that all actors share names none of their addresses.
+struct FleetFiles {
+  TempFolder folder;
+  Certificate authority = MakeAuthority(folder, "authority");
+  Certificate learner = SignCertificate(folder, authority, "learner", "serverAuth", "IP:127.0.0.1");
+  Certificate actors = SignCertificate(folder, authority, "actors", "serverAuth,clientAuth", "DNS:actors.flowawr");
+
+  v1::NetworkConfig NetworkWith(const Certificate& certificate) const {
+    v1::NetworkConfig network = PeerNetwork();
+    network.set_tls_cert(certificate.cert);
+    network.set_tls_key(certificate.key);
+    network.set_tls_ca(authority.cert);
+    network.set_mutual_tls(true);
+    return network;
+  }
+};
+
+class FanOutFleetWithTlsTest : protected FleetFiles, public FanOutFleetTest {
+ protected:
+  FanOutFleetWithTlsTest() : FanOutFleetTest(NetworkWith(learner)) {}
+};
+
+TEST_F(FanOutFleetWithTlsTest, ActorsThatShareACertificateFetchFromEachOtherByItsName) {
+  v1::NetworkConfig network = NetworkWith(actors);
+  network.set_peer_tls_name("actors.flowawr");
+  EXPECT_EQ(AdoptAll(network), kActors);
+  EXPECT_LE(Copies(), kCopies);
+  EXPECT_EQ(Failures("refused") + Failures("unreachable"), 0);
+}
+
+TEST_F(FanOutFleetWithTlsTest, WithoutTheNameEveryActorGetsTheLearnersCopy) {
+  EXPECT_EQ(AdoptAll(NetworkWith(actors)), kActors);
+  EXPECT_EQ(Copies(), kActors);
+  EXPECT_GT(Failures("refused"), 0);
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
 #include "common/config/paths.h"
 #include "gmock/gmock.h"
 #include "google/protobuf/util/message_differencer.h"
@@ -201,6 +202,27 @@ TEST(RunConfig, RefusesToListenOutsideUnencrypted) {
   Parse(kLeast, {"network.learner_listen=0.0.0.0:50051", "network.tls_cert=c.pem", "network.tls_key=k.pem",
                  "network.tls_ca=c.pem"});
   Parse(kLeast, {"network.learner_listen=0.0.0.0:50051", "network.insecure=true"});
+}
+
+TEST(RunConfig, TakesANameOfPeersCertificatesWithTlsAndNothingElseForOne) {
+  const auto with = [](const std::string& name) {
+    return std::vector<std::string>{"network.tls_cert=c.pem", "network.tls_key=k.pem", "network.tls_ca=c.pem",
+                                    "network.peer_tls_name=" + name};
+  };
+  for (const char* name : {"actors.flowawr", "demo-flowawr-actor", "7.actors.example", "A1"})
+    EXPECT_EQ(Parse(kLeast, with(name)).network().peer_tls_name(), name);
+  const struct {
+    std::string name;
+    const char* why;
+  } cases[] = {{"actors.flowawr:7100", "neither a port"}, {"'::1'", "nor an address"},
+               {"10.0.0.7", "is an address"},            {"'*.flowawr'", "name one host"},
+               {"actors..flowawr", "an empty part"},     {"actors.", "an empty part"},
+               {"-actors", "begins or ends with -"},     {"our_actors", "letters, digits, - and dots"},
+               {"an actor", "letters, digits"},          {std::string(64, 'a'), "more than 63"}};
+  for (const auto& each : cases)
+    EXPECT_THAT(Error(kLeast, with(each.name)), AllOf(HasSubstr("network.peer_tls_name"), HasSubstr(each.why))) << each.name;
+  EXPECT_THAT(Error(kLeast, with(absl::StrReplaceAll(std::string(130, 'a'), {{"a", "a."}}) + "a")), HasSubstr("more than 253"));
+  EXPECT_THAT(ErrorOfSet("network.peer_tls_name=actors.flowawr"), AllOf(HasSubstr("of no use without TLS"), HasSubstr("network.tls_ca")));
 }
 
 TEST(RunConfig, RefusesToLetRanksMeetOutsideUnlessTold) {

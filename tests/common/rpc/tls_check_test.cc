@@ -72,6 +72,17 @@ TEST_F(TlsCheckTest, TellsWhichHostTheCertificateDoesNotName) {
   ExpectRefused(CheckTls(Serve(certificate), Trusting(certificate.cert)), "does not name 127.0.0.1");
 }
 
+TEST_F(TlsCheckTest, TheNameOfPeersIsAskedOfActorsAndOfNobodyElse) {
+  const Certificate certificate = MakeCertificate(folder_, "actor", "DNS:actors.flowawr");
+  v1::NetworkConfig network = Trusting(certificate.cert);
+  network.set_peer_tls_name("actors.flowawr");
+  const std::string endpoint = Serve(certificate);
+  EXPECT_EQ(CheckTls(endpoint, network, Callee::kActor), absl::OkStatus());
+  ExpectRefused(CheckTls(endpoint, network), "does not name 127.0.0.1; use a name that it has, or");
+  network.set_peer_tls_name("actors.example");
+  ExpectRefused(CheckTls(endpoint, network, Callee::kActor), "does not name actors.example");
+}
+
 TEST_F(TlsCheckTest, FindsNothingWhereNobodyAnswers) {
   const Certificate certificate = MakeCertificate(folder_, "server");
   const std::string endpoint = Serve(certificate);
