@@ -50,4 +50,14 @@ absl::StatusOr<int> Listen(const HostPort& address, int backlog) {
   return why;
 }
 
+HostPort BoundTo(int listening_fd) {
+  sockaddr_storage address{};
+  socklen_t size = sizeof(address);
+  getsockname(listening_fd, reinterpret_cast<sockaddr*>(&address), &size);
+  char host[NI_MAXHOST] = "", port[NI_MAXSERV] = "0";
+  getnameinfo(reinterpret_cast<const sockaddr*>(&address), size, host, sizeof(host), port, sizeof(port),
+              NI_NUMERICHOST | NI_NUMERICSERV);
+  return {host, std::stoi(port)};
+}
+
 }  // namespace flowawr

@@ -11,4 +11,7 @@ namespace flowawr {
 // machine's, or has no address; PermissionDenied; else Unavailable. Messages name no address: the caller knows what for.
 absl::StatusOr<int> Listen(const HostPort& address, int backlog);
 
+// Where a socket of Listen() is bound: its host as a number, and its true port.
+HostPort BoundTo(int listening_fd);
+
 }  // namespace flowawr

@@ -51,14 +51,6 @@ class Fd {
   const int fd_;
 };
 
-int PortOf(int fd) {
-  sockaddr_storage address{};
-  socklen_t size = sizeof(address);
-  getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size);
-  return ntohs(address.ss_family == AF_INET6 ? reinterpret_cast<sockaddr_in6&>(address).sin6_port
-                                             : reinterpret_cast<sockaddr_in&>(address).sin_port);
-}
-
 std::string ReachableHost(const std::string& host) {
   if (host == "0.0.0.0" || host == "localhost") return "127.0.0.1";
   return host == "::" ? "::1" : host;
@@ -92,7 +84,7 @@ class HttpServer::Loop {
       : options_(std::move(options)),
         is_loopback_(address.is_loopback()),
         listener_(std::move(listener)),
-        port_(PortOf(listener_->get())),
+        port_(BoundTo(listener_->get()).port),
         endpoint_(HostPort{ReachableHost(address.host), port_}.ToString()),
         wake_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
 

@@ -1,7 +1,5 @@
 #include "common/base/listen.h"
 
-#include <netinet/in.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include <string>
@@ -14,17 +12,13 @@ namespace {
 
 using ::testing::HasSubstr;
 
-int PortOf(int fd) {
-  sockaddr_in address{};
-  socklen_t size = sizeof(address);
-  getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size);
-  return ntohs(address.sin_port);
-}
-
 TEST(Listen, TakesAPortThatNobodyElseThenGets) {
   const absl::StatusOr<int> first = Listen({"127.0.0.1", 0}, 1);
   ASSERT_TRUE(first.ok()) << first.status();
-  const absl::Status second = Listen({"127.0.0.1", PortOf(*first)}, 1).status();
+  const HostPort bound = BoundTo(*first);
+  EXPECT_EQ(bound.host, "127.0.0.1");
+  EXPECT_NE(bound.port, 0);
+  const absl::Status second = Listen(bound, 1).status();
   EXPECT_EQ(second.code(), absl::StatusCode::kAlreadyExists);
   EXPECT_THAT(std::string(second.message()), HasSubstr("choose another port"));
   close(*first);
