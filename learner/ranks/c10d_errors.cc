@@ -1,7 +1,9 @@
 #include "learner/ranks/c10d_errors.h"
 
 #include <c10/util/Exception.h>
+#include <c10/util/Logging.h>
 
+#include <cstdlib>
 #include <exception>
 
 #include "absl/strings/str_cat.h"
@@ -18,6 +20,10 @@ std::string Plain(std::string words) {
 }
 
 }  // namespace
+
+void SilenceC10d() {
+  if (std::getenv("TORCH_CPP_LOG_LEVEL") == nullptr) FLAGS_caffe2_log_level = c10::GLOG_FATAL;
+}
 
 absl::Status WithoutExceptions(const std::string& what, absl::Duration limit, absl::FunctionRef<void()> call) {
   const absl::Time since = MonotonicNow();

@@ -1,6 +1,5 @@
 #include "learner/ranks/meeting_point.h"
 
-#include <netdb.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -21,7 +20,6 @@
 #include "learner/ranks/c10d_errors.h"
 #include "learner/ranks/gloo_link.h"
 #include "learner/ranks/nccl.h"
-#include "learner/ranks/resolved.h"
 
 namespace flowawr {
 namespace {
@@ -115,27 +113,23 @@ absl::StatusOr<std::unique_ptr<MeetingPoint>> MeetingPoint::Serve(const HostPort
   if (!listening.ok()) return Annotate(listening.status(), absl::StrCat("network.ranks_listen: ", listen.ToString()));
   const int socket_fd = *listening;
   absl::Cleanup closer = [socket_fd] { close(socket_fd); };
-  sockaddr_storage bound{};
-  socklen_t length = sizeof bound;
-  getsockname(socket_fd, reinterpret_cast<sockaddr*>(&bound), &length);
-  char port[NI_MAXSERV] = "";
-  getnameinfo(reinterpret_cast<const sockaddr*>(&bound), length, nullptr, 0, port, sizeof port, NI_NUMERICSERV);
-
+  const HostPort bound = BoundTo(socket_fd);
+  SilenceC10d();
   c10d::TCPStoreOptions options;
   options.isServer = true;
   options.waitWorkers = false;
-  options.port = static_cast<uint16_t>(std::stoi(port));
+  options.port = static_cast<uint16_t>(bound.port);
   options.masterListenFd = socket_fd;
   std::unique_ptr<MeetingPoint> point;
   FLOWAWR_RETURN_IF_ERROR(WithoutExceptions("network.ranks_listen", absl::InfiniteDuration(), [&] {
-    point = std::make_unique<StoreMeetingPoint>(c10::make_intrusive<c10d::TCPStore>(HostOf(bound, length), options),
-                                                listen.host);
+    point = std::make_unique<StoreMeetingPoint>(c10::make_intrusive<c10d::TCPStore>(bound.host, options), listen.host);
   }));
   std::move(closer).Cancel();  // the store's now
   return point;
 }
 
 absl::StatusOr<std::unique_ptr<MeetingPoint>> MeetingPoint::Reach(const HostPort& rank0, absl::Duration limit) {
+  SilenceC10d();
   c10d::TCPStoreOptions options;
   options.port = static_cast<uint16_t>(rank0.port);
   options.waitWorkers = false;

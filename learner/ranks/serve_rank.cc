@@ -9,7 +9,6 @@
 #include <thread>
 #include <utility>
 
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/notification.h"
 #include "common/base/clock.h"
@@ -39,6 +38,7 @@ class Rank {
   absl::Status Run() {
     absl::Time limit = MonotonicNow() + patience();
     absl::Notification never;
+    spdlog::info("looking for rank 0 at {} as rank {}", options_.rank0.ToString(), options_.facts.rank);
     while (!is_stopped_()) {
       absl::StatusOr<std::unique_ptr<RankLink>> link = Join();
       if (link.ok()) {
@@ -90,7 +90,7 @@ class Rank {
     return link;
   }
 
-  // How vectors travel, or rank 0's refusal.
+  // How vectors travel.
   absl::StatusOr<std::string> AwaitAnswer(MeetingPoint& meeting_point) {
     const absl::Time limit = MonotonicNow() + kAnswerLimit;
     absl::StatusOr<std::string> answer = meeting_point.AwaitAnswer(options_.facts.session, kSayEvery);
@@ -98,14 +98,9 @@ class Rank {
       SayThatItWaits("it has not answered yet");
       answer = meeting_point.AwaitAnswer(options_.facts.session, kSayEvery);
     }
-    if (!answer.ok()) return answer;
-    const size_t space = std::min(answer->find(' '), answer->size());
-    int code = 0;
-    if (!absl::SimpleAtoi(answer->substr(0, space), &code) || space == answer->size())
+    if (answer.ok() && *answer != kNcclTransport && *answer != kGlooTransport)
       return absl::InvalidArgumentError("rank 0 is of another version");
-    std::string words = answer->substr(space + 1);
-    if (code == 0) return words;
-    return absl::Status(static_cast<absl::StatusCode>(code), words);
+    return answer;
   }
 
   // OK when the run is over or the process is to stop; an error is the link's or the device's.
@@ -190,7 +185,7 @@ class Rank {
   const std::shared_ptr<const LoraLayout>& layout_;
   RankOptions options_;
   const std::function<bool()>& is_stopped_;
-  absl::Time said_ = MonotonicNow();
+  absl::Time said_ = absl::InfinitePast();
 };
 
 }  // namespace

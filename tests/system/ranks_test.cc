@@ -110,6 +110,16 @@ TEST(SystemRanks, OnlyWhoKnowsTheTokenIsARank) {
   EXPECT_EQ(cluster.learner().Wait(), 0);
 }
 
+TEST(SystemRanks, ARankThatFindsNobodySaysAtOnceWhomItLooksForAndWhy) {
+  Cluster cluster(Settings(2));
+  Process rank({SystemProgram("flowawr-learner"), "--config", cluster.config_path(), "--rank", "1", "--rank0", "127.0.0.1:1"},
+               cluster.NewLog("rank-1"));
+  EXPECT_TRUE(AwaitText(rank.log_path(), "looking for rank 0 at 127.0.0.1:1 as rank 1", rank));
+  EXPECT_TRUE(AwaitText(rank.log_path(), "waiting for rank 0 at 127.0.0.1:1: 127.0.0.1:1: Connection refused", rank));
+  rank.Signal(SIGTERM);
+  EXPECT_EQ(rank.Wait(), 0);
+}
+
 TEST(SystemRanks, NcclWithoutCudaIsAnErrorOfTheConfiguration) {
   Cluster cluster(Settings(2, "train.rank_transport=nccl"));
   Process rank({SystemProgram("flowawr-learner"), "--config", cluster.config_path(), "--rank", "1", "--rank0", "127.0.0.1:1"},

@@ -25,10 +25,12 @@
 #include "common/diffusion/noise.h"
 #include "learner/ranks/meeting_point.h"
 #include "learner/ranks/rank_proof.h"
+#include "learner/ranks/rank_transport.h"
 #include "learner/ranks/serve_rank.h"
 #include "learner/ranks/share_message.h"
 #include "tests/learner/algorithm/methods.h"
 #include "tests/learner/drawn_groups.h"
+#include "tests/testing/loopback_socket.h"
 
 namespace flowawr {
 namespace {
@@ -323,6 +325,47 @@ TEST_F(RankedGradientEngineTest, OnlyWhoKnowsTheTokenIsARank) {
   EXPECT_EQ(WEXITSTATUS(status), static_cast<int>(absl::StatusCode::kPermissionDenied));
   EXPECT_THAT(Status().ranks(1).message(), HasSubstr("does not know rank 0's token"));
   StartRank(1, "token");
+  EXPECT_TRUE(AwaitState(1, v1::RankStatus::READY));
+}
+
+TEST_F(RankedGradientEngineTest, WhoseNumberIsTakenHearsItOnceItHasProvedTheToken) {
+  StartRank0(2, absl::Minutes(2), /*waits=*/false, kToken);
+  StartRank(1, "token");
+  ASSERT_TRUE(AwaitState(1, v1::RankStatus::READY));
+  const auto join = [&](const std::string& token) {
+    RankFacts facts = Learner(2).Facts(1);
+    facts.host = facts.rank0_host = "127.0.0.1";
+    facts.session = "second " + token;
+    const auto reached = MeetingPoint::Reach(rank0_, kPatience).value();
+    const std::string hello = SerializeFacts(facts);
+    EXPECT_TRUE(reached->SayHello(hello).ok());
+    EXPECT_EQ(reached->AwaitAnswer(facts.session, kPatience).value(), kGlooTransport);
+    const auto link = reached->Link(facts.session, /*is_rank0=*/false, "127.0.0.1", kPatience).value();
+    return ProveToRank0(*link, [&] { return std::vector<std::string>{token}; }, hello, kPatience);
+  };
+  const absl::Status stranger = join("another-of-sixteen");
+  EXPECT_TRUE(absl::IsPermissionDenied(stranger)) << stranger;
+  const absl::Status second = join(kToken);
+  EXPECT_TRUE(absl::IsAlreadyExists(second)) << second;
+  EXPECT_THAT(std::string(second.message()), HasSubstr("rank 1 is here already, from 127.0.0.1"));
+  EXPECT_EQ(Status().ranks(1).state(), v1::RankStatus::READY);
+}
+
+TEST_F(RankedGradientEngineTest, JunkWritesNothingBesideTheLog) {
+  StartRank0(2);
+  // As c10d's clients begin, and then a key of 2^64 - 1 bytes.
+  const std::string junk = std::string("\x00\xce\xf7\x85\x3c\x01", 6) + std::string(8, '\xff');
+  testing::internal::CaptureStderr();
+  for (int i = 0; i < 3; ++i) {
+    const int fd = ConnectTo(rank0_.port);
+    EXPECT_EQ(send(fd, junk.data(), junk.size(), MSG_NOSIGNAL), static_cast<ssize_t>(junk.size()));
+    char byte = 0;
+    while (recv(fd, &byte, 1, 0) > 0) {
+    }
+    close(fd);
+  }
+  EXPECT_EQ(testing::internal::GetCapturedStderr(), "");
+  StartRank(1);
   EXPECT_TRUE(AwaitState(1, v1::RankStatus::READY));
 }
 
