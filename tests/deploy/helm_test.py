@@ -30,7 +30,7 @@ VALUES = {
                     "runtimeClassName": "nvidia", "nodeSelector": {"kind": "big"}, "tolerations": [{"operator": "Exists"}],
                     "affinity": {"nodeAffinity": {}}, "extraVolumes": [{"name": "cache", "emptyDir": {"sizeLimit": "1Gi"}}],
                     "extraVolumeMounts": [{"name": "cache", "mountPath": "/cache"}]},
-        "actors": {"workload": "Job", "replicas": 100, "giveUpAfterSeconds": 5000000},
+        "actors": {"workload": "Job", "replicas": 100, "peers": True, "giveUpAfterSeconds": 5000000},
         "rewardServers": {"a-name-of-15-ab": {"scorers": ["taste=jpeg_compressibility,scale=5"], "egress": [{"ports": [{"port": 443}]}],
                                               "autoscaling": {"enabled": True, "maxReplicas": 9}}},
         "networkPolicy": {"operators": [{"podSelector": {"matchLabels": {"app": "console"}}}],
@@ -42,6 +42,7 @@ VALUES = {
     "scaled by others": {"actors": {"replicas": None}},
     "nothing secret": {"tls": {"mode": "off"}, "tokens": {"secret": ""}, "runs": {"claim": "mine"}, "networkPolicy": {"enabled": False}},
     "tokens without tls": {"tls": {"mode": "off"}},
+    "peers with a certificate of all": {"actors": {"peers": True}},
     "two ranks": {"learner": {"ranks": 2}, "monitoring": {"podMonitor": True}},
     "ranks and peers in clear": {"tls": {"mode": "off"}, "tokens": {"secret": ""}, "learner": {"ranks": 3}, "actors": {"peers": True}, "pod": {"listen": "::"}},
     **{name: yaml.safe_load((CHART / f"presets/{name}.yaml").read_text()) for name in OVERLAYS},
@@ -193,7 +194,6 @@ def test_an_overlay_of_ones_own_changes_image_and_namespace_everywhere(tmp_path)
 REFUSED = [  # values, what is said
     ({"learner": {"ranks": 2, "workload": "Job"}}, "learner.ranks above 1 needs learner.workload: JobSet"),
     ({"run": {"config": {"train": {"ranks": 2}}}}, "say it in learner.ranks"),
-    ({"actors": {"peers": True}}, "actors.peers needs tls.mode: off"),
     ({"nonsense": 1}, "nonsense"),
     ({"tls": {"mode": "certManager"}}, "tls.issuer.name"),
     ({"tls": {"mode": "secret", "secret": ""}}, "tls.secret"),
@@ -270,6 +270,18 @@ def test_every_certificate_that_is_mounted_is_asked_for():
     assert mounted == made
 
 
+def test_actors_ask_each_other_for_a_name_of_the_certificate_that_they_get():
+    for name in ("all on", "peers with a certificate of all"):
+        objects = template(VALUES[name])
+        asked = yaml.safe_load(next(one["data"]["actor.yaml"] for one in of_kind(objects, "ConfigMap") if "actor.yaml" in one["data"]))
+        named = [one["spec"]["dnsNames"] for one in of_kind(objects, "Certificate") if asked["network"]["peer_tls_name"] in one["spec"]["dnsNames"]]
+        if VALUES[name].get("tls", {}).get("mode") == "certManager":
+            assert len(named) == 1
+            continue
+        notes = helm("install", "flowawr", str(CHART), "--dry-run=client", values=VALUES[name]).partition("NOTES:")[2]
+        assert f"\n{asked['network']['peer_tls_name']}, " in notes, "what the certificate of all must name"
+
+
 def test_numbers_of_a_configuration_stay_what_they_are():
     values = {"run": {"config": {"train": {"updates": 2000000}, "optimizer": {"learning_rate": 0.00001}, "seed": 12345678901}}}
     (config,) = [one for one in of_kind(template(values), "ConfigMap") if "run.yaml" in one["data"]]
@@ -291,6 +303,7 @@ def test_notes_say_what_is_to_be_done():
     for said in ("create secret generic flowawr-tls", "--from-literal=read-only=", "flowawr-reward-ocr", "kubectl -n default scale"):
         assert said in notes
     assert "NOTHING IS ENCRYPTED" in helm("install", "flowawr", str(CHART), "--dry-run=client", values=VALUES["cpu-demo"])
-    assert "ranks" not in notes
-    assert "The learner is 4 ranks. What they say to each other is NOT ENCRYPTED" in helm(
-        "install", "flowawr", str(CHART), "--dry-run=client", values=VALUES["sd35-ranks"])
+    assert "rank" not in notes
+    notes = helm("install", "flowawr", str(CHART), "--dry-run=client", values=VALUES["sd35-ranks"]).partition("NOTES:")[2]
+    for said in ("The learner is 4 ranks. What they say to each other is NOT ENCRYPTED", "app.kubernetes.io/component=rank"):
+        assert said in notes

@@ -300,6 +300,8 @@ def test_actors_reach_each_other_where_they_serve_adapters_and_only_there(object
     assert may_talk(objects, labels, labels, 7100) == (listen is not None)
     assert listen is None or port_of(listen) == 7100
     assert ({"name": "peers", "containerPort": 7100} in main_container(actor)["ports"]) == (listen is not None)
+    (network,) = [yaml.safe_load(one["data"]["actor.yaml"])["network"] for one in of_kind(objects, "ConfigMap") if "actor.yaml" in one["data"]]
+    assert ("peer_tls_name" in network) == (listen is not None and "tls_cert" in network), "no certificate names the address of a pod"
 
 
 @every

@@ -22,9 +22,6 @@
 {{- if hasKey (.Values.run.config.train | default dict) "ranks" -}}
   {{- fail "run.config.train.ranks is set by the chart: say it in learner.ranks" -}}
 {{- end -}}
-{{- if and .Values.actors.peers (ne .Values.tls.mode "off") -}}
-  {{- fail "actors.peers needs tls.mode: off: actors call each other by address, which no certificate of a release names" -}}
-{{- end -}}
 {{- if and (eq .Values.actors.workload "Deployment") (le (int .Values.actors.giveUpAfterSeconds) 0) -}}
   {{- fail "actors.giveUpAfterSeconds: 0 makes actors of a Deployment leave before the learner is there" -}}
 {{- end -}}

@@ -115,6 +115,15 @@ mutual_tls: true
 {{- end }}
 {{- end }}
 
+{{/* The actors' own: they call each other by the addresses of pods, and ask for the name that the certificate of all of them
+     carries. */}}
+{{- define "flowawr.actorNetwork" -}}
+{{ include "flowawr.network" (list . "actor") | trim }}
+{{- if and .Values.actors.peers (ne .Values.tls.mode "off") }}
+peer_tls_name: {{ include "flowawr.fullname" . }}-actor
+{{- end }}
+{{- end }}
+
 {{/* Whether the learner is several processes. */}}
 {{- define "flowawr.hasRanks" -}}
 {{- if gt (int .Values.learner.ranks) 1 }}yes{{- end }}

@@ -222,7 +222,7 @@ timeoutSeconds: 5
 {{- $root := index . 0 -}}
 {{- include "flowawr.pod" (dict "root" $root "role" $root.Values.actors "component" "actor" "account" "actor" "restart" (index . 1)
       "container" (include "flowawr.actorContainer" $root) "configItems" (list "actor.yaml") "tokens" (list "actor")
-      "configDigest" (include "flowawr.network" (list $root "actor") | sha256sum | trunc 16)) }}
+      "configDigest" (include "flowawr.actorNetwork" $root | trim | sha256sum | trunc 16)) }}
 {{- end }}
 
 {{/* The spec of the actors' Job. */}}
