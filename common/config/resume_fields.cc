@@ -33,6 +33,7 @@ const std::vector<ResumeField>& FieldsFreeOnResume() {
       {"model.deterministic", "on accelerators the last bits may change"},
       {"lora.init_from", "it counts when a run begins"},
       {"prompts", "what the files hold is compared instead"},
+      {"sampler.graph_batch", "no bit depends on it"},
       {"rollout.lease_timeout_s", ""},
       {"rollout.max_attempts", ""},
       {"rewards.terms.endpoint", ""},
