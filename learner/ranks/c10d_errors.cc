@@ -5,6 +5,7 @@
 
 #include <cstdlib>
 #include <exception>
+#include <mutex>
 
 #include "absl/strings/str_cat.h"
 #include "common/base/clock.h"
@@ -22,7 +23,10 @@ std::string Plain(std::string words) {
 }  // namespace
 
 void SilenceC10d() {
-  if (std::getenv("TORCH_CPP_LOG_LEVEL") == nullptr) FLAGS_caffe2_log_level = c10::GLOG_FATAL;
+  static std::once_flag once;  // before the first of c10d's threads, which look at it
+  std::call_once(once, [] {
+    if (std::getenv("TORCH_CPP_LOG_LEVEL") == nullptr) FLAGS_caffe2_log_level = c10::GLOG_FATAL;
+  });
 }
 
 absl::Status WithoutExceptions(const std::string& what, absl::Duration limit, absl::FunctionRef<void()> call) {
