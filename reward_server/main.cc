@@ -41,11 +41,15 @@ void LoadRemembered(const ScorerMemory& memory, ScorerHost& host) {
   }
 }
 
+// What makes a scorer need less of a device. Its `batch` does not: models work on pictures one by one.
+constexpr char kOutOfMemoryAdvice[] =
+    "Put the scorer on another device (its option `device`), have it compute in bfloat16 (`dtype`), or give geneval "
+    "smaller pictures (`short_edge`, `long_edge`)";
+
 // Of the exception under way.
 absl::Status DeviceErrorOf(const std::string& device_name) {
-  const absl::Status status =
-      OnDevice("scoring", FindDevice(device_name).value_or(at::Device(at::kCPU)), []() -> absl::Status { throw; },
-               "Put the scorer on another device (its option `device`), or lower its `batch`");
+  const absl::Status status = OnDevice("scoring", FindDevice(device_name).value_or(at::Device(at::kCPU)),
+                                       []() -> absl::Status { throw; }, kOutOfMemoryAdvice);
   return IsDeviceError(status) ? status : absl::OkStatus();
 }
 

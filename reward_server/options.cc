@@ -10,6 +10,7 @@
 #include "common/process/device_option.h"
 #include "common/process/option_values.h"
 #include "common/scoring/scorer_text.h"
+#include "common/tensor/device_names.h"
 
 namespace flowawr {
 namespace {
@@ -44,6 +45,14 @@ Scorers can also be loaded and unloaded while the server runs: `flowawr reward l
 
 constexpr char kFooter[] = "SIGTERM or Ctrl-C answers what is under way and exits 0.";
 
+// As --device: a device that is not there is a mistake of the command line, wherever on it it is named.
+absl::Status CheckScorer(const std::string& text) {
+  FLOWAWR_ASSIGN_OR_RETURN(const v1::LoadScorerRequest scorer, ParseScorer(text));
+  const auto device = scorer.options().find("device");
+  if (device == scorer.options().end()) return absl::OkStatus();
+  return Annotate(CheckDeviceName(device->second), absl::StrCat(scorer.name(), ": option device"));
+}
+
 }  // namespace
 
 RunnerOptions RunnerOptionsOf(const RewardServerOptions& options) {
@@ -67,7 +76,7 @@ Parsed<RewardServerOptions> ParseRewardServerOptions(int argc, const char* const
   app.footer(kFooter);
   app.add_option("--scorer", scorers, "a scorer to load before serving; may be repeated")
       ->type_name("NAME[=KIND][,OPTION=VALUE...]")
-      ->check([](const std::string& text) { return std::string(ParseScorer(text).status().message()); })
+      ->check([](const std::string& text) { return std::string(CheckScorer(text).message()); })
       ->expected(1)
       ->take_all();
   app.add_option("--remember", options.memory_file,

@@ -14,6 +14,7 @@
 #include "common/base/nearest_word.h"
 #include "common/base/status.h"
 #include "common/base/utf8.h"
+#include "common/tensor/device_memory.h"
 #include "reward_server/warm_up.h"
 
 namespace flowawr {
@@ -50,12 +51,18 @@ absl::Status CheckBounds(const v1::LoadScorerRequest& request) {
   return absl::OkStatus();
 }
 
-// glibc keeps what was freed, for the next that asks: after gigabytes of weights the system should have it.
+// glibc and LibTorch keep what was freed, for the next that asks: after gigabytes of weights the system should have it,
+// and whoever else computes on the device.
+void GiveMemoryBack() {
+  malloc_trim(0);
+  GiveBackFreedDeviceMemory();
+}
+
 std::shared_ptr<Scorer> GivingMemoryBack(std::shared_ptr<Scorer> scorer) {
   Scorer* const raw = scorer.get();
   return {raw, [scorer = std::move(scorer)](Scorer*) mutable {
             scorer.reset();
-            malloc_trim(0);
+            GiveMemoryBack();
           }};
 }
 
@@ -77,6 +84,7 @@ absl::StatusOr<ScorerHost::Made> ScorerHost::Make(const v1::LoadScorerRequest& r
   if (runner_options.device_error)
     device_error = [ask = runner_options.device_error, device = runner_options.device] { return ask(device); };
   const std::string kind = absl::StrCat("scorer kind ", request.kind());
+  absl::Cleanup give_back = GiveMemoryBack;  // of one that could not be loaded
   std::shared_ptr<Scorer> scorer;
   try {
     FLOWAWR_ASSIGN_OR_RETURN(scorer, registry_.Make(request.kind(), std::move(options),
@@ -86,6 +94,7 @@ absl::StatusOr<ScorerHost::Made> ScorerHost::Make(const v1::LoadScorerRequest& r
     return of_device.ok() ? absl::InternalError(absl::StrCat(kind, " could not be loaded: ", error.what()))
                           : Annotate(of_device, kind);
   }
+  std::move(give_back).Cancel();
   scorer = GivingMemoryBack(std::move(scorer));
   const absl::Status warm = WarmUp(scorer, runner_options.max_image_time, device_error);
   if (absl::IsDeadlineExceeded(warm)) has_left_a_call_ = true;

@@ -23,7 +23,7 @@ namespace flowawr {
 // Thread-safe. Loading and unloading are slow and done outside the lock: they hold up nobody.
 //
 // A scorer is served once it has scored a probe (warm_up.h). When its last call has ended, its memory goes back to the
-// system.
+// system and the device.
 class ScorerHost {
  public:
   using HealthObserver = std::function<void(const std::string& scorer, bool is_serving)>;

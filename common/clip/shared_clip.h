@@ -1,11 +1,12 @@
-// One ClipModel of the process for all who ask for the same folder in the same dtype, and a memory of its last
+// One ClipModel of the process for all who ask for the same folder in the same placement, and a memory of its last
 // embeddings: scorers of one batch that share a tower share its weights and its forward pass.
 //
 //   pickscore --+                     +-- ClipModel (weights)
 //               +--> SharedClip ------+
 //   geneval ----+                     +-- embeddings of the last pictures and texts
 //
-// Weights are freed when the last scorer that has them is gone.
+// Weights are freed when the last scorer that has them is gone. Embeddings are remembered on the host, when the stream of
+// the device that made them was waited for: callers on other streams may use them as they are.
 #pragma once
 
 #include <ATen/core/Tensor.h>

@@ -47,6 +47,18 @@ std::map<std::string, DeviceMemory> MemoryByDevice() {
   return used;
 }
 
+void GiveBackFreedDeviceMemory() {
+  for (const at::Device device : Accelerators()) {
+    const std::optional<DeviceMemory> memory = MemoryOf(device);
+    if (!memory || memory->reserved == memory->allocated) continue;
+    try {
+      return at::getDeviceAllocator(device.type())->emptyCache();  // of all accelerators, which are of one type
+    } catch (const std::exception&) {
+      return;  // it has failed, which its next work will tell
+    }
+  }
+}
+
 std::map<std::string, CardState> CardsInUse() {
   std::map<std::string, CardState> cards;
   for (const at::Device device : Accelerators()) {

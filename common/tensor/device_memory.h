@@ -18,6 +18,10 @@ struct DeviceMemory {
 // By device name, of those from which this process has taken any. Never fails and never throws; thread-safe.
 std::map<std::string, DeviceMemory> MemoryByDevice();
 
+// What is reserved and not allocated goes back to the accelerators, where other processes may take it. Slow: waits for
+// their work. Never fails and never throws; thread-safe.
+void GiveBackFreedDeviceMemory();
+
 // "61.2 GB allocated, 70.1 GB reserved, at most 75.0 GB allocated"; nullopt: "".
 std::string DescribeMemory(const std::optional<DeviceMemory>& memory);
 

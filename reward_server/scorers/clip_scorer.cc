@@ -117,12 +117,12 @@ absl::StatusOr<std::shared_ptr<Scorer>> ClipScorer::Load(const ClipScorerKind& k
   }
   std::string version = absl::StrCat(LastName(model), " ", dtype_name);
   if (head) version = absl::StrCat(LastName(head_folder), " on ", version);
-  return std::shared_ptr<Scorer>(
-      new ClipScorer(kind, preprocess, *std::move(clip), std::move(head), context.threads, std::move(version)));
+  return std::shared_ptr<Scorer>(new ClipScorer(kind, preprocess, *std::move(clip), std::move(head), context.threads,
+                                                std::move(version), device));
 }
 
 ClipScorer::ClipScorer(const ClipScorerKind& kind, ClipPreprocess preprocess, std::shared_ptr<SharedClip> clip,
-                       std::unique_ptr<const AestheticHead> head, int threads, std::string version)
+                       std::unique_ptr<const AestheticHead> head, int threads, std::string version, at::Device device)
     : kind_(kind),
       preprocess_(preprocess),
       clip_(std::move(clip)),
@@ -130,7 +130,8 @@ ClipScorer::ClipScorer(const ClipScorerKind& kind, ClipPreprocess preprocess, st
       threads_(threads),
       version_(std::move(version)),
       weights_sha256_(head_ ? HexSha256(absl::StrCat(clip_->model().weights_sha256(), head_->weights_sha256()))
-                            : clip_->model().weights_sha256()) {}
+                            : clip_->model().weights_sha256()),
+      stream_(device) {}
 
 ClipScorer::~ClipScorer() = default;
 
@@ -143,14 +144,18 @@ absl::Status ClipScorer::CheckPrompt(const std::string& prompt, const PromptMeta
 std::vector<v1::ScoreResult> ClipScorer::Score(absl::Span<const v1::ScoreItem* const> items, StillWanted still_wanted) {
   at::set_num_threads(threads_);  // of this thread's products
   std::vector<v1::ScoreResult> results;
-  for (size_t i = 0; i < items.size(); ++i) {
-    absl::StatusOr<v1::ScoreResult> result = ScoreOne(*items[i], [&] { return still_wanted(i); });
-    const bool is_bad_input = absl::IsInvalidArgument(result.status());
-    results.push_back(result.ok() ? *std::move(result)
-                                  : ErrorResult(is_bad_input ? v1::ScoreError::BAD_INPUT : v1::ScoreError::BROKEN,
-                                                std::string(result.status().message())));
-  }
+  stream_.Run([&] {
+    for (size_t i = 0; i < items.size(); ++i)
+      results.push_back(ResultOf(*items[i], [&] { return still_wanted(i); }));
+  });
   return results;
+}
+
+v1::ScoreResult ClipScorer::ResultOf(const v1::ScoreItem& item, absl::FunctionRef<absl::Status()> keep_going) const {
+  absl::StatusOr<v1::ScoreResult> result = ScoreOne(item, keep_going);
+  if (result.ok()) return *std::move(result);
+  return ErrorResult(absl::IsInvalidArgument(result.status()) ? v1::ScoreError::BAD_INPUT : v1::ScoreError::BROKEN,
+                     std::string(result.status().message()));
 }
 
 absl::StatusOr<v1::ScoreResult> ClipScorer::ScoreOne(const v1::ScoreItem& item,

@@ -19,8 +19,8 @@
 // Details of a result: `cosine` (not for `aesthetic`), and `cut_off`: the end of a prompt that is longer than the model
 // takes (77 tokens as published).
 //
-// Scorers whose model is the same folder in the same dtype share its weights, and the embeddings of the last pictures
-// and prompts (shared_clip.h).
+// Scorers whose model is the same folder in the same dtype on one device share its weights, and the embeddings of the
+// last pictures and prompts (shared_clip.h).
 #pragma once
 
 #include <memory>
@@ -32,6 +32,7 @@
 #include "absl/status/statusor.h"
 #include "reward_server/scorer.h"
 #include "reward_server/scorer_options.h"
+#include "reward_server/scorers/scorer_stream.h"
 
 namespace flowawr {
 
@@ -64,8 +65,9 @@ class ClipScorer : public Scorer {
   static absl::StatusOr<std::shared_ptr<Scorer>> Load(const ClipScorerKind& kind, ScorerOptions& options,
                                                       const ScorerContext& context);
   ClipScorer(const ClipScorerKind& kind, ClipPreprocess preprocess, std::shared_ptr<SharedClip> clip,
-             std::unique_ptr<const AestheticHead> head, int threads, std::string version);
+             std::unique_ptr<const AestheticHead> head, int threads, std::string version, at::Device device);
 
+  v1::ScoreResult ResultOf(const v1::ScoreItem& item, absl::FunctionRef<absl::Status()> keep_going) const;
   absl::StatusOr<v1::ScoreResult> ScoreOne(const v1::ScoreItem& item,
                                            absl::FunctionRef<absl::Status()> keep_going) const;
 
@@ -76,6 +78,7 @@ class ClipScorer : public Scorer {
   const int threads_;
   const std::string version_;
   const std::string weights_sha256_;
+  const ScorerStream stream_;
 };
 
 }  // namespace flowawr

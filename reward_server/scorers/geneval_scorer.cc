@@ -70,20 +70,23 @@ absl::StatusOr<std::shared_ptr<Scorer>> GenevalScorer::Load(ScorerOptions& optio
     parts.colours = MakePixelColours();
   }
   const Reward reward = kind == "strict" ? Reward::kStrict : kind == "graded" ? Reward::kGraded : Reward::kOfficial;
-  std::shared_ptr<GenevalScorer> scorer(new GenevalScorer(std::move(parts), reward, thresholds, context.threads));
+  std::shared_ptr<GenevalScorer> scorer(
+      new GenevalScorer(std::move(parts), reward, thresholds, context.threads, device));
   scorer->version_ = absl::StrCat("geneval ", kind, ", mask2former of ", scorer->detector_->config().class_names.size(),
                                   " classes, colours by ", scorer->colours_->version());
   return scorer;
 }
 
-GenevalScorer::GenevalScorer(Parts parts, Reward reward, const GenevalThresholds& thresholds, int threads)
+GenevalScorer::GenevalScorer(Parts parts, Reward reward, const GenevalThresholds& thresholds, int threads,
+                             at::Device device)
     : detector_(std::move(parts.detector)),
       preprocess_(parts.preprocess),
       colours_(std::move(parts.colours)),
       reward_(reward),
       thresholds_(thresholds),
       threads_(threads),
-      classes_(detector_->config().class_names) {
+      classes_(detector_->config().class_names),
+      stream_(device) {
   const std::string colours = colours_->weights_sha256();
   weights_sha256_ = colours.empty() ? detector_->weights_sha256()
                                     : HexSha256(absl::StrCat(detector_->weights_sha256(), "\n", colours, "\n"));
@@ -93,26 +96,26 @@ std::vector<v1::ScoreResult> GenevalScorer::Score(absl::Span<const v1::ScoreItem
                                                   StillWanted still_wanted) {
   at::set_num_threads(threads_);
   std::vector<v1::ScoreResult> results;
-  for (size_t i = 0; i < items.size(); ++i) {
-    const auto task = ParseGenevalTask(AsMap(items[i]->metadata()), classes_);
-    if (!task.ok()) {
-      results.push_back(ErrorResult(v1::ScoreError::BAD_INPUT, std::string(task.status().message())));
-      continue;
-    }
-    const auto verdict = Judge(*items[i], *task, [&still_wanted, i] { return still_wanted(i); });
-    if (!verdict.ok()) {
-      results.push_back(ErrorResult(v1::ScoreError::BROKEN, std::string(verdict.status().message())));
-      continue;
-    }
-    v1::ScoreResult& result = results.emplace_back(RewardResult(RewardOf(*verdict)));
-    auto& details = *result.mutable_details();
-    details["exact"] = verdict->is_exact ? "true" : "false";
-    details["correct"] = verdict->is_correct ? "true" : "false";
-    details["graded"] = absl::StrFormat("%.3f", verdict->graded);
-    details["found"] = verdict->found;
-    if (!verdict->reason.empty()) details["reason"] = verdict->reason;
-  }
+  stream_.Run([&] {
+    for (size_t i = 0; i < items.size(); ++i)
+      results.push_back(ResultOf(*items[i], [&still_wanted, i] { return still_wanted(i); }));
+  });
   return results;
+}
+
+v1::ScoreResult GenevalScorer::ResultOf(const v1::ScoreItem& item, KeepGoing keep_going) {
+  const auto task = ParseGenevalTask(AsMap(item.metadata()), classes_);
+  if (!task.ok()) return ErrorResult(v1::ScoreError::BAD_INPUT, std::string(task.status().message()));
+  const auto verdict = Judge(item, *task, keep_going);
+  if (!verdict.ok()) return ErrorResult(v1::ScoreError::BROKEN, std::string(verdict.status().message()));
+  v1::ScoreResult result = RewardResult(RewardOf(*verdict));
+  auto& details = *result.mutable_details();
+  details["exact"] = verdict->is_exact ? "true" : "false";
+  details["correct"] = verdict->is_correct ? "true" : "false";
+  details["graded"] = absl::StrFormat("%.3f", verdict->graded);
+  details["found"] = verdict->found;
+  if (!verdict->reason.empty()) details["reason"] = verdict->reason;
+  return result;
 }
 
 absl::Status GenevalScorer::CheckPrompt(const std::string& /*prompt*/, const PromptMetadata& metadata) const {

@@ -30,6 +30,7 @@
 #include "reward_server/scorers/geneval_colours.h"
 #include "reward_server/scorers/geneval_decision.h"
 #include "reward_server/scorers/geneval_task.h"
+#include "reward_server/scorers/scorer_stream.h"
 
 namespace flowawr {
 
@@ -56,8 +57,9 @@ class GenevalScorer : public Scorer {
     std::unique_ptr<GenevalColours> colours;
   };
 
-  GenevalScorer(Parts parts, Reward reward, const GenevalThresholds& thresholds, int threads);
+  GenevalScorer(Parts parts, Reward reward, const GenevalThresholds& thresholds, int threads, at::Device device);
 
+  v1::ScoreResult ResultOf(const v1::ScoreItem& item, KeepGoing keep_going);
   absl::StatusOr<GenevalVerdict> Judge(const v1::ScoreItem& item, const GenevalTask& task, KeepGoing keep_going);
   double RewardOf(const GenevalVerdict& verdict) const;
 
@@ -68,7 +70,8 @@ class GenevalScorer : public Scorer {
   const GenevalThresholds thresholds_;
   const int threads_;
   const GenevalClasses classes_;
-  std::string version_, weights_sha256_;  // set once, by the constructor
+  const ScorerStream stream_;
+  std::string version_, weights_sha256_;  // set once, when it is loaded
 };
 
 }  // namespace flowawr

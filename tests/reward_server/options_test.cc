@@ -1,5 +1,6 @@
 #include "reward_server/options.h"
 
+#include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
 namespace flowawr {
@@ -20,6 +21,11 @@ TEST(RewardServerOptionsTest, LeavesWithTheKindOfMistake) {
   EXPECT_EQ(ParseRewardServerOptions(2, unknown).exit_code, 64);
   const char* scorer[] = {"flowawr-reward-server", "--scorer", "ocr,margin"};
   EXPECT_EQ(ParseRewardServerOptions(3, scorer).exit_code, 64);
+  const char* device[] = {"flowawr-reward-server", "--scorer", "jpeg_compressibility,device=cuda:77"};
+  testing::internal::CaptureStderr();
+  EXPECT_EQ(ParseRewardServerOptions(3, device).exit_code, 64);
+  EXPECT_THAT(testing::internal::GetCapturedStderr(),
+              testing::HasSubstr("jpeg_compressibility: option device: cuda:77: no such device"));
   const char* network[] = {"flowawr-reward-server", "--network-config", "/nowhere.yaml"};
   EXPECT_EQ(ParseRewardServerOptions(3, network).exit_code, 66);
 }

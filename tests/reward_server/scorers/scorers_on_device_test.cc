@@ -1,0 +1,205 @@
+// Scorers that compute on one device at the same time, by default the pretend one (tests/testing/test_device.h), which
+// refuses what one stream uses before another has finished with it: the CPU's rewards, each scorer on a stream of its own.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <torch/types.h>
+
+#include <deque>
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "common/tensor/safetensors.h"
+#include "prometheus/registry.h"
+#include "reward_server/scorer_host.h"
+#include "reward_server/scorers/scorer_stream.h"
+#include "tests/reward_server/asked.h"
+#include "tests/reward_server/scorers/test_items.h"
+#include "tests/testing/fake_device/cuda_kernels.h"
+#include "tests/testing/temp_folder.h"
+#include "tests/testing/test_device.h"
+
+namespace flowawr {
+namespace {
+
+using fake_device::Counts;
+using fake_device::TakeCounts;
+using testing::HasSubstr;
+
+constexpr char kClip[] = "models/tiny-rewards/clip";
+
+// A red circle of radius `radius` on white, which the detector knows and the CLIP calls red.
+v1::ScoreItem RedCircle(int radius) {
+  constexpr int kSide = 96;
+  Image image = Plain(kSide, kSide);
+  for (int y = 0; y < kSide; ++y) {
+    for (int x = 0; x < kSide; ++x) {
+      const int dx = x - kSide / 2, dy = y - kSide / 2;
+      if (dx * dx + dy * dy <= radius * radius) image.rgb.replace(3 * (kSide * y + x), 3, "\xda\x24\x24");
+    }
+  }
+  v1::ScoreItem item = MakeItem(image, "a photo of a red circle");
+  (*item.mutable_metadata())["tag"] = "colors";
+  (*item.mutable_metadata())["include"] = R"([{"class": "circle", "count": 1, "color": "red"}])";
+  return item;
+}
+
+std::vector<v1::ScoreItem> RedCircles(int first_radius, int count) {
+  std::vector<v1::ScoreItem> items;
+  for (int i = 0; i < count; ++i) items.push_back(RedCircle(first_radius + i));
+  return items;
+}
+
+class ScorersOnDeviceTest : public testing::Test {
+ protected:
+  ScorersOnDeviceTest() {
+    std::map<std::string, at::Tensor> head;
+    int64_t in = 64;
+    for (const auto& [layer, out] : std::map<int, int64_t>{{0, 16}, {2, 8}, {4, 8}, {6, 4}, {7, 1}}) {
+      head[absl::StrCat("layers.", layer, ".weight")] = at::randn({out, in}, generator_);
+      head[absl::StrCat("layers.", layer, ".bias")] = at::randn({out}, generator_);
+      in = out;
+    }
+    std::filesystem::create_directory(*folder_ / "head");
+    EXPECT_TRUE(WriteSafetensors(*folder_ / "head/model.safetensors", head).ok());
+    options_ = {{"pickscore", {{"model", kClip}}},
+                {"clipscore", {{"model", kClip}}},
+                {"aesthetic", {{"model", kClip}, {"head", *folder_ / "head"}}},
+                {"geneval", {{"detector", "models/tiny-rewards/detector"}, {"clip", kClip}, {"reward", "graded"}}}};
+  }
+
+  v1::LoadScorerRequest RequestOf(const std::string& kind, at::Device device) const {
+    v1::LoadScorerRequest request;
+    request.set_kind(kind);
+    for (const auto& [name, value] : options_.at(kind)) (*request.mutable_options())[name] = value;
+    (*request.mutable_options())["device"] = NameOf(device);
+    (*request.mutable_options())["threads"] = "1";
+    return request;
+  }
+  std::unique_ptr<ScorerHost> Serve(at::Device device) {
+    auto host = std::make_unique<ScorerHost>(ScorerRegistry::Default(), metrics_.emplace_back(), RunnerOptions{});
+    for (const auto& [kind, options] : options_) {
+      const absl::Status loaded = host->Load(RequestOf(kind, device)).status();
+      EXPECT_TRUE(loaded.ok()) << loaded;
+    }
+    return host;
+  }
+  std::shared_ptr<Scorer> Load(const std::string& kind) const {
+    const v1::LoadScorerRequest request = RequestOf(kind, TestDevice());
+    std::map<std::string, std::string> options(request.options().begin(), request.options().end());
+    options.erase("device");
+    options.erase("threads");
+    return ScorerRegistry::Default().Make(kind, std::move(options), {.threads = 1, .device = NameOf(TestDevice())}).value();
+  }
+
+  // All scorers at once, by kind.
+  using Results = std::map<std::string, std::vector<v1::ScoreResult>>;
+  Results AskAll(ScorerHost& host, const std::vector<v1::ScoreItem>& items) const {
+    std::map<std::string, Asked> asked;
+    for (const auto& [kind, options] : options_) asked.try_emplace(kind, **host.Find(kind), items);
+    Results results;
+    for (auto& [kind, answer] : asked) {
+      const Asked::Results all = answer.Wait();
+      EXPECT_TRUE(all.ok()) << all.status();
+      if (all.ok()) results[kind] = *all;
+    }
+    return results;
+  }
+  static void ExpectAlike(const Results& actual, const Results& expected) {
+    for (const auto& [kind, results] : expected) {
+      for (size_t i = 0; i < results.size(); ++i) {
+        const v1::ScoreResult& result = actual.at(kind).at(i);
+        ASSERT_TRUE(result.has_reward()) << kind << ": " << result.error().message();
+        EXPECT_NEAR(result.reward(), results[i].reward(), DeviceBound(at::kFloat, 1e-4)) << kind << " " << i;
+      }
+    }
+  }
+
+  at::Generator generator_ = at::make_generator<at::CPUGeneratorImpl>(3);
+  const std::unique_ptr<TempFolder> folder_ = std::make_unique<TempFolder>();
+  std::map<std::string, std::map<std::string, std::string>> options_;  // by kind
+  std::deque<prometheus::Registry> metrics_;
+};
+
+TEST_F(ScorersOnDeviceTest, ScoreSideBySideAsOnTheCpuEachOnAStreamOfItsOwn) {
+  const std::vector<v1::ScoreItem> items = RedCircles(20, 3);
+  const Results expected = AskAll(*Serve(at::kCPU), items);
+  EXPECT_THAT(expected.at("geneval")[0].details().at("found"), HasSubstr("red circle"));
+  at::ones({1}).to(TestDevice());  // loading is on the default stream
+  std::deque<ScorerStream> left;   // by other tests
+  for (int i = 0; i < 16; ++i) left.emplace_back(TestDevice());
+  const int streams = fake_device::StreamsUsed();
+  const std::unique_ptr<ScorerHost> host = Serve(TestDevice());
+  ExpectAlike(AskAll(*host, items), expected);
+  ExpectAlike(AskAll(*host, items), expected);  // what is remembered, by whichever scorer made it
+  if (fake_device::IsThere()) {
+    EXPECT_EQ(fake_device::StreamsUsed() - streams, static_cast<int>(options_.size()));
+  }
+}
+
+TEST_F(ScorersOnDeviceTest, ScoreWhileOneOfThemIsReplaced) {
+  const std::unique_ptr<ScorerHost> on_cpu = Serve(at::kCPU), host = Serve(TestDevice());
+  v1::LoadScorerRequest other = RequestOf("clipscore", TestDevice());
+  other.set_name("other");
+  ASSERT_TRUE(host->Load(other).ok());
+  std::thread replacing([&] {
+    for (int i = 0; i < 3; ++i) {
+      const absl::Status replaced = host->Reload(other).status();
+      EXPECT_TRUE(replaced.ok()) << replaced;
+    }
+  });
+  for (int i = 0; i < 4; ++i) {
+    const std::vector<v1::ScoreItem> items = RedCircles(10 + 2 * i, 2);
+    ExpectAlike(AskAll(*host, items), AskAll(*on_cpu, items));
+  }
+  replacing.join();
+}
+
+// The pretend device ends the process when memory is freed that a stream still reads.
+TEST_F(ScorersOnDeviceTest, FreeTheirWeightsAfterACallThatWasGivenUp) {
+  for (const char* kind : {"pickscore", "geneval"}) {
+    std::shared_ptr<Scorer> scorer = Load(kind);
+    const v1::ScoreItem item = RedCircle(20);
+    const v1::ScoreItem* const asked = &item;
+    int layers = 0;
+    const auto for_a_while = [&](size_t) { return ++layers < 3 ? absl::OkStatus() : absl::CancelledError("gone"); };
+    EXPECT_THAT(scorer->Score({&asked, 1}, for_a_while)[0].error().message(), HasSubstr("gone"));
+    scorer.reset();
+  }
+}
+
+TEST_F(ScorersOnDeviceTest, MoveAPictureAndItsTokensOnceAndWaitOnce) {
+  if (!fake_device::IsThere()) GTEST_SKIP() << "counted on the pretend device alone";
+  const std::shared_ptr<Scorer> scorer = Load("pickscore");
+  const v1::ScoreItem item = RedCircle(20);
+  const v1::ScoreItem* const asked = &item;
+  TakeCounts();
+  scorer->Score({&asked, 1}, kAlwaysWanted);
+  const Counts counts = TakeCounts();
+  EXPECT_EQ(counts.uploads, 2) << "the picture, the prompt's tokens";
+  EXPECT_EQ(counts.downloads, 2) << "their embeddings";
+  EXPECT_EQ(counts.syncs, 1) << "for the stream, at the end";
+  scorer->Score({&asked, 1}, kAlwaysWanted);
+  EXPECT_EQ(TakeCounts().uploads, 0) << "remembered";
+}
+
+TEST_F(ScorersOnDeviceTest, TakeNoMoreMemoryForABatchThanForAPicture) {
+  if (!fake_device::IsThere()) GTEST_SKIP() << "counted on the pretend device alone";
+  for (const char* kind : {"pickscore", "geneval"}) {
+    const std::shared_ptr<Scorer> scorer = Load(kind);
+    const std::vector<v1::ScoreItem> one = RedCircles(20, 1), others = RedCircles(21, 8);
+    TakeCounts();
+    scorer->Score(Pointers(one), kAlwaysWanted);
+    const int64_t of_one = TakeCounts().peak_bytes;
+    scorer->Score(Pointers(others), kAlwaysWanted);
+    EXPECT_LE(TakeCounts().peak_bytes, of_one) << kind;
+  }
+}
+
+}  // namespace
+}  // namespace flowawr
