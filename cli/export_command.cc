@@ -36,8 +36,8 @@ constexpr char kFooter[] = R"(Examples:
   flowawr export --adapter style.safetensors --scale 0.8 --model models/stable-diffusion-3.5-medium --merged merged/transformer
 
 Writes OUT/peft/ (peft.PeftModel.from_pretrained(transformer, "OUT/peft"), with a model card, README.md) and
-OUT/pytorch_lora_weights.safetensors (pipeline.load_lora_weights). A learner that runs does it after the update under way; of a stopped run the newest
-checkpoint is taken.
+OUT/pytorch_lora_weights.safetensors (pipeline.load_lora_weights). A learner that runs does it after the update under
+way; of a stopped run the newest checkpoint is taken.
 
 --merged FOLDER also writes the model's transformer with the adapter in its weights, in their types, merged in f32
 (SD3Transformer2DModel.from_pretrained(FOLDER)), and says how far rounding moved them. With --adapter it takes any PEFT

@@ -318,8 +318,8 @@ std::string Advice(const Answer& answer) {
                            answer.choice->threads);
   return absl::StrFormat(
       "%s: too little%s, whatever train.* says: fewer actors (local.actors), a smaller picture (model.height, "
-      "model.width), bfloat16 (model.dtype), or the actors on another machine\n",
-      memory, with);
+      "model.width)%s, or the actors on another machine\n",
+      memory, with, answer.config.model().dtype() == v1::BFLOAT16 ? "" : ", bfloat16 (model.dtype)");
 }
 
 // "12.3 s", "1:02:03", "12.5 days".
@@ -382,7 +382,7 @@ std::string RanksText(const std::vector<std::string>& learner, int ranks) {
   return shared.empty() ? text : absl::StrCat(text, "    ", shared, "\n");
 }
 
-std::string DevicesText(const Devices& devices, int ranks) {
+std::string DevicesText(const Devices& devices, const v1::RunConfig& config) {
   std::string text = absl::StrCat("Devices: ", devices.names.size(),
                                   devices.memory > 0 ? absl::StrCat(" of ", FormatMemory(devices.memory)) : "", "\n");
   const auto line = [&text](int64_t bytes, const std::string& what) {
@@ -393,7 +393,7 @@ std::string DevicesText(const Devices& devices, int ranks) {
   line(devices.needs.scorers, "scorers: their weights' files that are there");
   const std::vector<std::string> learner = NamesOf(devices, devices.split.learner);
   absl::StrAppend(&text, devices.split.fits ? "Proposed:\n" : "Proposed, though some device would need more than it has:\n",
-                  "  train.devices: [", DeviceListText(learner), "]\n", RanksText(learner, ranks),
+                  "  train.devices: [", DeviceListText(learner), "]\n", RanksText(learner, config.train().ranks()),
                   "  local.actor_devices: [", DeviceListText(NamesOf(devices, devices.split.actors)), "]\n",
                   "  local.reward_device: ", devices.names[devices.split.scorers], "\n");
   if (devices.less)
@@ -401,7 +401,9 @@ std::string DevicesText(const Devices& devices, int ranks) {
                     ", train.micro_batch: ", devices.less->train.micro_batch,
                     devices.less->takes_embeds_cache ? ", and model.embeds_cache, filled by `flowawr encode`" : "", "\n");
   if (!devices.split.fits && !devices.less)
-    absl::StrAppend(&text, "Nothing of train.* makes it fit: model.dtype: bfloat16, a smaller picture, or more memory\n");
+    absl::StrAppend(&text, "Nothing of train.* makes it fit: ",
+                    config.model().dtype() == v1::BFLOAT16 ? "" : "model.dtype: bfloat16, ",
+                    "a smaller picture, or more memory\n");
   return absl::StrCat(text, "\n");
 }
 
@@ -434,7 +436,7 @@ std::string Text(const Answer& answer) {
   }
   absl::StrAppend(&text, "\n");
 
-  if (answer.devices) absl::StrAppend(&text, DevicesText(*answer.devices, answer.config.train().ranks()));
+  if (answer.devices) absl::StrAppend(&text, DevicesText(*answer.devices, answer.config));
   absl::StrAppendFormat(&text, "%s, %s, by blocks checkpointed (* fits here, with %s)\n",
                         has_devices ? "Without the devices: the learner" : "The learner",
                         Count(answer.budget.learner_threads, "thread"), Count(answer.actors, "actor"));
