@@ -127,27 +127,24 @@ void RankedGradientEngine::WelcomeRanks() {
 }
 
 absl::StatusOr<std::shared_ptr<RankLink>> RankedGradientEngine::LinkTo(const std::string& hello, const RankFacts& facts) {
-  absl::StatusOr<ChosenTransport> transport = ChosenTransport();
   absl::Status verdict = CheckFacts(options_.facts, facts);
-  if (verdict.ok()) {
-    transport = ChooseTransport(options_.transport, options_.facts, facts);
-    verdict = transport.status();
-  }
+  const absl::StatusOr<ChosenTransport> chosen = ChooseTransport(options_.transport, options_.facts, facts);
+  verdict.Update(chosen.status());
+  ChosenTransport transport = chosen.value_or(ChosenTransport());
   if (verdict.ok()) {
     const absl::MutexLock lock(&mutex_);
     const Seat& seat = *seats_[static_cast<size_t>(facts.rank) - 1];
-    if (transport->is_nccl && seat.avoids_nccl && options_.transport != v1::NCCL)
-      transport = ChosenTransport{.why_not = "a vector did not come by it before"};
+    if (transport.is_nccl && seat.avoids_nccl && options_.transport != v1::NCCL)
+      transport = {.why_not = "a vector did not come by it before"};
     if (seat.link != nullptr)
       verdict = absl::AlreadyExistsError(absl::StrCat("rank ", facts.rank, " is here already, from ", seat.facts.host,
                                                       ": each needs a number of its own"));
   }
-  // Whoever is refused is linked all the same: only over the link does it prove that it may hear why.
-  const bool is_by_nccl = verdict.ok() && transport->is_nccl;
-  FLOWAWR_RETURN_IF_ERROR(meeting_point_->Answer(facts.session, is_by_nccl ? kNcclTransport : kGlooTransport));
+  // Whoever is refused is linked like others: only over the link does it prove that it may hear of it.
+  FLOWAWR_RETURN_IF_ERROR(meeting_point_->Answer(facts.session, transport.is_nccl ? kNcclTransport : kGlooTransport));
   FLOWAWR_ASSIGN_OR_RETURN(std::shared_ptr<RankLink> link,
                            meeting_point_->Link(facts.session, /*is_rank0=*/true, facts.rank0_host, kLinkLimit,
-                                                is_by_nccl ? std::optional(local_->device()) : std::nullopt));
+                                                transport.is_nccl ? std::optional(local_->device()) : std::nullopt));
   {
     const absl::MutexLock lock(&mutex_);
     if (is_closed_) return absl::CancelledError("the run ends");
@@ -162,7 +159,7 @@ absl::StatusOr<std::shared_ptr<RankLink>> RankedGradientEngine::LinkTo(const std
   if (!admitted.ok()) link->Receive(kPingEvery).IgnoreError();
   FLOWAWR_RETURN_IF_ERROR(admitted);
   spdlog::info("rank {} has joined from {}; gradients travel by {}", facts.rank, facts.host,
-               is_by_nccl ? kNcclTransport : absl::StrCat(kGlooTransport, " (", ForPeople(transport->why_not), ")"));
+               transport.is_nccl ? kNcclTransport : absl::StrCat(kGlooTransport, " (", ForPeople(transport.why_not), ")"));
   return link;
 }
 
