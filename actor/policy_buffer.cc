@@ -5,7 +5,6 @@
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
-#include "common/base/sha256.h"
 #include "common/base/status.h"
 #include "common/rollout/actor_sizes.h"
 #include "common/tensor/device_stream.h"
@@ -13,12 +12,11 @@
 namespace flowawr {
 namespace {
 
-// What the header says of itself must agree before its bytes are looked at.
-absl::Status CheckHeader(const FetchedPolicy& fetched, uint64_t version, const LoraLayout& layout) {
-  const v1::PolicyHeader& header = fetched.header;
+// What the header says of itself must agree before the bytes, which have the digest of its blob, are looked at.
+absl::Status CheckHeader(const v1::PolicyHeader& header, uint64_t version, const LoraLayout& layout) {
   if (header.policy().version() != version)
     return absl::DataLossError(absl::StrCat("asked for version ", version, ", got ", header.policy().version()));
-  if (header.policy().sha256() != Sha256(*fetched.bytes))
+  if (header.policy().sha256() != header.blob().sha256())
     return absl::DataLossError(absl::StrCat("the adapter's bytes do not have the announced digest ",
                                             absl::BytesToHexString(header.policy().sha256())));
   if (header.rank() != layout.rank || header.alpha() != layout.alpha)
@@ -59,7 +57,7 @@ absl::StatusOr<std::shared_ptr<const AdoptedPolicy>> PolicyBuffer::Adopt(uint64_
     clears_before = clears_;
   }
   FLOWAWR_ASSIGN_OR_RETURN(FetchedPolicy fetched, fetch_(version));
-  FLOWAWR_RETURN_IF_ERROR(CheckHeader(fetched, version, *layout_));
+  FLOWAWR_RETURN_IF_ERROR(CheckHeader(fetched.header, version, *layout_));
   auto parsed = LoraAdapter::ParsePeft(std::move(fetched.bytes), layout_);
   if (!parsed.ok()) return absl::FailedPreconditionError(parsed.status().message());
   {

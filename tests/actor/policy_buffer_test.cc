@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "common/base/sha256.h"
+#include "common/rpc/blob_stream.h"
 
 namespace flowawr {
 namespace {
@@ -25,8 +26,9 @@ class PolicyBufferTest : public ::testing::Test {
   void Publish(uint64_t version, const LoraAdapter& adapter) {
     FetchedPolicy& policy = store_[version];
     policy.bytes = std::make_shared<const std::string>(adapter.SerializePeft().value());
+    *policy.header.mutable_blob() = MakeBlobHeader(*policy.bytes);
     policy.header.mutable_policy()->set_version(version);
-    policy.header.mutable_policy()->set_sha256(Sha256(*policy.bytes));
+    policy.header.mutable_policy()->set_sha256(policy.header.blob().sha256());
     policy.header.mutable_policy()->set_modules(layout_->modules.size());
     policy.header.set_rank(layout_->rank);
     policy.header.set_alpha(layout_->alpha);
@@ -117,8 +119,7 @@ TEST_F(PolicyBufferTest, RefusesAnAdapterOfAnotherShape) {
   EXPECT_TRUE(absl::IsFailedPrecondition(buffer_.Get(2).status())) << buffer_.Get(2).status();
   LoraAdapter broken = LoraAdapter::Initialise(layout_, 1);
   broken.flat()[0] = std::numeric_limits<float>::quiet_NaN();
-  store_[3].bytes = std::make_shared<const std::string>(broken.SerializePeft().value());
-  store_[3].header.mutable_policy()->set_sha256(Sha256(*store_[3].bytes));
+  Publish(3, broken);
   EXPECT_TRUE(absl::IsFailedPrecondition(buffer_.Get(3).status())) << buffer_.Get(3).status();
 }
 
