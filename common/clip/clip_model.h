@@ -27,7 +27,7 @@ class ClipTextEncoder;
 class Tokenizer;
 struct ClipVisionTower;
 
-// Frozen, immutable, thread-safe, on the CPU. No gradients. Work is shared out among at::get_num_threads() threads of
+// Frozen, immutable, thread-safe. No gradients. On the CPU, work is shared out among at::get_num_threads() threads of
 // whoever calls; for one number of threads an embedding has the same bits whatever else is in the batch.
 class ClipModel {
  public:

@@ -61,7 +61,7 @@ def test_every_step_goes_through_on_the_pretend_device(tmp_path):
     expected_skips = NEED_A_GPU | {"bench/flops"}
     assert {name for name, verdict in verdicts(report).items() if verdict == "skipped"} == expected_skips
     figures = {result["name"]: result["figures"] for result in report["steps"]}
-    for test in ("parity/models", "parity/gradient", "parity/rewards"):
+    for test in ("parity/models", "parity/gradient", "parity/rewards", "parity/scorers"):
         assert all(0 <= entry["error"] < entry["bound"] for entry in figures[test]["errors"].values()), test
     assert 0 < figures["parity/training"]["error"] < figures["parity/training"]["bound"]
     assert figures["bench/ranks"]["one_s"] > 0 and figures["bench/ranks"]["two_s"] > 0

@@ -90,6 +90,8 @@ def steps(machine):
              device_tests(machine, "tests/learner/learner_gradient_on_devices_test")),
         Step("parity/rewards", "CLIP and Mask2Former", 60,
              device_tests(machine, "tests/reward_server/detection/reward_models_on_device_test")),
+        Step("parity/scorers", "scorers of one device side by side", 60,
+             device_tests(machine, "tests/reward_server/scorers_on_device_test")),
         Step("parity/sampling", "`flowawr sample` there and on the CPU", 60, sampling(machine)),
         Step("parity/training", "`flowawr run` there and on the CPU", 90, training(machine)),
     ]

@@ -110,14 +110,17 @@ class ScorersOnDeviceTest : public testing::Test {
     }
     return results;
   }
-  static void ExpectAlike(const Results& actual, const Results& expected) {
-    for (const auto& [kind, results] : expected) {
-      for (size_t i = 0; i < results.size(); ++i) {
-        const v1::ScoreResult& result = actual.at(kind).at(i);
-        ASSERT_TRUE(result.has_reward()) << kind << ": " << result.error().message();
-        EXPECT_NEAR(result.reward(), results[i].reward(), DeviceBound(at::kFloat, 1e-4)) << kind << " " << i;
-      }
+  static at::Tensor RewardsOf(const std::vector<v1::ScoreResult>& results) {
+    std::vector<double> rewards;
+    for (const v1::ScoreResult& result : results) {
+      EXPECT_TRUE(result.has_reward()) << result.error().message();
+      rewards.push_back(result.reward());
     }
+    return at::tensor(rewards);
+  }
+  static void ExpectAlike(const Results& actual, const Results& expected) {
+    for (const auto& [kind, results] : expected)
+      ExpectClose(kind, RewardsOf(actual.at(kind)), RewardsOf(results), DeviceBound(at::kFloat, 1e-5));
   }
 
   at::Generator generator_ = at::make_generator<at::CPUGeneratorImpl>(3);
