@@ -22,6 +22,7 @@
 #include "common/process/option_values.h"
 #include "common/process/processor.h"
 #include "common/process/unquoted_words.h"
+#include "common/process/wrapped_help.h"
 
 namespace flowawr {
 namespace {
@@ -142,6 +143,7 @@ std::optional<int> ParseCommandLine(CLI::App& app, int argc, const char* const* 
   app.set_version_flag("--version", Version());
   const std::string footer = app.get_footer();
   app.footer(absl::StrCat(footer, footer.empty() ? "" : "\n", kExitCodesHelp, "\n", kEnvironmentHelp));
+  WrapHelp(app);
   if (const std::optional<int> written = WriteAboutCommandLine(app, argc, argv)) return written;
   if (const std::string tilde = FindTilde(argc, argv); !tilde.empty()) {
     std::fprintf(stderr, "%s: %s\n", app.get_name().c_str(), tilde.c_str());

@@ -43,9 +43,10 @@ struct Parsed {
 };
 
 // Restricts the processor (RestrictProcessor()), prepares the libraries of devices (PrepareDeviceLibraries()), adds
-// --version and the exit codes to `app`, parses, then has `finish` read what the options name. The exit code to leave
-// with, if any: a mistake of the command line or of FLOWAWR_CPU is printed and ends with 64, an error of `finish` with its
-// own. A word that is not known is printed with the nearest one that is, else with what `hint` says about it.
+// --version and the exit codes to `app`, wraps its help, parses, then has `finish` read what the options name. The exit
+// code to leave with, if any: a mistake of the command line or of FLOWAWR_CPU is printed and ends with 64, an error of
+// `finish` with its own. A word that is not known is printed with the nearest one that is, else with what `hint` says
+// about it.
 std::optional<int> ParseCommandLine(
     CLI::App& app, int argc, const char* const* argv,
     absl::FunctionRef<absl::Status()> finish = [] { return absl::OkStatus(); },
