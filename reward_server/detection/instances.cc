@@ -17,7 +17,7 @@ struct Candidate {
 
 // An object's score is at most its class's probability, so those that can be found are known before any mask is made.
 std::vector<Candidate> Candidates(const at::Tensor& class_logits, const InstanceOptions& options) {
-  const at::Tensor probabilities = class_logits.to(at::kFloat).softmax(-1).to(at::kCPU).contiguous();
+  const at::Tensor probabilities = class_logits.to(at::kFloat).softmax(-1).contiguous();
   const int64_t classes = probabilities.size(1) - 1;
   const auto values = probabilities.accessor<float, 2>();
   std::vector<Candidate> candidates;
