@@ -140,6 +140,9 @@ TEST_F(ScorersOnDeviceTest, ScoreSideBySideAsOnTheCpuEachOnAStreamOfItsOwn) {
   const std::unique_ptr<ScorerHost> host = Serve(TestDevice());
   ExpectAlike(AskAll(*host, items), expected);
   ExpectAlike(AskAll(*host, items), expected);  // what is remembered, by whichever scorer made it
+  int radius = 30;
+  for (const auto& [kind, options] : options_)  // a picture that no other scorer has embedded
+    EXPECT_TRUE(Asked(**host->Find(kind), RedCircles(radius++, 1)).Wait().ok()) << kind;
   if (fake_device::IsThere()) {
     EXPECT_EQ(fake_device::StreamsUsed() - streams, static_cast<int>(options_.size()));
   }
