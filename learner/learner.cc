@@ -482,7 +482,7 @@ absl::Status RunLearner(const LearnerOptions& options, const std::function<bool(
     FLOWAWR_ASSIGN_OR_RETURN(const HostPort listen, ParseHostPort(config.network().ranks_listen()));
     const RankTokens tokens = TokensOf(config.network());
     FLOWAWR_RETURN_IF_ERROR(CheckCanJoin(config, facts, tokens));
-    FLOWAWR_ASSIGN_OR_RETURN(auto meeting_point, MeetingPoint::Serve(listen));
+    FLOWAWR_ASSIGN_OR_RETURN(auto meeting_point, MeetingPoint::Serve(listen, tokens));
     ranks_at = meeting_point->address().ToString();
     auto of_all = std::make_unique<RankedGradientEngine>(
         std::move(own), std::move(meeting_point),

@@ -1,11 +1,8 @@
 #include "learner/ranks/c10d_errors.h"
 
 #include <c10/util/Exception.h>
-#include <c10/util/Logging.h>
 
-#include <cstdlib>
 #include <exception>
-#include <mutex>
 
 #include "absl/strings/str_cat.h"
 #include "common/base/clock.h"
@@ -21,13 +18,6 @@ std::string Plain(std::string words) {
 }
 
 }  // namespace
-
-void SilenceC10d() {
-  static std::once_flag once;  // before the first of c10d's threads, which look at it
-  std::call_once(once, [] {
-    if (std::getenv("TORCH_CPP_LOG_LEVEL") == nullptr) FLAGS_caffe2_log_level = c10::GLOG_FATAL;
-  });
-}
 
 absl::Status WithoutExceptions(const std::string& what, absl::Duration limit, absl::FunctionRef<void()> call) {
   const absl::Time since = MonotonicNow();

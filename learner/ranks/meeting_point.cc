@@ -1,7 +1,6 @@
 #include "learner/ranks/meeting_point.h"
 
 #include <sys/socket.h>
-#include <unistd.h>
 
 #include <chrono>
 #include <utility>
@@ -9,16 +8,15 @@
 
 #include <torch/csrc/distributed/c10d/PrefixStore.hpp>
 #include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
-#include <torch/csrc/distributed/c10d/TCPStore.hpp>
 #include <torch/types.h>
 
-#include "absl/cleanup/cleanup.h"
 #include "absl/functional/function_ref.h"
 #include "absl/strings/str_cat.h"
 #include "common/base/listen.h"
 #include "common/base/status.h"
 #include "learner/ranks/c10d_errors.h"
 #include "learner/ranks/gloo_link.h"
+#include "learner/ranks/meeting_store.h"
 #include "learner/ranks/nccl.h"
 
 namespace flowawr {
@@ -35,12 +33,13 @@ std::string Text(const std::vector<uint8_t>& bytes) { return {bytes.begin(), byt
 
 class StoreMeetingPoint final : public MeetingPoint {
  public:
-  StoreMeetingPoint(c10::intrusive_ptr<c10d::TCPStore> store, std::string host)
-      : store_(std::move(store)), host_(std::move(host)) {
+  // `server`: rank 0's; null for others.
+  StoreMeetingPoint(c10::intrusive_ptr<c10d::Store> store, HostPort address, std::unique_ptr<StoreServer> server)
+      : server_(std::move(server)), store_(std::move(store)), address_(std::move(address)) {
     store_->setTimeout(Milliseconds(kStoreLimit));
   }
 
-  HostPort address() const override { return {host_, store_->getPort()}; }
+  HostPort address() const override { return address_; }
 
   absl::Status SayHello(const std::string& text) override {
     return Store([&] { store_->queuePush(kHellos, Bytes(text)); });
@@ -101,44 +100,27 @@ class StoreMeetingPoint final : public MeetingPoint {
     return WithoutExceptions("rank 0's store", absl::InfiniteDuration(), call);
   }
 
-  const c10::intrusive_ptr<c10d::TCPStore> store_;
-  const std::string host_;
+  const std::unique_ptr<StoreServer> server_;
+  const c10::intrusive_ptr<c10d::Store> store_;
+  const HostPort address_;
 };
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<MeetingPoint>> MeetingPoint::Serve(const HostPort& listen) {
-  // c10d by itself would listen on every address of the machine.
+absl::StatusOr<std::unique_ptr<MeetingPoint>> MeetingPoint::Serve(const HostPort& listen, RankTokens tokens) {
   const absl::StatusOr<int> listening = Listen(listen, SOMAXCONN);
   if (!listening.ok()) return Annotate(listening.status(), absl::StrCat("network.ranks_listen: ", listen.ToString()));
-  const int socket_fd = *listening;
-  absl::Cleanup closer = [socket_fd] { close(socket_fd); };
-  const HostPort bound = BoundTo(socket_fd);
-  SilenceC10d();
-  c10d::TCPStoreOptions options;
-  options.isServer = true;
-  options.waitWorkers = false;
-  options.port = static_cast<uint16_t>(bound.port);
-  options.masterListenFd = socket_fd;
-  std::unique_ptr<MeetingPoint> point;
-  FLOWAWR_RETURN_IF_ERROR(WithoutExceptions("network.ranks_listen", absl::InfiniteDuration(), [&] {
-    point = std::make_unique<StoreMeetingPoint>(c10::make_intrusive<c10d::TCPStore>(bound.host, options), listen.host);
-  }));
-  std::move(closer).Cancel();  // the store's now
-  return point;
+  const HostPort address{listen.host, BoundTo(*listening).port};
+  auto server = std::make_unique<StoreServer>(*listening, std::move(tokens));
+  auto store = server->store();
+  return std::make_unique<StoreMeetingPoint>(std::move(store), address, std::move(server));
 }
 
-absl::StatusOr<std::unique_ptr<MeetingPoint>> MeetingPoint::Reach(const HostPort& rank0, absl::Duration limit) {
-  SilenceC10d();
-  c10d::TCPStoreOptions options;
-  options.port = static_cast<uint16_t>(rank0.port);
-  options.waitWorkers = false;
-  options.timeout = Milliseconds(limit);
-  std::unique_ptr<MeetingPoint> point;
-  const absl::Status reached = WithoutExceptions("", absl::InfiniteDuration(), [&] {
-    point = std::make_unique<StoreMeetingPoint>(c10::make_intrusive<c10d::TCPStore>(rank0.host, options), rank0.host);
-  });
-  if (reached.ok()) return point;
+absl::StatusOr<std::unique_ptr<MeetingPoint>> MeetingPoint::Reach(const HostPort& rank0, const RankTokens& tokens,
+                                                                  absl::Duration limit) {
+  absl::StatusOr<c10::intrusive_ptr<c10d::Store>> store = ReachStore(rank0, tokens, limit);
+  if (store.ok()) return std::make_unique<StoreMeetingPoint>(*std::move(store), rank0, nullptr);
+  if (!absl::IsDeadlineExceeded(store.status())) return store.status();
   return absl::UnavailableError(absl::StrCat("rank 0 does not answer at ", rank0.ToString(), " within ",
                                              absl::FormatDuration(limit), ": is it running, with train.ranks above 1?"));
 }

@@ -1,13 +1,13 @@
-// Where the ranks of one learner find each other, and the link between rank 0 and each of the others: c10d's TCPStore
-// and process groups of two.
+// Where the ranks of one learner find each other, and the link between rank 0 and each of the others: a store, which only
+// who has proved the token reads and writes (meeting_store.h), and c10d's process groups of two.
 //
 //   rank i ── SayHello(text, session) ──> store of rank 0 ── NextHello() ──> rank 0
 //   rank i <── Answer(session, text) ──────────────────────────────────────┘
 //   both: Link(session), a group of their own
 //
 // A group for each pair, not one for all: a rank that is lost breaks its own alone, and is back with a new session.
-// c10d neither encrypts nor knows who calls: for networks of the ranks' own. Who a link leads to is found out over the
-// link itself (rank_proof.h).
+// Nothing is encrypted, and c10d's groups do not know who calls: for networks of the ranks' own. Who a link leads to is
+// found out once more over the link itself (rank_proof.h).
 #pragma once
 
 #include <c10/core/Device.h>
@@ -21,6 +21,7 @@
 #include "absl/time/time.h"
 #include "common/base/host_port.h"
 #include "learner/ranks/rank_link.h"
+#include "learner/ranks/rank_proof.h"
 
 namespace flowawr {
 
@@ -28,9 +29,10 @@ namespace flowawr {
 class MeetingPoint {
  public:
   // Rank 0's; port 0 is any free one. AlreadyExists when the port is taken, InvalidArgument for an address of others.
-  static absl::StatusOr<std::unique_ptr<MeetingPoint>> Serve(const HostPort& listen);
-  // Rank 0's as another rank sees it. Unavailable when it does not answer within `limit`.
-  static absl::StatusOr<std::unique_ptr<MeetingPoint>> Reach(const HostPort& rank0, absl::Duration limit);
+  static absl::StatusOr<std::unique_ptr<MeetingPoint>> Serve(const HostPort& listen, RankTokens tokens);
+  // Rank 0's as another rank sees it. Unavailable when it does not answer within `limit`; else as ReachStore().
+  static absl::StatusOr<std::unique_ptr<MeetingPoint>> Reach(const HostPort& rank0, const RankTokens& tokens,
+                                                             absl::Duration limit);
   virtual ~MeetingPoint() = default;
 
   virtual HostPort address() const = 0;

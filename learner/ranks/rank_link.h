@@ -26,6 +26,7 @@ enum class RankWord : int64_t {
   kFailed,        // what could not be computed, by anybody
   kDeviceFailed,  // by this rank, whose process ends
   kFinished,
+  kStore,         // a request to rank 0's store, and its answer, see meeting_store.h
 };
 
 struct RankMessage {

@@ -3,7 +3,6 @@
 #include <utility>
 
 #include "absl/strings/escaping.h"
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "common/base/hmac.h"
@@ -16,7 +15,6 @@ namespace flowawr {
 namespace {
 
 constexpr int kNonceBytes = 32;
-constexpr size_t kMostVerdictBytes = 16 << 10;  // of its words
 constexpr char kOfRank[] = "flowawr rank", kOfRank0[] = "flowawr rank 0";
 
 // Each part with its length, so that no two lists give the same bytes. `asked` is rank 0's number, `answered` the other's.
@@ -31,8 +29,7 @@ absl::Status OtherLanguage() { return absl::InvalidArgumentError("the other end 
 
 }  // namespace
 
-absl::Status AdmitRank(RankLink& link, const RankTokens& tokens, const std::string& hello, const absl::Status& verdict,
-                       absl::Duration limit) {
+absl::Status AdmitRank(RankLink& link, const RankTokens& tokens, const std::string& hello, absl::Duration limit) {
   FLOWAWR_ASSIGN_OR_RETURN(const std::vector<std::string> known, tokens());
   const std::string own = RandomId(kNonceBytes);
   FLOWAWR_RETURN_IF_ERROR(link.Send({.word = RankWord::kProve, .text = own}, limit));
@@ -42,10 +39,7 @@ absl::Status AdmitRank(RankLink& link, const RankTokens& tokens, const std::stri
   const auto& [theirs, proof] = halves;
   for (const std::string& token : known) {
     if (!EqualInConstantTime(proof, Proof(token, kOfRank, own, theirs, hello))) continue;
-    const std::string welcome = absl::StrCat(Proof(token, kOfRank0, own, theirs, hello), " ", verdict.raw_code(), " ",
-                                             TruncateUtf8(verdict.message(), kMostVerdictBytes));
-    FLOWAWR_RETURN_IF_ERROR(link.Send({.word = RankWord::kWelcome, .text = welcome}, limit));
-    return verdict;
+    return link.Send({.word = RankWord::kWelcome, .text = Proof(token, kOfRank0, own, theirs, hello)}, limit);
   }
   const std::string why =
       "it does not know rank 0's token: every rank needs the token files of rank 0's section network (docs/ranks.md)";
@@ -66,12 +60,8 @@ absl::Status ProveToRank0(RankLink& link, const RankTokens& tokens, const std::s
   if (answer.word == RankWord::kRefused)
     return absl::PermissionDeniedError(absl::StrCat("rank 0 refuses this rank: ", SanitizeUtf8(answer.text)));
   if (answer.word != RankWord::kWelcome) return OtherLanguage();
-  const std::vector<std::string> parts = absl::StrSplit(answer.text, absl::MaxSplits(' ', 2));
-  if (!EqualInConstantTime(parts.front(), Proof(token, kOfRank0, theirs, own, hello)))
-    return absl::PermissionDeniedError("what answers as rank 0 does not know this rank's token");
-  int code = 0;
-  if (parts.size() != 3 || !absl::SimpleAtoi(parts[1], &code)) return OtherLanguage();
-  return absl::Status(static_cast<absl::StatusCode>(code), parts[2]);
+  if (EqualInConstantTime(answer.text, Proof(token, kOfRank0, theirs, own, hello))) return absl::OkStatus();
+  return absl::PermissionDeniedError("what answers as rank 0 does not know this rank's token");
 }
 
 }  // namespace flowawr

@@ -2,9 +2,8 @@
 //
 //   rank 0 ── kProve: a ──> rank i
 //   rank 0 <── kProve: b, HMAC(token, "rank", a, b, hello) ── rank i
-//   rank 0 ── kWelcome: HMAC(token, "rank 0", a, b, hello), verdict ──> rank i      or kRefused: why
+//   rank 0 ── kWelcome: HMAC(token, "rank 0", a, b, hello) ──> rank i      or kRefused: why
 //
-// The verdict is what rank 0 says of a rank that knows the token, such as that its number is taken: it concerns nobody else.
 // a and b are random, HMAC is HMAC-SHA256, hello is what the rank had said of itself: whoever changed it on its way, or
 // heard an earlier exchange, cannot repeat it. What follows on the link is neither encrypted nor signed. Without tokens
 // both have the empty one.
@@ -24,11 +23,10 @@ namespace flowawr {
 // The tokens as they are now, at least one: rank 0 takes any of them, a rank shows the first.
 using RankTokens = std::function<absl::StatusOr<std::vector<std::string>>()>;
 
-// Rank 0's side, and its `verdict`. PermissionDenied when the other does not know a token, else the verdict.
-absl::Status AdmitRank(RankLink& link, const RankTokens& tokens, const std::string& hello, const absl::Status& verdict,
-                       absl::Duration limit);
+// Rank 0's side. PermissionDenied when the other does not know a token.
+absl::Status AdmitRank(RankLink& link, const RankTokens& tokens, const std::string& hello, absl::Duration limit);
 
-// The other's. PermissionDenied when either does not know the other's token, else the verdict.
+// The other's. PermissionDenied when either does not know the other's token.
 absl::Status ProveToRank0(RankLink& link, const RankTokens& tokens, const std::string& hello, absl::Duration limit);
 
 }  // namespace flowawr

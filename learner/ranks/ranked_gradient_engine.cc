@@ -127,39 +127,43 @@ void RankedGradientEngine::WelcomeRanks() {
 }
 
 absl::StatusOr<std::shared_ptr<RankLink>> RankedGradientEngine::LinkTo(const std::string& hello, const RankFacts& facts) {
-  absl::Status verdict = CheckFacts(options_.facts, facts);
-  const absl::StatusOr<ChosenTransport> chosen = ChooseTransport(options_.transport, options_.facts, facts);
-  verdict.Update(chosen.status());
-  ChosenTransport transport = chosen.value_or(ChosenTransport());
-  if (verdict.ok()) {
+  absl::StatusOr<ChosenTransport> transport = ChosenTransport();
+  absl::Status status = CheckFacts(options_.facts, facts);
+  if (status.ok()) {
+    transport = ChooseTransport(options_.transport, options_.facts, facts);
+    status = transport.status();
+  }
+  if (status.ok()) {
     const absl::MutexLock lock(&mutex_);
     const Seat& seat = *seats_[static_cast<size_t>(facts.rank) - 1];
-    if (transport.is_nccl && seat.avoids_nccl && options_.transport != v1::NCCL)
-      transport = {.why_not = "a vector did not come by it before"};
+    if (transport->is_nccl && seat.avoids_nccl && options_.transport != v1::NCCL)
+      transport = ChosenTransport{.why_not = "a vector did not come by it before"};
     if (seat.link != nullptr)
-      verdict = absl::AlreadyExistsError(absl::StrCat("rank ", facts.rank, " is here already, from ", seat.facts.host,
-                                                      ": each needs a number of its own"));
+      status = absl::AlreadyExistsError(absl::StrCat("rank ", facts.rank, " is here already, from ", seat.facts.host,
+                                                     ": each needs a number of its own"));
   }
-  // Whoever is refused is linked like others: only over the link does it prove that it may hear of it.
-  FLOWAWR_RETURN_IF_ERROR(meeting_point_->Answer(facts.session, transport.is_nccl ? kNcclTransport : kGlooTransport));
+  // A code, and then the words of the error, or how vectors travel.
+  const std::string answer = absl::StrCat(
+      status.raw_code(), " ", !status.ok() ? status.message() : transport->is_nccl ? kNcclTransport : kGlooTransport);
+  const absl::Status answered = meeting_point_->Answer(facts.session, answer);
+  FLOWAWR_RETURN_IF_ERROR(status);
+  FLOWAWR_RETURN_IF_ERROR(answered);
   FLOWAWR_ASSIGN_OR_RETURN(std::shared_ptr<RankLink> link,
                            meeting_point_->Link(facts.session, /*is_rank0=*/true, facts.rank0_host, kLinkLimit,
-                                                transport.is_nccl ? std::optional(local_->device()) : std::nullopt));
+                                                transport->is_nccl ? std::optional(local_->device()) : std::nullopt));
   {
     const absl::MutexLock lock(&mutex_);
     if (is_closed_) return absl::CancelledError("the run ends");
     admitted_ = link;
   }
-  const absl::Status admitted = AdmitRank(*link, options_.tokens, hello, verdict, kAdmitLimit);
+  const absl::Status admitted = AdmitRank(*link, options_.tokens, hello, kAdmitLimit);
   {
     const absl::MutexLock lock(&mutex_);
     admitted_.reset();
   }
-  // The end of the link shows that a refusal was heard: ending it first could take the words away.
-  if (!admitted.ok()) link->Receive(kPingEvery).IgnoreError();
   FLOWAWR_RETURN_IF_ERROR(admitted);
   spdlog::info("rank {} has joined from {}; gradients travel by {}", facts.rank, facts.host,
-               transport.is_nccl ? kNcclTransport : absl::StrCat(kGlooTransport, " (", ForPeople(transport.why_not), ")"));
+               transport->is_nccl ? kNcclTransport : absl::StrCat(kGlooTransport, " (", ForPeople(transport->why_not), ")"));
   return link;
 }
 

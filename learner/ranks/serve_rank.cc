@@ -9,6 +9,7 @@
 #include <thread>
 #include <utility>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/notification.h"
 #include "common/base/clock.h"
@@ -80,7 +81,7 @@ class Rank {
     options_.facts.rank0_host = hosts.other;
     options_.facts.session = RandomId();
     const std::string hello = SerializeFacts(options_.facts);
-    FLOWAWR_ASSIGN_OR_RETURN(const auto meeting_point, MeetingPoint::Reach(options_.rank0, kSayEvery));
+    FLOWAWR_ASSIGN_OR_RETURN(const auto meeting_point, MeetingPoint::Reach(options_.rank0, options_.tokens, kSayEvery));
     FLOWAWR_RETURN_IF_ERROR(meeting_point->SayHello(hello));
     FLOWAWR_ASSIGN_OR_RETURN(const std::string transport, AwaitAnswer(*meeting_point));
     const auto device = transport == kNcclTransport ? std::optional(engine_.device()) : std::nullopt;
@@ -90,7 +91,7 @@ class Rank {
     return link;
   }
 
-  // How vectors travel.
+  // How vectors travel, or rank 0's refusal.
   absl::StatusOr<std::string> AwaitAnswer(MeetingPoint& meeting_point) {
     const absl::Time limit = MonotonicNow() + kAnswerLimit;
     absl::StatusOr<std::string> answer = meeting_point.AwaitAnswer(options_.facts.session, kSayEvery);
@@ -98,9 +99,14 @@ class Rank {
       SayThatItWaits("it has not answered yet");
       answer = meeting_point.AwaitAnswer(options_.facts.session, kSayEvery);
     }
-    if (answer.ok() && *answer != kNcclTransport && *answer != kGlooTransport)
+    if (!answer.ok()) return answer;
+    const size_t space = std::min(answer->find(' '), answer->size());
+    int code = 0;
+    if (!absl::SimpleAtoi(answer->substr(0, space), &code) || space == answer->size())
       return absl::InvalidArgumentError("rank 0 is of another version");
-    return answer;
+    std::string words = answer->substr(space + 1);
+    if (code == 0) return words;
+    return absl::Status(static_cast<absl::StatusCode>(code), words);
   }
 
   // OK when the run is over or the process is to stop; an error is the link's or the device's.

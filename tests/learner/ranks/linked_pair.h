@@ -2,7 +2,9 @@
 #pragma once
 
 #include <memory>
+#include <string>
 #include <thread>
+#include <vector>
 
 #include "absl/time/time.h"
 #include "learner/ranks/meeting_point.h"
@@ -11,9 +13,10 @@ namespace flowawr {
 
 struct LinkedPair {
   LinkedPair() {
-    auto meeting_point = MeetingPoint::Serve({"127.0.0.1", 0}).value();
-    std::thread other([this, at = meeting_point->address()] {
-      auto reached = MeetingPoint::Reach(at, absl::Minutes(1)).value();
+    const RankTokens none = [] { return std::vector<std::string>{""}; };
+    auto meeting_point = MeetingPoint::Serve({"127.0.0.1", 0}, none).value();
+    std::thread other([this, none, at = meeting_point->address()] {
+      auto reached = MeetingPoint::Reach(at, none, absl::Minutes(1)).value();
       rank = reached->Link("session", /*is_rank0=*/false, "127.0.0.1", absl::Minutes(1)).value();
     });
     rank0 = meeting_point->Link("session", /*is_rank0=*/true, "127.0.0.1", absl::Minutes(1)).value();

@@ -20,12 +20,11 @@ RankTokens Tokens(std::vector<std::string> tokens) {
 
 // What rank 0, and the other, end with.
 std::pair<absl::Status, absl::Status> Exchange(const RankTokens& rank0s, const RankTokens& ranks,
-                                               const std::string& hello_as_heard = "hello",
-                                               const absl::Status& verdict = absl::OkStatus()) {
+                                               const std::string& hello_as_heard = "hello") {
   LinkedPair pair;
   absl::Status of_rank;
   std::thread rank([&] { of_rank = ProveToRank0(*pair.rank, ranks, "hello", kLimit); });
-  absl::Status of_rank0 = AdmitRank(*pair.rank0, rank0s, hello_as_heard, verdict, kLimit);
+  absl::Status of_rank0 = AdmitRank(*pair.rank0, rank0s, hello_as_heard, kLimit);
   rank.join();
   return {of_rank0, of_rank};
 }
@@ -51,16 +50,6 @@ TEST(RankProof, AnotherTokenOrNoneIsRefused) {
   ExpectBothRefuse(Exchange(Tokens({kOne}), Tokens({kOther})));
   ExpectBothRefuse(Exchange(Tokens({kOne}), Tokens({""})));
   ExpectBothRefuse(Exchange(Tokens({""}), Tokens({kOne})));
-}
-
-TEST(RankProof, WhatRankZeroSaysOfARankIsToldToWhoKnowsTheTokenAlone) {
-  const absl::Status verdict = absl::AlreadyExistsError("rank 1 is here already, from 10.0.0.7: twice\nin two lines");
-  const auto [of_rank0, of_rank] = Exchange(Tokens({kOne}), Tokens({kOne}), "hello", verdict);
-  EXPECT_EQ(of_rank0, verdict);
-  EXPECT_EQ(of_rank, verdict);
-  const auto strangers = Exchange(Tokens({kOne}), Tokens({kOther}), "hello", verdict);
-  ExpectBothRefuse(strangers);
-  EXPECT_EQ(strangers.second.message().find("10.0.0.7"), std::string::npos) << strangers.second;
 }
 
 TEST(RankProof, AHelloThatWasChangedOnItsWayIsRefused) {
