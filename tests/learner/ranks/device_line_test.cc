@@ -39,11 +39,17 @@ class Queue {
   // Undefined when it is broken, or nothing comes for `limit`.
   at::Tensor Take(absl::Duration limit) {
     const absl::MutexLock lock(&mutex_);
+    has_taker_ = true;
     const auto has_ended = [&]() ABSL_NO_THREAD_SAFETY_ANALYSIS { return is_broken_ || !tensors_.empty(); };
     if (!mutex_.AwaitWithTimeout(absl::Condition(&has_ended), limit) || is_broken_) return {};
     at::Tensor tensor = std::move(tensors_.front());
     tensors_.pop_front();
     return tensor;
+  }
+  // Until somebody takes.
+  void AwaitTaker() const {
+    const absl::MutexLock lock(&mutex_);
+    mutex_.AwaitWithTimeout(absl::Condition(&has_taker_), kLimit);
   }
   void Break() {
     const absl::MutexLock lock(&mutex_);
@@ -57,7 +63,7 @@ class Queue {
  private:
   mutable absl::Mutex mutex_;
   std::deque<at::Tensor> tensors_ ABSL_GUARDED_BY(mutex_);
-  bool is_broken_ ABSL_GUARDED_BY(mutex_) = false;
+  bool is_broken_ ABSL_GUARDED_BY(mutex_) = false, has_taker_ ABSL_GUARDED_BY(mutex_) = false;
   int count_ ABSL_GUARDED_BY(mutex_) = 0;
 };
 
@@ -160,6 +166,7 @@ TEST_F(DeviceLineTest, BreakingTheLinkBreaksTheLine) {
   Link(LineOfRank0(), LineOfRank("nothing is sent"));
   std::thread sender([&] {
     rank_->Send({.vectors = {{"v", at::rand({10})}}}, kLimit).IgnoreError();
+    to_rank0_->AwaitTaker();
     rank0_->Break();
   });
   EXPECT_TRUE(IsDeviceLineError(rank0_->Receive(absl::Hours(1), kWide).status()));
