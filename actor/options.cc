@@ -69,9 +69,9 @@ Parsed<ActorOptions> ParseActorOptions(int argc, const char* const* argv) {
           ->type_name("HOST:PORT")
           ->check(AddressToListenOn());
   app.add_option("--peer-address", options.peer_address,
-                 "where others reach --peer-listen, with TLS a name of its certificate unless network.peer_tls_name says "
-                 "which that carries; default: the address listened on, or where all are, the one from which the learner "
-                 "is called")
+                 "where others reach --peer-listen, with TLS a name of its certificate unless network.peer_tls_name "
+                 "says which that carries; default: the address listened on, or where all are, the one from which the "
+                 "learner is called")
       ->type_name("HOST:PORT")
       ->check(AddressToReach())
       ->needs(peer_listen);

@@ -34,8 +34,8 @@ class PeerClient {
   // The adapter of `policy`, which is as the learner told of it, from the actor at `endpoint`: its bytes have that
   // digest. `key`: the learner's, of which the peer is shown a ticket. Unavailable when nobody is there; DeadlineExceeded
   // when it falls silent, takes too long or has not given all of it by `give_up`, on the scale of MonotonicNow(); NotFound
-  // when it does not hold it; DataLoss when it sends something else; PermissionDenied with what to do when TLS keeps both
-  // apart, as of CheckTls(); other codes when it does not serve this actor; Cancelled.
+  // when it does not hold it; DataLoss when it sends something else; PermissionDenied with what to do when TLS keeps
+  // both apart, as of CheckTls(); other codes when it does not serve this actor; Cancelled.
   absl::StatusOr<FetchedPolicy> Fetch(const std::string& endpoint, const v1::PolicyVersion& policy,
                                       const std::string& key, absl::Time give_up = absl::InfiniteFuture());
   // Ends fetches, now and from now on.

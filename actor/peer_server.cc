@@ -60,8 +60,8 @@ class PeerServer::Service final : public v1::PolicyPeer::Service {
 absl::StatusOr<std::unique_ptr<PeerServer>> PeerServer::Start(const std::string& listen,
                                                               const v1::NetworkConfig& network) {
   FLOWAWR_ASSIGN_OR_RETURN(HostPort address, ParseHostPort(listen));
-  if (!network.peer_tls_name().empty() && !network.tls_cert().empty())
-    FLOWAWR_RETURN_IF_ERROR(Annotate(CheckCertificateCarries(network.peer_tls_name(), network), "network.peer_tls_name"));
+  if (const std::string& name = network.peer_tls_name(); !name.empty() && !network.tls_cert().empty())
+    FLOWAWR_RETURN_IF_ERROR(Annotate(CheckCertificateCarries(name, network), "network.peer_tls_name"));
   std::unique_ptr<PeerServer> peer(new PeerServer);
   peer->service_ = std::make_unique<Service>(peer->held_);
   FLOWAWR_ASSIGN_OR_RETURN(const std::string reached, peer->service_->Start(listen, network));

@@ -18,8 +18,8 @@ class PeerServer {
   // Actors that fetch at once; others are told that it is busy, and ask elsewhere.
   static constexpr int kMostFetches = 16;
 
-  // Serving when it returns. `listen`: host:port; port 0: any free one. Errors as RpcServer::Start(); InvalidArgument where
-  // its certificate lacks the name that others ask for (network.peer_tls_name).
+  // Serving when it returns. `listen`: host:port; port 0: any free one. Errors as RpcServer::Start(); InvalidArgument
+  // where its certificate lacks the name that others ask for (network.peer_tls_name).
   static absl::StatusOr<std::unique_ptr<PeerServer>> Start(const std::string& listen, const v1::NetworkConfig& network);
   // Ends the fetches under way.
   ~PeerServer();

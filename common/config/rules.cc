@@ -203,7 +203,8 @@ void CheckPeerTlsName(const v1::NetworkConfig& network, Violations& found) {
     found.push_back({"network.peer_tls_name", absl::StrCat(name, " ", why)});
   if (network.tls_ca().empty())
     found.push_back({"network.peer_tls_name",
-                     "is of no use without TLS: set network.tls_ca, network.tls_cert and network.tls_key, or leave it out"});
+                     "is of no use without TLS: set network.tls_ca, network.tls_cert and network.tls_key, or leave it "
+                     "out"});
 }
 
 void CheckNetwork(const v1::NetworkConfig& network, Violations& found) {

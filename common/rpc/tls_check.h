@@ -14,8 +14,8 @@ namespace flowawr {
 // Makes one TLS handshake of its own with the server at `endpoint`. PermissionDenied with what to do when the TLS
 // settings of `network` and the server's do not fit: one side encrypts and the other does not, the certificate is of an
 // authority that `network.tls_ca` does not hold, or it does not carry the CertificateName() of `callee`, or the server
-// does not take this client's certificate. OK when they fit, and when the server could not be asked: then TLS is not what
-// is wrong. Takes `limit` at most, and the time to look the host up.
+// does not take this client's certificate. OK when they fit, and when the server could not be asked: then TLS is not
+// what is wrong. Takes `limit` at most, and the time to look the host up.
 absl::Status CheckTls(const std::string& endpoint, const v1::NetworkConfig& network, Callee callee = Callee::kServer,
                       absl::Duration limit = absl::Seconds(3));
 

@@ -19,8 +19,8 @@ struct TlsIdentity {
 // names no host. NotFound for a missing file.
 absl::StatusOr<TlsIdentity> ReadTlsIdentity(const v1::NetworkConfig& network);
 
-// InvalidArgument, naming field and file, when the first certificate of `network.tls_cert` does not carry `name`, a host's.
-// Errors as above. Reads the file.
+// InvalidArgument, naming field and file, when the first certificate of `network.tls_cert` does not carry `name`, a
+// host's. Errors as above. Reads the file.
 absl::Status CheckCertificateCarries(const std::string& name, const v1::NetworkConfig& network);
 
 // When the first certificate of `network.tls_cert` or of the authorities that signed it, as far as they are in the file,

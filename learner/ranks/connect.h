@@ -7,8 +7,8 @@
 
 namespace flowawr {
 
-// A socket that does not block, which the caller closes. Tries all addresses of `other`, each for up to `limit`. Unavailable
-// when nobody listens at any.
+// A socket that does not block, which the caller closes. Tries all addresses of `other`, each for up to `limit`.
+// Unavailable when nobody listens at any.
 absl::StatusOr<int> Connect(const HostPort& other, absl::Duration limit);
 
 }  // namespace flowawr

@@ -1,5 +1,5 @@
-// Where the ranks of one learner find each other, and the link between rank 0 and each of the others: a store, which only
-// who has proved the token reads and writes (meeting_store.h), and c10d's process groups of two.
+// Where the ranks of one learner find each other, and the link between rank 0 and each of the others: a store, which
+// only who has proved the token reads and writes (meeting_store.h), and c10d's process groups of two.
 //
 //   rank i ── SayHello(text, session) ──> store of rank 0 ── NextHello() ──> rank 0
 //   rank i <── Answer(session, text) ──────────────────────────────────────┘

@@ -1,4 +1,4 @@
-// The store by which the ranks of one learner find each other: c10d's, in rank 0's memory, and behind a door of our own.
+// The store by which the ranks of one learner find each other: c10d's, in rank 0's memory, behind a door of our own.
 //
 //   rank i ── connects ──> StoreServer: both prove the token (rank_proof.h) ── then set, get, wait, ... ──> HashStore
 //
@@ -66,8 +66,8 @@ class StoreServer {
   std::thread accepting_;
 };
 
-// The same store as another rank has it: what c10d asks of one, as far as ranks need it; errors are thrown as c10d's are.
-// Unavailable when nobody answers within `limit`; PermissionDenied when either does not know the other's token;
+// The same store as another rank has it: what c10d asks of one, as far as ranks need it; errors are thrown as c10d's
+// are. Unavailable when nobody answers within `limit`; PermissionDenied when either does not know the other's token;
 // InvalidArgument for what is no rank 0 of this version.
 absl::StatusOr<c10::intrusive_ptr<c10d::Store>> ReachStore(const HostPort& rank0, const RankTokens& tokens,
                                                            absl::Duration limit);

@@ -23,8 +23,8 @@ struct RankOptions {
 };
 
 // Until rank 0 says that the run is over, or `is_stopped`, asked from several threads, gives true, which a linked rank sees
-// within about a second, one that computes after its micro-batch. Joins again when the link ends; says whom it looks for, and
-// as long as it waits, at once and then every ten seconds, what for.
+// within about a second, one that computes after its micro-batch. Joins again when the link ends; says whom it looks for,
+// and as long as it waits, at once and then every ten seconds, what for.
 //
 // Unavailable when rank 0 is not there for `timeout` and half a minute, in which it may be started again; when it refuses
 // the rank, its error (FailedPrecondition, InvalidArgument, PermissionDenied), or AlreadyExists when another process has

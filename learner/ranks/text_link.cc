@@ -24,6 +24,9 @@ struct Head {
 
 constexpr absl::Duration kLongestPoll = absl::Hours(1);  // its milliseconds fit an int
 
+absl::Status Broken() { return absl::CancelledError("the link was broken off"); }
+absl::Status Gone() { return absl::UnavailableError("the other end is gone"); }
+
 }  // namespace
 
 TextLink::~TextLink() { close(socket_fd_); }
@@ -35,13 +38,15 @@ void TextLink::Break() {
 
 absl::Status TextLink::Await(short event, absl::Time deadline) const {
   while (true) {
-    if (is_broken_) return absl::CancelledError("the link was broken off");
+    if (is_broken_) return Broken();
     const absl::Duration left = std::clamp(deadline - MonotonicNow(), absl::ZeroDuration(), kLongestPoll);
+    const int64_t left_ms = absl::ToInt64Milliseconds(absl::Ceil(left, absl::Milliseconds(1)));
     pollfd waiting{.fd = socket_fd_, .events = event, .revents = 0};
-    const int ready = poll(&waiting, 1, static_cast<int>(absl::ToInt64Milliseconds(absl::Ceil(left, absl::Milliseconds(1)))));
+    const int ready = poll(&waiting, 1, static_cast<int>(left_ms));
     if (ready > 0) return absl::OkStatus();
     if (ready < 0 && errno != EINTR) return absl::UnavailableError(std::strerror(errno));
-    if (MonotonicNow() >= deadline) return absl::DeadlineExceededError("the other end did nothing within the time limit");
+    if (MonotonicNow() >= deadline)
+      return absl::DeadlineExceededError("the other end did nothing within the time limit");
   }
 }
 
@@ -50,7 +55,7 @@ absl::Status TextLink::Write(const void* bytes, size_t size, absl::Time deadline
   for (size_t left = size; left > 0;) {
     FLOWAWR_RETURN_IF_ERROR(Await(POLLOUT, deadline));
     const ssize_t sent = send(socket_fd_, next, left, MSG_NOSIGNAL);
-    if (sent < 0 && errno != EAGAIN && errno != EINTR) return absl::UnavailableError("the other end is gone");
+    if (sent < 0 && errno != EAGAIN && errno != EINTR) return is_broken_ ? Broken() : Gone();
     next += std::max<ssize_t>(sent, 0);
     left -= static_cast<size_t>(std::max<ssize_t>(sent, 0));
   }
@@ -63,7 +68,7 @@ absl::Status TextLink::Read(void* bytes, size_t size, absl::Time deadline) const
     FLOWAWR_RETURN_IF_ERROR(Await(POLLIN, deadline));
     const ssize_t received = recv(socket_fd_, next, left, 0);
     if (received == 0 || (received < 0 && errno != EAGAIN && errno != EINTR))
-      return is_broken_ ? absl::CancelledError("the link was broken off") : absl::UnavailableError("the other end is gone");
+      return is_broken_ ? Broken() : Gone();
     next += std::max<ssize_t>(received, 0);
     left -= static_cast<size_t>(std::max<ssize_t>(received, 0));
   }
@@ -83,8 +88,8 @@ absl::StatusOr<RankMessage> TextLink::Receive(absl::Duration limit, MessageBound
   Head head{};
   FLOWAWR_RETURN_IF_ERROR(Read(&head, sizeof head, deadline));
   if (head.text_bytes > static_cast<uint64_t>(bound.text_bytes))
-    return absl::InvalidArgumentError(absl::StrCat("what was sent is no rank's: a text of ", head.text_bytes, " bytes, at most ",
-                                                   bound.text_bytes, " are taken"));
+    return absl::InvalidArgumentError(absl::StrCat("what was sent is no rank's: a text of ", head.text_bytes,
+                                                   " bytes, at most ", bound.text_bytes, " are taken"));
   RankMessage message{.word = static_cast<RankWord>(head.word), .text = std::string(head.text_bytes, '\0')};
   FLOWAWR_RETURN_IF_ERROR(Read(message.text.data(), message.text.size(), deadline));
   return message;

@@ -229,7 +229,8 @@ TEST_F(PeerTest, WithTlsAPeersCertificateCarriesTheNameThatIsSetOrItsAddress) {
     return SignCertificate(folder, authority, name, "serverAuth,clientAuth", names);
   };
   const Certificate shared = sign("shared", "DNS:actors.flowawr"), other = sign("other", "DNS:rewards.flowawr"),
-                    of_address = sign("of-address", "IP:127.0.0.1"), strange = MakeCertificate(folder, "strange", "DNS:actors.flowawr");
+                    of_address = sign("of-address", "IP:127.0.0.1"),
+                    strange = MakeCertificate(folder, "strange", "DNS:actors.flowawr");
   const auto fetch = [&](const Certificate& peers, const std::string& peer_tls_name) {
     const auto server = PeerServer::Start("127.0.0.1:0", TlsNetwork(peers, authority, "")).value();
     server->held().SetFetchKey(kKey);
@@ -262,7 +263,8 @@ TEST_F(PeerTest, AnActorWhoseCertificateNobodyWouldTakeDoesNotServe) {
   const absl::Status status =
       PeerServer::Start("127.0.0.1:0", TlsNetwork(certificate, certificate, "actors.flowawr")).status();
   EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << status;
-  EXPECT_THAT(std::string(status.message()), HasSubstr("network.tls_cert: " + certificate.cert + " does not name actors.flowawr"));
+  EXPECT_THAT(std::string(status.message()),
+              HasSubstr("network.tls_cert: " + certificate.cert + " does not name actors.flowawr"));
 }
 
 TEST_F(PeerTest, EndsAFetchThatIsNotWantedAnyMore) {

@@ -220,9 +220,12 @@ TEST(RunConfig, TakesANameOfPeersCertificatesWithTlsAndNothingElseForOne) {
                {"-actors", "begins or ends with -"},     {"our_actors", "letters, digits, - and dots"},
                {"an actor", "letters, digits"},          {std::string(64, 'a'), "more than 63"}};
   for (const auto& each : cases)
-    EXPECT_THAT(Error(kLeast, with(each.name)), AllOf(HasSubstr("network.peer_tls_name"), HasSubstr(each.why))) << each.name;
-  EXPECT_THAT(Error(kLeast, with(absl::StrReplaceAll(std::string(130, 'a'), {{"a", "a."}}) + "a")), HasSubstr("more than 253"));
-  EXPECT_THAT(ErrorOfSet("network.peer_tls_name=actors.flowawr"), AllOf(HasSubstr("of no use without TLS"), HasSubstr("network.tls_ca")));
+    EXPECT_THAT(Error(kLeast, with(each.name)), AllOf(HasSubstr("network.peer_tls_name"), HasSubstr(each.why)))
+        << each.name;
+  const std::string long_name = absl::StrReplaceAll(std::string(130, 'a'), {{"a", "a."}}) + "a";
+  EXPECT_THAT(Error(kLeast, with(long_name)), HasSubstr("more than 253"));
+  EXPECT_THAT(ErrorOfSet("network.peer_tls_name=actors.flowawr"),
+              AllOf(HasSubstr("of no use without TLS"), HasSubstr("network.tls_ca")));
 }
 
 TEST(RunConfig, RefusesToLetRanksMeetOutsideUnlessTold) {
