@@ -206,7 +206,10 @@ absl::Status Actor::Work(const v1::RegisterResponse& registered) {
        .metrics = metrics_,
        .on_device_error = [this](const absl::Status& error) { StopForDevice(error); },
        .encode = [&loaded](const std::string& prompt) { return loaded.Encode(prompt); }},
-      {.threads = options_.threads, .score_workers = options_.score_workers, .prefetch = prefetch_});
+      {.threads = options_.threads,
+       .score_workers = options_.score_workers,
+       .graph_batch = config.sampler().graph_batch(),
+       .prefetch = prefetch_});
   std::thread watch([this, &policies] { Watch(policies); });
   const absl::Status ended = Lease(pipeline, policies, parts, config);
   Stop();

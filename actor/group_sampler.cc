@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <memory>
 
 #include "absl/strings/str_cat.h"
 #include "common/base/status.h"
@@ -14,7 +15,6 @@
 #include "common/diffusion/sigmas.h"
 #include "common/rollout/actor_sizes.h"
 #include "common/rollout/group_schema.h"
-#include "common/sd3/guidance.h"
 #include "common/tensor/device_stream.h"
 #include "common/tensor/image_tensor.h"
 #include "common/tensor/transfer.h"
@@ -63,12 +63,13 @@ SamplerPlan PlanOf(const Pipeline& pipeline, const v1::Lease& lease) {
   return plan;
 }
 
-absl::StatusOr<Sampled> SampleRows(const Pipeline& pipeline, absl::Span<GroupJob* const> jobs,
-                                   absl::FunctionRef<bool()> is_wanted) {
+absl::StatusOr<Sampled> SampleRows(const Pipeline& pipeline, StepGraphs& graphs,
+                                   absl::Span<GroupJob* const> jobs, absl::FunctionRef<bool()> is_wanted) {
   const GroupJob& any = *jobs[0];
-  const ConditionedTransformer velocity(pipeline.transformer(), &any.policy->adapter, PromptOf(jobs),
-                                        {GuidanceScale(any.lease.sampler()), any.negative});
   const at::Tensor noise = Rows(jobs, [](const GroupJob& job) { return job.noise; });
+  const auto velocity = graphs.VelocityOf(std::shared_ptr<const BoundAdapter>(any.policy, &any.policy->adapter),
+                                          PromptOf(jobs), {GuidanceScale(any.lease.sampler()), any.negative},
+                                          noise.sizes());
   const auto step_noise = [&](int step) {
     return Rows(jobs, [&](const GroupJob& job) {
       const v1::Lease& lease = job.lease;
@@ -91,9 +92,9 @@ absl::Status DrawNoise(const LatentShape& shape, at::Device device, GroupJob& jo
   return absl::OkStatus();
 }
 
-absl::Status SampleGroups(const Pipeline& pipeline, absl::Span<GroupJob* const> jobs,
+absl::Status SampleGroups(const Pipeline& pipeline, StepGraphs& graphs, absl::Span<GroupJob* const> jobs,
                           absl::FunctionRef<bool()> is_wanted) {
-  FLOWAWR_ASSIGN_OR_RETURN(const Sampled sampled, SampleRows(pipeline, jobs, is_wanted));
+  FLOWAWR_ASSIGN_OR_RETURN(const Sampled sampled, SampleRows(pipeline, graphs, jobs, is_wanted));
   if (!at::isfinite(sampled.latents).all().item<bool>())
     return absl::InternalError(absl::StrCat("sampling group ", jobs[0]->lease.group_id(), " by policy version ",
                                             jobs[0]->lease.policy_version(), " gave latents that are not finite"));

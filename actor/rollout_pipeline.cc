@@ -180,11 +180,12 @@ void RolloutPipeline::Sample() {
   at::set_num_threads(options_.threads);
   const c10::InferenceMode guard;
   const OwnStream stream(device_);
+  StepGraphs graphs(parts_.model.transformer(), options_.graph_batch);
   std::deque<Job> waiting;
   while (true) {
     Batch batch = NextBatch(waiting);
     if (batch.empty()) break;
-    SampleBatch(std::move(batch));
+    SampleBatch(std::move(batch), graphs);
   }
 }
 
@@ -213,7 +214,7 @@ RolloutPipeline::Batch RolloutPipeline::NextBatch(std::deque<Job>& waiting) {
   }
 }
 
-void RolloutPipeline::SampleBatch(Batch batch) {
+void RolloutPipeline::SampleBatch(Batch batch, StepGraphs& graphs) {
   std::vector<GroupJob*> jobs;
   int64_t rows = 0;
   for (const Job& job : batch) {
@@ -227,7 +228,8 @@ void RolloutPipeline::SampleBatch(Batch batch) {
     return any_held && !IsStopping();
   };
   const absl::Status status =
-      Compute(absl::StrCat("sampling ", rows, " images"), [&] { return SampleGroups(parts_.model, jobs, is_wanted); },
+      Compute(absl::StrCat("sampling ", rows, " images"),
+              [&] { return SampleGroups(parts_.model, graphs, jobs, is_wanted); },
               SamplingAdvice(parts_.model, parts_.shape, rows, jobs[0]->embeds.prompt_embeds.size(1)));
   const double seconds = timer.Stop();
   const v1::StageSpan span = SpanOf("sample", seconds);  // one for all: they were sampled together

@@ -33,6 +33,7 @@
 #include "common/base/steady_cond_var.h"
 #include "common/scoring/scoring_client.h"
 #include "common/sd3/pipeline.h"
+#include "common/sd3/step_graphs.h"
 
 namespace flowawr {
 
@@ -55,6 +56,7 @@ class RolloutPipeline {
   struct Options {
     int threads = 1;  // of LibTorch, in each stage that computes
     int score_workers = 4;
+    int graph_batch = 0;  // SamplerConfig's
     PrefetchLimits prefetch;
   };
 
@@ -81,7 +83,7 @@ class RolloutPipeline {
 
   void EncodeOne(Job job, PromptEncoder& encoder);
   Batch NextBatch(std::deque<Job>& waiting);
-  void SampleBatch(Batch batch);
+  void SampleBatch(Batch batch, StepGraphs& graphs);
   void DecodeBatch(Batch batch);
   void ScoreOne(Job job);
   void SubmitOne(Job job);

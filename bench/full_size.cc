@@ -28,7 +28,9 @@
 #include "common/process/processor.h"
 #include "common/sd3/guidance.h"
 #include "common/sd3/pipeline.h"
+#include "common/sd3/step_graphs.h"
 #include "common/tensor/device_facts.h"
+#include "common/tensor/device_stream.h"
 #include "common/tensor/devices.h"
 #include "common/tensor/determinism.h"
 #include "common/tensor/safetensors.h"
@@ -45,7 +47,8 @@ const std::vector<std::string> kTargets = {"attn.to_q",       "attn.to_k",      
 struct Options {
   std::string kind, model, inputs, encoder = "text_encoder", device_name = "cpu";
   at::Device device = at::kCPU;  // of that name
-  bool is_float32 = false, checkpoint = false, reference = false, large = false, deterministic = false;
+  bool is_float32 = false, checkpoint = false, reference = false, large = false, deterministic = false,
+       graphs = false;
   int threads = 2, batch = 1, side = 64, text_tokens = 205, rank = 32;
   double seconds = 10;
 
@@ -115,6 +118,19 @@ void MeasureForward(const Options& options, bool is_group) {
   const TransformerInput input = Input(model->config(), options, options.batch, options.side, is_group);
   Measure(
       options, [&] { model->Forward(small, nullptr); }, [&] { model->Forward(input, nullptr); });
+}
+
+// As an actor samples a small batch: by a step that was recorded.
+void MeasureReplay(const Options& options) {
+  const at::NoGradGuard no_grad;
+  const auto model = Transformer::Load(options.model + "/transformer", options.placement()).value();
+  const OwnStream stream(options.device);
+  const TransformerInput input = Input(model->config(), options, options.batch, options.side, /*is_group=*/true);
+  StepGraphs graphs(*model, options.batch);
+  const auto velocity = graphs.VelocityOf(nullptr, {input.prompt_embeds, input.pooled_prompt_embeds}, Guidance{},
+                                          input.latents.sizes());
+  const auto step = [&] { velocity(input.latents, 0.7f); };
+  Measure(options, step, step);  // the second one is recorded
 }
 
 // Forward, FlowAWR's loss with v_old = v_theta, backward.
@@ -243,7 +259,8 @@ void MeasureProducts(const Options& options) {
 
 const std::map<std::string, void (*)(const Options&)> kKinds = {
     {"forward", [](const Options& options) { MeasureForward(options, /*is_group=*/false); }},
-    {"sample", [](const Options& options) { MeasureForward(options, /*is_group=*/true); }},
+    {"sample",
+     [](const Options& options) { options.graphs ? MeasureReplay(options) : MeasureForward(options, /*is_group=*/true); }},
     {"train", MeasureTraining},
     {"vae", MeasureVae},
     {"encoder", MeasureEncoder},
@@ -265,6 +282,7 @@ int Main(int argc, char** argv) {
   app.add_flag("--checkpoint", options.checkpoint, "every block's activations are computed again");
   app.add_flag("--reference", options.reference, "with v_ref");
   app.add_flag("--large", options.large, "products: of sizes that fill a GPU");
+  app.add_flag("--graphs", options.graphs, "sample: by a recorded step, as actors do for small batches");
   app.add_flag("--deterministic", options.deterministic, "kernels as with model.deterministic");
   AddDeviceOption(app, "the models compute", &options.device_name);
   app.add_option("--threads", options.threads);

@@ -33,8 +33,12 @@ ConditionedTransformer::ConditionedTransformer(const Transformer& transformer, c
       guidance_{.scale = guidance.scale, .negative = At(transformer.placement().device, guidance.negative)} {}
 
 at::Tensor ConditionedTransformer::operator()(const at::Tensor& latents, float sigma) const {
+  return (*this)(latents, at::full({1}, sigma, latents.options().dtype(at::kFloat)));
+}
+
+at::Tensor ConditionedTransformer::operator()(const at::Tensor& latents, const at::Tensor& sigma) const {
   TransformerInput input{.latents = latents,
-                         .sigma = at::full({1}, sigma, latents.options().dtype(at::kFloat)),
+                         .sigma = sigma,
                          .prompt_embeds = prompt_.prompt_embeds,
                          .pooled_prompt_embeds = prompt_.pooled};
   if (guidance_.scale == 1) return transformer_.Forward(input, adapter_);

@@ -26,6 +26,12 @@ class ConditionedTransformer {
 
   // Latents [B, C, H, W] f32 to the velocity, likewise.
   at::Tensor operator()(const at::Tensor& latents, float sigma) const;
+  // `sigma` is [1] f32 where the latents are.
+  at::Tensor operator()(const at::Tensor& latents, const at::Tensor& sigma) const;
+
+  // As given, where the transformer is.
+  const PromptEmbeds& prompt() const { return prompt_; }
+  const Guidance& guidance() const { return guidance_; }
 
  private:
   const Transformer& transformer_;

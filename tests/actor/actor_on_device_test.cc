@@ -6,6 +6,7 @@
 #include "tests/testing/fake_device/counted_transfers.h"
 #include "tests/testing/fake_device/cuda_kernels.h"
 #include "tests/testing/fake_device/fake_device.h"
+#include "tests/testing/fake_device/fake_graph.h"
 
 namespace flowawr {
 namespace {
@@ -34,7 +35,19 @@ class TransfersAreCounted final : public testing::Environment {
   const CountedTransfers transfers_;
 };
 
+// Groups of these tests are small batches.
+class StepsAreRecorded final : public testing::Environment {
+ public:
+  void TearDown() override {
+    const fake_device::GraphCounts counts = fake_device::TakeGraphCounts();
+    EXPECT_GT(counts.recorded, 0);
+    EXPECT_GT(counts.replays, counts.recorded);
+    EXPECT_EQ(counts.refused, 0);
+  }
+};
+
 const testing::Environment* const stages_have_streams = testing::AddGlobalTestEnvironment(new StagesHaveStreams);
+const testing::Environment* const steps_are_recorded = testing::AddGlobalTestEnvironment(new StepsAreRecorded);
 const testing::Environment* const transfers_are_counted = testing::AddGlobalTestEnvironment(new TransfersAreCounted);
 
 }  // namespace

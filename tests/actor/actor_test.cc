@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <map>
 #include <optional>
 #include <set>
 #include <thread>
@@ -33,6 +34,7 @@ v1::RunConfig TinyConfig() {
   config.mutable_model()->set_height(32);
   config.mutable_model()->set_width(64);
   config.mutable_model()->set_max_sequence_length(32);
+  config.mutable_sampler()->set_graph_batch(4);
   config.mutable_lora()->set_rank(4);
   config.mutable_lora()->set_alpha(8);
   for (const char* suffix : {"attn.to_q", "attn.to_k", "attn.to_v", "attn.to_out.0"})
@@ -327,6 +329,24 @@ TEST_F(ActorTest, BringsTrajectoryAndEmptyPromptOfLeasesThatAskForThem) {
     EXPECT_FALSE(Blob(group, "negative_prompt_embeds").equal(Blob(group, "prompt_embeds")));
     EXPECT_EQ(Blob(group, "negative_pooled_prompt_embeds").sizes(), Blob(group, "pooled_prompt_embeds").sizes());
   }
+}
+
+// In actor_on_device_test they are recorded; on the CPU nothing is.
+TEST_F(ActorTest, StepsThatAreRecordedChangeNoBit) {
+  std::map<uint64_t, at::Tensor> x0_of[2];
+  for (const int is_recorded : {0, 1}) {
+    v1::RunConfig config = TinyConfig();
+    config.mutable_sampler()->set_graph_batch(is_recorded ? 4 : 0);
+    learner_ = std::make_unique<ScriptedLearner>(config);
+    for (const uint64_t version : {1, 2}) Publish(*learner_, version);
+    for (uint64_t group = 0; group < 4; ++group) learner_->AddLease(MakeLease(group, /*version=*/1 + group / 2));
+    const LearnerLog log = RunToTheEnd();
+    ASSERT_EQ(log.groups.size(), 4);
+    for (const LearnerLog::Group& group : log.groups)
+      x0_of[is_recorded][group.header.lease().group_id()] = Blob(group, "x0");
+  }
+  for (const auto& [group, x0] : x0_of[0]) EXPECT_TRUE(x0.equal(x0_of[1][group])) << "group " << group;
+  EXPECT_FALSE(x0_of[0][0].equal(x0_of[0][2]));
 }
 
 TEST_F(ActorTest, RefusesAnAdapterWithAnotherDigestThanAnnounced) {

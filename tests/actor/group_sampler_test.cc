@@ -60,7 +60,8 @@ v1::StochasticSteps Window(v1::SdeKind kind, uint32_t first, uint32_t count) {
 
 absl::Status Sample(std::vector<GroupJob*> jobs, absl::FunctionRef<bool()> is_wanted = [] { return true; }) {
   for (GroupJob* job : jobs) FLOWAWR_RETURN_IF_ERROR(DrawNoise(kShape, at::kCPU, *job));
-  return SampleGroups(Model(), jobs, is_wanted);
+  StepGraphs none(Model().transformer(), 0);
+  return SampleGroups(Model(), none, jobs, is_wanted);
 }
 
 class GroupSamplerTest : public ::testing::Test {

@@ -187,14 +187,14 @@ def test_aims_are_reached_or_not_by_what_was_measured_and_else_not_judged():
         return {"name": name, "verdict": "passed", "figures": figures}
 
     results = [passed("bench/sampling-24", service={"share_of_peak": 0.7, "rows_per_s": 100.0}, ratio=1.4),
-               {"name": "bench/sampling-1", "verdict": "skipped", "figures": {}},
+               {"name": "bench/graphs", "verdict": "skipped", "figures": {}},
                passed("bench/training", ratio=1.6, memory_ratio=0.9)]
     judged = {aim["name"]: aim for aim in aims.judge(results, types.SimpleNamespace(is_quick=False))}
     assert judged["sampling at batch 24: share of the bfloat16 peak"]["verdict"] == "reached"
     assert judged["sampling at batch 24: times faster than diffusers"]["verdict"] == "not reached"
     assert judged["training step: memory, of peft's"]["verdict"] == "reached"
-    small = judged["an image at batch 1: times the seconds of one at batch 24"]
-    assert small["verdict"] == "not judged" and small["why"] == "not measured: bench/sampling-1"
+    small = judged["an image at batch 1 with graphs: times the seconds of one at batch 24"]
+    assert small["verdict"] == "not judged" and small["why"] == "not measured: bench/graphs"
     assert judged["two ranks: times faster than one"]["verdict"] == "not judged"
 
 

@@ -213,6 +213,15 @@ def ranks(bench):
     return work
 
 
+def graphs(bench):
+    def work(shell):
+        with_them, without = (bench.service(shell, "sample", "--batch", 1, *option) for option in (["--graphs"], []))
+        said, ratio = _beside(with_them, without, "without graphs")
+        return said, {"service": with_them, "without": without, "ratio": ratio}
+
+    return work
+
+
 def steps(bench):
     needs = ("bench/weights", "bench/flops", "bench/peak")
     return [
@@ -221,6 +230,7 @@ def steps(bench):
         Step("bench/peak", "the fastest matrix products", 60, peak(bench)),
         *[Step(f"bench/sampling-{batch}", f"a step of sampling, batch {batch}, beside diffusers", 90,
                sampling(bench, batch), needs) for batch in bench.batches],
+        Step("bench/graphs", "a step of sampling, batch 1, recorded and replayed", 60, graphs(bench), needs[:1]),
         Step("bench/training", f"a training step, batch {bench.training_batch}, beside peft", 90, training(bench),
              needs),
         Step("bench/deterministic", "a training step with deterministic kernels", 60, deterministic(bench), needs[:1]),

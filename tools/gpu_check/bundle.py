@@ -19,11 +19,13 @@ from step import ROOT
 
 PROGRAMS = [
     "bin/flowawr", "bin/flowawr-actor", "bin/flowawr-learner", "bin/flowawr-reward-server",
-    "bin/flowawr_full_size_bench", "tests/common/sd3/device_test", "tests/learner/learner_gradient_on_devices_test",
+    "bin/flowawr_full_size_bench", "tests/common/sd3/device_test", "tests/common/sd3/step_graphs_test",
+    "tests/learner/learner_gradient_on_devices_test",
     "tests/reward_server/detection/reward_models_on_device_test", "tests/reward_server/scorers_on_device_test",
     "tests/testing/fake_device/libflowawr_fake_device.so",
 ]
-OF_CUDA = ["bin/flowawr_cuda_check", "lib/libflowawr_cuda.so", "lib/libflowawr_nccl.so"]  # of a build with FLOWAWR_CUDA
+OF_CUDA = ["bin/flowawr_cuda_check", "lib/libflowawr_cuda.so", "lib/libflowawr_graphs.so",
+           "lib/libflowawr_nccl.so"]  # of a build with FLOWAWR_CUDA
 FILES = ["scripts/gpu-check", "scripts/cores", "tools/gpu_check", "tools/random_pipeline.py", "bench/processor.py",
          "bench/python_baseline/full_size.py", "models/tiny-sd3", "models/tiny-rewards", "configs/tiny-ocr.yaml"]
 # glibc, and GCC's libraries, which may want a newer glibc than the programs do.

@@ -12,7 +12,8 @@ SAMPLING_BOUND = 1e-3
 TRAINING_BOUND = 0.3
 
 
-def device_tests(machine, program):
+def device_tests(machine, program, same_bits=None):
+    """`same_bits`: what the tests compare on the device alone, bit by bit; else they report errors against the CPU."""
     def work(shell):
         report_file = shell.folder / "report.json"
         environment = machine.programs_environment(FLOWAWR_TEST_DEVICE=machine.device)
@@ -20,12 +21,12 @@ def device_tests(machine, program):
                                   environment, may_fail=True)
         if not report_file.exists():
             raise Failure(f"{program} ended with {code} before its report was written\n{output[-2000:]}")
-        return _judge(json.loads(report_file.read_text()), code)
+        return _judge(json.loads(report_file.read_text()), code, same_bits)
 
     return work
 
 
-def _judge(report, exit_code):
+def _judge(report, exit_code, same_bits):
     tests = [test for suite in report["testsuites"] for test in suite["testsuite"]]
     failed = [f"{test['classname']}.{test['name']}" for test in tests if test.get("failures")]
     skipped = [test["name"] for test in tests if test["result"] == "SKIPPED"]
@@ -38,6 +39,8 @@ def _judge(report, exit_code):
     if failed or exit_code != 0:
         first = next((f["failure"] for test in tests for f in test.get("failures", [])), f"it ended with {exit_code}")
         raise Failure(f"{len(failed)} of {len(tests)} tests failed: {', '.join(failed)}\n{first}")
+    if same_bits:
+        return f"{len(tests) - len(skipped)} tests: {same_bits}", {"tests": len(tests), "skipped": skipped}
     if not errors:
         raise Failure(f"{len(tests)} tests passed, but none reported what it compared")
     name, worst = max(errors.items(), key=lambda item: item[1]["error"] / item[1]["bound"])
@@ -92,6 +95,8 @@ def steps(machine):
              device_tests(machine, "tests/reward_server/detection/reward_models_on_device_test")),
         Step("parity/scorers", "scorers of one device side by side", 60,
              device_tests(machine, "tests/reward_server/scorers_on_device_test")),
+        Step("parity/graphs", "steps that are recorded and replayed", 60,
+             device_tests(machine, "tests/common/sd3/step_graphs_test", "the bits of steps that are not recorded")),
         Step("parity/sampling", "`flowawr sample` there and on the CPU", 60, sampling(machine)),
         Step("parity/training", "`flowawr run` there and on the CPU", 90, training(machine)),
     ]

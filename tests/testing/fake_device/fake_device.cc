@@ -15,11 +15,13 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdlib>
+#include <functional>
 #include <mutex>
 #include <optional>
 #include <string_view>
 #include <utility>
 
+#include "tests/testing/fake_device/fake_graph.h"
 #include "tests/testing/fake_device/fake_memory.h"
 
 namespace flowawr::fake_device {
@@ -53,6 +55,7 @@ void CountOperation(const std::string& name) {
 }
 
 void CountSync() {
+  RefuseWhileRecording("a wait");
   Count([](Counts& c) { ++c.syncs; });
 }
 
@@ -94,9 +97,12 @@ c10::Stream StreamOf(c10::Device device, c10::StreamId id) {
 }
 c10::Stream StreamNow(c10::Device device) { return StreamOf(device, CurrentStream(Placed(device).index())); }
 
+bool IsOfTheDevice(const at::Tensor& tensor) { return tensor.defined() && tensor.is_privateuseone(); }
+
 // What an operation does to its operands, on the current stream of their device.
 void Use(const at::Tensor& tensor, bool is_written) {
-  if (operations_under_way > 0 || !tensor.defined() || !tensor.is_privateuseone()) return;
+  if (operations_under_way > 0 || !IsOfTheDevice(tensor)) return;
+  if (IsRecording()) return WillUse(StreamNow(tensor.device()), tensor, is_written);
   Uses* const uses = UsesOf(tensor.storage().data_ptr());
   if (uses != nullptr) (is_written ? Write : Read)(StreamNow(tensor.device()), *uses);
 }
@@ -105,6 +111,24 @@ void Use(const c10::IValue& value, bool is_written) {
   if (value.isTensor()) Use(value.toTensor(), is_written);
   if (value.isTensorList())
     for (const at::Tensor& t : value.toTensorVector()) Use(t, is_written);
+}
+
+// What an operation has just made, likewise.
+void UseMade(const at::Tensor& tensor) {
+  if (operations_under_way == 0 && IsRecording() && IsOfTheDevice(tensor)) return WillMake(tensor);
+  Use(tensor, /*is_written=*/true);
+}
+
+void UseMade(const c10::IValue& value) {
+  if (value.isTensor()) UseMade(value.toTensor());
+  if (value.isTensorList())
+    for (const at::Tensor& t : value.toTensorVector()) UseMade(t);
+}
+
+// `work` names its operands by Use(). What an operation asks for within itself is part of it.
+void Do(const std::function<void()>& work) {
+  work();
+  if (operations_under_way == 0 && IsRecording()) Keep(work);
 }
 
 // Copies between the host and a device, at once and waited for, or when the stream comes to it.
@@ -133,16 +157,22 @@ at::Tensor CopyFrom(const at::Tensor& from, const at::Tensor& to, bool non_block
     }
   });
   const bool is_between_devices = !from.is_cpu() && !to.is_cpu() && from.device() != to.device();
+  const bool crosses_over = from.is_cpu() != to.is_cpu() && operations_under_way == 0;
+  if (crosses_over || is_between_devices) RefuseWhileRecording("a copy from or to the host or another device");
   if (is_between_devices) WaitFor(StreamNow(from.device()), Here(StreamNow(to.device())));
-  Use(from, /*is_written=*/false);
-  Use(to, /*is_written=*/true);
-  if (is_between_devices) WaitFor(StreamNow(to.device()), Here(StreamNow(from.device())));
-  if (from.is_cpu() != to.is_cpu() && operations_under_way == 0) {
+  if (crosses_over) {
+    Use(from, /*is_written=*/false);
+    Use(to, /*is_written=*/true);
     CopyAcross(from, to, non_blocking);
-  } else {
+    return to;
+  }
+  Do([from, to] {
+    Use(from, /*is_written=*/false);
+    Use(to, /*is_written=*/true);
     const auto on_host = [](const at::Tensor& tensor) { return tensor.is_cpu() ? tensor : OnHost(tensor); };
     on_host(to).copy_(on_host(from));
-  }
+  });
+  if (is_between_devices) WaitFor(StreamNow(to.device()), Here(StreamNow(from.device())));
   return to;
 }
 
@@ -201,9 +231,7 @@ int64_t BytesOf(const c10::IValue& value) {
   return bytes;
 }
 
-void RunOnHost(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
-  CheckOperands(op, *stack);
-  CountOperation(toString(op.operator_name()));
+void Compute(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
   const auto& arguments = op.schema().arguments();
   const size_t results = op.schema().returns().size();
   int64_t bytes = 0;
@@ -217,10 +245,37 @@ void RunOnHost(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
     at::native::cpu_fallback(op, stack);
   }
   for (size_t i = 0; i < results; ++i) {
-    bytes += BytesOf(torch::jit::peek(*stack, i, results));
-    Use(torch::jit::peek(*stack, i, results), /*is_written=*/true);
+    const c10::IValue& result = torch::jit::peek(*stack, i, results);
+    bytes += BytesOf(result);
+    if (op.schema().returns()[i].alias_info() == nullptr) UseMade(result);  // else it is an argument
   }
-  Count([&](Counts& c) { c.moved_bytes += bytes; });
+  if (!IsRecording()) Count([&](Counts& c) { c.moved_bytes += bytes; });
+}
+
+// Into the results of the first time, which have addresses that others know.
+void CopyResult(const c10::IValue& again, const c10::IValue& first) {
+  if (first.isTensor() && IsOfTheDevice(first.toTensor())) {
+    const at::Tensor &from = again.toTensor(), &to = first.toTensor();
+    Use(to, /*is_written=*/true);
+    if (from.const_data_ptr() != to.const_data_ptr()) OnHost(to).copy_(OnHost(from));
+  }
+  if (first.isTensorList())
+    for (size_t i = 0; i < first.toTensorVector().size(); ++i)
+      CopyResult(again.toTensorVector()[i], first.toTensorVector()[i]);
+}
+
+void RunOnHost(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
+  CheckOperands(op, *stack);
+  CountOperation(toString(op.operator_name()));
+  if (operations_under_way > 0 || !IsRecording()) return Compute(op, stack);
+  const torch::jit::Stack arguments = torch::jit::last(*stack, op.schema().arguments().size()).vec();
+  Compute(op, stack);
+  const torch::jit::Stack first = torch::jit::last(*stack, op.schema().returns().size()).vec();
+  Keep([op, arguments, first] {
+    torch::jit::Stack again = arguments;
+    Compute(op, &again);
+    for (size_t i = 0; i < first.size(); ++i) CopyResult(again[i], first[i]);
+  });
 }
 
 // The CPU has no product whose result is wider than its operands; on CUDA the sums, f32, are not rounded.
@@ -231,11 +286,13 @@ at::Tensor& WideProduct(const at::Tensor& a, const at::Tensor& b, at::ScalarType
                   out.scalar_type() == type,
               "fake device: mm with a type of its result is for bfloat16 to f32");
   CountOperation("aten::mm.dtype_out");
-  for (const at::Tensor& operand : {a, b}) Use(operand, /*is_written=*/false);
-  Use(out, /*is_written=*/true);
   Count([&](Counts& c) { c.moved_bytes += static_cast<int64_t>(a.nbytes() + b.nbytes() + out.nbytes()); });
-  const InOperation in_operation;
-  OnHost(out).copy_(OnHost(a).to(type).mm(OnHost(b).to(type)));
+  Do([a, b, type, out] {
+    for (const at::Tensor& operand : {a, b}) Use(operand, /*is_written=*/false);
+    Use(out, /*is_written=*/true);
+    const InOperation in_operation;
+    OnHost(out).copy_(OnHost(a).to(type).mm(OnHost(b).to(type)));
+  });
   return out;
 }
 
@@ -245,6 +302,7 @@ at::Tensor Convolution(const at::Tensor& x, const at::Tensor& weight, const std:
                        bool transposed, c10::SymIntArrayRef output_padding, c10::SymInt groups) {
   TORCH_CHECK(x.device() == weight.device(), "fake device: a convolution was given tensors on ", x.device().str(), " and ",
               weight.device().str());
+  RefuseWhileRecording("a convolution");
   CountOperation("aten::convolution_overrideable");
   const bool has_bias = bias.has_value() && bias->defined();
   for (const at::Tensor& operand : {x, weight, has_bias ? *bias : x}) Use(operand, /*is_written=*/false);
@@ -319,19 +377,26 @@ struct FakeGuard final : c10::impl::DeviceGuardImplInterface {
     if (*event == nullptr) *event = new Places;
     PlacesOf(*event) = Here(stream);
   }
-  void block(void* event, const c10::Stream& stream) const override { WaitFor(stream, PlacesOf(event)); }
+  void block(void* event, const c10::Stream& stream) const override {
+    RefuseWhileRecording("what another stream is waited for");
+    WaitFor(stream, PlacesOf(event));
+  }
   void destroyEvent(void* event, const c10::DeviceIndex) const noexcept override { delete static_cast<Places*>(event); }
   void synchronizeStream(const c10::Stream& stream) const override { CountSync(), Finish(Here(stream)); }
   void synchronizeEvent(void* event) const override { CountSync(), Finish(PlacesOf(event)); }
   void synchronizeDevice(const c10::DeviceIndex device) const override { CountSync(), FinishDevice(device); }
-  // Whoever asks again and again gets there.
-  bool queryEvent(void* event) const override { return Finish(PlacesOf(event)), true; }
-  bool queryStream(const c10::Stream& stream) const override { return Finish(Here(stream)), true; }
+  bool queryEvent(void* event) const override { return Ask(PlacesOf(event)); }
+  bool queryStream(const c10::Stream& stream) const override { return Ask(Here(stream)); }
   void recordDataPtrOnStream(const c10::DataPtr& data, const c10::Stream& stream) const override {
     if (Uses* const uses = UsesOf(data)) KeepFor(stream, *uses);
   }
 
  private:
+  // Whoever asks again and again gets there.
+  static bool Ask(const Places& places) {
+    RefuseWhileRecording("a question whether something is done");
+    return Finish(places), true;
+  }
   static Places& PlacesOf(void* event) { return *static_cast<Places*>(event); }
 };
 C10_REGISTER_GUARD_IMPL(PrivateUse1, FakeGuard);

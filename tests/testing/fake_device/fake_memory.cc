@@ -140,6 +140,11 @@ at::Tensor OnHost(const at::Tensor& tensor) {
 
 Uses* UsesOf(const c10::DataPtr& data) { return data.get_context() == nullptr ? nullptr : &BlockOf(data).uses; }
 
+std::span<char> BytesOf(const c10::DataPtr& data) {
+  if (data.get_context() == nullptr) return {};
+  return {BlockOf(data).real(), BlockOf(data).half};
+}
+
 c10::Allocator& PinnedMemory() { return Pinned(); }
 bool IsPinned(const void* address) { return Pinned().Has(address); }
 

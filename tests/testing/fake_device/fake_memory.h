@@ -5,6 +5,7 @@
 #include <c10/core/Allocator.h>
 
 #include <cstdint>
+#include <span>
 
 #include "tests/testing/fake_device/fake_streams.h"
 
@@ -26,6 +27,9 @@ at::Tensor OnHost(const at::Tensor& tensor);
 
 // Who used the allocation; null for an empty one.
 Uses* UsesOf(const c10::DataPtr& data);
+
+// What lies in an allocation, for the host to read and write.
+std::span<char> BytesOf(const c10::DataPtr& data);
 
 // Memory of the host that LibTorch takes for pinned.
 c10::Allocator& PinnedMemory();

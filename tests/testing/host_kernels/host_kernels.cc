@@ -12,6 +12,7 @@
 #include "common/nn/cuda/token_rows.h"
 #include "common/nn/device_dispatch.h"
 #include "tests/testing/fake_device/fake_device.h"
+#include "tests/testing/fake_device/fake_graph.h"
 #include "tests/testing/host_kernels/host_team.h"
 
 namespace flowawr {
@@ -26,7 +27,8 @@ using cuda::PackOf;
 std::mutex calls_mutex;
 std::map<std::string, int> calls;  // under the mutex
 
-void Count(const char* kernel) {
+void Begin(const char* kernel) {
+  fake_device::RefuseWhileRecording("a kernel that the host computes in the device's place");
   const std::lock_guard lock(calls_mutex);
   ++calls[kernel];
 }
@@ -54,21 +56,21 @@ int32_t Rows(const Call& call) {
 }
 
 int32_t LayerNormModulate(const LayerNormModulateCall& on_device, void*) {
-  Count("layer_norm_modulate");
+  Begin("layer_norm_modulate");
   LayerNormModulateCall call = on_device;
   PlaceAll(call.x, call.shift.values, call.scale.values, call.out);
   return Rows(call);
 }
 
 int32_t LayerNormModulateBackward(const LayerNormModulateBackwardCall& on_device, void*) {
-  Count("layer_norm_modulate_backward");
+  Begin("layer_norm_modulate_backward");
   LayerNormModulateBackwardCall call = on_device;
   PlaceAll(call.x, call.scale.values, call.dout, call.dx);
   return Rows(call);
 }
 
 int32_t GatedResidual(const GatedResidualCall& on_device, void*) {
-  Count(on_device.x == nullptr ? "gate" : "gated_residual");
+  Begin(on_device.x == nullptr ? "gate" : "gated_residual");
   GatedResidualCall call = on_device;
   PlaceAll(call.x, call.gate.values, call.y, call.out);
   return Rows(call);
@@ -85,14 +87,14 @@ int32_t Gelu(const Call& call) {
 }
 
 int32_t GeluTanh(const GeluTanhCall& on_device, void*) {
-  Count("gelu_tanh");
+  Begin("gelu_tanh");
   GeluTanhCall call = on_device;
   PlaceAll(call.x, call.out);
   return Gelu(call);
 }
 
 int32_t GeluTanhBackward(const GeluTanhBackwardCall& on_device, void*) {
-  Count("gelu_tanh_backward");
+  Begin("gelu_tanh_backward");
   GeluTanhBackwardCall call = on_device;
   PlaceAll(call.x, call.dout, call.dx);
   return Gelu(call);
@@ -112,7 +114,7 @@ int32_t Heads(const Call& call) {
 }
 
 int32_t JoinHeads(const JoinHeadsCall& on_device, void*) {
-  Count("join_heads");
+  Begin("join_heads");
   JoinHeadsCall call = on_device;
   PlaceStreams(call.streams);
   PlaceAll(call.joint[0], call.joint[1], call.joint[2]);
@@ -120,7 +122,7 @@ int32_t JoinHeads(const JoinHeadsCall& on_device, void*) {
 }
 
 int32_t JoinHeadsBackward(const JoinHeadsBackwardCall& on_device, void*) {
-  Count("join_heads_backward");
+  Begin("join_heads_backward");
   JoinHeadsBackwardCall call = on_device;
   PlaceStreams(call.streams);
   PlaceAll(call.djoint[0].values, call.djoint[1].values, call.djoint[2].values, call.dprojection[0],
@@ -129,7 +131,7 @@ int32_t JoinHeadsBackward(const JoinHeadsBackwardCall& on_device, void*) {
 }
 
 int32_t GroupNormSilu(const GroupNormSiluCall& on_device, void*) {
-  Count("group_norm_silu");
+  Begin("group_norm_silu");
   GroupNormSiluCall call = on_device;
   PlaceAll(call.x, call.weight, call.bias, call.scratch, call.out);
   return ForElement(

@@ -1,5 +1,6 @@
 // The device kernels' bodies (common/nn/cuda) run by loops of the host, as a table of kernels for the fake device: what
-// a device would compute, element for element and sum for sum, but for its own instructions.
+// a device would compute, element for element and sum for sum, but for its own instructions. They take no part in a
+// recording (fake_graph.h), but refuse it.
 #pragma once
 
 #include <map>

@@ -1,0 +1,136 @@
+#include "common/sd3/step_graphs.h"
+
+#include <ATen/ops/empty.h>
+#include <ATen/ops/empty_like.h>
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "common/tensor/device_graph.h"
+
+namespace flowawr {
+namespace {
+
+// Shapes that an actor alternates between: of its groups, and of evaluation's batches, the last of which is smaller. All
+// of their graphs share memory.
+constexpr size_t kMostSteps = 4;
+
+// Of the same shapes, for values to be copied into; undefined where there are none.
+PromptEmbeds EmptyLike(const PromptEmbeds& embeds) {
+  if (!embeds.prompt_embeds.defined()) return embeds;
+  return {at::empty_like(embeds.prompt_embeds, at::MemoryFormat::Contiguous),
+          at::empty_like(embeds.pooled, at::MemoryFormat::Contiguous)};
+}
+
+void Fill(const PromptEmbeds& own, const PromptEmbeds& values) {
+  if (!own.prompt_embeds.defined()) return;
+  own.prompt_embeds.copy_(values.prompt_embeds);
+  own.pooled.copy_(values.pooled);
+}
+
+bool IsLike(const at::Tensor& own, const at::Tensor& values) {
+  if (!own.defined() || !values.defined()) return own.defined() == values.defined();
+  return own.sizes() == values.sizes() && own.scalar_type() == values.scalar_type();
+}
+
+bool IsLike(const PromptEmbeds& own, const PromptEmbeds& values) {
+  return IsLike(own.prompt_embeds, values.prompt_embeds) && IsLike(own.pooled, values.pooled);
+}
+
+}  // namespace
+
+struct StepGraphs::Step {
+  Step(const Transformer& transformer, const BoundAdapter* adapter, const ConditionedTransformer& batch,
+       at::IntArrayRef latents_like)
+      : latents(at::empty(latents_like, at::TensorOptions(at::kFloat).device(transformer.placement().device))),
+        sigma(at::empty({1}, latents.options())),
+        velocity_of(transformer, adapter, EmptyLike(batch.prompt()),
+                    {.scale = batch.guidance().scale, .negative = EmptyLike(batch.guidance().negative)}) {}
+
+  bool Fits(const ConditionedTransformer& batch, at::IntArrayRef wanted_latents) const {
+    return latents.sizes() == wanted_latents && velocity_of.guidance().scale == batch.guidance().scale &&
+           IsLike(velocity_of.prompt(), batch.prompt()) &&
+           IsLike(velocity_of.guidance().negative, batch.guidance().negative);
+  }
+
+  void Take(const ConditionedTransformer& batch) {
+    Fill(velocity_of.prompt(), batch.prompt());
+    Fill(velocity_of.guidance().negative, batch.guidance().negative);
+  }
+
+  const at::Tensor latents, sigma;           // what a replay reads
+  const ConditionedTransformer velocity_of;  // likewise, its prompts
+
+  bool has_run = false;
+  std::unique_ptr<DeviceGraph> graph;  // null until it is recorded
+  at::Tensor velocity;                 // what a replay writes
+};
+
+StepGraphs::StepGraphs(const Transformer& transformer, int most_images)
+    : transformer_(transformer), most_images_(most_images) {
+  const at::Device device = transformer.placement().device;
+  if (device.is_cpu()) most_images_ = 0;
+  if (most_images_ == 0) return;
+  const absl::Status can = DeviceGraph::CheckDevice(device);
+  if (can.ok()) return;
+  spdlog::info("{}: steps of small batches are not recorded: {}", device.str(), std::string(can.message()));
+  most_images_ = 0;
+}
+
+StepGraphs::~StepGraphs() = default;
+
+std::function<at::Tensor(const at::Tensor&, float)> StepGraphs::VelocityOf(std::shared_ptr<const BoundAdapter> adapter,
+                                                                           const PromptEmbeds& prompt,
+                                                                           const Guidance& guidance,
+                                                                           at::IntArrayRef latents) {
+  if (adapter != adapter_ || most_images_ == 0) {
+    steps_.clear();
+    adapter_.reset();
+  }
+  const ConditionedTransformer as_ever(transformer_, adapter.get(), prompt, guidance);
+  if (latents[0] > most_images_) return as_ever;
+  adapter_ = std::move(adapter);
+  Step& step = StepFor(as_ever, latents);
+  step.Take(as_ever);
+  return [this, &step, as_ever](const at::Tensor& now, float sigma) { return Evaluate(step, as_ever, now, sigma); };
+}
+
+StepGraphs::Step& StepGraphs::StepFor(const ConditionedTransformer& batch, at::IntArrayRef latents) {
+  const auto found = std::ranges::find_if(steps_, [&](const Step& step) { return step.Fits(batch, latents); });
+  if (found != steps_.end()) {
+    steps_.splice(steps_.begin(), steps_, found);
+    return steps_.front();
+  }
+  if (steps_.size() == kMostSteps) steps_.pop_back();
+  return steps_.emplace_front(transformer_, adapter_.get(), batch, latents);
+}
+
+at::Tensor StepGraphs::Evaluate(Step& step, const ConditionedTransformer& as_ever, const at::Tensor& latents,
+                                float sigma) {
+  // Also what a recording needs to have been done before.
+  if (!std::exchange(step.has_run, true) || most_images_ == 0) return as_ever(latents, sigma);
+  if (step.graph == nullptr && !Record(step)) return as_ever(latents, sigma);
+  step.latents.copy_(latents);
+  step.sigma.fill_(sigma);
+  step.graph->Replay();
+  return step.velocity.clone();  // the next replay writes the same memory
+}
+
+bool StepGraphs::Record(Step& step) {
+  const auto shared = std::ranges::find_if(steps_, [](const Step& other) { return other.graph != nullptr; });
+  auto graph = DeviceGraph::Record(
+      transformer_.placement().device, [&] { step.velocity = step.velocity_of(step.latents, step.sigma); },
+      shared == steps_.end() ? nullptr : shared->graph.get());
+  if (graph.ok()) {
+    step.graph = *std::move(graph);
+    return true;
+  }
+  spdlog::warn("{}: a step could not be recorded, and none is from now on, which changes no bit: {}",
+               transformer_.placement().device.str(), std::string(graph.status().message()));
+  most_images_ = 0;
+  step.velocity.reset();
+  return false;
+}
+
+}  // namespace flowawr

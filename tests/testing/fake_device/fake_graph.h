@@ -1,0 +1,36 @@
+// Recording on the fake device, by LibTorch's registry of graphs: what a thread asks of it between a graph's capture_begin()
+// and its capture_end() is kept, and computed again at each replay, on the same operands, into the same results.
+//
+// As on CUDA nothing is done while it is recorded: afterwards all memory is as it was, and what was made is NaN until a
+// replay. And what a capture of CUDA's cannot hold is refused, and ends it: the default stream, another stream, whatever
+// crosses over (also by pinned memory, whose contents would be those of a later time), values that are read, waits and
+// questions. Unlike CUDA it takes part in no other thread's affairs, and frees nothing that a graph still needs.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+#include <c10/core/Stream.h>
+
+#include <cstdint>
+#include <functional>
+
+namespace flowawr::fake_device {
+
+struct GraphCounts {
+  int64_t recorded = 0;  // captures that ended well
+  int64_t refused = 0;   // and those that did not
+  int64_t replays = 0;
+};
+// Since the last call, of all threads. Thread-safe.
+GraphCounts TakeGraphCounts();
+
+// The rest is for the device itself. All is about the calling thread.
+bool IsRecording();
+// While recording: c10::Error, as nothing like `what` can be recorded.
+void RefuseWhileRecording(const char* what);
+// `again` does once more, without being recorded, what was asked of the device.
+void Keep(std::function<void()> again);
+// An operand that `stream` would use, before that; a result that was made just now.
+void WillUse(c10::Stream stream, const at::Tensor& tensor, bool is_written);
+void WillMake(const at::Tensor& tensor);
+
+}  // namespace flowawr::fake_device
