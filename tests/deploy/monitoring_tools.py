@@ -1,4 +1,4 @@
-"""Prometheus and alertmanager as Debian has them, without installing anything: packages are unpacked into build/tools."""
+"""Prometheus and alertmanager as Debian has them, not installed: packages are unpacked into build/tools."""
 import os
 import pathlib
 import shutil
@@ -7,6 +7,7 @@ import subprocess
 ROOT = pathlib.Path(os.environ.get("FLOWAWR_SOURCE_DIR", ".")).resolve()
 FOLDER = ROOT / "build/tools/monitoring"
 PACKAGES = ("prometheus", "prometheus-alertmanager")
+TEMPLATES = pathlib.Path("/usr/share/prometheus/alertmanager")  # where Debian's alertmanager looks, wherever it lies itself
 
 
 def tool(name):
@@ -20,4 +21,11 @@ def tool(name):
         for package in FOLDER.glob("*.deb"):
             subprocess.run(["dpkg", "-x", package, FOLDER], check=True)
             package.unlink()
+    if name == "prometheus-alertmanager" and not TEMPLATES.exists():
+        try:
+            TEMPLATES.parent.mkdir(parents=True, exist_ok=True)
+            TEMPLATES.unlink(missing_ok=True)  # of a checkout that is gone
+            TEMPLATES.symlink_to(FOLDER / TEMPLATES.relative_to("/"))
+        except PermissionError:
+            raise RuntimeError(f"alertmanager wants {TEMPLATES}: apt-get install prometheus-alertmanager") from None
     return str(unpacked)

@@ -345,8 +345,9 @@ TEST(RewardServersTest, SwapsUnderLoadBesideLoadsAndUnloadsFailNoRequest) {
   EXPECT_GT(cycles, 6);
   const v1::Status status = cluster.WaitForStatus([](const v1::Status&) { return true; });
   EXPECT_EQ(status.reward_spec().version(), 7);
-  for (const auto& [cause, count] : status.dropped())  // which are made again
-    EXPECT_TRUE(cause == "swapped" || cause == "stale") << cause << " " << count;
+  // Made again, or (duplicate) made again by another actor before the first one's came.
+  for (const auto& [cause, count] : status.dropped())
+    EXPECT_TRUE(cause == "swapped" || cause == "stale" || cause == "duplicate") << cause << " " << count;
   EXPECT_EQ(first.errors() + second.errors(), 0);
   EXPECT_GT(first.images_scored(), 0);
   EXPECT_GT(second.images_scored(), 0);
