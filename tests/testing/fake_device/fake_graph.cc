@@ -19,6 +19,7 @@
 #endif
 
 namespace flowawr::fake_device {
+#ifdef FLOWAWR_LIBTORCH_HAS_GRAPHS
 namespace {
 
 constexpr char kNaN = '\xff';  // four of them are one in f32, two in bfloat16
@@ -83,8 +84,6 @@ void WillUse(c10::Stream stream, const at::Tensor& tensor, bool is_written) {
 
 void WillMake(const at::Tensor& tensor) { recording->Remember(tensor, /*is_new=*/true); }
 
-#ifdef FLOWAWR_LIBTORCH_HAS_GRAPHS
-
 class FakeGraph final : public at::GraphImplInterface {
  public:
   explicit FakeGraph(const at::GraphImplArgs&) {}
@@ -137,12 +136,19 @@ class FakeGraph final : public at::GraphImplInterface {
   std::vector<std::function<void()>> steps_;
 };
 
-#endif
-
 }  // namespace flowawr::fake_device
 
-#ifdef FLOWAWR_LIBTORCH_HAS_GRAPHS
 namespace at {
 REGISTER_GRAPH_IMPL(FAKE, flowawr::fake_device::FakeGraph)
 }
+#else  // nothing records
+
+GraphCounts TakeGraphCounts() { return {}; }
+bool IsRecording() { return false; }
+void RefuseWhileRecording(const char*) {}
+void Keep(std::function<void()>) {}
+void WillUse(c10::Stream, const at::Tensor&, bool) {}
+void WillMake(const at::Tensor&) {}
+
+}  // namespace flowawr::fake_device
 #endif
