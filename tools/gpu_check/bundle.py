@@ -56,7 +56,9 @@ def _libraries(programs, torch):
     for program in programs:
         for name, file in re.findall(r"^\s*(\S+) => (\S+)", _output("ldd", program), re.M):
             if file == "not":
-                raise NotBuilt(f"{program} needs {name}, which is nowhere here")
+                if name in _output("readelf", "--dynamic", program):
+                    raise NotBuilt(f"{program} needs {name}, which is nowhere here")
+                continue  # what LibTorch's libraries need, the other machine's LibTorch has
             if not OF_THE_SYSTEM.fullmatch(name) and not Path(file).resolve().is_relative_to(torch.resolve()):
                 found[name] = Path(file)
     return found
