@@ -85,9 +85,11 @@ std::function<at::Tensor(const at::Tensor&, float)> StepGraphs::VelocityOf(std::
                                                                            const Guidance& guidance,
                                                                            at::IntArrayRef latents) {
   if (adapter != adapter_ || most_images_ == 0) {
+    for (Step& step : steps_) KeepMemoryOf(step);
     steps_.clear();
     adapter_.reset();
   }
+  if (most_images_ == 0) spare_.reset();
   const ConditionedTransformer as_ever(transformer_, adapter.get(), prompt, guidance);
   if (latents[0] > most_images_) return as_ever;
   adapter_ = std::move(adapter);
@@ -102,7 +104,10 @@ StepGraphs::Step& StepGraphs::StepFor(const ConditionedTransformer& batch, at::I
     steps_.splice(steps_.begin(), steps_, found);
     return steps_.front();
   }
-  if (steps_.size() == kMostSteps) steps_.pop_back();
+  if (steps_.size() == kMostSteps) {
+    KeepMemoryOf(steps_.back());
+    steps_.pop_back();
+  }
   return steps_.emplace_front(transformer_, adapter_.get(), batch, latents);
 }
 
@@ -117,13 +122,18 @@ at::Tensor StepGraphs::Evaluate(Step& step, const ConditionedTransformer& as_eve
   return step.velocity.clone();  // the next replay writes the same memory
 }
 
+void StepGraphs::KeepMemoryOf(Step& step) {
+  if (step.graph != nullptr) spare_ = std::move(step.graph);
+}
+
 bool StepGraphs::Record(Step& step) {
   const auto shared = std::ranges::find_if(steps_, [](const Step& other) { return other.graph != nullptr; });
   auto graph = DeviceGraph::Record(
       transformer_.placement().device, [&] { step.velocity = step.velocity_of(step.latents, step.sigma); },
-      shared == steps_.end() ? nullptr : shared->graph.get());
+      shared == steps_.end() ? spare_.get() : shared->graph.get());
   if (graph.ok()) {
     step.graph = *std::move(graph);
+    spare_.reset();
     return true;
   }
   spdlog::warn("{}: a step could not be recorded, and none is from now on, which changes no bit: {}",

@@ -17,6 +17,8 @@
 
 namespace flowawr {
 
+class DeviceGraph;
+
 // For one thread, on one stream, which is not the default one (OwnStream), and in one autograd mode.
 class StepGraphs {
  public:
@@ -43,11 +45,14 @@ class StepGraphs {
   Step& StepFor(const ConditionedTransformer& batch, at::IntArrayRef latents);
   at::Tensor Evaluate(Step& step, const ConditionedTransformer& as_ever, const at::Tensor& latents, float sigma);
   bool Record(Step& step);
+  void KeepMemoryOf(Step& step);
 
   const Transformer& transformer_;
   int64_t most_images_;                          // 0: nothing is recorded, or no more
   std::shared_ptr<const BoundAdapter> adapter_;  // of all steps
   std::list<Step> steps_;                        // used last comes first
+  // One that went, never replayed: memory of graphs is for others to use only as long as there is one that has it.
+  std::unique_ptr<DeviceGraph> spare_;
 };
 
 }  // namespace flowawr

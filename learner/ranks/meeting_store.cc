@@ -65,6 +65,7 @@ class RemoteStore final : public c10d::Store {
       if (answer.ok()) return std::move(answer->text);
       status = answer.status();
     }
+    link_->Break();  // a late answer would be taken for the next request's
     C10_THROW_ERROR(DistNetworkError, std::string(status.message()));
   }
 

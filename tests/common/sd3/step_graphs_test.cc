@@ -109,6 +109,20 @@ TEST_F(StepGraphsTest, FollowsAdapterGuidanceAndShapes) {
   ExpectCounts(/*recorded=*/1, /*replays=*/3);
 }
 
+// Else an actor would need more memory with every policy version.
+TEST_F(StepGraphsTest, TakesMemoryForGraphsOnce) {
+  if (!fake_device::IsThere()) GTEST_SKIP() << "counted on the pretend device";
+  StepGraphs graphs(Model(), 4);
+  for (int version = 0; version < 4; ++version) {
+    const auto adapter = Adapter(0.01 * version);
+    for (const int64_t images : {1, 2}) ExpectSameBits(graphs, adapter, Prompt(), {}, images);
+  }
+  for (int64_t tokens = 8; tokens < 14; ++tokens) ExpectSameBits(graphs, nullptr, Prompt(tokens));
+  const fake_device::GraphCounts counts = TakeGraphCounts();
+  EXPECT_EQ(counts.recorded, 14);
+  EXPECT_EQ(counts.pools, 1);
+}
+
 TEST_F(StepGraphsTest, LeavesLargeBatchesAlone) {
   StepGraphs graphs(Model(), 1);
   ExpectSameBits(graphs, nullptr, Prompt());

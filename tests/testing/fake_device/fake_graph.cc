@@ -48,7 +48,7 @@ struct Recording {
 };
 
 thread_local Recording* recording = nullptr;
-std::atomic<int64_t> recorded_count = 0, refused_count = 0, replay_count = 0;
+std::atomic<int64_t> recorded_count = 0, refused_count = 0, replay_count = 0, pool_count = 0;
 
 [[noreturn]] void Refuse(const std::string& what) {
   recording->refused = what;
@@ -62,7 +62,10 @@ void CheckNotRefused() {
 }  // namespace
 
 GraphCounts TakeGraphCounts() {
-  return {.recorded = recorded_count.exchange(0), .refused = refused_count.exchange(0), .replays = replay_count.exchange(0)};
+  return {.recorded = recorded_count.exchange(0),
+          .refused = refused_count.exchange(0),
+          .replays = replay_count.exchange(0),
+          .pools = pool_count.exchange(0)};
 }
 
 bool IsRecording() { return recording != nullptr; }
@@ -94,6 +97,7 @@ class FakeGraph final : public at::GraphImplInterface {
     const auto index = static_cast<c10::DeviceIndex>(CurrentDevice());
     TORCH_CHECK(CurrentStream(index) != 0, "fake device: the default stream cannot be recorded");
     static std::atomic<c10::CaptureId_t> pools = 1;
+    if (pool == at::MempoolId_t{0, 0}) ++pool_count;
     pool_ = pool == at::MempoolId_t{0, 0} ? at::MempoolId_t{pools++, 0} : pool;
     own_.emplace(c10::Stream(c10::Stream::UNSAFE, {c10::DeviceType::PrivateUse1, index}, CurrentStream(index)));
     recording = &*own_;

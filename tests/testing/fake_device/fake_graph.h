@@ -19,6 +19,7 @@ struct GraphCounts {
   int64_t recorded = 0;  // captures that ended well
   int64_t refused = 0;   // and those that did not
   int64_t replays = 0;
+  int64_t pools = 0;  // of memory, begun by a capture that shares no other graph's
 };
 // Since the last call, of all threads. Thread-safe.
 GraphCounts TakeGraphCounts();
