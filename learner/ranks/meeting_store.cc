@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <exception>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -132,7 +133,11 @@ void StoreServer::Add(int socket_fd, std::string host) {
   const int on = 1;
   setsockopt(socket_fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);  // finds ends whose machine is gone
   Connection& connection = connections_.emplace_back(socket_fd, std::move(host));
-  connection.thread = std::thread([this, &connection] { Serve(connection); });
+  try {
+    connection.thread = std::thread([this, &connection] { Serve(connection); });
+  } catch (const std::system_error&) {  // there are as many threads as there may be: whoever is no stranger tries again
+    connections_.pop_back();
+  }
 }
 
 void StoreServer::Serve(Connection& connection) {
