@@ -21,8 +21,10 @@ class Driver {
     void* const handle = dlopen(library.c_str(), RTLD_LAZY | RTLD_LOCAL);
     if (handle == nullptr) return absl::NotFoundError(absl::StrCat("no NVIDIA driver (", library, ") on this machine"));
     Driver driver;
-    const bool is_whole = FindSymbol(handle, "cuInit", &driver.init_) && FindSymbol(handle, "cuDriverGetVersion", &driver.version_) &&
-                          FindSymbol(handle, "cuDeviceGetCount", &driver.count_) && FindSymbol(handle, "cuDeviceGet", &driver.get_) &&
+    const bool is_whole = FindSymbol(handle, "cuInit", &driver.init_) &&
+                          FindSymbol(handle, "cuDriverGetVersion", &driver.version_) &&
+                          FindSymbol(handle, "cuDeviceGetCount", &driver.count_) &&
+                          FindSymbol(handle, "cuDeviceGet", &driver.get_) &&
                           FindSymbol(handle, "cuDeviceGetName", &driver.name_) &&
                           FindSymbol(handle, "cuDeviceGetPCIBusId", &driver.bus_id_) &&
                           FindSymbol(handle, "cuDeviceTotalMem_v2", &driver.memory_);

@@ -1,7 +1,6 @@
 #include "common/tensor/device_graph.h"
 
 #include <c10/util/Exception.h>
-#include <dlfcn.h>
 
 #include <exception>
 #include <optional>
@@ -9,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/base/status.h"
+#include "common/tensor/optional_library.h"
 
 #if __has_include(<ATen/core/GraphImplInterface.h>)
 #include <ATen/core/GraphImplInterface.h>
@@ -16,13 +16,6 @@
 #endif
 
 namespace flowawr {
-
-absl::Status OpenCudaGraphs(const std::string& library) {
-  if (dlopen(library.c_str(), RTLD_NOW | RTLD_LOCAL) != nullptr) return absl::OkStatus();  // for ever: it is registered
-  const char* const problem = dlerror();
-  return absl::NotFoundError(absl::StrCat(problem == nullptr ? library : problem,
-                                          " (it is built with FLOWAWR_CUDA and needs LibTorch's CUDA build)"));
-}
 
 #ifdef FLOWAWR_LIBTORCH_HAS_GRAPHS
 namespace {
@@ -47,7 +40,7 @@ absl::Status DeviceGraph::CheckDevice(at::Device device) {
   if (at::has_graph_impl(device.type())) return absl::OkStatus();
   if (!device.is_cuda())
     return absl::FailedPreconditionError(absl::StrCat("LibTorch has no graphs for devices like ", device.str()));
-  static const absl::Status opened = OpenCudaGraphs();
+  static const absl::Status opened = OpenOptionalLibrary("libflowawr_graphs.so").status();  // which registers itself
   return opened.ok() ? opened : absl::FailedPreconditionError(opened.message());
 }
 

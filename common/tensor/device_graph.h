@@ -8,7 +8,6 @@
 #include <c10/core/Device.h>
 
 #include <memory>
-#include <string>
 #include <utility>
 
 #include "absl/functional/function_ref.h"
@@ -49,8 +48,5 @@ class DeviceGraph {
 
   const std::shared_ptr<at::GraphImplInterface> recorded_;  // shared, as it is declared here alone
 };
-
-// Opens libflowawr_graphs.so, whose graphs LibTorch then knows. NotFound, with what it needs, when it cannot be opened.
-absl::Status OpenCudaGraphs(const std::string& library = "libflowawr_graphs.so");
 
 }  // namespace flowawr

@@ -1,23 +1,14 @@
 #include "common/tensor/open_nccl.h"
 
-#include <dlfcn.h>
-
-#include "absl/status/status.h"
-#include "absl/strings/str_cat.h"
+#include "common/base/status.h"
+#include "common/tensor/optional_library.h"
 
 namespace flowawr {
-namespace {
-
-constexpr char kLibrary[] = "libflowawr_nccl.so";
-
-}  // namespace
 
 absl::StatusOr<void*> OpenNcclLibrary() {
-  void* const handle = dlopen(kLibrary, RTLD_NOW | RTLD_LOCAL);
-  if (handle != nullptr) return handle;
-  const char* const problem = dlerror();
-  return absl::NotFoundError(absl::StrCat("no NCCL: ", problem == nullptr ? kLibrary : problem,
-                                          " (it is built with FLOWAWR_CUDA and needs LibTorch's CUDA build)"));
+  absl::StatusOr<void*> library = OpenOptionalLibrary("libflowawr_nccl.so");
+  if (!library.ok()) return Annotate(library.status(), "no NCCL");
+  return library;
 }
 
 }  // namespace flowawr

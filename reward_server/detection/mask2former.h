@@ -30,9 +30,10 @@ class Mask2Former {
   static absl::StatusOr<std::unique_ptr<const Mask2Former>> Load(const std::string& folder, Placement placement,
                                                                  ReadProgress progress = nullptr);
 
-  // `pixels` [batch, 3, height, width] f32, normalised, of at least 32 x 32. Results on the host, in the weights' type. `keep_going`
-  // is asked between layers; its error is returned. Images are run one by one: the bits of one do not depend on the
-  // others, which products of several images together could not promise, and an image is enough work for all threads.
+  // `pixels` [batch, 3, height, width] f32, normalised, of at least 32 x 32. Results on the host, in the weights' type.
+  // `keep_going` is asked between layers; its error is returned. Images are run one by one: the bits of one do not depend
+  // on the others, which products of several images together could not promise, and an image is enough work for all
+  // threads.
   absl::StatusOr<MaskQueries> Forward(const at::Tensor& pixels, KeepGoing keep_going) const;
 
   const Mask2FormerConfig& config() const { return config_; }
