@@ -146,7 +146,8 @@ TEST(SystemWatching, ShowsARunInABrowserWhileItGoesOn) {
   EXPECT_TRUE(absl::StartsWith(get("/images/base/000.png").body, "\x89PNG"));
   EXPECT_EQ(get("/images/../config.yaml").code, 404);
   EXPECT_EQ(get("/config.yaml").code, 404);
-  // A killed run leaves a timeline that can be opened.
+  // A killed run leaves a timeline that can be opened, of what was written by then: it is, within a second.
+  ASSERT_TRUE(AwaitText(run.run_dir() + "/trace.json", R"("ph":"X")", run.process()));
   const pid_t learner = run.PidOf("learner");
   ASSERT_GT(learner, 0);
   ASSERT_EQ(kill(learner, SIGKILL), 0);
