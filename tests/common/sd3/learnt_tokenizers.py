@@ -12,15 +12,19 @@ def write_json(path, value):
 
 
 def train_clip(folder, corpus, size, pad_token="!"):
-    """Byte-level BPE by CLIP's rules. One of its special tokens is looked for in normalized text, as in SD3.5's folder."""
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    """Byte-level BPE by CLIP's rules, the same one every time for a corpus. One of its special tokens is looked for in
+    normalized text, as in SD3.5's folder."""
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     bpe = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
     bpe.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Lowercase()])
     bpe.pre_tokenizer = pre_tokenizers.Sequence([
         pre_tokenizers.Split(Regex(r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"), "removed", invert=True),
         pre_tokenizers.ByteLevel(add_prefix_space=False)])
+    # The trainer numbers the ends of words in the order of a hash map, and breaks ties by number: they get theirs here.
+    words = [word for text in corpus for word, _ in bpe.pre_tokenizer.pre_tokenize_str(bpe.normalizer.normalize_str(text))]
+    ends = sorted({word[-1] + "</w>" for word in words})
     bpe.train_from_iterator(corpus, trainers.BpeTrainer(
-        vocab_size=size, initial_alphabet=alphabet, end_of_word_suffix="</w>", special_tokens=[], show_progress=False))
+        vocab_size=size, initial_alphabet=alphabet, end_of_word_suffix="</w>", special_tokens=ends, show_progress=False))
     state = json.loads(bpe.to_str())["model"]
     vocab = dict(state["vocab"])
     for token in [*alphabet, *(c + "</w>" for c in alphabet), "<|startoftext|>", "<|endoftext|>"]:

@@ -109,13 +109,14 @@ def main(out):
         objects = detect(detector, picture.numpy())
         present = [name for name in CLASSES if objects[name]] or CLASSES[:1]
         colours = {name: name_colours(clip, tokenizer, picture.numpy(), name, objects[name]) for name in present}
-        # Half of the pictures get what they show.
+        # Every fourth picture gets what it shows, one is asked for more; the others are asked for colours, most of them for
+        # the colour that they show most.
         include = []
         for i, name in enumerate(present):
-            clause = {"class": name, "count": max(1, len(objects[name]))}
-            if colours[name]:
-                clause["color"] = max(set(colours[name]), key=colours[name].count) if number % 2 else COLOURS[number]
-            if i > 0 and number % 3 == 0:
+            clause = {"class": name, "count": max(1, len(objects[name])) + (number == 2)}
+            if colours[name] and number % 4:
+                clause["color"] = max(colours[name], key=colours[name].count) if number % 2 else COLOURS[number]
+            if i > 0 and number % 4 and number % 3 == 0:
                 clause["position"] = ["left of", 0]
             include.append(clause)
         case = {"metadata": {"tag": "color_attr", "include": include}, "colours": colours,

@@ -120,8 +120,10 @@ TEST_F(GenevalScorerTest, TellsWhatItFoundWithTheColoursThatWereAskedFor) {
     }
     for (const std::string& part : std::vector<std::string>(absl::StrSplit(text, ", "))) found += std::stoll(part);
     EXPECT_EQ(found, objects) << text;
-    if (!expected["exact"].get<bool>()) continue;
-    EXPECT_THAT(text, HasSubstr(expected["colours"].front().front().get<std::string>()));
+    const nlohmann::json& clause = expected["metadata"]["include"][0];
+    const std::string name = clause["class"];
+    if (!clause.contains("color") || clause["count"] != expected["objects"][name].size()) continue;
+    for (const nlohmann::json& colour : expected["colours"][name]) EXPECT_THAT(text, HasSubstr(colour.get<std::string>()));
   }
 }
 
