@@ -80,7 +80,8 @@ v1::RunConfig ConfigOfActors(v1::RunConfig config) {
 absl::StatusOr<RunDevices> FindRunDevices(const v1::RunConfig& config) {
   const auto& local = config.local();
   const auto& learner = config.train().devices();
-  const absl::StatusOr<std::vector<std::string>> of_learner = LearnerDevices({learner.begin(), learner.end()});
+  const absl::StatusOr<std::vector<std::string>> of_learner =
+      LearnerDevices({learner.begin(), learner.end()}, config.train().ranks());
   if (!of_learner.ok()) return Annotate(of_learner.status(), "train.devices");
   RunDevices devices;
   devices.learner = *of_learner;

@@ -283,7 +283,8 @@ LeaseDesk::Options LeaseOptions(const LearnerOptions& options, const v1::RunConf
 absl::StatusOr<std::vector<std::shared_ptr<const Transformer>>> LoadTransformers(const LearnerOptions& options,
                                                                                  const v1::RunConfig& config) {
   const auto& names = config.train().devices();
-  const absl::StatusOr<std::vector<std::string>> devices = LearnerDevices({names.begin(), names.end()});
+  const absl::StatusOr<std::vector<std::string>> devices =
+      LearnerDevices({names.begin(), names.end()}, options.local_world);
   if (!devices.ok()) return Annotate(devices.status(), "train.devices");
   const std::string shared = WarningOfSharedDevices(*devices, options.local_world);
   if (!shared.empty() && options.local_rank == 0) spdlog::warn("{}", shared);

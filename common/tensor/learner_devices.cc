@@ -4,12 +4,18 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/base/status.h"
+#include "common/tensor/device_names.h"
 #include "common/tensor/devices.h"
 
 namespace flowawr {
 
-absl::StatusOr<std::vector<std::string>> LearnerDevices(const std::vector<std::string>& names) {
+absl::StatusOr<std::vector<std::string>> LearnerDevices(const std::vector<std::string>& names, int local_world) {
   std::vector<std::string> devices;
+  if (names == std::vector<std::string>{"auto"}) {
+    FLOWAWR_ASSIGN_OR_RETURN(devices, ResolveDeviceNames(names));
+    devices.resize(std::min(devices.size(), static_cast<size_t>(local_world)));
+    return devices;
+  }
   for (const std::string& name : names) {
     FLOWAWR_ASSIGN_OR_RETURN(const at::Device found, FindDevice(name));
     std::string device = NameOf(found);

@@ -8,9 +8,10 @@
 
 namespace flowawr {
 
-// As NameOf() has them; `auto` is the machine's first accelerator, else cpu. InvalidArgument for one that this machine
-// does not have, one that is named twice, and the CPU beside accelerators, which would all wait for it.
-absl::StatusOr<std::vector<std::string>> LearnerDevices(const std::vector<std::string>& names);
+// As NameOf() has them, for the `local_world` ranks of a machine; `auto` alone is its first accelerators, one for each
+// rank as far as they go, else cpu. InvalidArgument for one that this machine does not have, one that is named twice, and
+// the CPU beside accelerators, which would all wait for it.
+absl::StatusOr<std::vector<std::string>> LearnerDevices(const std::vector<std::string>& names, int local_world);
 
 // Those of rank `local_rank` of the `local_world` of a machine: its share, in order; where there are fewer devices than
 // ranks, one that others have, too. At least one of `devices`. Pure.

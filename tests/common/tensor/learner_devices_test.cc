@@ -18,25 +18,30 @@ class LearnerDevicesTest : public testing::Test {
 };
 
 TEST_F(LearnerDevicesTest, AreThoseThatAreNamed) {
-  EXPECT_THAT(*LearnerDevices({"fake:1", "fake"}), ElementsAre("fake:1", "fake:0"));
-  EXPECT_THAT(*LearnerDevices({"auto"}), ElementsAre("fake:0"));
-  EXPECT_THAT(*LearnerDevices({"cpu"}), ElementsAre("cpu"));
+  EXPECT_THAT(*LearnerDevices({"fake:1", "fake"}, 1), ElementsAre("fake:1", "fake:0"));
+  EXPECT_THAT(*LearnerDevices({"cpu"}, 1), ElementsAre("cpu"));
+}
+
+TEST_F(LearnerDevicesTest, AreTheFirstOnesByThemselves) {
+  EXPECT_THAT(*LearnerDevices({"auto"}, 1), ElementsAre("fake:0"));
+  EXPECT_THAT(*LearnerDevices({"auto"}, 2), ElementsAre("fake:0", "fake:1")) << "one for each rank";
+  EXPECT_THAT(*LearnerDevices({"auto"}, 3), ElementsAre("fake:0", "fake:1")) << "no more than there are";
 }
 
 TEST_F(LearnerDevicesTest, RefusesOneTwiceUnderAnyName) {
   for (const std::string twin : {"fake", "fake:0", "auto"}) {
-    const absl::Status status = LearnerDevices({"fake:0", twin}).status();
+    const absl::Status status = LearnerDevices({"fake:0", twin}, 2).status();
     EXPECT_TRUE(absl::IsInvalidArgument(status)) << twin;
     EXPECT_THAT(std::string(status.message()), HasSubstr("fake:0 is named twice"));
   }
 }
 
 TEST_F(LearnerDevicesTest, RefusesTheCpuBesideAccelerators) {
-  EXPECT_THAT(std::string(LearnerDevices({"fake:0", "cpu"}).status().message()), HasSubstr("cpu beside accelerators"));
+  EXPECT_THAT(std::string(LearnerDevices({"fake:0", "cpu"}, 1).status().message()), HasSubstr("cpu beside accelerators"));
 }
 
 TEST_F(LearnerDevicesTest, RefusesWhatTheMachineLacks) {
-  EXPECT_TRUE(absl::IsInvalidArgument(LearnerDevices({"fake:7"}).status()));
+  EXPECT_TRUE(absl::IsInvalidArgument(LearnerDevices({"fake:7"}, 1).status()));
 }
 
 TEST(DevicesOfRank, AreSharesInOrder) {
