@@ -21,6 +21,7 @@
 #include <string_view>
 #include <utility>
 
+#include "tests/testing/fake_device/fake_failure.h"
 #include "tests/testing/fake_device/fake_graph.h"
 #include "tests/testing/fake_device/fake_memory.h"
 
@@ -48,6 +49,7 @@ void Count(Change change) {
 }
 
 void CountOperation(const std::string& name) {
+  CheckNotFailed();
   Count([&](Counts& c) {
     ++c.operations[name];
     all_operations.insert(name);
@@ -55,6 +57,7 @@ void CountOperation(const std::string& name) {
 }
 
 void CountSync() {
+  CheckNotFailed();
   RefuseWhileRecording("a wait");
   Count([](Counts& c) { ++c.syncs; });
 }
@@ -142,11 +145,13 @@ void CopyAcross(const at::Tensor& from, const at::Tensor& to, bool non_blocking)
     if (!is_upload) to.copy_(OnHost(from));
     return Finish(Here(stream));
   }
-  if (is_upload) return CopyLater(stream, is_upload, [from, to] { OnHost(to).copy_(from); });
-  CopyLater(stream, is_upload, [values = OnHost(from).clone(), to] { to.copy_(values); });
+  const at::Tensor kept = KeptForCopy(host);
+  if (is_upload) return CopyLater(stream, is_upload, [kept, to] { OnHost(to).copy_(kept); });
+  CopyLater(stream, is_upload, [values = OnHost(from).clone(), kept] { kept.copy_(values); });
 }
 
 at::Tensor CopyFrom(const at::Tensor& from, const at::Tensor& to, bool non_blocking) {
+  CheckNotFailed();
   Count([&](Counts& c) {
     if (from.is_cpu()) {
       ++c.uploads, c.uploaded_bytes += static_cast<int64_t>(from.nbytes());
@@ -355,7 +360,12 @@ struct FakeGuard final : c10::impl::DeviceGuardImplInterface {
     return before;
   }
   c10::Device getDevice() const override { return Placed(std::nullopt); }
-  void setDevice(c10::Device device) const override { SetCurrentDevice(Placed(device).index()); }
+  void setDevice(c10::Device device) const override {
+    const int index = Placed(device).index();
+    if (index == CurrentDevice()) return;
+    MakeContext(index);
+    SetCurrentDevice(index);
+  }
   void uncheckedSetDevice(c10::Device device) const noexcept override { SetCurrentDevice(device.index()); }
   c10::DeviceIndex deviceCount() const noexcept override { return kDevices; }
 
@@ -374,17 +384,26 @@ struct FakeGuard final : c10::impl::DeviceGuardImplInterface {
   }
 
   void record(void** event, const c10::Stream& stream, const c10::DeviceIndex, const c10::EventFlag) const override {
-    if (*event == nullptr) *event = new Places;
-    PlacesOf(*event) = Here(stream);
+    CheckNotFailed();
+    AsEventsDo(stream.device_index(), [&] {
+      if (*event == nullptr) *event = new Places;
+      PlacesOf(*event) = Here(stream);
+    });
   }
   void block(void* event, const c10::Stream& stream) const override {
+    CheckNotFailed();
     RefuseWhileRecording("what another stream is waited for");
-    WaitFor(stream, PlacesOf(event));
+    AsEventsDo(stream.device_index(), [&] { WaitFor(stream, PlacesOf(event)); });
   }
-  void destroyEvent(void* event, const c10::DeviceIndex) const noexcept override { delete static_cast<Places*>(event); }
+  void destroyEvent(void* event, const c10::DeviceIndex index) const noexcept override {
+    if (event != nullptr) AsEventsDo(index, [&] { delete static_cast<Places*>(event); });
+  }
   void synchronizeStream(const c10::Stream& stream) const override { CountSync(), Finish(Here(stream)); }
   void synchronizeEvent(void* event) const override { CountSync(), Finish(PlacesOf(event)); }
-  void synchronizeDevice(const c10::DeviceIndex device) const override { CountSync(), FinishDevice(device); }
+  void synchronizeDevice(const c10::DeviceIndex device) const override {
+    CountSync();
+    AsEventsDo(device, [&] { FinishDevice(device); });
+  }
   bool queryEvent(void* event) const override { return Ask(PlacesOf(event)); }
   bool queryStream(const c10::Stream& stream) const override { return Ask(Here(stream)); }
   void recordDataPtrOnStream(const c10::DataPtr& data, const c10::Stream& stream) const override {
@@ -392,8 +411,17 @@ struct FakeGuard final : c10::impl::DeviceGuardImplInterface {
   }
 
  private:
+  // As in LibTorch's c10/cuda/impl/CUDAGuardImpl.h.
+  void AsEventsDo(c10::DeviceIndex index, const std::function<void()>& work) const {
+    const c10::Device own = getDevice();
+    setDevice(Device(index));
+    work();
+    setDevice(own);
+  }
+
   // Whoever asks again and again gets there.
   static bool Ask(const Places& places) {
+    CheckNotFailed();
     RefuseWhileRecording("a question whether something is done");
     return Finish(places), true;
   }

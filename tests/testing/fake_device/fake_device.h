@@ -39,6 +39,10 @@ struct Counts {
 
 // Since the last call, of all threads and both devices. Thread-safe.
 Counts TakeCounts();
+// The devices on which a context was made since the last call: where memory was allocated, or a thread was set to. CUDA keeps
+// some half a GB for each, and a thread's device is the first unless it was set to another. LibTorch's guards end without
+// a context there; its events do not, as they set the thread's own device again. Thread-safe.
+std::set<int> TakeContexts();
 // How many streams were ever asked to do anything, the default ones included. Thread-safe.
 int StreamsUsed();
 // The names of all operations that ever reached a device. Thread-safe.

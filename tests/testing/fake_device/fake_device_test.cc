@@ -9,11 +9,16 @@
 #include <torch/csrc/autograd/autograd.h>
 #include <torch/types.h>
 
+#include <functional>
+#include <vector>
+
 #include "common/tensor/devices.h"
+#include "tests/testing/fake_device/fake_failure.h"
 
 namespace flowawr {
 namespace {
 
+using fake_device::TakeContexts;
 using fake_device::TakeCounts;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
@@ -114,6 +119,36 @@ TEST(FakeDeviceTest, IsTheMachinesAccelerator) {
   c10::Event event(at::kPrivateUse1);
   event.record(stream);
   EXPECT_TRUE(event.query());
+}
+
+TEST(FakeDeviceTest, TellsWhereContextsAreMade) {
+  const at::Device second = fake_device::Device(1);
+  const c10::Stream stream = c10::impl::VirtualGuardImpl(at::kPrivateUse1).getNewStream(second);
+  TakeContexts();
+  const at::Tensor there = Numbers({4}).to(second);
+  {
+    const c10::StreamGuard on(stream);
+    there + 1;
+    stream.synchronize();
+  }
+  EXPECT_THAT(TakeContexts(), ElementsAre(1));
+  c10::Event event(at::kPrivateUse1);
+  event.record(stream);
+  EXPECT_THAT(TakeContexts(), ElementsAre(0, 1)) << "of a thread whose device is the first";
+}
+
+TEST(FakeDeviceDeathTest, OneThatFailedAnswersNothing) {
+  const at::Tensor there = Numbers({4}).to(kFake);
+  const at::TensorOptions options = at::TensorOptions(at::kFloat).pinned_memory(true);
+  at::Tensor pinned = at::empty({4, 3}, options), unused = at::empty({4, 3}, options);
+  pinned.copy_(there, /*non_blocking=*/true);
+  const fake_device::Failure failure;
+  for (const auto& ask : std::vector<std::function<void()>>{
+           [&] { there + 1; }, [&] { there.to(at::kCPU); }, [&] { there[0][0].item(); },
+           [&] { c10::impl::VirtualGuardImpl(at::kPrivateUse1).getStream(kFake).synchronize(); }})
+    EXPECT_THROW(ask(), c10::AcceleratorError);
+  unused.reset();
+  EXPECT_DEATH(pinned.reset(), "an illegal memory access");
 }
 
 // ---- streams

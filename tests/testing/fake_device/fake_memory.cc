@@ -10,10 +10,13 @@
 #include <cstring>
 #include <iterator>
 #include <map>
+#include <memory>
 #include <mutex>
+#include <set>
 #include <utility>
 
 #include "tests/testing/fake_device/fake_device.h"
+#include "tests/testing/fake_device/fake_failure.h"
 
 namespace flowawr::fake_device {
 namespace {
@@ -31,6 +34,9 @@ struct Block {
 
 std::atomic<int64_t> bytes_in_use = 0, peak_bytes = 0;
 thread_local int current_device = 0;
+
+std::mutex contexts_mutex;
+std::set<int> contexts;  // under the mutex
 
 std::mutex blocks_mutex;
 std::map<const char*, size_t> halves;  // of all blocks by their base, under the mutex
@@ -57,44 +63,50 @@ Block& BlockOf(const c10::DataPtr& data) { return *static_cast<Block*>(data.get_
 // Memory that copies may go to and come from without waiting.
 class PinnedAllocator final : public c10::Allocator {
  public:
+  struct Pinned {
+    c10::DataPtr data;
+    size_t bytes;
+    std::atomic<bool> is_used = false;  // by a copy that did not wait
+  };
+
   c10::DataPtr allocate(size_t bytes) override {
     c10::DataPtr data = c10::GetAllocator(c10::kCPU)->allocate(bytes);
     if (bytes == 0) return data;
+    void* const begin = data.get();
+    const auto pinned = std::make_shared<Pinned>(std::move(data), bytes);
     const std::lock_guard lock(mutex_);
-    pinned_[data.get()] = bytes;
-    auto* kept = new c10::DataPtr(std::move(data));
-    return {kept->get(), kept, &Unpin, c10::kCPU};
+    pinned_[begin] = pinned;
+    return {begin, pinned.get(), &Unpin, c10::kCPU};
   }
   c10::DeleterFnPtr raw_deleter() const override { return nullptr; }
   void copy_data(void* to, const void* from, size_t bytes) const override { std::memcpy(to, from, bytes); }
 
-  bool Has(const void* address) {
+  // Null when the address is of other memory.
+  std::shared_ptr<Pinned> Find(const void* address) {
     const std::lock_guard lock(mutex_);
     const auto after = pinned_.upper_bound(address);
-    if (after == pinned_.begin()) return false;
-    const auto& [begin, bytes] = *std::prev(after);
-    return static_cast<const char*>(address) < static_cast<const char*>(begin) + bytes;
+    if (after == pinned_.begin()) return nullptr;
+    const auto& [begin, pinned] = *std::prev(after);
+    return static_cast<const char*>(address) < static_cast<const char*>(begin) + pinned->bytes ? pinned : nullptr;
   }
 
  private:
   static void Unpin(void* context);
 
   std::mutex mutex_;
-  std::map<const void*, size_t> pinned_;  // by where it begins
+  std::map<const void*, std::shared_ptr<Pinned>> pinned_;  // by where it begins
 };
 
-PinnedAllocator& Pinned() {
+PinnedAllocator& ThePinned() {
   static auto& allocator = *new PinnedAllocator;  // for ever, as LibTorch keeps it
   return allocator;
 }
 
 void PinnedAllocator::Unpin(void* context) {
-  auto* kept = static_cast<c10::DataPtr*>(context);
-  {
-    const std::lock_guard lock(Pinned().mutex_);
-    Pinned().pinned_.erase(kept->get());
-  }
-  delete kept;
+  const auto* pinned = static_cast<Pinned*>(context);
+  if (pinned->is_used) CheckNotFailed();  // the streams that used it are asked for an event each
+  const std::lock_guard lock(ThePinned().mutex_);
+  ThePinned().pinned_.erase(pinned->data.get());
 }
 
 }  // namespace
@@ -105,6 +117,7 @@ c10::DataPtr FakeAllocator::allocate(size_t bytes) {
 
 c10::DataPtr FakeAllocator::AllocateOn(size_t bytes, c10::Device device) {
   if (bytes == 0) return {nullptr, nullptr, &FreeNothing, device};
+  MakeContext(device.index());
   const size_t half = (bytes + kPage - 1) / kPage * kPage;
   void* base = mmap(nullptr, 2 * half, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   TORCH_CHECK(base != MAP_FAILED, "fake device: no memory for ", bytes, " bytes");
@@ -145,8 +158,15 @@ std::span<char> BytesOf(const c10::DataPtr& data) {
   return {BlockOf(data).real(), BlockOf(data).half};
 }
 
-c10::Allocator& PinnedMemory() { return Pinned(); }
-bool IsPinned(const void* address) { return Pinned().Has(address); }
+c10::Allocator& PinnedMemory() { return ThePinned(); }
+bool IsPinned(const void* address) { return ThePinned().Find(address) != nullptr; }
+
+at::Tensor KeptForCopy(const at::Tensor& pinned) {
+  void* const data = const_cast<void*>(pinned.const_data_ptr());
+  const auto memory = ThePinned().Find(data);
+  memory->is_used = true;
+  return at::from_blob(data, pinned.sizes(), pinned.strides(), [memory](void*) {}, pinned.options().pinned_memory(false));
+}
 
 const void* HostAddress(const void* address) {
   if (address == nullptr) return nullptr;
@@ -165,6 +185,16 @@ void CopyAllocation(const c10::DataPtr& from, const c10::DataPtr& to, size_t byt
 
 int CurrentDevice() { return current_device; }
 void SetCurrentDevice(int index) { current_device = index; }
+
+void MakeContext(int index) {
+  const std::lock_guard lock(contexts_mutex);
+  contexts.insert(index);
+}
+
+std::set<int> TakeContexts() {
+  const std::lock_guard lock(contexts_mutex);
+  return std::exchange(contexts, {});
+}
 
 int64_t TakePeakBytes() { return peak_bytes.exchange(bytes_in_use); }
 

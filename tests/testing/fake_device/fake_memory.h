@@ -34,13 +34,19 @@ std::span<char> BytesOf(const c10::DataPtr& data);
 // Memory of the host that LibTorch takes for pinned.
 c10::Allocator& PinnedMemory();
 bool IsPinned(const void* address);
+// The same values of pinned memory, which stays until the copy is made, whoever frees it before.
+at::Tensor KeptForCopy(const at::Tensor& pinned);
 
 // Copies the first `bytes` of one allocation into another.
 void CopyAllocation(const c10::DataPtr& from, const c10::DataPtr& to, size_t bytes);
 
+// Of the calling thread.
 int CurrentDevice();
 void SetCurrentDevice(int index);
 inline constexpr int kDevices = 2;
+
+// As CUDA does on a device when there is memory on it, or a thread is set to it: TakeContexts() tells.
+void MakeContext(int index);
 
 // The greatest number of bytes in use since the last call.
 int64_t TakePeakBytes();
