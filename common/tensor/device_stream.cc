@@ -1,8 +1,8 @@
 #include "common/tensor/device_stream.h"
 
-#include <ATen/ops/empty.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
 
+#include "common/tensor/pinned_memory.h"
 #include "common/tensor/transfer.h"
 
 namespace flowawr {
@@ -17,7 +17,7 @@ void AwaitStream(at::Device device) {
 
 at::Tensor ToHostSoon(const at::Tensor& tensor) {
   if (tensor.is_cpu()) return tensor;
-  at::Tensor host = at::empty(tensor.sizes(), tensor.options().device(at::kCPU).pinned_memory(true));
+  const at::Tensor host = EmptyPinned(tensor.sizes(), tensor.scalar_type());
   CountTransfer(tensor, host);
   return host.copy_(tensor.contiguous(), /*non_blocking=*/true);
 }

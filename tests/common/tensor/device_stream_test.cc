@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <torch/types.h>
 
+#include "tests/testing/fake_device/fake_failure.h"
 #include "tests/testing/test_device.h"
 
 namespace flowawr {
@@ -42,6 +43,17 @@ TEST(ToHostSoonTest, BringsWhatTheStreamMakesOnceItWasWaitedFor) {
   }
   AwaitStream(device);
   EXPECT_TRUE(at::equal(host, (at::arange(6) + 1).view({2, 3}).t()));
+}
+
+// Memory of LibTorch's own would end the process where it is freed.
+TEST(ToHostSoonTest, OutlivesADeviceThatFailsOnTheWay) {
+  if (!fake_device::IsThere()) GTEST_SKIP() << "a real device must not fail";
+  const at::Device device = TestDevice();
+  const OwnStream own(device);
+  at::Tensor host = ToHostSoon(at::arange(6).to(device) + 1);
+  const fake_device::Failure failure;
+  EXPECT_THROW(AwaitStream(device), c10::AcceleratorError);
+  host.reset();
 }
 
 }  // namespace
