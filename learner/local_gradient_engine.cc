@@ -1,6 +1,7 @@
 #include "learner/local_gradient_engine.h"
 
 #include <ATen/Parallel.h>
+#include <c10/core/DeviceGuard.h>
 #include <torch/csrc/autograd/autograd.h>
 #include <torch/types.h>
 
@@ -211,6 +212,7 @@ struct LocalGradientEngine::Job {
 
   void Work(size_t thread) {
     const Place& place = *places[thread % places.size()];
+    const c10::DeviceGuard on_device(place.device);  // else every operation changes the thread's device, and back
     while (const std::optional<size_t> index = Claim()) {
       const Chunk& chunk = plan.chunks[*index];
       const std::string name = NameOf(request.batch[chunk.group]);

@@ -1,6 +1,7 @@
 #include "common/tensor/device_facts.h"
 
 #include <ATen/DeviceAccelerator.h>
+#include <c10/core/DeviceGuard.h>
 
 #include <exception>
 
@@ -52,6 +53,7 @@ void GiveBackFreedDeviceMemory() {
     const std::optional<DeviceMemory> memory = MemoryOf(device);
     if (!memory || memory->reserved == memory->allocated) continue;
     try {
+      const c10::DeviceGuard on_device(device);  // CUDA frees on the thread's own one, where there may be nothing of ours
       return at::getDeviceAllocator(device.type())->emptyCache();  // of all accelerators, which are of one type
     } catch (const std::exception&) {
       return;  // it has failed, which its next work will tell

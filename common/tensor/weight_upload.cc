@@ -1,10 +1,13 @@
 #include "common/tensor/weight_upload.h"
 
+#include <c10/core/DeviceGuard.h>
 #include <torch/types.h>
 
 #include <algorithm>
+#include <exception>
 
 #include "common/tensor/convert.h"
+#include "common/tensor/pinned_memory.h"
 #include "common/tensor/safetensors.h"
 #include "common/tensor/transfer.h"
 
@@ -16,8 +19,17 @@ constexpr int64_t kAlignment = 64;  // a multiple of every type's size
 }  // namespace
 
 WeightUpload::WeightUpload(at::Device device) : device_(device) {
-  const at::TensorOptions pinned = at::TensorOptions(at::kByte).pinned_memory(true);
-  for (int i = 0; i < 2; ++i) buffers_.push_back({at::empty({kBufferBytes}, pinned), c10::Event(device.type())});
+  for (int i = 0; i < 2; ++i) buffers_.push_back({EmptyPinned({kBufferBytes}, at::kByte), c10::Event(device.type())});
+}
+
+// LibTorch's events set the thread's own device again after whatever they do, here and below. If that is another one, CUDA
+// then keeps half a GB there.
+WeightUpload::~WeightUpload() {
+  try {
+    const c10::DeviceGuard on_device(device_);
+    buffers_.clear();
+  } catch (const std::exception&) {  // a device that failed
+  }
 }
 
 void WeightUpload::Copy(const at::Tensor& destination, const at::Tensor& source) {
@@ -49,6 +61,7 @@ at::Tensor WeightUpload::Room(int64_t count, at::ScalarType dtype) {
 }
 
 void WeightUpload::UseOtherBuffer() {
+  const c10::DeviceGuard on_device(device_);
   buffers_[filling_].sent.record(CurrentStream());
   filling_ = 1 - filling_;
   filled_bytes_ = 0;

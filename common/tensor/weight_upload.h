@@ -20,6 +20,9 @@ class WeightUpload {
   static constexpr int64_t kBufferBytes = int64_t{16} << 20;
 
   explicit WeightUpload(at::Device device);
+  ~WeightUpload();
+  WeightUpload(const WeightUpload&) = delete;
+  WeightUpload& operator=(const WeightUpload&) = delete;
 
   // destination := source, in the destination's type, which may be another one. `destination` is contiguous and on the
   // device; `source` is on the host, floating-point, of as many elements. When it returns, the source has been read,
@@ -31,7 +34,7 @@ class WeightUpload {
 
  private:
   struct Buffer {
-    at::Tensor bytes;  // LibTorch frees pinned memory only when no copy from it is under way
+    at::Tensor bytes;  // pinned
     c10::Event sent;   // when the device has fetched what was put there last
   };
 

@@ -110,6 +110,13 @@ TEST_F(GradientOnDevicesTest, TwoLikeDevicesGiveTheBitsOfOne) {
   EXPECT_EQ(one.figures, two.figures);
 }
 
+TEST_F(GradientOnDevicesTest, LeavesNothingOnADeviceThatIsNotNamed) {
+  if (!fake_device::IsThere()) GTEST_SKIP() << "a real device does not tell";
+  fake_device::TakeContexts();
+  Compute({Load(fake_device::Device(1))});
+  EXPECT_THAT(fake_device::TakeContexts(), testing::ElementsAre(1));
+}
+
 TEST_F(GradientOnDevicesTest, TellsWhichGroupIsNotFinite) {
   batch_[1].x0[3] = std::numeric_limits<float>::infinity();
   EXPECT_THAT(Compute({Load(TestDevice())}).not_finite, testing::ElementsAre(1));

@@ -1,5 +1,6 @@
 #include "common/tensor/weight_upload.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <torch/types.h>
 
@@ -58,6 +59,18 @@ TEST(WeightUploadTest, MovesTheFilesBytesAndWaitsForTheBufferBeforeItsNextUse) {
   upload.Copy(weight, tensors.at("b"));
   EXPECT_EQ(TakeCounts().syncs, 2);
   EXPECT_TRUE(weight.to(at::kCPU).equal(values.to(at::kFloat)));
+}
+
+TEST(WeightUploadTest, LeavesNothingOnTheThreadsOwnDevice) {
+  const at::Device second = fake_device::Device(1);
+  const at::Tensor values = Numbers(kBuffer);  // four buffers
+  fake_device::TakeContexts();
+  {
+    WeightUpload upload(second);
+    upload.Copy(EmptyWeight({kBuffer}, {at::kFloat, second}), values);
+    upload.Await();
+  }
+  EXPECT_THAT(fake_device::TakeContexts(), testing::ElementsAre(1));
 }
 
 }  // namespace
