@@ -25,13 +25,15 @@ class Prometheus:
         self.address = address
 
     def get(self, path, **parameters):
-        """The answer's data. RuntimeError with Prometheus' own words when it refuses."""
+        """The answer's data. RuntimeError with Prometheus' own words when it refuses, OSError while it is not there."""
         url = f"http://{self.address}/api/v1/{path}?{urllib.parse.urlencode(parameters)}"
         try:
             with urllib.request.urlopen(url, timeout=30) as answer:
                 return json.load(answer)["data"]
         except urllib.error.HTTPError as error:
-            raise RuntimeError(error.read().decode(errors="replace")) from error
+            is_starting = error.code == 503
+            kind = ConnectionError if is_starting else RuntimeError
+            raise kind(error.read().decode(errors="replace")) from error
 
     def query(self, expression, **at):
         """By label set: [(labels, value)], values that are not NaN; now, or as of `time`."""

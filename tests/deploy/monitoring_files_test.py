@@ -56,6 +56,26 @@ def test_every_metric_of_a_query_is_one_that_a_process_shows(where, expression, 
             assert label in catalogue[name] | {"run", "instance", "job"}, (name, label)
 
 
+# Metrics that no board shows and no rule asks for, and why.
+ASKED_BY_NOBODY = {
+    "flowawr_learner_run_info": "joins names to the id of a run",
+    "flowawr_learner_actor_info": "joins addresses to the names of actors",
+    "process_virtual_memory_bytes": "mapped files of models count, used or not; boards show resident memory",
+    "process_threads": "for the search after threads that are left behind",
+    **dict.fromkeys(("flowawr_learner_samples_accepted_total", "flowawr_learner_actor_samples_total"),
+                    "groups are shown; each has rollout.samples_per_group"),
+    **dict.fromkeys(("flowawr_learner_actor_stage_seconds_total", "flowawr_learner_policy_peer_failures_total"),
+                    "shown by the actors themselves, in more detail; these are for when nobody can read their pages"),
+    **dict.fromkeys(("flowawr_actor_policy_fetches_total", "flowawr_actor_held_leases"),
+                    "the learner's are shown, of all actors"),
+}
+
+
+def test_every_metric_is_on_a_board_or_in_a_rule_or_says_why_not(catalogue):
+    asked = set().union(*(metrics_in(expression) for _, expression in expressions()))
+    assert set(catalogue) - asked == set(ASKED_BY_NOBODY)
+
+
 @pytest.mark.parametrize("name", ALERTS)
 def test_every_alert_says_what_happened_and_what_to_do(name):
     alert = ALERTS[name]
@@ -68,7 +88,8 @@ def test_every_alert_says_what_happened_and_what_to_do(name):
 
 @pytest.mark.parametrize("name", ALERTS)
 def test_every_alert_is_tested_to_fire_and_to_be_silent(name):
-    cases = [case["name"] for case in yaml.safe_load((ROOT / "deploy/prometheus/tests/alerts.yml").read_text())["tests"]]
+    tests = yaml.safe_load((ROOT / "deploy/prometheus/tests/alerts.yml").read_text())["tests"]
+    cases = [case["name"] for case in tests]
     for what in ("fires", "silent"):
         assert any(re.search(rf"\b{name} {what}", case) for case in cases), f"{name} {what}"
 

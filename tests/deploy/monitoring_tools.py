@@ -7,7 +7,8 @@ import subprocess
 ROOT = pathlib.Path(os.environ.get("FLOWAWR_SOURCE_DIR", ".")).resolve()
 FOLDER = ROOT / "build/tools/monitoring"
 PACKAGES = ("prometheus", "prometheus-alertmanager")
-TEMPLATES = pathlib.Path("/usr/share/prometheus/alertmanager")  # where Debian's alertmanager looks, wherever it lies itself
+# Where Debian's alertmanager looks, wherever it lies itself.
+TEMPLATES = pathlib.Path("/usr/share/prometheus/alertmanager")
 
 
 def tool(name):
