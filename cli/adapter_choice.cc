@@ -6,6 +6,7 @@
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "common/process/exit_code.h"
 
 namespace flowawr {
 
@@ -17,8 +18,8 @@ absl::StatusOr<AdapterChoice> ParseAdapterChoice(absl::string_view text, double 
       !absl::SimpleAtod(text.substr(colon + 1), &told))
     return AdapterChoice{std::string(text), scale};
   if (!(std::fabs(told) <= kMostScale))
-    return absl::InvalidArgumentError(absl::StrCat("--adapter ", text, ": the scale after the colon must be from ",
-                                                   -kMostScale, " to ", kMostScale));
+    return UsageError(absl::StrCat("--adapter ", text, ": the scale after the colon must be from ",
+                                   -kMostScale, " to ", kMostScale));
   return AdapterChoice{std::string(text.substr(0, colon)), told};
 }
 

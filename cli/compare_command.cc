@@ -64,8 +64,7 @@ Example:
                       "a held-out reward to be reached; may be repeated; default: half and nine tenths of the best gain")
       ->type_name("REWARD")
       ->check(Number(-1e9, 1e9))
-      ->expected(1)
-      ->take_all();
+      ->allow_extra_args(false);
   command->add_option("--out", request->out, "the page to write")->type_name("FILE.html")->capture_default_str();
   command->callback([request, exit_code] { *exit_code = ReportAndExitCodeOf(Compare(*request)); });
 }

@@ -8,6 +8,7 @@
 
 #include "absl/status/status.h"
 #include "cli/run_inputs.h"
+#include "cli/set_option.h"
 #include "common/base/status.h"
 #include "common/config/run_config.h"
 #include "common/process/exit_code.h"
@@ -41,7 +42,7 @@ absl::Status Config(const Arguments& arguments) {
     return absl::OkStatus();
   }
   if (arguments.config.empty())
-    return absl::InvalidArgumentError("name a configuration file, e.g. `flowawr config configs/tiny-ocr.yaml`");
+    return UsageError("name a configuration file, e.g. `flowawr config configs/tiny-ocr.yaml`");
   FLOWAWR_ASSIGN_OR_RETURN(v1::RunConfig config, LoadRunConfig(arguments.config, arguments.overrides));
   absl::Status status;
   if (!arguments.only_print) {
@@ -61,8 +62,7 @@ void AddConfigCommand(CLI::App& app, int* exit_code) {
   CLI::App* command = app.add_subcommand("config", kDescription);
   command->footer(kFooter);
   command->add_option("CONFIG", arguments->config, "the YAML file of a run");
-  command->add_option("--set", arguments->overrides, "PATH=VALUE, changes one field; may be repeated")
-      ->allow_extra_args(false);
+  AddSetOption(*command, &arguments->overrides);
   command->add_flag("--only-print", arguments->only_print, "do not look whether model and prompts are there");
   command->add_flag("--reference", arguments->reference, "print the description of all fields (Markdown) instead");
   command->callback([arguments, exit_code] { *exit_code = ReportAndExitCodeOf(Config(*arguments)); });

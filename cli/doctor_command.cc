@@ -16,6 +16,7 @@
 #include "cli/doctor/finding.h"
 #include "cli/interrupt.h"
 #include "cli/sample_progress.h"
+#include "cli/set_option.h"
 #include "common/base/checkpoint_names.h"
 #include "common/base/usable_cores.h"
 #include "common/process/exit_code.h"
@@ -86,8 +87,7 @@ void AddDoctorCommand(CLI::App& app, int* exit_code) {
       ->type_name("CONFIG.yaml|RUN_DIR");
   command->add_option("--run-dir", run.run_dir, "folder of the run; default: run_dir of the configuration")
       ->type_name("DIR");
-  command->add_option("--set", run.overrides, "PATH=VALUE, changes one field; may be repeated")
-      ->allow_extra_args(false);
+  AddSetOption(*command, &run.overrides);
   command->add_flag("--no-time", arguments->no_time, "do not measure how long it would take");
   command->add_flag("--no-scorers", arguments->no_scorers, "start no reward server; ask those that are named");
   command->add_flag("--json", arguments->json, "for programs");

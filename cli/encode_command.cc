@@ -15,6 +15,7 @@
 #include "cli/panel.h"
 #include "cli/prepare_to_compute.h"
 #include "cli/sample_progress.h"
+#include "cli/set_option.h"
 #include "common/base/clock.h"
 #include "common/base/status.h"
 #include "common/config/prompts.h"
@@ -71,7 +72,7 @@ absl::StatusOr<Plan> MakePlan(const Arguments& arguments, at::Device device) {
   Plan plan{.options = {.max_sequence_length = 0}};
   std::vector<std::string> files = arguments.prompts_files;
   if (arguments.config.empty() && !arguments.overrides.empty())
-    return absl::InvalidArgumentError("--set changes a configuration: name one");
+    return UsageError("--set changes a configuration: name one");
   if (!arguments.config.empty()) {
     FLOWAWR_ASSIGN_OR_RETURN(const v1::RunConfig config, LoadRunConfig(arguments.config, arguments.overrides));
     plan.model = config.model().path();
@@ -87,13 +88,13 @@ absl::StatusOr<Plan> MakePlan(const Arguments& arguments, at::Device device) {
   plan.options.placement.device = device;
   if (arguments.max_sequence_length > 0) plan.options.max_sequence_length = arguments.max_sequence_length;
   if (plan.model.empty())
-    return absl::InvalidArgumentError("name a run's configuration, or --model FOLDER (a diffusers folder)");
+    return UsageError("name a run's configuration, or --model FOLDER (a diffusers folder)");
   if (plan.options.max_sequence_length == 0) {
     FLOWAWR_ASSIGN_OR_RETURN(plan.options.max_sequence_length, ReadSequenceLength(plan.model, kUsualSequenceLength));
   }
-  if (files.empty()) return absl::InvalidArgumentError("nothing to encode: give --prompts FILE, one prompt a line");
+  if (files.empty()) return UsageError("nothing to encode: give --prompts FILE, one prompt a line");
   if (plan.cache.empty())
-    return absl::InvalidArgumentError("nowhere to put the embeddings: give --cache DIR, or set model.embeds_cache");
+    return UsageError("nowhere to put the embeddings: give --cache DIR, or set model.embeds_cache");
   FLOWAWR_RETURN_IF_ERROR(CheckModelFolder(plan.model));  // before a file that waits for it
   std::set<std::string> seen;
   for (const std::string& file : files) {
@@ -219,7 +220,7 @@ void AddEncodeCommand(CLI::App& app, int* exit_code) {
   CLI::App* command = app.add_subcommand("encode", kDescription);
   command->footer(kFooter);
   command->add_option("CONFIG", arguments->config, "a run's configuration: its model, prompts and cache");
-  command->add_option("--set", arguments->overrides, "PATH=VALUE, changes the configuration")->allow_extra_args(false);
+  AddSetOption(*command, &arguments->overrides);
   command->add_option("--model", arguments->model, "a diffusers folder; with CONFIG, instead of the run's");
   command->add_option("--prompts", arguments->prompts_files, "a file of prompts; may be repeated")
       ->allow_extra_args(false);

@@ -149,15 +149,15 @@ absl::Status Merge(const Arguments& arguments, const std::string& model, const s
 
 absl::Status CheckMerge(const Arguments& arguments) {
   if (arguments.adapters.empty() && !arguments.scales.empty())
-    return absl::InvalidArgumentError("--scale is for --adapter; a run's policy has scale 1");
+    return UsageError("--scale is for --adapter; a run's policy has scale 1");
   if (!arguments.scales.empty() && arguments.scales.size() != arguments.adapters.size())
-    return absl::InvalidArgumentError("give one --scale for each --adapter, or none");
+    return UsageError("give one --scale for each --adapter, or none");
   if (!arguments.merged.empty()) FLOWAWR_RETURN_IF_ERROR(CheckMergeFolder(arguments.merged));
   if (arguments.adapters.empty()) return absl::OkStatus();
   if (arguments.merged.empty())
-    return absl::InvalidArgumentError("--adapter needs --merged FOLDER, where the model with it in its weights goes");
+    return UsageError("--adapter needs --merged FOLDER, where the model with it in its weights goes");
   if (!arguments.out.empty())
-    return absl::InvalidArgumentError("--out is for a run's policy; --adapter is merged alone, into --merged FOLDER");
+    return UsageError("--out is for a run's policy; --adapter is merged alone, into --merged FOLDER");
   return absl::OkStatus();
 }
 
@@ -166,7 +166,7 @@ absl::Status ExportAndMerge(const Arguments& arguments) {
   std::string model = arguments.model;
   if (!arguments.merged.empty() && model.empty()) {
     if (arguments.address.run_dir.empty())
-      return absl::InvalidArgumentError("--merged needs --model FOLDER, or RUN_DIR, which names the model");
+      return UsageError("--merged needs --model FOLDER, or RUN_DIR, which names the model");
     FLOWAWR_ASSIGN_OR_RETURN(const v1::RunConfig config, ReadRunFolderConfig(arguments.address.run_dir));
     model = config.model().path();
   }

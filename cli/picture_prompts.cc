@@ -12,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/status.h"
 #include "common/base/utf8.h"
+#include "common/process/exit_code.h"
 #include "common/tensor/image.h"
 
 namespace flowawr {
@@ -102,8 +103,8 @@ absl::StatusOr<PicturePrompts> PicturePrompts::Make(const std::string& prompt, c
   PicturePrompts found;
   found.one_.set_text(std::string(absl::StripAsciiWhitespace(prompt)));
   if (!prompt.empty()) {
-    if (found.one_.text().empty()) return absl::InvalidArgumentError("--prompt is empty");
-    if (!IsValidUtf8(prompt)) return absl::InvalidArgumentError("--prompt is not UTF-8");
+    if (found.one_.text().empty()) return UsageError("--prompt is empty");
+    if (!IsValidUtf8(prompt)) return UsageError("--prompt is not UTF-8");
     return found;
   }
   if (!prompts_file.empty()) {

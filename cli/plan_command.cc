@@ -21,6 +21,7 @@
 #include "cli/memory_plan.h"
 #include "cli/panel.h"
 #include "cli/pass_times.h"
+#include "cli/set_option.h"
 #include "cli/time_plan.h"
 #include "common/base/device_list.h"
 #include "common/base/status.h"
@@ -533,8 +534,7 @@ void AddPlanCommand(CLI::App& app, int* exit_code) {
   CLI::App* command = app.add_subcommand("plan", kDescription);
   command->footer(kFooter);
   command->add_option("CONFIG", arguments->config, "the YAML file of a run");
-  command->add_option("--set", arguments->overrides, "PATH=VALUE, changes one field; may be repeated")
-      ->allow_extra_args(false);
+  AddSetOption(*command, &arguments->overrides);
   command->add_option("--model", arguments->model,
                       "a diffusers folder (its config.json files suffice), or sd35-medium; default: the run's");
   command->add_option("--memory", arguments->memory, "to plan for, like 24GiB; default: this machine's");

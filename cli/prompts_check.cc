@@ -15,6 +15,7 @@
 #include "cli/prompt_findings.h"
 #include "cli/reward_access.h"
 #include "cli/sample_progress.h"
+#include "cli/set_option.h"
 #include "common/base/status.h"
 #include "common/base/usable_cores.h"
 #include "common/base/utf8.h"
@@ -248,7 +249,7 @@ void AddPromptsCheck(CLI::App* prompts, int* exit_code) {
       ->type_name("SCORER[=KIND][,OPTION=VALUE...]")
       ->allow_extra_args(false);
   command->add_option("--config", arguments->config, "a run's configuration: its prompts, rewards and model");
-  command->add_option("--set", arguments->overrides, "PATH=VALUE, changes the configuration")->allow_extra_args(false);
+  AddSetOption(*command, &arguments->overrides);
   command->add_option("--server", arguments->server, "HOST:PORT of a reward server; default: one of its own")
       ->check(AddressToReach());
   AddNetworkConfigOption(*command, "that of --config, else neither TLS nor token", &arguments->network_config);

@@ -74,15 +74,15 @@ bool IsJsonLines(const std::string& file) { return absl::EndsWithIgnoreCase(file
 
 absl::Status CheckPlaces(const Arguments& arguments, bool needs_json) {
   if (!arguments.out.empty() && arguments.out == arguments.heldout)
-    return absl::InvalidArgumentError("--out and --heldout name one file; they are two sets");
+    return UsageError("--out and --heldout name one file; they are two sets");
   for (const std::string& file : {arguments.out, arguments.heldout}) {
     if (file.empty()) continue;
     if (needs_json && !IsJsonLines(file))
-      return absl::InvalidArgumentError(
+      return UsageError(
           absl::StrCat(file, ": these prompts are JSON lines with what their reward needs; name the file *.jsonl"));
     if (absl::EndsWithIgnoreCase(file, ".json") || absl::EndsWithIgnoreCase(file, ".csv") ||
         absl::EndsWithIgnoreCase(file, ".tsv"))
-      return absl::InvalidArgumentError(absl::StrCat(file, ": sets are written as *.jsonl or as text"));
+      return UsageError(absl::StrCat(file, ": sets are written as *.jsonl or as text"));
     std::error_code ignored;
     if (!arguments.force && std::filesystem::exists(file, ignored))
       return absl::AlreadyExistsError(absl::StrCat(file, " is there already; --force writes over it"));
@@ -145,14 +145,13 @@ absl::StatusOr<std::vector<PromptTask>> ChooseTasks(std::vector<PromptTask> task
     const auto task = std::find_if(tasks.begin(), tasks.end(),
                                    [&](const PromptTask& other) { return other.name == pair.first; });
     if (task == tasks.end())
-      return absl::InvalidArgumentError(absl::StrCat("--tasks: there is no task \"", SanitizeUtf8(pair.first),
-                                                     "\"; there are: ", absl::StrJoin(names, ", "),
-                                                     DidYouMean(pair.first, names)));
+      return UsageError(absl::StrCat("--tasks: there is no task \"", SanitizeUtf8(pair.first), "\"; there are: ",
+                                     absl::StrJoin(names, ", "), DidYouMean(pair.first, names)));
     if (std::any_of(chosen.begin(), chosen.end(), [&](const PromptTask& other) { return other.name == pair.first; }))
-      return absl::InvalidArgumentError(absl::StrCat("--tasks: ", pair.first, " is there twice"));
+      return UsageError(absl::StrCat("--tasks: ", pair.first, " is there twice"));
     uint32_t weight = 0;
     if (absl::StrContains(part, '=') && (!absl::SimpleAtoi(pair.second, &weight) || weight == 0 || weight > 1'000'000))
-      return absl::InvalidArgumentError(
+      return UsageError(
           absl::StrCat("--tasks: the weight of ", pair.first, ": expected a whole number from 1 to 1000000"));
     chosen.push_back(*task);
     if (weight > 0) chosen.back().weight = weight;
@@ -167,7 +166,7 @@ absl::Status ParseLength(const std::string& text, OcrPromptOptions* options) {
   const std::vector<std::string> parts = absl::StrSplit(text, absl::MaxSplits('-', 1));
   if (!absl::SimpleAtoi(parts.front(), &options->least_length) ||
       !absl::SimpleAtoi(parts.back(), &options->most_length))
-    return absl::InvalidArgumentError(
+    return UsageError(
         absl::StrCat("--length ", SanitizeUtf8(text), ": expected a number of letters, or two like 3-6"));
   return absl::OkStatus();
 }
@@ -193,7 +192,7 @@ absl::Status GenerateOcr(const Arguments& arguments) {
   if (arguments.style == "scenes") options.templates = SceneTemplates();
   if (!arguments.templates.empty()) options.templates = arguments.templates;
   const absl::StatusOr<std::vector<PromptTask>> tasks = OcrTasks(options);
-  if (!tasks.ok()) return arguments.words.empty() ? tasks.status() : Annotate(tasks.status(), arguments.words);
+  if (!tasks.ok()) return arguments.words.empty() ? UsageError(tasks.status().message()) : Annotate(tasks.status(), arguments.words);
   return Generate(arguments, *tasks, /*needs_json=*/false, OcrKey);
 }
 

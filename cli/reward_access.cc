@@ -20,6 +20,7 @@
 #include "common/base/status.h"
 #include "common/config/paths.h"
 #include "common/config/run_config.h"
+#include "common/process/exit_code.h"
 #include "common/rpc/channel.h"
 #include "common/rpc/endpoint_file.h"
 #include "common/rpc/status.h"
@@ -69,7 +70,7 @@ absl::Status AddConfig(const RewardArguments& arguments, RewardPlan* plan) {
 }
 
 absl::Status AddScorer(const RewardArguments& arguments, RewardPlan* plan) {
-  if (!arguments.overrides.empty()) return absl::InvalidArgumentError("--set changes a configuration: name one");
+  if (!arguments.overrides.empty()) return UsageError("--set changes a configuration: name one");
   FLOWAWR_ASSIGN_OR_RETURN(v1::LoadScorerRequest scorer, ParseScorer(arguments.what));
   v1::RewardSpecTerm& term = *plan->spec.add_terms();
   term.set_scorer(scorer.name());
@@ -80,7 +81,7 @@ absl::Status AddScorer(const RewardArguments& arguments, RewardPlan* plan) {
   if (arguments.server.empty()) {
     plan->scorers.push_back(std::move(scorer));
   } else if (!scorer.options().empty() || scorer.kind() != scorer.name()) {
-    return absl::InvalidArgumentError(absl::StrCat(
+    return UsageError(absl::StrCat(
         arguments.what, ": a server that is there has its scorers loaded: name one of them, without kind and options (",
         "flowawr reward list --server ", ShellQuote(arguments.server), ")"));
   }

@@ -15,6 +15,7 @@
 #include "cli/run_folder.h"
 #include "cli/run_plan.h"
 #include "cli/run_session.h"
+#include "cli/set_option.h"
 #include "common/base/shell_quote.h"
 #include "common/base/shutdown_signal.h"
 #include "common/base/status.h"
@@ -123,10 +124,7 @@ void AddRunCommand(CLI::App& app, int* exit_code) {
       ->required();
   command->add_option("--run-dir", request->run_dir, "folder of the run; default: run_dir of the configuration")
       ->type_name("DIR");
-  command->add_option("--set", request->overrides, "changes one field of the configuration; may be repeated")
-      ->type_name("PATH=VALUE")
-      ->expected(1)
-      ->take_all();
+  AddSetOption(*command, &request->overrides);
   command->add_flag("--resume", request->resume, "go on with the run that the folder holds");
   command->add_flag("--accept-changed-prompts", request->accept_changed_prompts,
                     "with --resume: go on though the prompt files are not what they were");

@@ -26,6 +26,7 @@
 #include "cli/sample_progress.h"
 #include "cli/score_page.h"
 #include "cli/score_results.h"
+#include "cli/set_option.h"
 #include "common/base/clock.h"
 #include "common/base/file.h"
 #include "common/base/status.h"
@@ -311,8 +312,7 @@ void AddScoreCommand(CLI::App& app, int* exit_code) {
   command->add_option("--prompts", arguments->prompts_file, "prompts and metadata by picture, e.g. a *.jsonl file")
       ->type_name("FILE")
       ->excludes(prompt);
-  command->add_option("--set", arguments->rewards.overrides, "PATH=VALUE, changes the configuration")
-      ->allow_extra_args(false);
+  AddSetOption(*command, &arguments->rewards.overrides);
   command->add_option("--server", arguments->rewards.server, "HOST:PORT of a reward server; default: one of its own")
       ->check(AddressToReach());
   AddNetworkConfigOption(*command, "that of CONFIG, else neither TLS nor token", &arguments->rewards.network_config);

@@ -85,7 +85,8 @@ bool IsThere(const std::string& path) {
   return std::filesystem::exists(path, ignored);
 }
 
-// What may have been meant by the words that nobody took; a line each, or nothing.
+// What may have been meant by the words that nobody took, and which of them stands where a command should; a line each,
+// or nothing.
 std::string DescribeUnknownWords(const CLI::App& app, absl::FunctionRef<std::string(const std::string&)> hint) {
   const CLI::App* command = &CommandOf(app);
   std::vector<std::string> options, commands;
@@ -94,12 +95,15 @@ std::string DescribeUnknownWords(const CLI::App& app, absl::FunctionRef<std::str
   for (const CLI::App* other : command->get_subcommands([](const CLI::App*) { return true; }))
     commands.push_back(other->get_name());
   std::string text;
+  bool is_commands_place = !commands.empty();
   for (const std::string& argument : app.remaining(true)) {
     const std::string word = argument.substr(0, argument.find('='));
     const bool is_option = absl::StartsWith(word, "--") && word.size() > 2;
     std::string meant = is_option ? DidYouMean(word, options) : DidYouMean(word, commands);
     if (meant.empty()) meant = hint(word);
-    if (!meant.empty()) absl::StrAppend(&text, word, " is not known here", meant, "\n");
+    const bool is_taken_for_command = is_commands_place && !is_option;
+    if (!meant.empty() || is_taken_for_command) absl::StrAppend(&text, word, " is not known here", meant, "\n");
+    if (is_taken_for_command) is_commands_place = false;
   }
   return text;
 }
@@ -153,9 +157,8 @@ std::optional<int> ParseCommandLine(CLI::App& app, int argc, const char* const* 
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() != static_cast<int>(CLI::ExitCodes::ExtrasError)) {
-      if (app.exit(error) == 0) return 0;
-      std::fputs(DescribeUnknownWords(app, hint).c_str(), stderr);
-      return kUsageExitCode;
+      if (error.get_exit_code() != 0) std::fputs(DescribeUnknownWords(app, hint).c_str(), stderr);
+      return app.exit(error) == 0 ? 0 : kUsageExitCode;
     }
     // CLI11 would list them backwards.
     std::fprintf(stderr, "%s: not expected here: %s\n%s%sRun with --help for more information.\n",

@@ -86,7 +86,7 @@ Reading Read(CLI::App& app, const std::vector<std::string>& words) {
     reading.groups.push_back(std::move(group));
   }
   for (const CLI::Option* option : reading.command->get_options())
-    if (option->get_positional()) ++reading.capacity;
+    if (option->get_positional()) reading.capacity += static_cast<size_t>(option->get_items_expected_max());
   reading.capacity -= std::min(reading.capacity, given_by_name);
   return reading;
 }

@@ -56,5 +56,15 @@ TEST(ConfigCommand, TellsHowToFetchAModelOfTheHubAndTheNearestOfThoseThatAreHere
               Not(HasSubstr("hf download")));
 }
 
+TEST(SetOption, LeavesTheWordsAfterItsValueToTheCommand) {
+  const TempFolder folder;
+  const std::string none = folder / "none.yaml";
+  for (const char* command : {"config", "encode", "plan", "run"}) {
+    const Outcome outcome = RunFlowawr(folder, absl::StrCat(command, " --set seed=2 ", none, " --set seed=3"));
+    EXPECT_EQ(outcome.exit_code, 66) << command << ": " << outcome.output;
+    EXPECT_THAT(outcome.output, HasSubstr(none)) << command;
+  }
+}
+
 }  // namespace
 }  // namespace flowawr

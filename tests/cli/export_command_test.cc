@@ -54,16 +54,16 @@ TEST(ExportCommand, SaysWhatIsMissing) {
     std::string exit, message;
   };
   const Case cases[] = {
-      {{"--adapter", "x"}, "exit status 78", "--adapter needs --merged FOLDER"},
+      {{"--adapter", "x"}, "exit status 64", "--adapter needs --merged FOLDER"},
       {{"--adapter", "x", "--model", Model(), "--merged", folder / "m"},
        "exit status 66",
        "x: No such file or directory"},
       {{"--adapter", "x", "--model", Model(), "--merged", Model()}, "exit status 73", "holds files already"},
-      {{"--adapter", "x", "--merged", folder / "m", "--out", "o"}, "exit status 78", "--out is for a run's policy"},
-      {{"--scale", "2", "--merged", folder / "m"}, "exit status 78", "--scale is for --adapter"},
-      {{"--adapter", "x", "--adapter", "y", "--scale", "2"}, "exit status 78", "one --scale for each --adapter"},
+      {{"--adapter", "x", "--merged", folder / "m", "--out", "o"}, "exit status 64", "--out is for a run's policy"},
+      {{"--scale", "2", "--merged", folder / "m"}, "exit status 64", "--scale is for --adapter"},
+      {{"--adapter", "x", "--adapter", "y", "--scale", "2"}, "exit status 64", "one --scale for each --adapter"},
       {{"--learner", "127.0.0.1:1", "--merged", folder / "m"},
-       "exit status 78",
+       "exit status 64",
        "--merged needs --model FOLDER, or RUN_DIR"},
   };
   for (const Case& c : cases) {

@@ -96,12 +96,12 @@ TEST(PromptsCommand, RefusesWhatItCannotWrite) {
   };
   fails("geneval --out " + there, 73, "--force writes over it");
   EXPECT_EQ(ReadFile(there).value(), "mine\n");
-  fails("shapes --out x.txt", 78, "name the file *.jsonl");
-  fails("ocr --out x.csv", 78, "written as *.jsonl or as text");
-  fails("shapes --out x.jsonl --heldout x.jsonl", 78, "two sets");
-  fails("geneval --tasks conting --count 1", 78, "did you mean \"counting\"?");
-  fails("geneval --tasks counting=0 --count 1", 78, "the weight of counting");
-  fails("ocr --length 5-3", 78, "the least before the most");
+  fails("shapes --out x.txt", 64, "name the file *.jsonl");
+  fails("ocr --out x.csv", 64, "written as *.jsonl or as text");
+  fails("shapes --out x.jsonl --heldout x.jsonl", 64, "two sets");
+  fails("geneval --tasks conting --count 1", 64, "did you mean \"counting\"?");
+  fails("geneval --tasks counting=0 --count 1", 64, "the weight of counting");
+  fails("ocr --length 5-3", 64, "the least before the most");
   fails("ocr --heldout-count 3", 64, "--heldout");
   fails("geneval --seed x", 64, "--seed");
   EXPECT_EQ(Prompts(folder, "geneval --count 3 --force --out " + there).exit_code, 0);

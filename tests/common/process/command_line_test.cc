@@ -73,6 +73,22 @@ TEST(ParseCommandLine, GuessesWhatAMisspeltOptionMeans) {
   EXPECT_THAT(program.output, HasSubstr("--thraeds is not known here; did you mean \"--threads\"?"));
 }
 
+TEST(ParseCommandLine, NamesTheWordThatIsNoCommandFirst) {
+  const auto complaint = [](std::vector<const char*> arguments) {
+    CLI::App app("Does nothing", "program");
+    app.add_subcommand("watch");
+    app.require_subcommand(1);
+    arguments.insert(arguments.begin(), "program");
+    testing::internal::CaptureStderr();
+    EXPECT_EQ(ParseCommandLine(app, static_cast<int>(arguments.size()), arguments.data()), kUsageExitCode);
+    return testing::internal::GetCapturedStderr();
+  };
+  const std::string required = "A subcommand is required\nRun with --help for more information.\n";
+  EXPECT_EQ(complaint({"wach", "runs/a"}), "wach is not known here; did you mean \"watch\"?\n" + required);
+  EXPECT_EQ(complaint({"train", "a.yaml"}), "train is not known here\n" + required);
+  EXPECT_EQ(complaint({}), required);
+}
+
 TEST(ParseCommandLine, ListsWordsTooManyInTheirOrderAndShowsTheQuotes) {
   Program program;
   EXPECT_EQ(program.Parse({"--network-config", "my", "own", "file"}), kUsageExitCode);

@@ -16,7 +16,7 @@ namespace {
 std::string Suggestion(const std::vector<std::string>& words, bool may_be_taken = false) {
   CLI::App app("", "program");
   std::string folder, out, name;
-  std::vector<std::string> prompts;
+  std::vector<std::string> prompts, folders;
   int count = 0;
   bool base = false;
   CLI::App* draw = app.add_subcommand("draw");
@@ -29,6 +29,7 @@ std::string Suggestion(const std::vector<std::string>& words, bool may_be_taken 
   load->add_option("NAME", name);
   load->add_option("RUN_DIR,--run-dir", folder);
   load->add_option("--out", out);
+  app.add_subcommand("compare")->add_option("RUN_DIR", folders)->expected(2, 8);
   const std::string text = DescribeUnquotedWords(app, words, may_be_taken, [](const std::string& path) {
     return std::set<std::string>{"runs/a", "runs/b", "models"}.contains(path);
   });
@@ -86,6 +87,7 @@ TEST(DescribeUnquotedWords, AlsoWhereAWordWasTakenAsAFolderThatIsNotThere) {
   EXPECT_EQ(Suggestion({"draw", "--prompt", "a", "runs/a"}, true), "");
   EXPECT_EQ(Suggestion({"draw", "gone", "--prompt", "a"}, true), "");
   EXPECT_EQ(Suggestion({"draw", "--count", "3", "gone"}, true), "");
+  EXPECT_EQ(Suggestion({"compare", "runs/a", "gone"}, true), "") << "two folders, one of which is not there";
 }
 
 }  // namespace
