@@ -36,6 +36,9 @@ absl::StatusOr<v1::RunConfig> LoadRunConfig(const std::string& named, const std:
   const std::string given = OrInstalled(named, installed);
   const bool is_folder = std::filesystem::is_directory(given, ignored);
   const std::string path = is_folder ? absl::StrCat(given, "/", kRunConfigFile) : given;
+  if (is_folder && !std::filesystem::exists(path, ignored))
+    return absl::NotFoundError(absl::StrCat("the run's configuration: ", given, " is a folder that holds no run (it has no ",
+                                            kRunConfigFile, "): name a YAML file, or the folder of a run"));
   absl::StatusOr<std::string> yaml = ReadFile(path, kMaxConfigBytes);
   if (!yaml.ok()) return Annotate(yaml.status(), "the run's configuration");
   FLOWAWR_ASSIGN_OR_RETURN(v1::RunConfig config, ParseRunConfig(*yaml, path, overrides));

@@ -182,7 +182,11 @@ void YamlReader::ReadField(const YAML::Node& node, const FieldDescriptor& field,
                            Message& message) {
   if (!field.is_repeated()) return ReadValue(node, field, path, message);
   if (field.is_map()) return ReadMap(node, field, path, message);
-  if (!node.IsSequence()) return AddError(path, absl::StrCat("expected ", Accepted(field)));
+  if (!node.IsSequence()) {
+    const bool is_one_alone = node.IsScalar() && field.cpp_type() != FieldDescriptor::CPPTYPE_MESSAGE;
+    return AddError(path, absl::StrCat("expected ", Accepted(field),
+                                       is_one_alone ? absl::StrCat("; write [", node.Scalar(), "]") : ""));
+  }
   message.GetReflection()->ClearField(&message, &field);
   int index = 0;
   for (const YAML::Node& element : node) {

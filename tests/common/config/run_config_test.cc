@@ -86,7 +86,7 @@ TEST(RunConfig, NamesAWrongType) {
   EXPECT_THAT(ErrorOf("lora: {rank: [1]}\n"),
               HasSubstr("lora.rank: expected a whole number from 1 to 1024, found a list"));
   EXPECT_THAT(ErrorOf("lora: 3\n"), HasSubstr("lora: expected a section (`name: value` lines) of rank, alpha"));
-  EXPECT_THAT(ErrorOf("lora: {target_modules: attn}\n"), HasSubstr("lora.target_modules: expected a list of text"));
+  EXPECT_THAT(ErrorOf("lora: {target_modules: attn}\n"), HasSubstr("lora.target_modules: expected a list of text; write [attn]"));
   EXPECT_THAT(ErrorOf("lora: {alpha: .nan}\n"), HasSubstr("lora.alpha: \".nan\" is not a number"));
   EXPECT_THAT(ErrorOf("network: {insecure: maybe}\n"), HasSubstr("\"maybe\" is not true or false"));
   EXPECT_THAT(ErrorOf("seed:\n"), HasSubstr("seed: has no value"));
@@ -323,6 +323,9 @@ TEST(RunConfig, LoadsTheConfigurationsThatTheProjectShips) {
   ASSERT_TRUE(sd35.ok()) << sd35.status();
   EXPECT_EQ(sd35->train().timesteps_per_sample(), 9);
   EXPECT_EQ(LoadRunConfig("configs/none.yaml").status().code(), absl::StatusCode::kNotFound);
+  const absl::Status folder = LoadRunConfig("configs").status();
+  EXPECT_EQ(folder.code(), absl::StatusCode::kNotFound);
+  EXPECT_THAT(std::string(folder.message()), HasSubstr("configs is a folder that holds no run"));
 }
 
 TEST(RunConfig, RefusesATildeThatNobodyExpands) {
