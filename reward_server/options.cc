@@ -77,8 +77,7 @@ Parsed<RewardServerOptions> ParseRewardServerOptions(int argc, const char* const
   app.add_option("--scorer", scorers, "a scorer to load before serving; may be repeated")
       ->type_name("NAME[=KIND][,OPTION=VALUE...]")
       ->check([](const std::string& text) { return std::string(CheckScorer(text).message()); })
-      ->expected(1)
-      ->take_all();
+      ->allow_extra_args(false);
   app.add_option("--remember", options.memory_file,
                  "file of what is loaded while it serves, for the next start: made if absent")
       ->type_name("FILE");
