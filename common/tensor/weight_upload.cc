@@ -18,12 +18,13 @@ constexpr int64_t kAlignment = 64;  // a multiple of every type's size
 
 }  // namespace
 
+// Here and below the thread's device is `device`: else LibTorch's events set the thread's own again after whatever they do,
+// and what CUDA is asked of one of them it asks on that device, too, where CUDA then keeps half a GB.
 WeightUpload::WeightUpload(at::Device device) : device_(device) {
+  const c10::DeviceGuard on_device(device);
   for (int i = 0; i < 2; ++i) buffers_.push_back({EmptyPinned({kBufferBytes}, at::kByte), c10::Event(device.type())});
 }
 
-// LibTorch's events set the thread's own device again after whatever they do, here and below. If that is another one, CUDA
-// then keeps half a GB there.
 WeightUpload::~WeightUpload() {
   try {
     const c10::DeviceGuard on_device(device_);

@@ -186,9 +186,9 @@ class NcclLine final : public DeviceLine {
   void GiveUp() {
     is_given_up_ = true;
     if (communicator_ == nullptr) return;
-    nccl_.abort(communicator_);
-    communicator_ = nullptr;
     try {
+      const c10::DeviceGuard on_device(device_);  // NCCL sets the thread's own one again, and CUDA keeps memory there
+      nccl_.abort(std::exchange(communicator_, nullptr));
       guard_.synchronizeStream(stream_);
     } catch (const std::exception&) {  // a device that failed writes nothing more
     }

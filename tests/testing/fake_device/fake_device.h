@@ -41,7 +41,7 @@ struct Counts {
 Counts TakeCounts();
 // The devices on which a context was made since the last call: where memory was allocated, or a thread was set to. CUDA keeps
 // some half a GB for each, and a thread's device is the first unless it was set to another. LibTorch's guards end without
-// a context there; its events do not, as they set the thread's own device again. Thread-safe.
+// a context there; its events do not, as they set the thread's own device again, or are asked of CUDA on it. Thread-safe.
 std::set<int> TakeContexts();
 // How many streams were ever asked to do anything, the default ones included. Thread-safe.
 int StreamsUsed();

@@ -17,6 +17,7 @@
 
 #include "tests/testing/fake_device/fake_device.h"
 #include "tests/testing/fake_device/fake_failure.h"
+#include "tests/testing/fake_device/fake_limit.h"
 
 namespace flowawr::fake_device {
 namespace {
@@ -75,6 +76,7 @@ class PinnedAllocator final : public c10::Allocator {
     void* const begin = data.get();
     const auto pinned = std::make_shared<Pinned>(std::move(data), bytes);
     const std::lock_guard lock(mutex_);
+    if (has_events_) MakeContext(CurrentDevice());  // they are asked
     pinned_[begin] = pinned;
     return {begin, pinned.get(), &Unpin, c10::kCPU};
   }
@@ -95,6 +97,7 @@ class PinnedAllocator final : public c10::Allocator {
 
   std::mutex mutex_;
   std::map<const void*, std::shared_ptr<Pinned>> pinned_;  // by where it begins
+  bool has_events_ = false;                                // of memory that was freed
 };
 
 PinnedAllocator& ThePinned() {
@@ -106,6 +109,7 @@ void PinnedAllocator::Unpin(void* context) {
   const auto* pinned = static_cast<Pinned*>(context);
   if (pinned->is_used) CheckNotFailed();  // the streams that used it are asked for an event each
   const std::lock_guard lock(ThePinned().mutex_);
+  ThePinned().has_events_ |= pinned->is_used;
   ThePinned().pinned_.erase(pinned->data.get());
 }
 
@@ -119,6 +123,7 @@ c10::DataPtr FakeAllocator::AllocateOn(size_t bytes, c10::Device device) {
   if (bytes == 0) return {nullptr, nullptr, &FreeNothing, device};
   MakeContext(device.index());
   const size_t half = (bytes + kPage - 1) / kPage * kPage;
+  CheckWithinLimit(bytes_in_use + static_cast<int64_t>(half));
   void* base = mmap(nullptr, 2 * half, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   TORCH_CHECK(base != MAP_FAILED, "fake device: no memory for ", bytes, " bytes");
   auto* block = new Block{static_cast<char*>(base), half, {.home = {device.index(), CurrentStream(device.index())}}};
