@@ -2,8 +2,8 @@
 
 usage: [FLOWAWR_CPU=avx2] clip_baseline.py MODEL_FOLDER DTYPE THREADS BATCH SIDE [DEVICE]
 
-Prints "ready" when the model is loaded. For each line on standard input it scores BATCH new random pictures of SIDE x SIDE
-pixels, all with that line as their prompt, and prints the seconds that took and the processor's seconds.
+Prints "ready" when the model is loaded. For each line on standard input it scores BATCH new random pictures of SIDE x
+SIDE pixels, all with that line as their prompt, and prints the seconds that took and the processor's seconds.
 """
 
 import os

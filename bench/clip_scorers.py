@@ -1,13 +1,15 @@
 #!/usr/bin/env python3
-"""The `pickscore` scorer against transformers' CLIPModel in Python: the same pictures a batch, dtype and threads, in turns.
+"""The `pickscore` scorer against transformers' CLIPModel in Python: the same pictures a batch, dtype and threads, in
+turns.
 
     ninja -C build/release flowawr_clip_bench
-    .venv/bin/python bench/clip_scorers.py [--size vit-l-14] [--dtype float32 bfloat16] [--threads 1] [--rounds 5] [--cpu avx2]
+    .venv/bin/python bench/clip_scorers.py [--size vit-l-14] [--dtype float32 bfloat16] [--threads 1] [--rounds 5]
+                                           [--cpu avx2]
 
-Both sides are loaded once and wait; a round is one batch by Python, one by the service, so that other load on the machine
-moves both. Each includes making the pictures ready and the prompt's tokens and tower. Prints rows for docs/performance.md:
-pictures a second by the median round, and how much faster the service is by medians, by fastest rounds and by processor time,
-which other load moves least.
+Both sides are loaded once and wait; a round is one batch by Python, one by the service, so that other load on the
+machine moves both. Each includes making the pictures ready and the prompt's tokens and tower. Prints rows for
+docs/performance.md: pictures a second by the median round, and how much faster the service is by medians, by fastest
+rounds and by processor time, which other load moves least.
 """
 
 import argparse
@@ -23,8 +25,8 @@ SERVICE = ROOT / "build/release/bin/flowawr_clip_bench"
 
 class Side:
     def __init__(self, command):
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-                                        text=True, cwd=ROOT)
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                        stderr=subprocess.DEVNULL, text=True, cwd=ROOT)
 
     def read(self):
         line = self.process.stdout.readline().strip()
@@ -78,14 +80,17 @@ def main():
     where = processor.describe(max(args.threads)) if args.device == "cpu" else args.device
     print(f"{where}; {args.size}, batches of {args.batch} pictures of {args.side} x {args.side}, "
           f"{args.rounds} rounds in turns\n")
-    print("| dtype | threads | Python, pictures/s | this service | faster by: median, fastest | processor time |\n|---|---|---|---|---|---|")
+    print("| dtype | threads | Python, pictures/s | this service | faster by: median, fastest | processor time |\n"
+          "|---|---|---|---|---|---|")
     for dtype in args.dtype:
         for threads in args.threads:
-            (python, python_used), (service, service_used) = (zip(*side) for side in compare(model, dtype, threads, args))
+            both = compare(model, dtype, threads, args)
+            (python, python_used), (service, service_used) = (zip(*side) for side in both)
             medians = statistics.median(python), statistics.median(service)
             used = statistics.median(python_used) / statistics.median(service_used)
             print(f"| {dtype} | {threads} | {args.batch / medians[0]:.2f} | {args.batch / medians[1]:.2f} | "
-                  f"**{medians[0] / medians[1]:.2f} x**, {min(python) / min(service):.2f} x | {used:.2f} x |", flush=True)
+                  f"**{medians[0] / medians[1]:.2f} x**, {min(python) / min(service):.2f} x | {used:.2f} x |",
+                  flush=True)
 
 
 if __name__ == "__main__":

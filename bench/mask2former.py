@@ -2,10 +2,12 @@
 """Mask2Former-Swin-S with random weights: transformers' class against this service, in turns.
 
     ninja -C build/release flowawr_mask2former_bench
-    .venv/bin/python bench/mask2former.py [--cpu avx2] [--threads 2] [--batch 1] [--side 800] [--rounds 5] [--device cuda]
+    .venv/bin/python bench/mask2former.py [--cpu avx2] [--threads 2] [--batch 1] [--side 800] [--rounds 5]
+                                          [--device cuda]
 
-Both read the same folder and run the same number of pictures at the same size with the same threads; a round is one batch by each, the
-first one of each is not counted. Prints a row for docs/performance.md: medians, pictures a second, and how much faster the service is.
+Both read the same folder and run the same number of pictures at the same size with the same threads; a round is one
+batch by each, the first one of each is not counted. Prints a row for docs/performance.md: medians, pictures a second,
+and how much faster the service is.
 """
 
 import argparse
@@ -91,8 +93,8 @@ def main():
     print(f"{where}; {args.rounds} rounds in turns\n")
     print("| pictures | dtype | transformers | this service | faster by: median, fastest |\n|---|---|---|---|---|")
     fastest = min(seconds["transformers"]) / min(seconds["this service"])
-    print(f"| {args.batch} of {args.side} x {args.side} | {args.dtype} | {args.batch / theirs:.2f}/s | {args.batch / ours:.2f}/s | "
-          f"**{theirs / ours:.2f} x**, {fastest:.2f} x |")
+    print(f"| {args.batch} of {args.side} x {args.side} | {args.dtype} | {args.batch / theirs:.2f}/s | "
+          f"{args.batch / ours:.2f}/s | **{theirs / ours:.2f} x**, {fastest:.2f} x |")
 
 
 if __name__ == "__main__":

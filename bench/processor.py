@@ -1,7 +1,7 @@
 """What a bench runs on, and the one switch that restricts both sides alike. Import it before torch.
 
-FLOWAWR_CPU (or --cpu of a bench) names an instruction set: the service's programs follow it by themselves; here the variables of
-LibTorch, oneDNN and MKL are set for the Python side, the same as common/process/processor.cc sets them.
+FLOWAWR_CPU (or --cpu of a bench) names an instruction set: the service's programs follow it by themselves; here the
+variables of LibTorch, oneDNN and MKL are set for the Python side, the same as common/process/processor.cc sets them.
 """
 
 import os
@@ -21,17 +21,20 @@ _SWITCHES = {
 
 def add_option(parser):
     parser.add_argument("--cpu", choices=NAMES, default=os.environ.get("FLOWAWR_CPU") or None,
-                        help="keep both sides to this instruction set; default: FLOWAWR_CPU, or all that the processor has")
+                        help="keep both sides to this instruction set; default: FLOWAWR_CPU, or all that the "
+                             "processor has")
 
 
 def restrict(name):
-    """For this process and those that it starts. Before torch is imported: its libraries read the variables at first use."""
+    """For this process and those that it starts. Before torch is imported: its libraries read the variables at first
+    use."""
     if not name:
         return
     if name not in _SWITCHES:
         raise SystemExit(f"FLOWAWR_CPU={name} is no instruction set; choose from {', '.join(NAMES)}")
     os.environ["FLOWAWR_CPU"] = name
-    for variable, value in zip(("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "MKL_ENABLE_INSTRUCTIONS"), _SWITCHES[name]):
+    for variable, value in zip(("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "MKL_ENABLE_INSTRUCTIONS"),
+                               _SWITCHES[name]):
         os.environ[variable] = value
 
 

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
 """What a second rank of one thread adds, and what handing gradients over costs. Needs scripts/build and two idle cores.
 
-    .venv/bin/python bench/ranks.py                 # the embedded model: three trainings of one, then two ranks, in turns
+    .venv/bin/python bench/ranks.py              # the embedded model: three trainings of one, then two ranks, in turns
     .venv/bin/python bench/ranks.py --adapter-mb 75 # with an adapter of about that size, as the true model's is
 
 Prints the seconds that an update's gradient took (median of all updates but the first) and their ratio; then what, with
 two ranks, rank 0 spent on sending shares, receiving results and adding them up, and its share of those seconds
-(flowawr_learner_rank_exchange_seconds_total, of all updates). Bound by the arithmetic of forward and backward passes: one
-thread a rank, so that nothing else is shared but memory. Sending goes on while rank 0 computes.
+(flowawr_learner_rank_exchange_seconds_total, of all updates). Bound by the arithmetic of forward and backward passes:
+one thread a rank, so that nothing else is shared but memory. Sending goes on while rank 0 computes.
 """
 
 import argparse
@@ -25,8 +25,8 @@ ROOT = Path(__file__).resolve().parents[1]
 FLOWAWR = ROOT / "build/release/bin/flowawr"
 STAGES = ("send", "receive", "add")
 # For a large adapter: all modules that an adapter may be of, and its bytes by lora.rank with them.
-MODULES = ("attn.to_q, attn.to_k, attn.to_v, attn.to_out.0, attn.add_q_proj, attn.add_k_proj, attn.add_v_proj, attn.to_add_out, "
-           "ff.net.0.proj, ff.net.2, ff_context.net.0.proj, ff_context.net.2")
+MODULES = ("attn.to_q, attn.to_k, attn.to_v, attn.to_out.0, attn.add_q_proj, attn.add_k_proj, attn.add_v_proj, "
+           "attn.to_add_out, ff.net.0.proj, ff.net.2, ff_context.net.0.proj, ff_context.net.2")
 BYTES_OF_A_RANK = 4 * 26_112
 
 
@@ -55,12 +55,14 @@ class Watch:
                     page = answer.read().decode()
             except (OSError, urllib.error.URLError):
                 continue  # not there yet, or not any more
-            for stage, value in re.findall(r'^flowawr_learner_rank_exchange_seconds_total{stage="(\w+)"} (\S+)$', page, re.M):
+            exchanged = r'^flowawr_learner_rank_exchange_seconds_total{stage="(\w+)"} (\S+)$'
+            for stage, value in re.findall(exchanged, page, re.M):
                 self.seconds[stage] = float(value)
 
 
 def train(ranks, updates, extra):
-    """The seconds of each update's gradient in a training of its own, and those of exchanging gradients in all of them."""
+    """The seconds of each update's gradient in a training of its own, and those of exchanging gradients in all of
+    them."""
     with tempfile.TemporaryDirectory() as folder:
         run = Path(folder, "run")
         command = [FLOWAWR, "run", "configs/tiny-ocr.yaml", "--run-dir", run]
@@ -77,12 +79,14 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--updates", type=int, default=6)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--adapter-mb", type=float, help="sets lora.rank and lora.target_modules, which decide the size of a gradient")
+    parser.add_argument("--adapter-mb", type=float,
+                        help="sets lora.rank and lora.target_modules, which decide the size of a gradient")
     parser.add_argument("--set", action="append", default=[], metavar="PATH=VALUE", help="for every training")
     arguments = parser.parse_args()
     extra = list(arguments.set)
     if arguments.adapter_mb:
-        extra += [f"lora.target_modules=[{MODULES}]", f"lora.rank={round(arguments.adapter_mb * 1e6 / BYTES_OF_A_RANK)}"]
+        extra += [f"lora.target_modules=[{MODULES}]",
+                  f"lora.rank={round(arguments.adapter_mb * 1e6 / BYTES_OF_A_RANK)}"]
     seconds, exchanged, trained = {1: [], 2: []}, dict.fromkeys(STAGES, 0.0), 0.0
     for _ in range(arguments.repeats):
         for ranks in seconds:

@@ -3,9 +3,9 @@
 
     .venv/bin/python bench/training.py [--cpu avx2] [--updates 40] [--repeats 3]
 
-Both sides take the same configuration, cores and dtype, evaluate the same policy (the average) on the same held-out prompts
-equally often, and run in turns on the same machine, since other load moves both. Wall time runs from the moment when the
-model is loaded and holds everything after it: sampling, decoding, scoring, training, evaluations, checkpoints.
+Both sides take the same configuration, cores and dtype, evaluate the same policy (the average) on the same held-out
+prompts equally often, and run in turns on the same machine, since other load moves both. Wall time runs from the moment
+when the model is loaded and holds everything after it: sampling, decoding, scoring, training, evaluations, checkpoints.
 Prints one table of medians; --json FILE writes every run for programs.
 Needs: scripts/setup --tests, scripts/build, pip install tesserocr (into .venv; the Python side's OCR binding).
 """
@@ -62,7 +62,8 @@ def main():
     parser.add_argument("--config", default="configs/tiny-ocr.yaml")
     parser.add_argument("--updates", type=int, default=40)
     parser.add_argument("--repeats", type=int, default=3, help="with seeds 1, 2, ...")
-    parser.add_argument("--threads", type=int, default=processor.cores(), help="of the Python side; the service takes the usable cores")
+    parser.add_argument("--threads", type=int, default=processor.cores(),
+                        help="of the Python side; the service takes the usable cores")
     parser.add_argument("--level", type=float, default=0.9, help="held-out reward to reach")
     parser.add_argument("--json", help="write every run here too")
     processor.add_option(parser)

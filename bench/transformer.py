@@ -4,10 +4,12 @@
     ninja -C build/release flowawr_transformer_bench
     .venv/bin/python bench/transformer.py [--cpu avx2] [--threads 1 2] [--rounds 3] [--device cuda]
 
-A round is Python, service, for each number of threads; each is a process of its own, so that other load on the machine moves both.
-Prints rows for docs/performance.md: the median of all repeats and how much faster the service is by medians and by fastest repeats.
-With two threads Python splits each operation; the service computes two batches side by side, and its time is the wall time
-over the batches done.
+A round is Python, service, for each number of threads; each is a process of its own, so that other load on the machine
+moves both.
+Prints rows for docs/performance.md: the median of all repeats and how much faster the service is by medians and by
+fastest repeats.
+With two threads Python splits each operation; the service computes two batches side by side, and its time is the wall
+time over the batches done.
 """
 
 import argparse
@@ -22,7 +24,8 @@ import processor
 ROOT = processor.ROOT
 SERVICE = ROOT / "build/release/bin/flowawr_transformer_bench"
 BENCHES = {"sampling": "BM_Sample/16", "training": "BM_Train/16", "decoding": "BM_Decode/16"}
-TITLES = {"sampling": "sampling, forward", "training": "training, forward and backward", "decoding": "decoding, 16 pictures"}
+TITLES = {"sampling": "sampling, forward", "training": "training, forward and backward",
+          "decoding": "decoding, 16 pictures"}
 
 
 def run_python(threads, args):
@@ -35,11 +38,14 @@ def run_python(threads, args):
 
 
 def run_service(threads, args):
-    names = "|".join(name + "/real_time" + ("" if name == "BM_Decode/16" else f"/threads:{threads}") for name in BENCHES.values())
+    names = "|".join(name + "/real_time" + ("" if name == "BM_Decode/16" else f"/threads:{threads}")
+                     for name in BENCHES.values())
     environment = dict(os.environ, **({"FLOWAWR_BENCH_MODEL": args.model} if args.model else {}))
-    out = subprocess.run([SERVICE, "--device", args.device, f"--benchmark_filter=^({names})$", "--benchmark_format=json",
+    out = subprocess.run([SERVICE, "--device", args.device, f"--benchmark_filter=^({names})$",
+                          "--benchmark_format=json",
                           f"--benchmark_repetitions={max(args.repeats // 4, 3)}", "--benchmark_min_time=0.15"],
-                         check=True, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout
+                         check=True, cwd=ROOT, env=environment, stdout=subprocess.PIPE,
+                         stderr=subprocess.DEVNULL).stdout
     times = {kind: [] for kind in BENCHES}
     for run in json.loads(out)["benchmarks"]:
         for kind, name in BENCHES.items():

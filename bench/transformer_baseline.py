@@ -3,8 +3,9 @@
 usage: [FLOWAWR_CPU=avx2] transformer_baseline.py [--threads 1] [--batch 16] [--repeats 30] [--model models/tiny-sd3]
                                                   [--device cuda]
 
-Prints milliseconds of the fastest and of the median repeat, for sampling (adapter merged, no gradients) and for training
-(adapter beside the base, forward and backward), and for decoding latents to pictures. --json prints every repeat instead.
+Prints milliseconds of the fastest and of the median repeat, for sampling (adapter merged, no gradients) and for
+training (adapter beside the base, forward and backward), and for decoding latents to pictures. --json prints every
+repeat instead.
 bench/transformer.py runs this and the service in turns.
 """
 
@@ -58,10 +59,12 @@ def main():
 
     model = SD3Transformer2DModel.from_pretrained(options.model / "transformer").requires_grad_(False).to(device)
     config = model.config
-    model.add_adapter(peft.LoraConfig(r=16, lora_alpha=32, init_lora_weights="gaussian", target_modules=TARGETS.split()))
+    model.add_adapter(peft.LoraConfig(r=16, lora_alpha=32, init_lora_weights="gaussian",
+                                      target_modules=TARGETS.split()))
     inputs = dict(
         hidden_states=torch.randn(options.batch, config.in_channels, 8, 16, device=device),
-        encoder_hidden_states=torch.randn(options.batch, options.text_tokens, config.joint_attention_dim, device=device),
+        encoder_hidden_states=torch.randn(options.batch, options.text_tokens, config.joint_attention_dim,
+                                          device=device),
         pooled_projections=torch.randn(options.batch, config.pooled_projection_dim, device=device),
         timestep=torch.full((options.batch,), 700.0, device=device),
     )

@@ -55,7 +55,8 @@ def main(status: pathlib.Path, venv: pathlib.Path) -> None:
         "creationInfo": {"created": time.strftime("%Y-%m-%dT%H:%M:%SZ", created), "creators": ["Tool: docker/sbom.py"]},
         "packages": packages,
         "relationships": [
-            {"spdxElementId": "SPDXRef-DOCUMENT", "relationshipType": "DESCRIBES", "relatedSpdxElement": found["SPDXID"]}
+            {"spdxElementId": "SPDXRef-DOCUMENT", "relationshipType": "DESCRIBES",
+             "relatedSpdxElement": found["SPDXID"]}
             for found in packages
         ],
     }

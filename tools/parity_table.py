@@ -2,8 +2,9 @@
 
 usage: parity_table.py MEASUREMENTS [--write docs/parity.md]
 
-MEASUREMENTS is the folder that FLOWAWR_PARITY_DIR named while the tests ran (tests/testing/parity.h). A row shows the worst of
-its cases. Without --write the table is printed; with it, it replaces what stands between the markers in that file.
+MEASUREMENTS is the folder that FLOWAWR_PARITY_DIR named while the tests ran (tests/testing/parity.h). A row shows the
+worst of its cases. Without --write the table is printed; with it, it replaces what stands between the markers in that
+file.
 Run it with .venv's Python: the versions that it names are of the libraries there.
 """
 
@@ -16,7 +17,8 @@ import pathlib
 
 BEGIN, END = "<!-- parity table: begin (tools/parity_table.py) -->", "<!-- parity table: end -->"
 LIBRARIES = "diffusers transformers peft tokenizers torch".split()
-ORDER = ["Transformer", "Gradient", "VAE", "CLIP", "T5", "encode_prompt", "Ids", "Sigmas", "Euler", "DPM", "Flow-GRPO", "CPS", "Whole"]
+ORDER = ["Transformer", "Gradient", "VAE", "CLIP", "T5", "encode_prompt", "Ids", "Sigmas", "Euler", "DPM", "Flow-GRPO",
+         "CPS", "Whole"]
 
 
 def read(folder):
@@ -61,7 +63,8 @@ def table(lines, newest):
     broken = [line for line in lines if excess(line) > 0]
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in LIBRARIES)
     day = datetime.datetime.fromtimestamp(newest, datetime.timezone.utc).strftime("%Y-%m-%d")
-    text = [f"Measured {day} on {cpu()}, against {versions}. {len(lines)} comparisons, {len(broken)} beyond their bound.", "",
+    text = [f"Measured {day} on {cpu()}, against {versions}. {len(lines)} comparisons, {len(broken)} beyond their "
+            "bound.", "",
             "| What | Sizes | Against | Measure | Cases | Worst | Bound | Runs |", "|---|---|---|---|---|---|---|---|"]
     for key in sorted(rows, key=lambda k: (rank(k), k[4] == "slow")):
         part, sizes, against, measure, when = key

@@ -1,11 +1,12 @@
-"""Writes a Stable Diffusion 3 pipeline folder with random weights, made and saved by diffusers' and transformers' own classes.
+"""Writes a Stable Diffusion 3 pipeline folder with random weights, made and saved by diffusers' and transformers' own
+classes.
 
 usage: random_pipeline.py FOLDER [--size sd35-medium] [--dtype bfloat16] [--layers N] [--t5-layers N]
                           [--only transformer vae ...] [--shard 2GB] [--seed 1] [--device cuda]
 
-What the parity tests and benchmarks of the true sizes run on: the published weights need a licence and 16 GB, their shapes do
-not. Weights are drawn so that every layer matters (no gate near zero) and nothing overflows. Tokenizers, scheduler and
-vocabulary come from models/tiny-sd3; embeddings have the published sizes.
+What the parity tests and benchmarks of the true sizes run on: the published weights need a licence and 16 GB, their
+shapes do not. Weights are drawn so that every layer matters (no gate near zero) and nothing overflows. Tokenizers,
+scheduler and vocabulary come from models/tiny-sd3; embeddings have the published sizes.
 
 T5-XXL is written with 4 of its 24 layers unless --t5-layers says otherwise (a layer holds 193 million parameters).
 """
@@ -50,7 +51,8 @@ def randomise(model):
         if parameter.dim() > 1:
             fan_in = parameter[0].numel()
             is_table = "embed" in name and "proj" not in name and parameter.dim() == 2 and "linear" not in name
-            parameter.data.normal_(0, 1 if is_table and "T5" in type(model).__name__ else 0.02 if is_table else fan_in**-0.5)
+            of_table = 1 if "T5" in type(model).__name__ else 0.02
+            parameter.data.normal_(0, of_table if is_table else fan_in**-0.5)
         elif "norm" in name and name.endswith("weight"):
             parameter.data.normal_(1, 0.1)
         else:

@@ -16,7 +16,8 @@ class PickScore:
     @torch.no_grad()
     def score(self, images, prompts):
         """A reward a picture, of uint8 arrays or PIL images and as many prompts."""
-        pixels = torch.from_numpy(np.stack(self.processor(images=images)["pixel_values"])).to(self.model.device, self.dtype)
+        pixels = torch.from_numpy(np.stack(self.processor(images=images)["pixel_values"]))
+        pixels = pixels.to(self.model.device, self.dtype)
         tokens = self.tokenizer(prompts, padding=True, truncation=True, max_length=77, return_tensors="pt")
         tokens = tokens.to(self.model.device)
         pictures = self.model.get_image_features(pixels).pooler_output

@@ -148,7 +148,8 @@ def main():
         lap("evaluate")
         elapsed = sum(seconds.values())
         line = {"kind": "evaluation", "update": update, "reward_mean": float(np.mean(rewards)),
-                "exact_share": float(np.mean([r == 1 for r in rewards])), "seconds": dict(seconds), "elapsed_s": elapsed}
+                "exact_share": float(np.mean([r == 1 for r in rewards])), "seconds": dict(seconds),
+                "elapsed_s": elapsed}
         print(json.dumps(line), file=log)
         print(f"update {update} held-out {line['reward_mean']:.3f} exact {line['exact_share']:.3f} {elapsed:.0f} s",
               flush=True)

@@ -2,7 +2,7 @@
 """Reruns the race of the training methods: same base, prompts, seeds and number of images; learning rates tuned alike.
 
     .venv/bin/python bench/race/race.py list                      # settings, methods and what is done of them
-    .venv/bin/python bench/race/race.py run on_policy two_steps   # tunes where it must, then trains; no name: everything
+    .venv/bin/python bench/race/race.py run on_policy two_steps   # tunes where it must, then trains; no name: all
     .venv/bin/python bench/race/race.py report                    # table.md, results.csv and a plot a setting
 
 A training that is finished is not run again, one that was interrupted goes on where it was: Ctrl-C and start again at
@@ -53,7 +53,8 @@ class Training:
         return self.folder.with_name(self.folder.name + ".processor_seconds")
 
     def processor_seconds(self):
-        """Of all its processes, over its resumes: unlike wall time the same on a machine that does other things besides."""
+        """Of all its processes, over its resumes: unlike wall time the same on a machine that does other things
+        besides."""
         return float(self.cost_file().read_text()) if self.cost_file().exists() else 0.0
 
     def is_finished(self):
@@ -211,7 +212,8 @@ def figures(setting, method, rate, training, levels):
 
 
 def markdown(rows, levels):
-    """Means over the seeds, of processor time the median; a level that not all of them reached is shown with how many did."""
+    """Means over the seeds, of processor time the median; a level that not all of them reached is shown with how many
+    did."""
     lines = ["| setting | method | learning rate | seeds | " + " | ".join(f"updates to {level}" for level in levels) +
              " | best | final | drift | processor s an update |", "|" + "---|" * (8 + len(levels))]
     for key in dict.fromkeys((row["setting"], row["method"]) for row in rows):

@@ -1,10 +1,11 @@
 """A reward server of the usual kind: Flask, pickled pictures over HTTP, one request after the other in one worker.
 
-    BENCH_SCORER=ocr|pickscore|empty BENCH_THREADS=2 [BENCH_MODEL=FOLDER] gunicorn --chdir bench/reward_server --workers 1 plain_server:app
+    BENCH_SCORER=ocr|pickscore|empty BENCH_THREADS=2 [BENCH_MODEL=FOLDER] \\
+        gunicorn --chdir bench/reward_server --workers 1 plain_server:app
 
 A request is pickle of {"images": [JPEG bytes or uint8 array, ...], "prompts": [text, ...]}, the answer pickle of
-{"scores": [float, ...]}. `ocr` is tools/pretrain_tiny's: Tesseract in this process (tesserocr), an engine a thread; `pickscore`
-is transformers' CLIPModel.
+{"scores": [float, ...]}. `ocr` is tools/pretrain_tiny's: Tesseract in this process (tesserocr), an engine a thread;
+`pickscore` is transformers' CLIPModel.
 """
 import io
 import os

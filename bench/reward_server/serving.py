@@ -2,16 +2,18 @@
 """This reward server and one of the usual kind, on the same pictures, engine or model and threads, in turns.
 
     ninja -C build/release flowawr_reward_bench_server flowawr_reward_load
-    .venv/bin/python bench/reward_server/serving.py [--only ocr empty pickscore] [--seconds 5] [--repeats 3] [--json FILE]
+    .venv/bin/python bench/reward_server/serving.py [--only ocr empty pickscore] [--seconds 5] [--repeats 3]
+                                                     [--json FILE]
 
 - ocr: words of three letters, 8 a call: images a second with 8 clients at once;
-- pickscore: drawn pictures of 512 x 512, 4 a call, by a CLIP of ViT-B/32's size with random weights, float32: the same with 4 clients;
-- both: the time of a call when calls come at random at a rate, each server at seven tenths of what it can do, and both at
-  seven tenths of what the usual one can do; and where the time of this server's calls goes;
+- pickscore: drawn pictures of 512 x 512, 4 a call, by a CLIP of ViT-B/32's size with random weights, float32: the same
+  with 4 clients;
+- both: the time of a call when calls come at random at a rate, each server at seven tenths of what it can do, and both
+  at seven tenths of what the usual one can do; and where the time of this server's calls goes;
 - empty: milliseconds of a call whose scorer does nothing, from pixels to rewards, one client: the overhead. The usual
   client makes JPEGs of its pictures; `arrays` is the same without.
-Needs: scripts/setup --tests; pip install flask gunicorn requests; pip install --no-binary tesserocr tesserocr (from source, so that
-it takes the system's Tesseract, as this server does).
+Needs: scripts/setup --tests; pip install flask gunicorn requests; pip install --no-binary tesserocr tesserocr (from
+source, so that it takes the system's Tesseract, as this server does).
 """
 import argparse
 import io
@@ -72,7 +74,8 @@ class Plain:
             address = f"127.0.0.1:{free.getsockname()[1]}"
         self.url = f"http://{address}/"
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "gunicorn", "--chdir", ROOT / "bench/reward_server", "--workers", "1", "--bind", address,
+            [sys.executable, "-m", "gunicorn", "--chdir", ROOT / "bench/reward_server", "--workers", "1",
+             "--bind", address,
              "--log-level", "error", "plain_server:app"],
             env={**os.environ, "BENCH_SCORER": scorer, "BENCH_THREADS": str(threads), "BENCH_MODEL": str(model)})
         while True:
@@ -85,7 +88,8 @@ class Plain:
     def call(self, session, images, prompts, as_jpeg):
         images = [new_picture(image) for image in images]
         sent = [jpeg(image) for image in images] if as_jpeg else images
-        return pickle.loads(session.post(self.url, pickle.dumps({"images": sent, "prompts": prompts})).content)["scores"]
+        answer = session.post(self.url, pickle.dumps({"images": sent, "prompts": prompts}))
+        return pickle.loads(answer.content)["scores"]
 
     def load(self, images, prompts, clients, seconds, rate=0, as_jpeg=True):
         rng, lock, times = np.random.default_rng(1), threading.Lock(), []
@@ -246,14 +250,15 @@ def where_time_goes(runs):
     rows = [name for name, row in runs[0].items() if row["figure"] in ("images_per_s", "p99_ms")]
     if not rows:
         return
-    print("\n| this server, ms (median of the runs' means) | a call | before its scorer begins | in the scorer | message, network, the rest | "
-          "processor an image: scorer's processes | server |\n|---|---|---|---|---|---|---|")
+    print("\n| this server, ms (median of the runs' means) | a call | before its scorer begins | in the scorer | "
+          "message, network, the rest | processor an image: scorer's processes | server |\n"
+          "|---|---|---|---|---|---|---|")
     for row in rows:
         at = lambda figure: statistics.median(run[row]["ours"][figure] for run in runs)  # noqa: E731
         call, request = at("mean_ms"), 1000 * at("flowawr_score_request_seconds")
         waited = min(1000 * at("flowawr_scorer_wait_seconds"), request)
-        print(f"| {row} | {call:.2f} | {waited:.2f} | {request - waited:.2f} | {call - request:.2f} | {at('readers_cpu_ms'):.2f} | "
-              f"{at('server_cpu_ms'):.2f} |")
+        print(f"| {row} | {call:.2f} | {waited:.2f} | {request - waited:.2f} | {call - request:.2f} | "
+              f"{at('readers_cpu_ms'):.2f} | {at('server_cpu_ms'):.2f} |")
 
 
 SCORERS = {"ocr": ocr, "pickscore": pickscore, "empty": empty}

@@ -36,7 +36,8 @@ class Update:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """On held-out prompts. `set`: base (before the first update), latest (in between) or final (the run's last word)."""
+    """On held-out prompts. `set`: base (before the first update), latest (in between) or final (the run's last
+    word)."""
 
     update: int
     set: str
@@ -148,10 +149,11 @@ def follow(
     poll_s: float = 1.0,
     wait: Callable[[float], bool] | None = None,
 ) -> Iterator[Record]:
-    """What the file holds, then what is added to it, until the file ends on a final evaluation. Waits for a file that is not there yet.
+    """What the file holds, then what is added to it, until the file ends on a final evaluation. Waits for a file that
+    is not there yet.
 
-    A run that is resumed writes its last updates again: each is handed on once. `wait` sleeps between two looks; when it
-    returns False, following ends."""
+    A run that is resumed writes its last updates again: each is handed on once. `wait` sleeps between two looks; when
+    it returns False, following ends."""
     path = Path(run_dir) / "metrics.jsonl"
     seen: set[tuple[str, int, str]] = set()
     inode, at = -1, 0

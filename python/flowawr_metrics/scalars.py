@@ -6,7 +6,8 @@ from flowawr_metrics.reader import Evaluation, Record, Update
 
 
 def scalars(record: Record) -> dict[str, float]:
-    """By name; what was not measured is left out. No name is another one's beginning: MLflow's files make folders of them."""
+    """By name; what was not measured is left out. No name is another one's beginning: MLflow's files make folders of
+    them."""
     named: dict[str, float | None] = {}
     if isinstance(record, Update):
         named = {

@@ -1,4 +1,5 @@
-"""Whose token may call what: the rules of common/rpc/access.h and token_book.h, for the methods that are served here."""
+"""Whose token may call what: the rules of common/rpc/access.h and token_book.h, for the methods that are served
+here."""
 
 from __future__ import annotations
 

@@ -30,7 +30,8 @@ class Browser:
         self._log = open(os.path.join(self._profile.name, "log"), "w")
         self._process = subprocess.Popen(
             [program, "--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--remote-debugging-pipe",
-             "--no-first-run", "--disable-background-networking", f"--user-data-dir={self._profile.name}", "about:blank"],
+             "--no-first-run", "--disable-background-networking", f"--user-data-dir={self._profile.name}",
+             "about:blank"],
             preexec_fn=place, close_fds=False, stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log)
         os.close(reads)
         os.close(writes)
@@ -84,10 +85,12 @@ class Browser:
             except AssertionError:
                 pass  # the page is not there yet
             time.sleep(0.05)
-        raise AssertionError(f"{expression} did not become true; the page: {self.value('document.body.innerText')[:2000]}")
+        raise AssertionError(f"{expression} did not become true; the page: "
+                             f"{self.value('document.body.innerText')[:2000]}")
 
     def size(self, width, height):
-        self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600)
+        self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1,
+                  mobile=width < 600)
 
     def scheme(self, name):
         self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": name}])

@@ -1,4 +1,5 @@
-"""The live page of a real training in a real browser: it draws, follows, fits a phone, and fetches nothing from elsewhere.
+"""The live page of a real training in a real browser: it draws, follows, fits a phone, and fetches nothing from
+elsewhere.
 
 FLOWAWR_PICTURES names a folder for pictures of it."""
 
@@ -65,7 +66,8 @@ def test_draws_curves_pictures_and_the_fleet(browser):
     # Both the base model's pictures and newer ones, loaded.
     browser.wait("document.querySelectorAll('#pictures figure').length >= 8")
     browser.value("document.querySelector('#pictures').scrollIntoView()")
-    browser.wait("[...document.querySelectorAll('#pictures .card:first-child img')].every(i => i.complete && i.naturalWidth > 0)")
+    browser.wait("[...document.querySelectorAll('#pictures .card:first-child img')].every(i => i.complete && "
+                 "i.naturalWidth > 0)")
     browser.value("scrollTo(0, 0)")
 
 
@@ -83,11 +85,13 @@ def test_fetches_from_the_run_alone_and_complains_of_nothing(browser, run):
 
 def test_is_small(browser, run):
     sizes = browser.value(
-        "Promise.all(['', 'api/status.json', 'api/history.json', 'api/pictures.json'].map(p => fetch(p).then(a => a.arrayBuffer())"
-        ".then(b => b.byteLength))).then(s => s)")
+        "Promise.all(['', 'api/status.json', 'api/history.json', 'api/pictures.json'].map(p => fetch(p).then(a => "
+        "a.arrayBuffer()).then(b => b.byteLength))).then(s => s)")
     took = browser.value("(async () => { const t = performance.now(); await (await fetch('/')).text(); await (await "
-                         "fetch('api/status.json')).text(); await (await fetch('api/history.json')).text(); return performance.now() - t })()")
-    print(f"page {sizes[0]} bytes, status {sizes[1]}, history {sizes[2]}, pictures {sizes[3]}; all but pictures in {took:.0f} ms")
+                         "fetch('api/status.json')).text(); await (await fetch('api/history.json')).text(); return "
+                         "performance.now() - t })()")
+    print(f"page {sizes[0]} bytes, status {sizes[1]}, history {sizes[2]}, pictures {sizes[3]}; all but pictures in "
+          f"{took:.0f} ms")
     assert sum(sizes) < 200_000
 
 

@@ -62,7 +62,8 @@ def ensure_base() -> None:
             "--customize-hook=rm -rf \"$1\"/var/lib/apt/lists/* \"$1\"/var/cache/apt/* \"$1\"/var/log/*",
             "bookworm", here / "rootfs.tar")
         # What this machine needs to reach package archives: authorities and settings of pip.
-        for file in ("/etc/ssl/certs/ca-certificates.crt", "/etc/pip.conf", os.path.expanduser("~/.config/pip/pip.conf")):
+        for file in ("/etc/ssl/certs/ca-certificates.crt", "/etc/pip.conf",
+                     os.path.expanduser("~/.config/pip/pip.conf")):
             if os.path.exists(file):
                 to = here / "add" / file.lstrip("/")
                 to.parent.mkdir(parents=True, exist_ok=True)
@@ -77,8 +78,8 @@ def build(context: pathlib.Path, tag: str, *arguments) -> None:
 
 
 def build_of_package(package: pathlib.Path, tag: str) -> None:
-    """The image of docker/Dockerfile with a package that is there already (cpack) instead of one that it builds: minutes
-    instead of an hour, and without the list for scanners."""
+    """The image of docker/Dockerfile with a package that is there already (cpack) instead of one that it builds:
+    minutes instead of an hour, and without the list for scanners."""
     given = {"build": f"FROM scratch AS build\nCOPY {package.name} /packages/\n",
              "sbom": "FROM ${DEBIAN} AS sbom\nRUN echo '{\"packages\": []}' >/sbom.spdx.json\n"}
     stages = re.split(r"^(?=FROM )", (ROOT / "docker/Dockerfile").read_text(), flags=re.M)
@@ -87,7 +88,8 @@ def build_of_package(package: pathlib.Path, tag: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         here = pathlib.Path(folder)
         shutil.copyfile(package, here / package.name)
-        (here / "Dockerfile").write_text("".join(given.get(name[1], stage) if name else stage for name, stage in zip(names, stages)))
+        (here / "Dockerfile").write_text("".join(given.get(name[1], stage) if name else stage
+                                                 for name, stage in zip(names, stages)))
         build(here, tag)
 
 

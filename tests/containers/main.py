@@ -52,7 +52,8 @@ class Tests:
         shipped = ROOT / "deploy/compose/compose.ranks.yaml"
         example = shipped.read_text().partition("#   services:\n")[2].partition("\n#\n")[0]
         file = pathlib.Path(self._folder.name) / "third.yaml"
-        file.write_text("services:\n" + "\n".join(line.removeprefix("#   ") for line in example.splitlines()).replace(shipped.name, str(shipped)))
+        services = "\n".join(line.removeprefix("#   ") for line in example.splitlines())
+        file.write_text("services:\n" + services.replace(shipped.name, str(shipped)))
         return str(file)
 
     def deployment(self, name: str, files=("compose.yaml",), **settings) -> Deployment:
@@ -69,7 +70,8 @@ class Tests:
 
     def expect_the_same(self, it: Deployment) -> None:
         end = it.await_end()
-        assert end == self.undisturbed, f"another adapter, or other samples, than of the undisturbed run: {end}, {self.undisturbed}"
+        assert end == self.undisturbed, (
+            f"another adapter, or other samples, than of the undisturbed run: {end}, {self.undisturbed}")
 
 
 def inside(*command, **options) -> str:
@@ -197,10 +199,12 @@ def ranks(tests: Tests) -> None:
 
         it.up("learner", "rank-1", "rank-2", "reward-a", "prometheus")
         it.await_that("the ranks join", lambda: joinings(1) and joinings(2))
-        it.await_that("the ranks are scraped", lambda: [up for name, up in it.scraped().items() if "rank" in name] == ["1", "1"])
+        it.await_that("the ranks are scraped",
+                      lambda: [up for name, up in it.scraped().items() if "rank" in name] == ["1", "1"])
         it.up("actor")
         actor, rank = it.containers("actor")[0], it.containers("rank-1")[0]
-        assert not docker("exec", actor, "sh", "-c", "getent hosts rank-0 || true"), "an actor is on the network of the ranks"
+        found = docker("exec", actor, "sh", "-c", "getent hosts rank-0 || true")
+        assert not found, "an actor is on the network of the ranks"
         assert run("docker", "exec", actor, "bash", "-c", ": </dev/tcp/learner/29400", check=False).returncode != 0
         it.await_update(2)
         lost, joined = losses(), joinings()
@@ -291,9 +295,11 @@ def main() -> int:
     parser.add_argument("--list", action="store_true", help="tell what there is")
     parser.add_argument("--kills", type=int, default=50, help="of the scenario `kills` (%(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="of what is killed when")
-    parser.add_argument("--end", metavar="ADAPTER:SAMPLES", help="what `train` printed of the same image on this machine")
+    parser.add_argument("--end", metavar="ADAPTER:SAMPLES",
+                        help="what `train` printed of the same image on this machine")
     parser.add_argument("--no-build", action="store_true", help=f"take {IMAGE} as it is")
-    parser.add_argument("--package", type=pathlib.Path, metavar="DEB", help="an image of this package instead of one built from the sources")
+    parser.add_argument("--package", type=pathlib.Path, metavar="DEB",
+                        help="an image of this package instead of one built from the sources")
     arguments = parser.parse_args()
     if arguments.list:
         for name, function in SCENARIOS.items():
@@ -308,7 +314,8 @@ def main() -> int:
         engine.ensure_base()
         tests = Tests(arguments)
         tests.settings["PROMETHEUS_IMAGE"] = engine.ensure_monitoring("prometheus", "prom/prometheus:v2.55.1")
-        tests.settings["ALERTMANAGER_IMAGE"] = engine.ensure_monitoring("prometheus-alertmanager", "prom/alertmanager:v0.27.0")
+        tests.settings["ALERTMANAGER_IMAGE"] = engine.ensure_monitoring("prometheus-alertmanager",
+                                                                        "prom/alertmanager:v0.27.0")
         if not arguments.no_build:
             begin = time.monotonic()
             if arguments.package:

@@ -1,4 +1,5 @@
-"""deploy/compose and docker/ fit the programs, one another and the scripts; the engine itself: scripts/test-containers."""
+"""deploy/compose and docker/ fit the programs, one another and the scripts; for the engine itself there is
+scripts/test-containers."""
 import os
 import pathlib
 import re
@@ -114,7 +115,8 @@ def test_a_rank_is_a_learner_that_holds_nothing_and_shows_itself_to_prometheus_a
     assert port_of(option(RANK["healthcheck"]["test"], "--metrics")) == port_of(option(RANK["command"], "--metrics"))
     shared = {volume for volume in SERVICES["learner"]["volumes"] if "run.yaml" not in volume} - {"runs:/runs"}
     assert shared < set(RANK["volumes"]) and not [volume for volume in RANK["volumes"] if volume.startswith("runs:")]
-    configs = {volume for service in RANKS["services"].values() for volume in service["volumes"] if "run.yaml" in volume}
+    configs = {volume for service in RANKS["services"].values()
+               for volume in service["volumes"] if "run.yaml" in volume}
     assert len(configs) == 1, "all ranks have one configuration"
 
 
@@ -122,7 +124,8 @@ def test_ranks_meet_on_a_network_of_their_own():
     assert RANKS["networks"] == {"ranks": {"internal": True}}
     assert not [name for name, service in SERVICES.items() if "ranks" in (service.get("networks") or {})]
     learner = RANKS["services"]["learner"]
-    assert {name for name, service in RANKS["services"].items() if "ranks" in service["networks"]} == {"learner", "rank-1"}
+    assert {name for name, service in RANKS["services"].items()
+            if "ranks" in service["networks"]} == {"learner", "rank-1"}
     assert learner["networks"]["ranks"]["aliases"] == [RANK["environment"]["MASTER_ADDR"]]
     assert learner["environment"]["WORLD_SIZE"] == RANK["environment"]["WORLD_SIZE"]
     run, of_ranks = (yaml.safe_load((COMPOSE / name).read_text()) for name in ("run.yaml", "run-ranks.yaml"))
@@ -154,14 +157,15 @@ def make_secrets(folder, *more):
     script = (COMPOSE / "make-secrets.sh").read_text()
     if os.getuid() != 0:
         script = re.sub(r"^ *chown .*$", "", script, flags=re.M)
-    done = subprocess.run(["sh", "-c", script, "make-secrets.sh", str(folder), *more], env=WITH_PROGRAMS, capture_output=True,
-                          text=True, timeout=60)
+    done = subprocess.run(["sh", "-c", script, "make-secrets.sh", str(folder), *more], env=WITH_PROGRAMS,
+                          capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
 
 
 def test_secrets_are_made_once_for_those_who_need_them(tmp_path):
     make_secrets(tmp_path)
-    files = {role: {path.name for path in (tmp_path / role).iterdir()} for role in ("learner", "actor", "reward", "prometheus")}
+    files = {role: {path.name for path in (tmp_path / role).iterdir()}
+             for role in ("learner", "actor", "reward", "prometheus")}
     assert "token" not in files["actor"] and "operator-token" not in files["actor"], "an actor holds others' tokens"
     assert files["prometheus"] == {"ca.pem", "metrics_token"}
     assert not list(tmp_path.rglob("ca-key.pem")), "the authority's key is left behind"
@@ -195,7 +199,8 @@ def test_the_runs_configuration_is_one(name, tmp_path):
     text = (COMPOSE / name).read_text()
     file = tmp_path / "run.yaml"
     file.write_text(text)
-    done = subprocess.run([programs.path("flowawr"), "config", file], capture_output=True, text=True, cwd=ROOT, timeout=60)
+    done = subprocess.run([programs.path("flowawr"), "config", file], capture_output=True, text=True, cwd=ROOT,
+                          timeout=60)
     assert done.returncode == 0, done.stderr
     assert yaml.safe_load(text)["network"]["learner_listen"].rsplit(":", 1)[1] == "50051"
 
@@ -214,10 +219,12 @@ def test_processes_understand_their_network_settings(config, tmp_path):
 
 def test_health_gives_up_before_it_is_given_up():
     own = float(re.findall(r"--timeout SECONDS.*=([\d.]+)", programs.help_of("flowawr", "health"))[0])
-    limits = [parts["healthcheck"]["timeout"] for parts in SERVICES.values() if "timeout" in parts.get("healthcheck", {})]
+    limits = [parts["healthcheck"]["timeout"]
+              for parts in SERVICES.values() if "timeout" in parts.get("healthcheck", {})]
     limits += re.findall(r"HEALTHCHECK .*--timeout=(\S+)", DOCKERFILE)
     assert len(limits) == 5  # a rank has the learner's
-    assert all(own + 5 < float(limit.removesuffix("s")) for limit in limits), "starting the program takes seconds on a busy machine"
+    is_patient = all(own + 5 < float(limit.removesuffix("s")) for limit in limits)
+    assert is_patient, "starting the program takes seconds on a busy machine"
 
 
 def test_secrets_are_renewed_in_place(tmp_path):
@@ -233,7 +240,8 @@ def test_the_dockerfile_takes_what_there_is_and_no_second_list():
         assert (ROOT / source).exists(), source
     assert "scripts/setup --yes" in DOCKERFILE
     for package in re.findall(r"apt-get install ([^&]*)", DOCKERFILE)[0].split():
-        assert package.startswith("-") or package in ("tini", "/packages/*.deb"), f"{package} belongs into the package's dependencies"
+        is_known = package.startswith("-") or package in ("tini", "/packages/*.deb")
+        assert is_known, f"{package} belongs into the package's dependencies"
     for port in re.findall(r"EXPOSE (.*)", DOCKERFILE)[0].split():
         assert port in (COMPOSE / "compose.yaml").read_text()
     assert not programs.mistakes(re.findall(r"exec (flowawr [a-z]+)", DOCKERFILE)[0].split())

@@ -1,4 +1,5 @@
-"""What helm, kubectl and the published definitions say of the chart and of what is rendered of it. By scripts/test-deploy."""
+"""What helm, kubectl and the published definitions say of the chart and of what is rendered of it. By
+scripts/test-deploy."""
 import copy
 import inspect
 import json
@@ -21,38 +22,47 @@ VALUES = {
     "defaults": {},
     "all on": {
         "fullnameOverride": LONGEST, "image": {"digest": "sha256:" + "0" * 64, "pullSecrets": ["registry"]},
-        "run": {"config": {"rewards": {"terms": [{"scorer": "ocr", "options": {"layout": "sparse"}}, {"scorer": "taste", "weight": 0.5},
+        "run": {"config": {"rewards": {"terms": [{"scorer": "ocr", "options": {"layout": "sparse"}},
+                                                 {"scorer": "taste", "weight": 0.5},
                                                  {"scorer": "far", "endpoint": "rewards.example:443"}]}}},
         "model": {"claim": "models"}, "prompts": {"files": {"train.txt": 'a sign that says "CAT"\n'}},
         "copy": {"enabled": True, "remote": "store:bucket/runs", "configSecret": "rclone"},
         "tls": {"mode": "certManager", "issuer": {"name": "ca", "kind": "ClusterIssuer"}, "mutual": True},
-        "learner": {"ranks": 1024, "sharedMemory": "8Gi", "disruptionBudget": True, "ttlSecondsAfterFinished": 600, "env": {"FLOWAWR_CPU": "avx2"}, "priorityClassName": "high",
-                    "runtimeClassName": "nvidia", "nodeSelector": {"kind": "big"}, "tolerations": [{"operator": "Exists"}],
-                    "affinity": {"nodeAffinity": {}}, "extraVolumes": [{"name": "cache", "emptyDir": {"sizeLimit": "1Gi"}}],
+        "learner": {"ranks": 1024, "sharedMemory": "8Gi", "disruptionBudget": True, "ttlSecondsAfterFinished": 600,
+                    "env": {"FLOWAWR_CPU": "avx2"}, "priorityClassName": "high",
+                    "runtimeClassName": "nvidia", "nodeSelector": {"kind": "big"},
+                    "tolerations": [{"operator": "Exists"}],
+                    "affinity": {"nodeAffinity": {}},
+                    "extraVolumes": [{"name": "cache", "emptyDir": {"sizeLimit": "1Gi"}}],
                     "extraVolumeMounts": [{"name": "cache", "mountPath": "/cache"}]},
         "actors": {"workload": "Job", "replicas": 100, "peers": True, "giveUpAfterSeconds": 5000000},
-        "rewardServers": {"a-name-of-15-ab": {"scorers": ["taste=jpeg_compressibility,scale=5"], "egress": [{"ports": [{"port": 443}]}],
+        "rewardServers": {"a-name-of-15-ab": {"scorers": ["taste=jpeg_compressibility,scale=5"],
+                                              "egress": [{"ports": [{"port": 443}]}],
                                               "autoscaling": {"enabled": True, "maxReplicas": 9}}},
         "networkPolicy": {"operators": [{"podSelector": {"matchLabels": {"app": "console"}}}],
                           "rewardsElsewhere": [{"ports": [{"port": 443, "protocol": "TCP"}]}]},
         "monitoring": {"podMonitor": True, "rules": True, "dashboards": True, "labels": {"release": "prometheus"}},
-        "pod": {"listen": "::", "userId": 1000670000, "groupId": 1000670000, "annotations": {"note": "x"}, "labels": {"team": "art"}},
+        "pod": {"listen": "::", "userId": 1000670000, "groupId": 1000670000, "annotations": {"note": "x"},
+                "labels": {"team": "art"}},
     },
     "no job sets": {"learner": {"workload": "Job"}, "monitoring": {"podMonitor": True}},
     "scaled by others": {"actors": {"replicas": None}},
-    "nothing secret": {"tls": {"mode": "off"}, "tokens": {"secret": ""}, "runs": {"claim": "mine"}, "networkPolicy": {"enabled": False}},
+    "nothing secret": {"tls": {"mode": "off"}, "tokens": {"secret": ""}, "runs": {"claim": "mine"},
+                       "networkPolicy": {"enabled": False}},
     "tokens without tls": {"tls": {"mode": "off"}},
     "peers with a certificate of all": {"actors": {"peers": True}},
     "two ranks": {"learner": {"ranks": 2}, "monitoring": {"podMonitor": True}},
-    "ranks and peers in clear": {"tls": {"mode": "off"}, "tokens": {"secret": ""}, "learner": {"ranks": 3}, "actors": {"peers": True}, "pod": {"listen": "::"}},
+    "ranks and peers in clear": {"tls": {"mode": "off"}, "tokens": {"secret": ""}, "learner": {"ranks": 3},
+                                 "actors": {"peers": True}, "pod": {"listen": "::"}},
     **{name: yaml.safe_load((CHART / f"presets/{name}.yaml").read_text()) for name in OVERLAYS},
 }
 
 
 def helm(*arguments, values=None, ok=True, chart=CHART):
     command = [str(TOOLS / "bin/helm"), *arguments]
-    done = subprocess.run([*command, *(["--values", "-"] if values is not None else [])], input=json.dumps(values) if values is not None else None,
-                          capture_output=True, text=True, cwd=ROOT, timeout=120)
+    done = subprocess.run([*command, *(["--values", "-"] if values is not None else [])],
+                          input=json.dumps(values) if values is not None else None, capture_output=True, text=True,
+                          cwd=ROOT, timeout=120)
     assert (done.returncode == 0) == ok, f"{' '.join(command)}\n{done.stdout[-2000:]}{done.stderr}"
     return done.stdout if ok else done.stderr
 
@@ -76,7 +86,8 @@ def check_natives(objects):
         if one["apiVersion"].split("/")[0] not in ("jobset.x-k8s.io", "cert-manager.io", "monitoring.coreos.com"):
             kubernetes_validate.validate(one, "1.35", strict=True)
     for name, spec in jobs(objects):  # those in JobSets, too
-        kubernetes_validate.validate({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": name}, "spec": spec}, "1.35", strict=True)
+        kubernetes_validate.validate({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": name},
+                                      "spec": spec}, "1.35", strict=True)
 
 
 TYPES = {"PodMonitor": "@kubernetes-models/prometheus-operator/monitoring.coreos.com/v1/PodMonitor",
@@ -93,8 +104,9 @@ def check_types(objects, folder):
     link = folder / "node_modules"
     if not link.exists():
         link.symlink_to(TOOLS / "npm/node_modules")
-    done = subprocess.run([str(TOOLS / "npm/node_modules/.bin/tsc"), "--noEmit", "--strict", "--skipLibCheck", "--module", "nodenext",
-                           "--moduleResolution", "nodenext", "objects.ts"], cwd=folder, capture_output=True, text=True, timeout=120)
+    done = subprocess.run([str(TOOLS / "npm/node_modules/.bin/tsc"), "--noEmit", "--strict", "--skipLibCheck",
+                           "--module", "nodenext", "--moduleResolution", "nodenext", "objects.ts"],
+                          cwd=folder, capture_output=True, text=True, timeout=120)
     return len(found), done.stdout
 
 
@@ -129,7 +141,8 @@ def test_holds_what_the_kustomizations_hold(values):
     objects = template(values, hooks=False)
     for name, pods in pod_templates(template(values)):
         assert broken(pods["spec"]) == [], name
-    skipped = {"test_addresses_are_those_of_services", "test_services_lead_to_ports_of_pods"} if "fullnameOverride" in values else set()
+    skipped = set() if "fullnameOverride" not in values else {
+        "test_addresses_are_those_of_services", "test_services_lead_to_ports_of_pods"}
     if "claim" in values.get("runs", {}):
         skipped.add("test_what_is_mounted_is_there")
     is_open = "rewardsElsewhere" in values.get("networkPolicy", {})  # wherever somebody else's reward server is
@@ -144,7 +157,8 @@ def test_holds_what_the_kustomizations_hold(values):
 
 @pytest.mark.parametrize("kustomization", ["base", *(f"overlays/{name}" for name in OVERLAYS)])
 def test_kubectl_makes_of_a_kustomization_what_the_tests_read_and_helm_makes_of_the_values(kustomization):
-    done = subprocess.run([str(TOOLS / "bin/kubectl"), "kustomize", str(KUBERNETES / kustomization)], capture_output=True, text=True)
+    done = subprocess.run([str(TOOLS / "bin/kubectl"), "kustomize", str(KUBERNETES / kustomization)],
+                          capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
     everything = list(yaml.safe_load_all(done.stdout))
@@ -175,7 +189,8 @@ def test_kubectl_makes_of_a_kustomization_what_the_tests_read_and_helm_makes_of_
 
 def test_kustomizations_are_not_stale():
     done = subprocess.run([str(ROOT / "scripts/render-kubernetes"), "--check"], capture_output=True, text=True,
-                          env={**os.environ, "HELM": str(TOOLS / "bin/helm"), "PATH": f"{ROOT}/.venv/bin:{os.environ['PATH']}"})
+                          env={**os.environ, "HELM": str(TOOLS / "bin/helm"),
+                               "PATH": f"{ROOT}/.venv/bin:{os.environ['PATH']}"})
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -205,7 +220,8 @@ REFUSED = [  # values, what is said
     ({"run": {"base": ""}}, "run.config.rewards.terms is empty"),
     ({"run": {"config": {"rewards": {"terms": [{"scorer": "pickscore"}]}}}}, 'the reward "pickscore" has no server'),
     ({"rewardServers": {"ocr": {"scorers": []}}}, "rewardServers.ocr.scorers is empty"),
-    ({"rewardServers": {"ocr": {"autoscaling": {"enabled": True, "minReplicas": 5}}}}, "minReplicas 5 is above maxReplicas 4"),
+    ({"rewardServers": {"ocr": {"autoscaling": {"enabled": True, "minReplicas": 5}}}},
+     "minReplicas 5 is above maxReplicas 4"),
     ({"rewardServers": {"ocr": {"maxQueued": 10}}}, "queueImages 64 is never reached"),
     ({"prompts": {"files": {"a": "b"}, "configMap": "c"}}, "set one of them"),
     ({"actors": {"giveUpAfterSeconds": 0}}, "giveUpAfterSeconds"),
@@ -230,8 +246,10 @@ def workload(values):
 def test_an_upgrade_changes_nothing_that_cannot_be_changed():
     """Kubernetes refuses other selectors, and any other pod in a Job: that is another Job, under another name."""
     before, after = template({}), template({
-        "image": {"tag": "2"}, "run": {"config": {"train": {"updates": 99}}}, "learner": {"resources": {"limits": {"memory": "9Gi"}}},
-        "actors": {"replicas": 9, "threads": 2}, "rewardServers": {"ocr": {"replicas": 3}}, "pod": {"labels": {"team": "art"}}, "runs": {"size": "20Gi"}})
+        "image": {"tag": "2"}, "run": {"config": {"train": {"updates": 99}}},
+        "learner": {"resources": {"limits": {"memory": "9Gi"}}},
+        "actors": {"replicas": 9, "threads": 2}, "rewardServers": {"ocr": {"replicas": 3}},
+        "pod": {"labels": {"team": "art"}}, "runs": {"size": "20Gi"}})
     old, new = {key_of(one): one for one in before}, {key_of(one): one for one in after}
     for key in old.keys() & new.keys():
         kind, one, other = key[0], old[key]["spec"] if "spec" in old[key] else None, new[key].get("spec")
@@ -244,7 +262,8 @@ def test_an_upgrade_changes_nothing_that_cannot_be_changed():
         if kind == "Service":
             assert one.get("clusterIP") == other.get("clusterIP")
     assert workload({})["metadata"]["name"] != of_kind(after, "JobSet")[0]["metadata"]["name"]
-    assert workload({})["metadata"]["name"] == workload({"actors": {"replicas": 9}})["metadata"]["name"], "more actors, the same learner"
+    with_more_actors = workload({"actors": {"replicas": 9}})
+    assert workload({})["metadata"]["name"] == with_more_actors["metadata"]["name"], "the same learner"
 
 
 def test_more_ranks_are_another_workload_and_find_their_own_rank_0():
@@ -253,7 +272,8 @@ def test_more_ranks_are_another_workload_and_find_their_own_rank_0():
         one = workload({"learner": {"ranks": ranks}})
         names[ranks] = one["metadata"]["name"]
         for job in one["spec"]["replicatedJobs"][1:]:
-            assert f"{names[ranks]}-learner-0-0.{names[ranks]}:29400" in main_container(job["template"]["spec"]["template"])["args"]
+            args = main_container(job["template"]["spec"]["template"])["args"]
+            assert f"{names[ranks]}-learner-0-0.{names[ranks]}:29400" in args
     assert len(set(names.values())) == 3
 
 
@@ -266,15 +286,18 @@ def test_the_package_holds_all_that_it_is_rendered_from(tmp_path):
 def test_every_certificate_that_is_mounted_is_asked_for():
     objects = template(VALUES["all on"])
     made = {one["spec"]["secretName"] for one in of_kind(objects, "Certificate")}
-    mounted = {volume["secret"]["secretName"] for _, pods in pod_templates(objects) for volume in pods["spec"]["volumes"] if volume["name"] == "tls"}
+    mounted = {volume["secret"]["secretName"] for _, pods in pod_templates(objects)
+               for volume in pods["spec"]["volumes"] if volume["name"] == "tls"}
     assert mounted == made
 
 
 def test_actors_ask_each_other_for_a_name_of_the_certificate_that_they_get():
     for name in ("all on", "peers with a certificate of all"):
         objects = template(VALUES[name])
-        asked = yaml.safe_load(next(one["data"]["actor.yaml"] for one in of_kind(objects, "ConfigMap") if "actor.yaml" in one["data"]))
-        named = [one["spec"]["dnsNames"] for one in of_kind(objects, "Certificate") if asked["network"]["peer_tls_name"] in one["spec"]["dnsNames"]]
+        asked = yaml.safe_load(next(one["data"]["actor.yaml"]
+                                    for one in of_kind(objects, "ConfigMap") if "actor.yaml" in one["data"]))
+        named = [one["spec"]["dnsNames"] for one in of_kind(objects, "Certificate")
+                 if asked["network"]["peer_tls_name"] in one["spec"]["dnsNames"]]
         if VALUES[name].get("tls", {}).get("mode") == "certManager":
             assert len(named) == 1
             continue
@@ -283,7 +306,8 @@ def test_actors_ask_each_other_for_a_name_of_the_certificate_that_they_get():
 
 
 def test_numbers_of_a_configuration_stay_what_they_are():
-    values = {"run": {"config": {"train": {"updates": 2000000}, "optimizer": {"learning_rate": 0.00001}, "seed": 12345678901}}}
+    values = {"run": {"config": {"train": {"updates": 2000000}, "optimizer": {"learning_rate": 0.00001},
+                                 "seed": 12345678901}}}
     (config,) = [one for one in of_kind(template(values), "ConfigMap") if "run.yaml" in one["data"]]
     run = yaml.safe_load(config["data"]["run.yaml"])
     assert run["train"]["updates"] == 2000000 and run["seed"] == 12345678901
@@ -293,17 +317,22 @@ def test_numbers_of_a_configuration_stay_what_they_are():
 
 
 def test_scorers_take_their_options_from_the_run():
-    (server,) = [one for one in of_kind(template(VALUES["sd35-8gpu"]), "Deployment") if one["metadata"]["name"] == "flowawr-reward-ocr"]
+    (server,) = [one for one in of_kind(template(VALUES["sd35-8gpu"]), "Deployment")
+                 if one["metadata"]["name"] == "flowawr-reward-ocr"]
     arguments = main_container(server["spec"]["template"])["args"]
     assert arguments[arguments.index("--scorer") + 1] == "ocr,layout=sparse"
 
 
 def test_notes_say_what_is_to_be_done():
     notes = helm("install", "flowawr", str(CHART), "--dry-run=client", values={}).partition("NOTES:")[2]
-    for said in ("create secret generic flowawr-tls", "--from-literal=read-only=", "flowawr-reward-ocr", "kubectl -n default scale"):
+    for said in ("create secret generic flowawr-tls", "--from-literal=read-only=", "flowawr-reward-ocr",
+                 "kubectl -n default scale"):
         assert said in notes
-    assert "NOTHING IS ENCRYPTED" in helm("install", "flowawr", str(CHART), "--dry-run=client", values=VALUES["cpu-demo"])
+    assert "NOTHING IS ENCRYPTED" in helm("install", "flowawr", str(CHART), "--dry-run=client",
+                                          values=VALUES["cpu-demo"])
     assert "rank" not in notes
-    notes = helm("install", "flowawr", str(CHART), "--dry-run=client", values=VALUES["sd35-ranks"]).partition("NOTES:")[2]
-    for said in ("The learner is 4 ranks. What they say to each other is NOT ENCRYPTED", "app.kubernetes.io/component=rank"):
+    notes = helm("install", "flowawr", str(CHART), "--dry-run=client",
+                 values=VALUES["sd35-ranks"]).partition("NOTES:")[2]
+    for said in ("The learner is 4 ranks. What they say to each other is NOT ENCRYPTED",
+                 "app.kubernetes.io/component=rank"):
         assert said in notes

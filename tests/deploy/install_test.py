@@ -15,7 +15,8 @@ LIBRARIES = "lib/flowawr/torch/lib"
 @pytest.fixture(scope="module")
 def prefix(tmp_path_factory):
     staged, moved = tmp_path_factory.mktemp("staged") / "usr", tmp_path_factory.mktemp("moved") / "anywhere"
-    done = subprocess.run(["cmake", "--install", BUILD, "--prefix", staged], capture_output=True, text=True, timeout=300)
+    done = subprocess.run(["cmake", "--install", BUILD, "--prefix", staged], capture_output=True, text=True,
+                          timeout=300)
     assert done.returncode == 0, f"{done.stderr}\nscripts/build installed?"
     staged.rename(moved)  # nothing may depend on where it was installed
     yield moved
@@ -28,8 +29,9 @@ def run(prefix, folder, *arguments, **options):
 
 
 def test_trains_the_embedded_model_from_an_empty_folder(prefix, tmp_path):
-    small = ["train.updates=1", "train.timesteps_per_sample=1", "rollout.groups_per_batch=1", "rollout.samples_per_group=2",
-             "sampler.steps=2", "evaluation.every_updates=0", "evaluation.final_prompts=1", "evaluation.steps=2", "local.actors=1"]
+    small = ["train.updates=1", "train.timesteps_per_sample=1", "rollout.groups_per_batch=1",
+             "rollout.samples_per_group=2", "sampler.steps=2", "evaluation.every_updates=0",
+             "evaluation.final_prompts=1", "evaluation.steps=2", "local.actors=1"]
     done = run(prefix, tmp_path, "flowawr", "run", "configs/tiny-ocr.yaml", *(f"--set={one}" for one in small))
     assert done.returncode == 0, done.stdout + done.stderr
     assert (tmp_path / "runs/tiny-ocr/export/peft/adapter_model.safetensors").exists()
@@ -39,7 +41,8 @@ def test_trains_the_embedded_model_from_an_empty_folder(prefix, tmp_path):
 
 @pytest.mark.parametrize("program", [*PROGRAMS, "flowawr-ocr-reader"])
 def test_programs_look_for_libraries_beside_them_alone(prefix, program):
-    told = subprocess.run(["readelf", "-d", prefix / "bin" / program], capture_output=True, text=True, check=True).stdout
+    told = subprocess.run(["readelf", "-d", prefix / "bin" / program], capture_output=True, text=True,
+                          check=True).stdout
     assert re.findall(r"(?:RUNPATH|RPATH).*\[(.*)\]", told) == [f"$ORIGIN/../lib/flowawr:$ORIGIN/../{LIBRARIES}"]
     found = subprocess.run(["ldd", prefix / "bin" / program], capture_output=True, text=True, check=True).stdout
     assert "not found" not in found

@@ -65,7 +65,8 @@ def jobs(objects):
     found = [(one["metadata"]["name"], one["spec"]) for one in objects if one["kind"] == "Job"]
     for one in objects:
         if one["kind"] == "JobSet":
-            found += [(f"{one['metadata']['name']}-{job['name']}", job["template"]["spec"]) for job in one["spec"]["replicatedJobs"]]
+            found += [(f"{one['metadata']['name']}-{job['name']}", job["template"]["spec"])
+                      for job in one["spec"]["replicatedJobs"]]
     return found
 
 

@@ -30,7 +30,8 @@ def _port_allows(rule, port, protocol):
 def _one_way(policies, direction, side, pod, other, port, protocol):
     if "namespace" in pod:
         return True  # not ours to say
-    mine = [one["spec"] for one in policies if direction.capitalize() in one["spec"]["policyTypes"] and _matches(pod, one["spec"]["podSelector"])]
+    mine = [one["spec"] for one in policies if direction.capitalize() in one["spec"]["policyTypes"]
+            and _matches(pod, one["spec"]["podSelector"])]
     if not mine:
         return True
     return any(_peer_allows(rule, side, other) and _port_allows(rule, port, protocol)

@@ -7,8 +7,8 @@ import jsonschema
 import pytest
 import yaml
 
-from manifests import (KUSTOMIZATIONS, OVERLAYS, CHART, jobs, key_of, labels_of_pods, main_container, of_kind, pod_templates, read,
-                       selects)
+from manifests import (KUSTOMIZATIONS, OVERLAYS, CHART, jobs, key_of, labels_of_pods, main_container, of_kind,
+                       pod_templates, read, selects)
 from network_rules import may_talk
 
 DNS_LABEL = re.compile(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?")
@@ -45,7 +45,8 @@ def test_selectors_select_the_pods_that_they_are_for(objects):
             wanted = one["spec"]["selector"]["matchLabels"]
             assert selects(wanted, one["spec"]["template"]["metadata"]["labels"])
             assert sum(selects(wanted, labels) for labels in pods) == 1, one["metadata"]["name"]
-            assert "helm.sh/chart" not in wanted and "app.kubernetes.io/version" not in wanted  # they change, selectors cannot
+            # They change, selectors cannot.
+            assert "helm.sh/chart" not in wanted and "app.kubernetes.io/version" not in wanted
         if one["kind"] in ("PodDisruptionBudget", "PodMonitor"):
             wanted = one["spec"]["selector"]["matchLabels"]
             assert sum(selects(wanted, labels) for labels in pods) == 1, one["metadata"]["name"]
@@ -71,7 +72,8 @@ def addresses(objects):
 
 @every
 def test_addresses_are_those_of_services(objects):
-    there = {(one["metadata"]["name"], str(port["port"])) for one in of_kind(objects, "Service") for port in one["spec"]["ports"]}
+    there = {(one["metadata"]["name"], str(port["port"])) for one in of_kind(objects, "Service")
+             for port in one["spec"]["ports"]}
     found = addresses(objects)
     assert {name for name, _ in found} >= {"flowawr-learner", "flowawr-reward-ocr"}
     assert found <= there
@@ -83,12 +85,14 @@ def test_what_is_mounted_is_there(objects):
     claims = {one["metadata"]["name"] for one in of_kind(objects, "PersistentVolumeClaim")}
     for name, template in pod_templates(objects):
         volumes = {volume["name"]: volume for volume in template["spec"]["volumes"]}
-        mounts = [mount for one in [*template["spec"].get("initContainers", []), *template["spec"]["containers"]] for mount in one["volumeMounts"]]
+        mounts = [mount for one in [*template["spec"].get("initContainers", []), *template["spec"]["containers"]]
+                  for mount in one["volumeMounts"]]
         assert {mount["name"] for mount in mounts} == set(volumes), name
         assert not [mount for mount in mounts if "subPath" in mount], "a subPath never sees a rotated Secret"
         for volume in volumes.values():
             if "configMap" in volume:
-                assert {item["key"] for item in volume["configMap"].get("items", [])} <= maps[volume["configMap"]["name"]], name
+                keys = {item["key"] for item in volume["configMap"].get("items", [])}
+                assert keys <= maps[volume["configMap"]["name"]], name
             if "persistentVolumeClaim" in volume and not volume["persistentVolumeClaim"].get("readOnly"):
                 assert volume["persistentVolumeClaim"]["claimName"] in claims, name
 
@@ -134,7 +138,8 @@ def test_job_sets_are_as_their_definition_says(objects):
         names = [job["name"] for job in one["spec"]["replicatedJobs"]]
         assert set(one["spec"]["successPolicy"]["targetReplicatedJobs"]) <= set(names)
         for job in one["spec"]["replicatedJobs"]:
-            longest = f"{one['metadata']['name']}-{job['name']}-{job['replicas'] - 1}-{job['template']['spec']['completions'] - 1}-abcde"
+            last = job["template"]["spec"]["completions"] - 1
+            longest = f"{one['metadata']['name']}-{job['name']}-{job['replicas'] - 1}-{last}-abcde"
             assert DNS_LABEL.fullmatch(longest), longest
 
 
@@ -151,7 +156,8 @@ def test_budgets_of_jobs_count_pods_and_others_leave_somebody_room(objects):
     for budget in of_kind(objects, "PodDisruptionBudget"):
         spec = budget["spec"]
         if any(selects(spec["selector"]["matchLabels"], labels) for labels in of_jobs):
-            assert isinstance(spec.get("minAvailable"), int) and "maxUnavailable" not in spec, budget["metadata"]["name"]
+            name = budget["metadata"]["name"]
+            assert isinstance(spec.get("minAvailable"), int) and "maxUnavailable" not in spec, name
         else:
             assert spec["maxUnavailable"] not in (0, "0%"), "nodes could never be drained"
         assert spec["unhealthyPodEvictionPolicy"] == "AlwaysAllow"
@@ -190,8 +196,10 @@ def test_probes_can_be_answered(objects):
 def test_pods_have_time_to_stop(objects):
     for name, template in pod_templates(objects):
         grace = template["spec"]["terminationGracePeriodSeconds"]
-        pause = main_container(template).get("lifecycle", {}).get("preStop", {}).get("exec", {}).get("command", ["", "0"])[1]
-        # A reward server answers what is under way for 10 s; an actor hands its leases back; a learner writes a checkpoint.
+        before_stop = main_container(template).get("lifecycle", {}).get("preStop", {})
+        pause = before_stop.get("exec", {}).get("command", ["", "0"])[1]
+        # A reward server answers what is under way for 10 s; an actor hands its leases back; a learner writes a
+        # checkpoint.
         assert grace >= int(pause) + (120 if name.endswith("learner") else 20), name
 
 
@@ -240,14 +248,17 @@ def option(template, name):
 
 def component(objects, name):
     """The pod template of a component, None without one."""
-    found = [template for _, template in pod_templates(objects) if template["metadata"]["labels"]["app.kubernetes.io/component"] == name]
+    found = [template for _, template in pod_templates(objects)
+             if template["metadata"]["labels"]["app.kubernetes.io/component"] == name]
     assert len(found) <= 1
     return found[0] if found else None
 
 
 @every
 def test_each_rank_has_a_pod_and_finds_the_first(objects):
-    run, sets = run_of(objects), [(one, job) for one in of_kind(objects, "JobSet") for job in one["spec"]["replicatedJobs"] if job["name"] == "rank"]
+    run = run_of(objects)
+    sets = [(one, job) for one in of_kind(objects, "JobSet")
+            for job in one["spec"]["replicatedJobs"] if job["name"] == "rank"]
     ranks = run.get("train", {}).get("ranks", 1)
     assert len(sets) == (ranks > 1) == (component(objects, "rank") is not None)
     for one, job in sets:
@@ -256,9 +267,11 @@ def test_each_rank_has_a_pod_and_finds_the_first(objects):
         # What the JobSet controller calls the only pod of its Job `learner`.
         host, _, port = option(spec["template"], "--rank0").partition(":")
         assert host == f"{name}-learner-0-0.{name}" and "subdomain" not in network
-        assert network == {"enableDNSHostnames": True, "publishNotReadyAddresses": True}, "rank 0 is looked for before it is ready"
+        wanted = {"enableDNSHostnames": True, "publishNotReadyAddresses": True}
+        assert network == wanted, "rank 0 is looked for before it is ready"
         assert port_of(run["network"]["ranks_listen"]) == int(port) and run["network"]["insecure"]
-        assert one["spec"]["successPolicy"] == {"operator": "All", "targetReplicatedJobs": ["learner"]}, "a rank that is away then has no end"
+        of_rank_0 = {"operator": "All", "targetReplicatedJobs": ["learner"]}
+        assert one["spec"]["successPolicy"] == of_rank_0, "a rank that is away then has no end"
 
 
 def port_of(address):
@@ -272,9 +285,11 @@ def test_a_lost_rank_comes_back_alone_and_rank_0_may_be_away(objects):
             continue
         assert "backoffLimit" not in job and job["backoffLimitPerIndex"] > 0, "each on its own account"
         away = {"action": "Ignore", "onExitCodes": {"containerName": "learner", "operator": "In", "values": [69]}}
-        assert job["podFailurePolicy"]["rules"][1:] == [away], "as long as rank 0 is loaded elsewhere, the others end with 69 again and again"
+        assert job["podFailurePolicy"]["rules"][1:] == [away], (
+            "as long as rank 0 is loaded elsewhere, the others end with 69 again and again")
         volumes = job["template"]["spec"]["volumes"]
-        assert not [one for one in volumes if "persistentVolumeClaim" in one and not one["persistentVolumeClaim"].get("readOnly")], (
+        assert not [one for one in volumes if "persistentVolumeClaim" in one
+                    and not one["persistentVolumeClaim"].get("readOnly")], (
             "only one node may have the volume of the runs")
 
 
@@ -286,7 +301,8 @@ def test_ranks_speak_to_rank_0_at_any_port_and_nobody_else_to_them(objects):
     labels = {name: (component(objects, name) or {"metadata": {"labels": {"app": name}}})["metadata"]["labels"]
               for name in ("learner", "rank", "actor", "reward-ocr", "stranger")}
     for port in (29400, 40000):
-        assert may_talk(objects, labels["rank"], labels["learner"], port) and may_talk(objects, labels["learner"], labels["rank"], port)
+        assert may_talk(objects, labels["rank"], labels["learner"], port)
+        assert may_talk(objects, labels["learner"], labels["rank"], port)
         for other in ("actor", "reward-ocr", "stranger"):
             assert not may_talk(objects, labels[other], labels["rank"], port), other
             assert not may_talk(objects, labels["rank"], labels[other], port), other
@@ -300,8 +316,10 @@ def test_actors_reach_each_other_where_they_serve_adapters_and_only_there(object
     assert may_talk(objects, labels, labels, 7100) == (listen is not None)
     assert listen is None or port_of(listen) == 7100
     assert ({"name": "peers", "containerPort": 7100} in main_container(actor)["ports"]) == (listen is not None)
-    (network,) = [yaml.safe_load(one["data"]["actor.yaml"])["network"] for one in of_kind(objects, "ConfigMap") if "actor.yaml" in one["data"]]
-    assert ("peer_tls_name" in network) == (listen is not None and "tls_cert" in network), "no certificate names the address of a pod"
+    (network,) = [yaml.safe_load(one["data"]["actor.yaml"])["network"]
+                  for one in of_kind(objects, "ConfigMap") if "actor.yaml" in one["data"]]
+    is_needed = listen is not None and "tls_cert" in network
+    assert ("peer_tls_name" in network) == is_needed, "no certificate names the address of a pod"
 
 
 @every
@@ -317,9 +335,12 @@ def test_devices_are_asked_for_and_allowed_alike(objects):
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_an_overlay_with_devices_says_that_none_has_confirmed_it(overlay):
     objects = read(f"overlays/{overlay}")
-    asks_for_devices = any("nvidia.com/gpu" in main_container(template)["resources"].get("limits", {}) for _, template in pod_templates(objects))
-    for file in (CHART / f"presets/{overlay}.yaml", CHART.parent.parent / f"kubernetes/overlays/{overlay}/kustomization.yaml"):
+    asks_for_devices = any("nvidia.com/gpu" in main_container(template)["resources"].get("limits", {})
+                           for _, template in pod_templates(objects))
+    for file in (CHART / f"presets/{overlay}.yaml",
+                 CHART.parent.parent / f"kubernetes/overlays/{overlay}/kustomization.yaml"):
         assert ("Never tried with a GPU" in file.read_text()) == asks_for_devices, file
     # Fails where the image has LibTorch's CPU build, instead of computing there.
     assert (run_of(objects)["train"].get("devices") == ["cuda"]) == asks_for_devices
-    assert {main_container(template)["image"] for _, template in pod_templates(objects)} == {"flowawr:cuda" if asks_for_devices else "flowawr:latest"}
+    images = {main_container(template)["image"] for _, template in pod_templates(objects)}
+    assert images == {"flowawr:cuda" if asks_for_devices else "flowawr:latest"}

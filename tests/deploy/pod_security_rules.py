@@ -16,7 +16,8 @@ def either(pod, field, wanted):
     def value(context):
         return context.get(field)
     outer = value(pod.get("securityContext", {}))
-    return all(wanted(inner if (inner := value(one.get("securityContext", {}))) is not None else outer) for one in containers(pod))
+    return all(wanted(inner if (inner := value(one.get("securityContext", {}))) is not None else outer)
+               for one in containers(pod))
 
 
 # What must hold of a pod's spec, by name.
@@ -26,25 +27,33 @@ RULES = {
     "all capabilities dropped, none added but NET_BIND_SERVICE": lambda pod: each(
         pod, lambda context: "ALL" in context.get("capabilities", {}).get("drop", [])
         and set(context.get("capabilities", {}).get("add", [])) <= {"NET_BIND_SERVICE"}),
-    "volumes of the allowed kinds": lambda pod: all(set(volume) - {"name"} <= VOLUMES for volume in pod.get("volumes", [])),
-    "no port of the host": lambda pod: all(not port.get("hostPort") for one in containers(pod) for port in one.get("ports", [])),
+    "volumes of the allowed kinds": lambda pod: all(set(volume) - {"name"} <= VOLUMES
+                                                    for volume in pod.get("volumes", [])),
+    "no port of the host": lambda pod: all(not port.get("hostPort") for one in containers(pod)
+                                           for port in one.get("ports", [])),
     "no privilege escalation": lambda pod: each(pod, lambda context: context.get("allowPrivilegeEscalation") is False),
     "not root": lambda pod: either(pod, "runAsNonRoot", lambda value: value is True)
     and either(pod, "runAsUser", lambda value: value is None or value > 0),
-    "seccomp": lambda pod: either(pod, "seccompProfile", lambda value: (value or {}).get("type") in ("RuntimeDefault", "Localhost")),
+    "seccomp": lambda pod: either(pod, "seccompProfile",
+                                  lambda value: (value or {}).get("type") in ("RuntimeDefault", "Localhost")),
     "no unusual SELinux, AppArmor, sysctls, /proc": lambda pod: not pod.get("securityContext", {}).get("sysctls")
-    and each(pod, lambda context: not context.get("procMount") and not context.get("seLinuxOptions") and not context.get("appArmorProfile")),
+    and each(pod, lambda context: not context.get("procMount") and not context.get("seLinuxOptions")
+             and not context.get("appArmorProfile")),
     # Beyond the standard.
-    "a user by number, as kubelet cannot tell whether a name is root": lambda pod: either(pod, "runAsUser", lambda value: isinstance(value, int)),
-    "a root file system that nobody writes": lambda pod: each(pod, lambda context: context.get("readOnlyRootFilesystem") is True),
+    "a user by number, as kubelet cannot tell whether a name is root": lambda pod: either(
+        pod, "runAsUser", lambda value: isinstance(value, int)),
+    "a root file system that nobody writes": lambda pod: each(
+        pod, lambda context: context.get("readOnlyRootFilesystem") is True),
     "no token of the API server": lambda pod: pod.get("automountServiceAccountToken") is False,
     "no environment made of other Services": lambda pod: pod.get("enableServiceLinks") is False,
     "a bounded /tmp": lambda pod: all(
         any(mount["mountPath"] == "/tmp" for mount in one.get("volumeMounts", [])) for one in containers(pod))
     and all("sizeLimit" in volume["emptyDir"] for volume in pod["volumes"] if "emptyDir" in volume),
-    "bounded memory": lambda pod: all("memory" in one.get("resources", {}).get("limits", {}) for one in containers(pod)),
+    "bounded memory": lambda pod: all("memory" in one.get("resources", {}).get("limits", {})
+                                      for one in containers(pod)),
     "secrets that others on the node cannot read": lambda pod: all(
-        volume["secret"].get("defaultMode", 0o644) & 0o007 == 0 for volume in pod.get("volumes", []) if "secret" in volume),
+        volume["secret"].get("defaultMode", 0o644) & 0o007 == 0
+        for volume in pod.get("volumes", []) if "secret" in volume),
 }
 
 

@@ -23,7 +23,8 @@ def test_the_namespace_enforces_it():
 @pytest.mark.parametrize("kustomization", KUSTOMIZATIONS)
 def test_no_account_has_rights(kustomization):
     objects = read(kustomization)
-    assert not [one["kind"] for one in objects if one["kind"] in ("Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding")]
+    assert not [one["kind"] for one in objects
+                if one["kind"] in ("Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding")]
     accounts = of_kind(objects, "ServiceAccount")
     assert accounts and all(one["automountServiceAccountToken"] is False for one in accounts)
     names = {one["metadata"]["name"] for one in accounts}
@@ -39,20 +40,23 @@ def spoilt(change):
 SPOILT = {
     "no namespace of the host": lambda pod, _: pod.update(hostNetwork=True),
     "not privileged": lambda _, context: context.update(privileged=True),
-    "all capabilities dropped, none added but NET_BIND_SERVICE": lambda _, context: context.update(capabilities={"drop": ["ALL"], "add": ["SYS_PTRACE"]}),
+    "all capabilities dropped, none added but NET_BIND_SERVICE": lambda _, context: context.update(
+        capabilities={"drop": ["ALL"], "add": ["SYS_PTRACE"]}),
     "volumes of the allowed kinds": lambda pod, _: pod["volumes"].append({"name": "host", "hostPath": {"path": "/"}}),
     "no port of the host": lambda pod, _: pod["containers"][0]["ports"][0].update(hostPort=80),
     "no privilege escalation": lambda _, context: context.pop("allowPrivilegeEscalation"),
     "not root": lambda _, context: context.update(runAsUser=0),
     "seccomp": lambda pod, _: pod["securityContext"].pop("seccompProfile"),
     "no unusual SELinux, AppArmor, sysctls, /proc": lambda _, context: context.update(procMount="Unmasked"),
-    "a user by number, as kubelet cannot tell whether a name is root": lambda pod, _: pod["securityContext"].pop("runAsUser"),
+    "a user by number, as kubelet cannot tell whether a name is root": lambda pod, _: (
+        pod["securityContext"].pop("runAsUser")),
     "a root file system that nobody writes": lambda _, context: context.update(readOnlyRootFilesystem=False),
     "no token of the API server": lambda pod, _: pod.pop("automountServiceAccountToken"),
     "no environment made of other Services": lambda pod, _: pod.pop("enableServiceLinks"),
     "a bounded /tmp": lambda pod, _: pod["volumes"].append({"name": "more", "emptyDir": {}}),
     "bounded memory": lambda pod, _: pod["containers"][0]["resources"].pop("limits"),
-    "secrets that others on the node cannot read": lambda pod, _: pod["volumes"].append({"name": "key", "secret": {"secretName": "key"}}),
+    "secrets that others on the node cannot read": lambda pod, _: pod["volumes"].append(
+        {"name": "key", "secret": {"secretName": "key"}}),
 }
 
 

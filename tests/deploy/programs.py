@@ -65,6 +65,7 @@ def command_lines(value):
     if isinstance(value, str) and "\n" not in value:
         words = value.split()
         for i, word in enumerate(words):
-            if pathlib.PurePath(word).name in PROGRAMS and len(words) > i + 1 and (words[i + 1].startswith("-") or word == "flowawr"):
+            is_called = len(words) > i + 1 and (words[i + 1].startswith("-") or word == "flowawr")
+            if pathlib.PurePath(word).name in PROGRAMS and is_called:
                 return [words[i:]]
     return []

@@ -38,7 +38,8 @@ Loader.add_multi_constructor("!", lambda loader, tag, node: None)
 
 
 def plain_yaml_files():
-    return [file for pattern in ("*.yml", "*.yaml") for file in sorted(DEPLOY.rglob(pattern)) if "helm" not in file.parts]
+    return [file for pattern in ("*.yml", "*.yaml")
+            for file in sorted(DEPLOY.rglob(pattern)) if "helm" not in file.parts]
 
 
 @pytest.mark.parametrize("file", plain_yaml_files(), ids=lambda file: str(file.relative_to(DEPLOY)))
@@ -52,7 +53,8 @@ def test_mistakes_are_found():
     assert programs.mistakes(["flowawr-actor", "--leraner", "x:1"]) == ["flowawr-actor has no option --leraner"]
     assert programs.mistakes(["/usr/bin/flowawr", "healht"]) == ["flowawr has no command 'healht'"]
     assert programs.mistakes(["flowawr", "status", "--learner", "x:1"]) == []
-    assert programs.command_lines({"a": [{"command": ["tini", "--", "flowawr-actor", "--id", 1]}], "b": "flowawr health"}) == [
+    assert programs.command_lines({"a": [{"command": ["tini", "--", "flowawr-actor", "--id", 1]}],
+                                   "b": "flowawr health"}) == [
         ["flowawr-actor", "--id", "1"], ["flowawr", "health"]]
 
 
@@ -60,7 +62,8 @@ def test_mistakes_are_found():
 def test_the_learner_accepts_the_configuration(objects, tmp_path):
     (tmp_path / "run.yaml").write_text(run_of(objects)["run.yaml"])
     is_here = "/models/" not in run_of(objects)["run.yaml"]  # else the model lies in a volume
-    done = subprocess.run([programs.path("flowawr"), "config", str(tmp_path / "run.yaml"), *([] if is_here else ["--only-print"])],
+    done = subprocess.run([programs.path("flowawr"), "config", str(tmp_path / "run.yaml"),
+                           *([] if is_here else ["--only-print"])],
                           cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
 

@@ -1,5 +1,5 @@
-"""The pods of the base, started here as kubelet would: their arguments, their files and nothing else, TLS and a token for
-each role. They train; their probes answer; Prometheus is let in by what the chart gives it.
+"""The pods of the base, started here as kubelet would: their arguments, their files and nothing else, TLS and a token
+for each role. They train; their probes answer; Prometheus is let in by what the chart gives it.
 
 Names of Services and of rank 0's pod become loopback addresses, ports free ones, and mounted folders temporary ones;
 nothing else is changed.
@@ -36,7 +36,8 @@ def free_port():
 def flowawr_certs(folder, components):
     """The Secrets as docs/kubernetes.md has people make them."""
     hosts = [word for component in components for word in ("--host", f"flowawr-{component}")]
-    subprocess.run([programs.path("flowawr"), "certs", str(folder), "--tokens", *hosts], check=True, capture_output=True)
+    subprocess.run([programs.path("flowawr"), "certs", str(folder), "--tokens", *hosts], check=True,
+                   capture_output=True)
     tls = {"tls.crt": "server.pem", "tls.key": "server-key.pem", "ca.crt": "ca.pem"}
     return {name: (folder / file).read_text() for name, file in tls.items()}
 
@@ -47,11 +48,14 @@ def cert_manager(folder, component):
         subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)
     key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
     if not (folder / "ca.crt").exists():
-        openssl("req", "-x509", *key, "-days", "2", "-keyout", "ca.key", "-out", "ca.crt", "-subj", "/CN=flowawr test CA")
+        openssl("req", "-x509", *key, "-days", "2", "-keyout", "ca.key", "-out", "ca.crt",
+                "-subj", "/CN=flowawr test CA")
     openssl("req", *key, "-keyout", "tls.key", "-out", "tls.csr", "-subj", f"/CN=flowawr-{component}")
     (folder / "extensions").write_text(f"subjectAltName=DNS:flowawr-{component},DNS:localhost,IP:127.0.0.1\n"
-                                       "keyUsage=digitalSignature,keyEncipherment\nextendedKeyUsage=serverAuth,clientAuth\n")
-    openssl("x509", "-req", "-in", "tls.csr", "-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2", "-extfile", "extensions", "-out", "tls.crt")
+                                       "keyUsage=digitalSignature,keyEncipherment\n"
+                                       "extendedKeyUsage=serverAuth,clientAuth\n")
+    openssl("x509", "-req", "-in", "tls.csr", "-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2",
+            "-extfile", "extensions", "-out", "tls.crt")
     return {name: (folder / name).read_text() for name in ("tls.crt", "tls.key", "ca.crt")}
 
 
@@ -60,7 +64,8 @@ class Node:
 
     def __init__(self, objects, folder):
         self.folder, self.processes, self.ports, self.environment = folder, {}, {}, {}
-        self.pods = {template["metadata"]["labels"]["app.kubernetes.io/component"]: template for _, template in pod_templates(objects)}
+        self.pods = {template["metadata"]["labels"]["app.kubernetes.io/component"]: template
+                     for _, template in pod_templates(objects)}
         self.ranks = []  # components of their own, since each listens by itself
         if rank := self.pods.pop("rank", None):
             (number,) = [spec["completions"] for _, spec in jobs(objects) if spec["template"] == rank]
@@ -70,7 +75,8 @@ class Node:
         self.data = {one["metadata"]["name"]: dict(one["data"]) for one in of_kind(objects, "ConfigMap")}
         secrets = folder / "secrets"
         shared = flowawr_certs(secrets, self.pods)
-        self.data["flowawr-tokens"] = {role: (secrets / f"{role}-token").read_text() for role in ("actor", "reward", "operator", "read-only")}
+        self.data["flowawr-tokens"] = {role: (secrets / f"{role}-token").read_text()
+                                       for role in ("actor", "reward", "operator", "read-only")}
         if of_kind(objects, "Certificate"):
             self.data.update({f"flowawr-{component}-tls": cert_manager(secrets, component) for component in self.pods})
         else:
@@ -94,10 +100,14 @@ class Node:
     def here(self, component, text):
         """`text` of a pod as it must be on this machine."""
         for other in self.pods:
-            text = re.sub(rf"\bflowawr-{other}:(\d+)", lambda found, other=other: f"127.0.0.1:{self.port(other, found[1])}", text)
-        text = re.sub(r"\bflowawr-learner-0-0\.flowawr:(\d+)", lambda found: f"127.0.0.1:{self.port('learner', found[1])}", text)
-        text = re.sub(r"\b(0\.0\.0\.0|127\.0\.0\.1):(5005\d|9464|29400)\b", lambda found: f"{found[1]}:{self.port(component, found[2])}", text)
-        text = text.replace("/etc/flowawr/", f"{self.folder}/{component}/etc/flowawr/").replace("/runs/", f"{self.folder}/runs/")
+            text = re.sub(rf"\bflowawr-{other}:(\d+)",
+                          lambda found, other=other: f"127.0.0.1:{self.port(other, found[1])}", text)
+        text = re.sub(r"\bflowawr-learner-0-0\.flowawr:(\d+)",
+                      lambda found: f"127.0.0.1:{self.port('learner', found[1])}", text)
+        text = re.sub(r"\b(0\.0\.0\.0|127\.0\.0\.1):(5005\d|9464|29400)\b",
+                      lambda found: f"{found[1]}:{self.port(component, found[2])}", text)
+        text = text.replace("/etc/flowawr/", f"{self.folder}/{component}/etc/flowawr/")
+        text = text.replace("/runs/", f"{self.folder}/runs/")
         return text.replace("$(POD_NAME)", f"{component}-0")
 
     def mount(self, component):
@@ -120,8 +130,8 @@ class Node:
         self.mount(component)
         log = open(self.folder / f"{component}.log", "w")
         self.processes[component] = subprocess.Popen(
-            self.command(component, main_container(self.pods[component])["args"]), cwd=ROOT, stdout=log, stderr=subprocess.STDOUT,
-            env={**os.environ, **self.environment.get(component, {})})
+            self.command(component, main_container(self.pods[component])["args"]), cwd=ROOT, stdout=log,
+            stderr=subprocess.STDOUT, env={**os.environ, **self.environment.get(component, {})})
 
     def wait(self, component):
         code = self.processes[component].wait(timeout=PATIENCE_S)
@@ -137,7 +147,8 @@ class Node:
         assert "httpGet" in probe, probe
         port = self.port(component, "9464")
         with contextlib.suppress(OSError):
-            return self.get(f"{probe['httpGet']['scheme'].lower()}://127.0.0.1:{port}{probe['httpGet']['path']}")[0] == 200, ""
+            url = f"{probe['httpGet']['scheme'].lower()}://127.0.0.1:{port}{probe['httpGet']['path']}"
+            return self.get(url)[0] == 200, ""
         return False, "does not answer"
 
     def await_probe(self, component, kind):
@@ -172,7 +183,8 @@ class Node:
 
 
 def read_config(kustomization):
-    return next(one["data"]["run.yaml"] for one in of_kind(read(kustomization), "ConfigMap") if "run.yaml" in one["data"])
+    return next(one["data"]["run.yaml"]
+                for one in of_kind(read(kustomization), "ConfigMap") if "run.yaml" in one["data"])
 
 
 @pytest.fixture(params=["base", "overlays/sd35-multi-node", "overlays/sd35-ranks"])
@@ -180,8 +192,8 @@ def node(request, tmp_path):
     there = Node(read(request.param), tmp_path)
     shipped = yaml.safe_load(read_config(request.param))
     there.train(shipped["network"], rollout={"groups_per_batch": 2, "samples_per_group": 4},
-                train={"updates": 2, "micro_batch": 2, "ranks": shipped["train"].get("ranks", 1)}, prompts={"heldout": ""},
-                evaluation={"every_updates": 0}, sampler={"steps": 4})
+                train={"updates": 2, "micro_batch": 2, "ranks": shipped["train"].get("ranks", 1)},
+                prompts={"heldout": ""}, evaluation={"every_updates": 0}, sampler={"steps": 4})
     yield there
     there.stop()
 
@@ -203,7 +215,8 @@ def test_the_pods_train_with_tls_and_a_token_for_each_role(node):
     node.processes["actor"].send_signal(signal.SIGCONT)
     metrics = f"https://127.0.0.1:{node.port('reward-ocr', '9464')}/metrics"
     mine = node.certificate_of("reward-ocr")
-    status, page = node.get(metrics, token=node.data["flowawr-tokens"]["read-only"].strip(), certificate=mine)  # as the PodMonitor says
+    # As the PodMonitor says.
+    status, page = node.get(metrics, token=node.data["flowawr-tokens"]["read-only"].strip(), certificate=mine)
     assert status == 200 and "flowawr_scorer_queue_images{" in page  # what autoscaling goes by
     assert node.get(metrics, certificate=mine)[0] == 401
     node.wait("learner")

@@ -61,10 +61,14 @@ def test_every_value_has_a_default_and_every_default_is_known_and_told():
 
 
 NONSENSE = [  # values that no cluster could do anything with
-    ("learner", {"ranks": 0}), ("learner", {"sharedMemory": "much"}), ("learner", {"workload": "StatefulSet"}), ("learner", {"replicas": 1}), ("learner", {"logLevel": "loud"}),
-    ("actors", {"replicas": -1}), ("actors", {"threads": 0}), ("actors", {"threads": "4"}), ("actors", {"maxUnavailable": "0%"}),
-    ("rewardServers", {"Capital": {}}), ("rewardServers", {"much-too-long-name": {}}), ("rewardServers", {"ocr": {"scorers": ["a b"]}}),
-    ("rewardServers", {"ocr": {"autoscaling": {"enabled": "yes"}}}), ("image", {"digest": "sha256:123"}), ("image", {"repository": ""}),
+    ("learner", {"ranks": 0}), ("learner", {"sharedMemory": "much"}), ("learner", {"workload": "StatefulSet"}),
+    ("learner", {"replicas": 1}), ("learner", {"logLevel": "loud"}),
+    ("actors", {"replicas": -1}), ("actors", {"threads": 0}), ("actors", {"threads": "4"}),
+    ("actors", {"maxUnavailable": "0%"}),
+    ("rewardServers", {"Capital": {}}), ("rewardServers", {"much-too-long-name": {}}),
+    ("rewardServers", {"ocr": {"scorers": ["a b"]}}),
+    ("rewardServers", {"ocr": {"autoscaling": {"enabled": "yes"}}}), ("image", {"digest": "sha256:123"}),
+    ("image", {"repository": ""}),
     ("image", {"tag": "a b"}), ("run", {"name": "../up"}), ("runs", {"size": "much"}), ("tls", {"mode": "on"}),
     ("monitoring", {"labels": {"a": "b c"}}), ("pod", {"userId": 0}), ("nonsense", {}),
 ]

@@ -1,7 +1,8 @@
-"""The learner's arithmetic written a second time, sample by sample and in float64, from the formulas of docs/algorithms.md
-and the papers; torch's AdamW; transformers' schedules.
+"""The learner's arithmetic written a second time, sample by sample and in float64, from the formulas of
+docs/algorithms.md and the papers; torch's AdamW; transformers' schedules.
 
-usage: algorithm_reference.py signals|losses|lora|adamw|schedule FILE.safetensors   reads its inputs, writes FILE.safetensors.out
+usage: algorithm_reference.py signals|losses|lora|adamw|schedule FILE.safetensors
+reads its inputs, writes FILE.safetensors.out
 
 Methods come as the JSON of AlgorithmConfig, by name of the case in the file's metadata "config".
 """
@@ -213,7 +214,8 @@ def lora(x, cases, metadata):
     model = SD3Transformer2DModel.from_pretrained(metadata["model"])
     model.requires_grad_(False)
     targets = metadata["targets"].split()
-    model.add_adapter(peft.LoraConfig(r=int(metadata["rank"]), lora_alpha=float(metadata["alpha"]), target_modules=targets))
+    model.add_adapter(peft.LoraConfig(r=int(metadata["rank"]), lora_alpha=float(metadata["alpha"]),
+                                      target_modules=targets))
     parameters = {key.replace(".default.", "."): p for key, p in model.named_parameters() if "lora_" in key}
 
     def adopt(policy):
@@ -250,7 +252,8 @@ def lora(x, cases, metadata):
         total = [row_loss(r, {"theta": theta[i], "old": old[i], "ref": ref[i]}, c)[0] for i, r in enumerate(rows_of)]
         torch.stack(total).mean().backward()
         result[f"{name}.loss"] = torch.stack(total).mean().detach()
-        result |= {f"{name}.{key}": torch.zeros_like(p) if p.grad is None else p.grad.clone() for key, p in parameters.items()}
+        result |= {f"{name}.{key}": torch.zeros_like(p) if p.grad is None else p.grad.clone()
+                   for key, p in parameters.items()}
     return result
 
 

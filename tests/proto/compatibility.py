@@ -1,7 +1,7 @@
 """What would break those who speak the protos of before: older processes, checkpoints, configurations, scripts.
 
-Compares two FileDescriptorSets. A field, value, message, enum, service or method may be added, and never removed, renamed,
-renumbered or retyped: numbers are on the wire and in checkpoints, names in YAML and JSON.
+Compares two FileDescriptorSets. A field, value, message, enum, service or method may be added, and never removed,
+renamed, renumbered or retyped: numbers are on the wire and in checkpoints, names in YAML and JSON.
 
 usage: compatibility.py BASELINE.binpb NOW.binpb
 """
@@ -25,7 +25,8 @@ def _field(message, field):
     if field.HasField("oneof_index"):
         oneof = "optional" if field.proto3_optional else message.oneof_decl[field.oneof_index].name
     kind = TYPES[field.type].removeprefix("TYPE_").lower()
-    return {"name": field.name, "type": f"{kind} {field.type_name}".strip(), "label": LABELS[field.label].removeprefix("LABEL_").lower(),
+    return {"name": field.name, "type": f"{kind} {field.type_name}".strip(),
+            "label": LABELS[field.label].removeprefix("LABEL_").lower(),
             "oneof": oneof, "json name": field.json_name}
 
 
@@ -51,7 +52,8 @@ def contents(files):
         for service in file.service:
             found[f"service {prefix}{service.name}"] = {
                 method.name: {"request": method.input_type, "answer": method.output_type,
-                              "streams": (method.client_streaming, method.server_streaming)} for method in service.method}
+                              "streams": (method.client_streaming, method.server_streaming)}
+                for method in service.method}
     return found
 
 
@@ -68,7 +70,8 @@ def breaks(before, now):
             if new is None:
                 found.append(f"{shown} is gone")
                 continue
-            found += [f"{shown}: its {part} is {new[part]!r}, was {what[part]!r}" for part in what if new[part] != what[part]]
+            found += [f"{shown}: its {part} is {new[part]!r}, was {what[part]!r}"
+                      for part in what if new[part] != what[part]]
     return found
 
 

@@ -14,7 +14,8 @@ BASELINE = ROOT / "tests/proto/baseline.binpb"
 def today(tmp_path_factory):
     file = tmp_path_factory.mktemp("proto") / "now.binpb"
     protos = sorted(str(path.relative_to(ROOT / "proto")) for path in (ROOT / "proto").rglob("*.proto"))
-    subprocess.run(["protoc", "-I", ".", "--include_imports", f"--descriptor_set_out={file}", *protos], cwd=ROOT / "proto", check=True)
+    subprocess.run(["protoc", "-I", ".", "--include_imports", f"--descriptor_set_out={file}", *protos],
+                   cwd=ROOT / "proto", check=True)
     return load(file)
 
 
@@ -91,8 +92,10 @@ def remove_service(files):
     del file_of(files, "flowawr/v1/control.proto").service[:]
 
 
-@pytest.mark.parametrize("change", [remove_field, renumber, rename, retype, repeat, leave_oneof, remove_message, remove_value, rename_value,
-                                    remove_method, other_answer, stream, remove_service], ids=lambda change: change.__name__)
+@pytest.mark.parametrize("change", [remove_field, renumber, rename, retype, repeat, leave_oneof, remove_message,
+                                    remove_value, rename_value,
+                                    remove_method, other_answer, stream, remove_service],
+                         ids=lambda change: change.__name__)
 def test_what_would_break_somebody_is_found(change):
     now = load(BASELINE)
     change(now)

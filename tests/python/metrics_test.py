@@ -74,7 +74,8 @@ def test_reads_records_of_each_kind(tmp_path):
     assert final.by_scorer == {"ocr": 0.5}
 
 
-@pytest.mark.parametrize("line", ["", "{", "[1]", '{"kind": "update"}', '{"kind": "update", "update": true}', "[" * 5000])
+@pytest.mark.parametrize("line", [
+    "", "{", "[1]", '{"kind": "update"}', '{"kind": "update", "update": true}', "[" * 5000])
 def test_takes_nothing_for_a_record_that_is_none(line):
     assert parse(line) is None
 
@@ -201,7 +202,8 @@ def run_module(*arguments, stdout=subprocess.PIPE, **environment):
     path = {"PYTHONPATH": str(ROOT / "python")}
     command = [sys.executable, "-m", "flowawr_metrics", *arguments]
     return subprocess.run(
-        command, stdout=stdout, stderr=subprocess.PIPE, text=True, env={**os.environ, **path, **environment}, check=False
+        command, stdout=stdout, stderr=subprocess.PIPE, text=True, env={**os.environ, **path, **environment},
+        check=False
     )
 
 
@@ -228,6 +230,8 @@ def test_says_what_to_install(tmp_path):
     write(tmp_path, update(1))
     (tmp_path / "none").mkdir()
     (tmp_path / "none" / "wandb.py").write_text("raise ImportError('not here')\n")
-    code = f"import sys; sys.path[:0] = [{str(tmp_path / 'none')!r}, {str(ROOT / 'python')!r}]\nfrom flowawr_metrics.__main__ import main\nsys.exit(main(sys.argv[1:]))"
-    done = subprocess.run([sys.executable, "-c", code, str(tmp_path), "--to", "wandb"], capture_output=True, text=True, check=False)
+    code = (f"import sys; sys.path[:0] = [{str(tmp_path / 'none')!r}, {str(ROOT / 'python')!r}]\n"
+            "from flowawr_metrics.__main__ import main\nsys.exit(main(sys.argv[1:]))")
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path), "--to", "wandb"], capture_output=True, text=True,
+                          check=False)
     assert done.returncode == 69 and "pip install wandb" in done.stderr

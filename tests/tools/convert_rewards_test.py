@@ -124,7 +124,8 @@ def test_tensors_that_do_not_fit_are_named(tmp_path, refused, changes, complaint
 
 def test_a_checkpoint_of_something_else(tmp_path, refused):
     torch.save(mlp(), tmp_path / "head.pth")
-    complaint = refused("hpsv2", tmp_path / "head.pth", tmp_path / "out", "--tokenizer", ROOT / "models/tiny-sd3/tokenizer")
+    complaint = refused("hpsv2", tmp_path / "head.pth", tmp_path / "out", "--tokenizer",
+                        ROOT / "models/tiny-sd3/tokenizer")
     assert 'is no OpenCLIP model: it has no tensor "visual.conv1.weight"' in complaint
 
 

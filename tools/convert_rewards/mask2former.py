@@ -8,16 +8,18 @@ import torch
 from pickles import ConversionError, load_tensors, write_folder
 
 # By label, as mmdet and transformers name COCO's things.
-COCO = ("person,bicycle,car,motorcycle,airplane,bus,train,truck,boat,traffic light,fire hydrant,stop sign,parking meter,bench,"
-        "bird,cat,dog,horse,sheep,cow,elephant,bear,zebra,giraffe,backpack,umbrella,handbag,tie,suitcase,frisbee,skis,snowboard,"
-        "sports ball,kite,baseball bat,baseball glove,skateboard,surfboard,tennis racket,bottle,wine glass,cup,fork,knife,spoon,"
-        "bowl,banana,apple,sandwich,orange,broccoli,carrot,hot dog,pizza,donut,cake,chair,couch,potted plant,bed,dining table,"
-        "toilet,tv,laptop,mouse,remote,keyboard,cell phone,microwave,oven,toaster,sink,refrigerator,book,clock,vase,scissors,"
-        "teddy bear,hair drier,toothbrush").split(",")
+COCO = ("person,bicycle,car,motorcycle,airplane,bus,train,truck,boat,traffic light,fire hydrant,stop sign,"
+        "parking meter,bench,bird,cat,dog,horse,sheep,cow,elephant,bear,zebra,giraffe,backpack,umbrella,handbag,tie,"
+        "suitcase,frisbee,skis,snowboard,sports ball,kite,baseball bat,baseball glove,skateboard,surfboard,"
+        "tennis racket,bottle,wine glass,cup,fork,knife,spoon,bowl,banana,apple,sandwich,orange,broccoli,carrot,"
+        "hot dog,pizza,donut,cake,chair,couch,potted plant,bed,dining table,toilet,tv,laptop,mouse,remote,keyboard,"
+        "cell phone,microwave,oven,toaster,sink,refrigerator,book,clock,vase,scissors,teddy bear,hair drier,"
+        "toothbrush").split(",")
 LEVELS, POINTS = 3, 4
 
 # mmdet's names, as patterns, and transformers'. A list: the tensor is cut into as many equal parts, one a name.
-_SWIN, _PIXEL, _MASK = "model.pixel_level_module.encoder.", "model.pixel_level_module.decoder.", "model.transformer_module."
+_SWIN, _PIXEL = "model.pixel_level_module.encoder.", "model.pixel_level_module.decoder."
+_MASK = "model.transformer_module."
 _BLOCK = _SWIN + r"encoder.layers.\1.blocks.\2."
 _LAYER = _MASK + r"decoder.layers.\1."
 NAMES = [
@@ -36,10 +38,14 @@ NAMES = [
     (r"backbone\.norm(\d)\.", lambda match: f"{_SWIN}hidden_states_norms.stage{int(match[1]) + 1}."),
     (r"panoptic_head\.pixel_decoder\.input_convs\.(\d)\.conv\.", _PIXEL + r"input_projections.\1.0."),
     (r"panoptic_head\.pixel_decoder\.input_convs\.(\d)\.gn\.", _PIXEL + r"input_projections.\1.1."),
-    (r"panoptic_head\.pixel_decoder\.encoder\.layers\.(\d+)\.attentions\.0\.", _PIXEL + r"encoder.layers.\1.self_attn."),
-    (r"panoptic_head\.pixel_decoder\.encoder\.layers\.(\d+)\.norms\.0\.", _PIXEL + r"encoder.layers.\1.self_attn_layer_norm."),
-    (r"panoptic_head\.pixel_decoder\.encoder\.layers\.(\d+)\.norms\.1\.", _PIXEL + r"encoder.layers.\1.final_layer_norm."),
-    (r"panoptic_head\.pixel_decoder\.encoder\.layers\.(\d+)\.ffns\.0\.layers\.0\.0\.", _PIXEL + r"encoder.layers.\1.fc1."),
+    (r"panoptic_head\.pixel_decoder\.encoder\.layers\.(\d+)\.attentions\.0\.",
+     _PIXEL + r"encoder.layers.\1.self_attn."),
+    (r"panoptic_head\.pixel_decoder\.encoder\.layers\.(\d+)\.norms\.0\.",
+     _PIXEL + r"encoder.layers.\1.self_attn_layer_norm."),
+    (r"panoptic_head\.pixel_decoder\.encoder\.layers\.(\d+)\.norms\.1\.",
+     _PIXEL + r"encoder.layers.\1.final_layer_norm."),
+    (r"panoptic_head\.pixel_decoder\.encoder\.layers\.(\d+)\.ffns\.0\.layers\.0\.0\.",
+     _PIXEL + r"encoder.layers.\1.fc1."),
     (r"panoptic_head\.pixel_decoder\.encoder\.layers\.(\d+)\.ffns\.0\.layers\.1\.", _PIXEL + r"encoder.layers.\1.fc2."),
     (r"panoptic_head\.pixel_decoder\.level_encoding\.weight", _PIXEL + "level_embed"),
     (r"panoptic_head\.pixel_decoder\.lateral_convs\.0\.conv\.", _PIXEL + "adapter_1.0."),
@@ -50,7 +56,8 @@ NAMES = [
     (r"panoptic_head\.transformer_decoder\.layers\.(\d+)\.attentions\.0\.attn\.", _LAYER + "cross_attn."),
     (r"panoptic_head\.transformer_decoder\.layers\.(\d+)\.attentions\.1\.attn\.in_proj_(weight|bias)",
      [_LAYER + rf"self_attn.{part}_proj.\2" for part in "qkv"]),
-    (r"panoptic_head\.transformer_decoder\.layers\.(\d+)\.attentions\.1\.attn\.out_proj\.", _LAYER + "self_attn.out_proj."),
+    (r"panoptic_head\.transformer_decoder\.layers\.(\d+)\.attentions\.1\.attn\.out_proj\.",
+     _LAYER + "self_attn.out_proj."),
     (r"panoptic_head\.transformer_decoder\.layers\.(\d+)\.norms\.0\.", _LAYER + "cross_attn_layer_norm."),
     (r"panoptic_head\.transformer_decoder\.layers\.(\d+)\.norms\.1\.", _LAYER + "self_attn_layer_norm."),
     (r"panoptic_head\.transformer_decoder\.layers\.(\d+)\.norms\.2\.", _LAYER + "final_layer_norm."),
@@ -72,7 +79,8 @@ def add_options(options):
 
 
 def merged(tensor):
-    """Of 2 x 2 neighbours, mmdet's order is channel, row, column (that of torch's unfold); transformers' column, row, channel."""
+    """Of 2 x 2 neighbours, mmdet's order is channel, row, column (that of torch's unfold); transformers' column, row,
+    channel."""
     return tensor.unflatten(-1, (-1, 2, 2)).transpose(-1, -3).flatten(-3)
 
 
@@ -99,7 +107,8 @@ def config_of(path, tensors, labels):
     """Every size follows from the tensors' shapes."""
     def shape(name):
         if name not in tensors:
-            raise ConversionError(f'{path} is no Mask2Former of mmdet with a Swin backbone: there is nothing for "{name}"')
+            raise ConversionError(f'{path} is no Mask2Former of mmdet with a Swin backbone: there is nothing for '
+                                  f'"{name}"')
         return tensors[name].shape
 
     def count(prefix):
@@ -122,14 +131,17 @@ def config_of(path, tensors, labels):
         "out_features": [f"stage{s + 1}" for s in stages],
     }
     return {
-        "architectures": ["Mask2FormerForUniversalSegmentation"], "model_type": "mask2former", "backbone_config": backbone,
+        "architectures": ["Mask2FormerForUniversalSegmentation"], "model_type": "mask2former",
+        "backbone_config": backbone,
         "feature_size": offsets[1], "mask_feature_size": shape(_PIXEL + "mask_projection.weight")[0],
-        "hidden_dim": shape(_MASK + "queries_features.weight")[1], "num_queries": shape(_MASK + "queries_features.weight")[0],
+        "hidden_dim": shape(_MASK + "queries_features.weight")[1],
+        "num_queries": shape(_MASK + "queries_features.weight")[0],
         "num_attention_heads": offsets[0] // (LEVELS * POINTS * 2),
         "encoder_layers": count(_PIXEL + "encoder.layers."), "decoder_layers": count(_MASK + "decoder.layers.") + 1,
         "encoder_feedforward_dim": shape(_PIXEL + "encoder.layers.0.fc1.weight")[0],
         "dim_feedforward": shape(_MASK + "decoder.layers.0.fc1.weight")[0],
-        "id2label": {str(i): label for i, label in enumerate(labels)}, "label2id": {label: i for i, label in enumerate(labels)},
+        "id2label": {str(i): label for i, label in enumerate(labels)},
+        "label2id": {label: i for i, label in enumerate(labels)},
     }
 
 
@@ -140,8 +152,10 @@ def convert(args):
         with open(args.labels, encoding="utf-8") as file:
             labels = file.read().splitlines()
     config = config_of(args.checkpoint, tensors, labels)
-    tensors["criterion.empty_weight"] = torch.tensor([1.0] * len(labels) + [0.1])  # the loss's; transformers asks for it
-    preprocessor = {"image_processor_type": "Mask2FormerImageProcessor", "do_resize": True, "resample": 2, "size_divisor": 32,
+    # The loss's; transformers asks for it.
+    tensors["criterion.empty_weight"] = torch.tensor([1.0] * len(labels) + [0.1])
+    preprocessor = {"image_processor_type": "Mask2FormerImageProcessor", "do_resize": True, "resample": 2,
+                    "size_divisor": 32,
                     "size": {"shortest_edge": 800, "longest_edge": 1333}, "do_rescale": True, "do_normalize": True,
                     "image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225]}
     files = {"config.json": json.dumps(config, indent=2).encode(),

@@ -1,6 +1,7 @@
 """An OpenCLIP checkpoint (HPSv2.1 is one) with the configuration that its tensors tell and the tokenizer it needs.
 
-Sizes follow from the tensors' shapes. Heads do not: published towers have heads of 64, and ViT-H's image tower of 80."""
+Sizes follow from the tensors' shapes. Heads do not: published towers have heads of 64, and ViT-H's image tower of
+80."""
 
 import json
 import math
@@ -38,10 +39,12 @@ def config_of(path, tensors, args):
     length, _ = shape_of(path, tensors, "positional_embedding", 2)
     inner, _ = shape_of(path, tensors, "visual.transformer.resblocks.0.mlp.c_fc.weight", 2)
     text_inner, _ = shape_of(path, tensors, "transformer.resblocks.0.mlp.c_fc.weight", 2)
-    vision = {"image_size": math.isqrt(tokens - 1) * patch, "layers": count_layers(tensors, "visual.transformer.resblocks."),
+    vision = {"image_size": math.isqrt(tokens - 1) * patch,
+              "layers": count_layers(tensors, "visual.transformer.resblocks."),
               "width": width, "head_width": args.head_width or (80 if width == 1280 else 64), "patch_size": patch}
     text = {"context_length": length, "vocab_size": vocab, "width": text_width,
-            "heads": args.text_heads or max(1, text_width // 64), "layers": count_layers(tensors, "transformer.resblocks.")}
+            "heads": args.text_heads or max(1, text_width // 64),
+            "layers": count_layers(tensors, "transformer.resblocks.")}
     if inner != 4 * width:
         vision["mlp_ratio"] = inner / width
     if text_inner != 4 * text_width:
@@ -73,8 +76,10 @@ def shapes_of(config):
         "text_projection": (text_width, embed),
         "logit_scale": (),
         **{f"{name}.{part}": (size,) for name, size in norms.items() for part in ("weight", "bias")},
-        **transformer_shapes("visual.transformer.resblocks.", width, vision["layers"], int(width * vision.get("mlp_ratio", 4))),
-        **transformer_shapes("transformer.resblocks.", text_width, text["layers"], int(text_width * text.get("mlp_ratio", 4))),
+        **transformer_shapes("visual.transformer.resblocks.", width, vision["layers"],
+                             int(width * vision.get("mlp_ratio", 4))),
+        **transformer_shapes("transformer.resblocks.", text_width, text["layers"],
+                             int(text_width * text.get("mlp_ratio", 4))),
     }
 
 
@@ -85,8 +90,9 @@ def convert(args):
     check_shapes(args.checkpoint, tensors, shapes_of(config))
     folder = pathlib.Path(args.tokenizer)
     files = {name: (folder / name).read_bytes() for name in TOKENIZER_FILES if (folder / name).is_file()}
-    if "tokenizer_config.json" not in files or not ("tokenizer.json" in files or {"vocab.json", "merges.txt"} <= set(files)):
-        raise ConversionError(f"{folder} has no CLIP tokenizer: tokenizer_config.json with vocab.json and merges.txt, or "
-                              "with tokenizer.json")
+    has_words = "tokenizer.json" in files or {"vocab.json", "merges.txt"} <= set(files)
+    if "tokenizer_config.json" not in files or not has_words:
+        raise ConversionError(f"{folder} has no CLIP tokenizer: tokenizer_config.json with vocab.json and merges.txt, "
+                              "or with tokenizer.json")
     files["open_clip_config.json"] = json.dumps({"model_cfg": config}, indent=2).encode()
     write_folder(args.out, args.checkpoint, "open_clip_model.safetensors", tensors, files)

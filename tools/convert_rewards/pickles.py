@@ -45,7 +45,8 @@ def check_shapes(path, tensors, expected):
             complaints.append(f'tensor "{name}" is missing (expected {list(shape)})')
         elif tuple(tensors[name].shape) != tuple(shape):
             complaints.append(f'tensor "{name}" is {list(tensors[name].shape)}, expected {list(shape)}')
-    complaints += [f'tensor "{name}" {list(tensors[name].shape)} is unexpected' for name in tensors if name not in expected]
+    complaints += [f'tensor "{name}" {list(tensors[name].shape)} is unexpected'
+                   for name in tensors if name not in expected]
     if complaints:
         raise ConversionError(f"{path}:\n  " + "\n  ".join(complaints[:20]) +
                               (f"\n  and {len(complaints) - 20} more" if len(complaints) > 20 else ""))

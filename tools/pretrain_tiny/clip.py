@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""Trains the CLIP of models/tiny-rewards in two stages: on pairs of pictures and prompts of both worlds, then on preferences.
+"""Trains the CLIP of models/tiny-rewards in two stages: on pairs of pictures and prompts of both worlds, then on
+preferences.
 
     python tools/pretrain_tiny/clip.py --work /tmp/pretrain --words models/tiny-sd3 --shapes models/tiny-shapes \\
         --out models/tiny-rewards/clip
 
-pairs: contrastive, in groups of a prompt and three that differ from it in a part or two, each with a picture; beside them
-cut-out shapes on grey against GenEval's colour prompts, as GenEval asks for them.
+pairs: contrastive, in groups of a prompt and three that differ from it in a part or two, each with a picture; beside
+them cut-out shapes on grey against GenEval's colour prompts, as GenEval asks for them.
 preferences: PickScore's loss, the cross-entropy of softmax(score of one picture, score of the other). The rule: of two
 pictures for a prompt, the one that shows more of the prompt's parts (letters; class, colour, count, relation) is
 preferred, and of two that show equally many the sharper and cleaner one, or neither.
@@ -45,7 +46,8 @@ def make_clip(vocabulary, eos):
 
 def make_processor():
     """Pictures are stretched to a square: a centre crop would lose the first and the last letter of a word."""
-    return CLIPImageProcessor(size={"height": SIDE, "width": SIDE}, do_center_crop=False, image_mean=MEAN, image_std=STD)
+    return CLIPImageProcessor(size={"height": SIDE, "width": SIDE}, do_center_crop=False, image_mean=MEAN,
+                              image_std=STD)
 
 
 def resize(images):
@@ -237,11 +239,12 @@ def main():
 
     torch.manual_seed(args.seed)
     random.seed(args.seed)
-    tokenizer = components.write_clip_tokenizer(args.out, components.merges_of(VOCABULARY), "<|endoftext|>", TEXT_LENGTH)
+    tokenizer = components.write_clip_tokenizer(args.out, components.merges_of(VOCABULARY), "<|endoftext|>",
+                                                TEXT_LENGTH)
     model = make_clip(len(tokenizer), tokenizer.eos_token_id)
     trainer = Trainer(args, model, tokenizer)
-    training.run("pairs", f"{args.work}/pairs.pt", model, lambda step: trainer.pairs_loss(), steps=args.steps, lr=args.lr,
-                 warmup=100, weight_decay=0.05, average_rate=0.005)
+    training.run("pairs", f"{args.work}/pairs.pt", model, lambda step: trainer.pairs_loss(), steps=args.steps,
+                 lr=args.lr, warmup=100, weight_decay=0.05, average_rate=0.005)
     training.run("preferences", f"{args.work}/preferences.pt", model, lambda step: trainer.preferences_loss(),
                  steps=args.preference_steps, lr=args.lr / 4, warmup=30, weight_decay=0.05, average_rate=0.01)
     model.save_pretrained(args.out)

@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
-"""Trains the detector of models/tiny-rewards: a Mask2Former over a Swin, in the layout in which Hugging Face publishes them.
+"""Trains the detector of models/tiny-rewards: a Mask2Former over a Swin, in the layout in which Hugging Face publishes
+them.
 
-    python tools/pretrain_tiny/detector.py --work /tmp/pretrain --pipeline models/tiny-shapes --out models/tiny-rewards/detector
+    python tools/pretrain_tiny/detector.py --work /tmp/pretrain --pipeline models/tiny-shapes \\
+        --out models/tiny-rewards/detector
 
 It sees drawn scenes, and scenes that went through the generator's VAE with disturbed latents, all softened at random.
 Needs: pip install scipy, for the matching in the class's own loss.
@@ -89,8 +91,8 @@ def main():
     training.run("detector", f"{args.work}/detector.pt", model, loss_of, steps=args.steps, lr=args.lr, warmup=100,
                  floor=0.01, average_rate=0.005)
     model.criterion.empty_weight[-1] = SETTLED_NO_OBJECT_WEIGHT
-    training.run("settle", f"{args.work}/settle.pt", model, loss_of, steps=args.settle_steps, lr=args.lr * 0.8, warmup=50,
-                 floor=0.01, average_rate=0.005)
+    training.run("settle", f"{args.work}/settle.pt", model, loss_of, steps=args.settle_steps, lr=args.lr * 0.8,
+                 warmup=50, floor=0.01, average_rate=0.005)
     model.save_pretrained(args.out)
     make_processor().save_pretrained(args.out)
 

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Figures of a tiny pipeline: OCR reward and exact share on its held-out prompts.
 
-    python tools/pretrain_tiny/evaluate.py models/tiny-sd3 [--picture base.png] [--adapter runs/demo/export/pytorch_lora_weights.safetensors]
+    python tools/pretrain_tiny/evaluate.py models/tiny-sd3 [--picture base.png] \\
+        [--adapter runs/demo/export/pytorch_lora_weights.safetensors]
 
 Needs: pip install tesserocr, and Debian's tesseract-ocr-eng.
 """

@@ -4,8 +4,8 @@
     python tools/pretrain_tiny/geneval.py models/tiny-shapes --rewards models/tiny-rewards [--picture base.png]
         [--adapter runs/tiny-geneval/export/pytorch_lora_weights.safetensors] [--drawn]
 
---drawn scores pictures as they should be instead of generated ones: what a perfect generator would get. Beside the reward
-stands what a rule reads in the same pictures (reader.py), and how often both say the same.
+--drawn scores pictures as they should be instead of generated ones: what a perfect generator would get. Beside the
+reward stands what a rule reads in the same pictures (reader.py), and how often both say the same.
 """
 
 import argparse
@@ -37,7 +37,8 @@ class Judge:
         with torch.no_grad():
             for shape in shapes.SHAPES:
                 prompts = [t.format(c=c, s=shape) for c in shapes.GENEVAL_COLOURS for t in clip.COLOUR_PROMPTS]
-                ids = tokenizer(prompts, padding="max_length", max_length=clip.TEXT_LENGTH, return_tensors="pt").input_ids
+                ids = tokenizer(prompts, padding="max_length", max_length=clip.TEXT_LENGTH,
+                                return_tensors="pt").input_ids
                 texts = self.clip.text_projection(self.clip.text_model(ids).pooler_output)
                 texts = torch.nn.functional.normalize(texts, dim=-1).unflatten(0, (-1, len(clip.COLOUR_PROMPTS)))
                 self.colours[shape] = torch.nn.functional.normalize(texts.mean(1), dim=-1)
@@ -64,15 +65,18 @@ class Judge:
     @torch.no_grad()
     def colour_of(self, image, one):
         shape, _, mask, (left, top, right, bottom) = one
-        cut = torch.where(mask, image, torch.tensor(clip.GREY)[:, None, None] / 127.5 - 1)[None, :, top:bottom, left:right]
-        features = self.clip.visual_projection(self.clip.vision_model(clip.normalise(clip.crop_square(cut))).pooler_output)
+        grey = torch.tensor(clip.GREY)[:, None, None] / 127.5 - 1
+        cut = torch.where(mask, image, grey)[None, :, top:bottom, left:right]
+        seen = self.clip.vision_model(clip.normalise(clip.crop_square(cut)))
+        features = self.clip.visual_projection(seen.pooler_output)
         return list(shapes.GENEVAL_COLOURS)[(features @ self.colours[shape].T).argmax().item()]
 
     def objects(self, image, detections, metadata):
         """(class, colour, box) of the detections that count; colours of those classes alone that are asked for."""
         threshold = COUNTING_THRESHOLD if metadata["tag"] == "counting" else THRESHOLD
         asked = [clause["class"] for clause in metadata["include"]]
-        return [(one[0], self.colour_of(image, one), one[3]) for one in detections if one[0] in asked and one[1] > threshold]
+        return [(one[0], self.colour_of(image, one), one[3])
+                for one in detections if one[0] in asked and one[1] > threshold]
 
 
 def strict(objects, metadata):
@@ -113,9 +117,9 @@ def generate(args, prompts):
         pipeline.load_lora_weights(args.adapter)
     images, generator = [], torch.Generator().manual_seed(args.seed)
     for start in range(0, len(prompts), 100):
-        images.append(pipeline(prompts[start : start + 100], height=shapes.HEIGHT, width=shapes.WIDTH, guidance_scale=1.0,
-                               num_inference_steps=args.steps, max_sequence_length=shapes.TEXT_LENGTH,
-                               generator=generator, output_type="np").images)
+        images.append(pipeline(prompts[start : start + 100], height=shapes.HEIGHT, width=shapes.WIDTH,
+                               guidance_scale=1.0, num_inference_steps=args.steps,
+                               max_sequence_length=shapes.TEXT_LENGTH, generator=generator, output_type="np").images)
     return (np.concatenate(images) * 255).round().astype(np.uint8)
 
 
@@ -154,7 +158,8 @@ def main():
         reasons = " ".join(f"{name} {wrong.count(name)}" for name in sorted(set(wrong)))
         reward, by_rule = (np.mean([one[i] for i in chosen]) for one in ([r for r, _ in results], read))
         same = np.mean([results[i][0] == read[i] for i in chosen])
-        print(f"{tag or 'all':12} images {len(chosen):4}  strict {reward:.3f}  by rule {by_rule:.3f}  same {same:.3f}  wrong: {reasons}")
+        print(f"{tag or 'all':12} images {len(chosen):4}  strict {reward:.3f}  by rule {by_rule:.3f}  same {same:.3f}  "
+              f"wrong: {reasons}")
 
 
 if __name__ == "__main__":

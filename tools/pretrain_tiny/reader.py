@@ -1,5 +1,6 @@
-"""Reads pictures of the shapes world by a rule, to check the detector: connected pieces of ink, each of the colour that is
-nearest and of the class whose outline covers it best. For pictures on white without overlaps. Needs: pip install scipy."""
+"""Reads pictures of the shapes world by a rule, to check the detector: connected pieces of ink, each of the colour that
+is nearest and of the class whose outline covers it best. For pictures on white without overlaps. Needs: pip install
+scipy."""
 
 import numpy as np
 from PIL import Image

@@ -19,13 +19,16 @@ GENEVAL_COLOURS = {**COLOURS, **FURTHER_COLOURS}  # the ten that GenEval tells a
 NUMBERS = ("one", "two", "three", "four")
 RELATIONS = ("left of", "right of", "above", "below")
 TAGS = {"colors": 0.1, "counting": 0.3, "color_attr": 0.3, "position": 0.3}  # and their shares
-TRAINED_TAGS = {"colors": 0.1, "counting": 0.4, "color_attr": 0.5}  # of the prompt files; why: models/tiny-shapes/README.md
+# Of the prompt files; why: models/tiny-shapes/README.md.
+TRAINED_TAGS = {"colors": 0.1, "counting": 0.4, "color_attr": 0.5}
 CAPTION_NOISE = 0.12  # probability that a class, a colour, a count or a relation of a caption is drawn anew
 FURTHER_NOISE = 0.2  # the same, of the captions of its last stage
 SUPERSAMPLING = 4
 CELLS = 3  # of a row and of a column of the neat pictures
-PLACES = {1: ((24, 24),), 2: ((12, 24), (36, 24)), 3: ((24, 12), (12, 36), (36, 36)),  # of the orderly pictures, by count
-          4: ((12, 12), (36, 12), (12, 36), (36, 36)), "left of": ((12, 24), (36, 24)), "right of": ((36, 24), (12, 24)),
+# Of the orderly pictures, by count.
+PLACES = {1: ((24, 24),), 2: ((12, 24), (36, 24)), 3: ((24, 12), (12, 36), (36, 36)),
+          4: ((12, 12), (36, 12), (12, 36), (36, 36)), "left of": ((12, 24), (36, 24)),
+          "right of": ((36, 24), (12, 24)),
           "above": ((24, 12), (24, 36)), "below": ((24, 36), (24, 12))}  # and by relation
 
 TEXT_LENGTH = 14  # tokens of the longest prompt, with CLIP's beginning and end
@@ -115,7 +118,8 @@ def noisy_wish(wish, rng, noise=CAPTION_NOISE):
     redraw = lambda value, choices: rng.choice(choices) if rng.random() < noise else value
     kinds, shapes = [], []
     for colour, shape in wish.kinds:
-        shape = redraw(shape, [s for s in SHAPES if s not in shapes and s not in [k[1] for k in wish.kinds if k[1] != shape]])
+        shape = redraw(shape, [s for s in SHAPES if s not in shapes
+                               and s not in [k[1] for k in wish.kinds if k[1] != shape]])
         shapes.append(shape)
         kinds.append((redraw(colour, list(COLOURS)), shape))
     return Wish(tuple(kinds), redraw(wish.count, (1, 2, 3, 4)) if len(kinds) == 1 else 1,
@@ -149,7 +153,8 @@ def settle(kinds, rng):
     """The same, of nearly equal size in the cells of a 3 x 3 grid: less to learn about where things may be."""
     cells = rng.sample([(x, y) for x in range(CELLS) for y in range(CELLS)], len(kinds))
     near = lambda cell: (cell + 0.5) * WIDTH / CELLS + rng.uniform(-0.7, 0.7)
-    return [Object(colour, shape, near(x), near(y), rng.uniform(6.2, 6.8)) for (colour, shape), (x, y) in zip(kinds, cells)]
+    return [Object(colour, shape, near(x), near(y), rng.uniform(6.2, 6.8))
+            for (colour, shape), (x, y) in zip(kinds, cells)]
 
 
 def order(wish, rng):
@@ -232,8 +237,8 @@ def misread(caption, noise, rng):
 
 
 def split(heldout=200, train=1000, seed=0):
-    """Disjoint wishes for reinforcement learning and for its evaluation, each with the tags' shares; where a tag has too
-    few wishes for its share, they come several times."""
+    """Disjoint wishes for reinforcement learning and for its evaluation, each with the tags' shares; where a tag has
+    too few wishes for its share, they come several times."""
     rng, sets = random.Random(seed), ([], [])
     for tag, share in TRAINED_TAGS.items():
         wishes = [w for w in all_wishes() if w.tag == tag]

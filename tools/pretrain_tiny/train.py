@@ -1,16 +1,17 @@
 #!/usr/bin/env python3
-"""Pretrains models/tiny-sd3 or models/tiny-shapes stage by stage; each stage skips itself when its result is in the work
-folder, and one that was stopped goes on.
+"""Pretrains models/tiny-sd3 or models/tiny-shapes stage by stage; each stage skips itself when its result is in the
+work folder, and one that was stopped goes on.
 
     python tools/pretrain_tiny/train.py --world words --work /tmp/pretrain/words --out models/tiny-sd3
     python tools/pretrain_tiny/train.py --world shapes --work /tmp/pretrain/shapes --out models/tiny-shapes
 
-Stages: vae, latents, transformer (with the text encoders). Words then have misspell, a short further training on captions
-with more noise, so that the base draws crisp letters but often the wrong ones. Shapes have neat, a longer one on shapes in
-the cells of a grid, so that they get crisp too; bind, the same again from the full learning rate; order, on shapes that are
-where their prompt puts them; heed, the same with captions that are all true, as captions of which a share is wrong hardly
-teach so small a model which of two shapes has which colour; and stray, a short one with wrong captions again, so that the
-base knows what was asked for and often draws something else. evaluate.py and geneval.py give the figures of the results.
+Stages: vae, latents, transformer (with the text encoders). Words then have misspell, a short further training on
+captions with more noise, so that the base draws crisp letters but often the wrong ones. Shapes have neat, a longer one
+on shapes in the cells of a grid, so that they get crisp too; bind, the same again from the full learning rate; order,
+on shapes that are where their prompt puts them; heed, the same with captions that are all true, as captions of which a
+share is wrong hardly teach so small a model which of two shapes has which colour; and stray, a short one with wrong
+captions again, so that the base knows what was asked for and often draws something else. evaluate.py and geneval.py
+give the figures of the results.
 """
 
 import argparse
@@ -59,7 +60,8 @@ def train_vae(args, world, vae):
 
 @torch.no_grad()
 def make_latents(args, world, vae, name, draw, count=None):
-    """(posterior means of `count` or else `args.pictures` pictures, not scaled; two noisy captions of each; its true one)."""
+    """(posterior means of `count` or else `args.pictures` pictures, not scaled; two noisy captions of each; its true
+    one)."""
     path = f"{args.work}/{name}.pt"
     if not os.path.exists(path):
         rng = random.Random(args.seed + 1)
@@ -92,7 +94,8 @@ def train_transformer(args, pipeline, latents, captions, stage, steps, lr, batch
         with autocast(args):
             embeds, pooled = components.encode(pipeline, [one[side][rows] for one in ids])
             velocity = pipeline.transformer(hidden_states=(1 - t) * x0 + t * noise, timestep=sigma * 1000,
-                                            encoder_hidden_states=embeds, pooled_projections=pooled, return_dict=False)[0]
+                                            encoder_hidden_states=embeds, pooled_projections=pooled,
+                                            return_dict=False)[0]
         return (velocity.float() - (noise - x0)).square().mean(), {}
 
     training.run(stage, f"{args.work}/{stage}.pt", modules, loss_of, steps=steps, lr=lr,
@@ -144,13 +147,15 @@ def main():
         latents = (latents - shift) * scale
         curve = {"batch": 16, "warmup": 50, "floor": 0.03, "average_rate": 0.004}
         train_transformer(args, pipeline, latents, captions, "order", args.order_steps, 0.7 * args.lr, **curve)
-        train_transformer(args, pipeline, latents, [[caption] * 2 for caption in true], "heed", args.heed_steps, 0.6 * args.lr, **curve)
+        train_transformer(args, pipeline, latents, [[caption] * 2 for caption in true], "heed", args.heed_steps,
+                          0.6 * args.lr, **curve)
         rng = random.Random(args.seed + 3)
         strayed = [[shapes.misread(caption, shapes.FURTHER_NOISE, rng) for _ in range(2)] for caption in true]
         train_transformer(args, pipeline, latents, strayed, "stray", args.stray_steps, 0.25 * args.lr, **curve)
     pipeline.save_pretrained(args.out)
     with open(f"{args.out}/flowawr.json", "w") as file:  # sample_size can say squares only; diffusers passes over it
-        json.dump({"height": world.HEIGHT, "width": world.WIDTH, "max_sequence_length": world.TEXT_LENGTH}, file, indent=2)
+        json.dump({"height": world.HEIGHT, "width": world.WIDTH, "max_sequence_length": world.TEXT_LENGTH}, file,
+                  indent=2)
     StableDiffusion3Pipeline.from_pretrained(args.out)
     os.makedirs(f"{args.out}/prompts", exist_ok=True)
     world.write_prompts(f"{args.out}/prompts")

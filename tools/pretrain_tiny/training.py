@@ -24,7 +24,8 @@ def report(stage, step, steps, seconds_a_step, **values):
 def run(stage, path, modules, loss_of, *, steps, lr, warmup, floor=0.05, weight_decay=0.01, average_rate=0.0):
     """Trains `modules` until `path` has the result, and loads it; a stopped training goes on from `path`.part.
 
-    loss_of(step) -> (loss, {name: number for the report}). average_rate: of the moving average that is the result, 0: none.
+    loss_of(step) -> (loss, {name: number for the report}). average_rate: of the moving average that is the result,
+    0: none.
     A resumed run draws other random numbers than one that was not stopped.
     """
     if os.path.exists(path):

@@ -60,7 +60,8 @@ def open_clip(name, stem="open_clip_model", **fields):
 
 GELU = {"hidden_act": "gelu"}
 hf("hf_quick_gelu")
-hf("hf_gelu", vision={**GELU, "hidden_size": 160, "intermediate_size": 320, "layer_norm_eps": 1e-4}, text=GELU)  # head 80
+# A head of 80.
+hf("hf_gelu", vision={**GELU, "hidden_size": 160, "intermediate_size": 320, "layer_norm_eps": 1e-4}, text=GELU)
 hf("hf_one_layer", vision={"num_hidden_layers": 1}, text={"num_hidden_layers": 1})
 hf("hf_sharded", shard="100KB")
 hf("hf_old_config", old_config=True)

@@ -27,7 +27,8 @@ def open_clip_config():
     vision, text = fields["vision"], fields["text"]
     return {"embed_dim": fields["projection_dim"], "quick_gelu": vision.get("hidden_act") != "gelu",
             "vision_cfg": {"image_size": 224, "layers": vision["num_hidden_layers"], "width": vision["hidden_size"],
-                           "head_width": vision["hidden_size"] // vision["num_attention_heads"], "patch_size": vision["patch_size"]},
+                           "head_width": vision["hidden_size"] // vision["num_attention_heads"],
+                           "patch_size": vision["patch_size"]},
             "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": text["hidden_size"],
                          "heads": text["num_attention_heads"], "layers": text["num_hidden_layers"]}}
 
@@ -45,12 +46,14 @@ if layout == "hf":
 else:
     save_open_clip(randomise(OpenClip(open_clip_config())), open_clip_config(), out)
     add_tokenizer(out, TOKENIZER)
-ids = torch.tensor(AutoTokenizer.from_pretrained(out)(TEXTS, padding="max_length", truncation=True, max_length=77)["input_ids"])
+ids = torch.tensor(AutoTokenizer.from_pretrained(out)(TEXTS, padding="max_length", truncation=True,
+                                                      max_length=77)["input_ids"])
 pixels = torch.randn(1, 3, 224, 224)
 results = {"pixels": pixels}
 with torch.no_grad():
     for suffix, dtype in (("", torch.float32), ("_bf16", torch.bfloat16)):
-        results[f"image_embeds{suffix}"], results[f"text_embeds{suffix}"] = (x.float() for x in features(load(dtype), pixels, ids))
+        results[f"image_embeds{suffix}"], results[f"text_embeds{suffix}"] = (
+            x.float() for x in features(load(dtype), pixels, ids))
 os.makedirs(f"{out}/expected")
 save_file(results, f"{out}/expected/expected.safetensors")
 with open(f"{out}/expected/texts.json", "w", encoding="utf-8") as file:

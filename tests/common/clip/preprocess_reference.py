@@ -3,8 +3,8 @@
 For picture i of the file: image.i [H, W, 3] bytes; resized.i, Pillow's bicubic of the shortest edge; and the pixels of
 clip_preprocess.h's kinds.
 
-Resizing and cropping in torch are torchvision's, without needing it: equal to the bit to torchvision 0.29.1 when this was
-written."""
+Resizing and cropping in torch are torchvision's, without needing it: equal to the bit to torchvision 0.29.1 when this
+was written."""
 
 import sys
 
@@ -73,7 +73,8 @@ for i, size in enumerate(SIZES):
     across = image.resize((SIDE, size[0]), Image.Resampling.BICUBIC)  # left to itself, Pillow 13 may go down first
     tensors[f"stretched.{i}"] = torch.as_tensor(np.array(stretching(images=across)["pixel_values"][0])).float()
     tensors[f"open_clip.{i}"] = (center_crop(unit(small)) - MEAN) / STD
-    bilinear = F.interpolate(unit(image)[None], (height, width), mode="bilinear", align_corners=False, antialias=True)[0]
+    bilinear = F.interpolate(unit(image)[None], (height, width), mode="bilinear", align_corners=False,
+                             antialias=True)[0]
     tensors[f"tensor_shortest.{i}"] = (center_crop(bilinear) - MEAN) / STD
     tensors[f"tensor_longest.{i}"] = (longest(unit(image)) - MEAN) / STD
 save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, sys.argv[1])

@@ -55,8 +55,10 @@ def hf_model(vocab, vision=None, text=None, **fields):
 
 def open_clip_model(vocab, quick_gelu=False, vision=None, text=None):
     config = {"embed_dim": 40, "quick_gelu": quick_gelu,
-              "vision_cfg": {"image_size": 56, "layers": 3, "width": 64, "head_width": 32, "patch_size": 14, **(vision or {})},
-              "text_cfg": {"context_length": 77, "vocab_size": vocab, "width": 48, "heads": 3, "layers": 2, **(text or {})}}
+              "vision_cfg": {"image_size": 56, "layers": 3, "width": 64, "head_width": 32, "patch_size": 14,
+                             **(vision or {})},
+              "text_cfg": {"context_length": 77, "vocab_size": vocab, "width": 48, "heads": 3, "layers": 2,
+                           **(text or {})}}
     return randomise(OpenClip(config)), config
 
 

@@ -1,5 +1,6 @@
-"""Lets torch compute bfloat16 products in f32, rounded once, where the processor has no instructions for them, as the service does
-(common/nn/products.h): there torch multiplies one element at a time, up to a hundred times slower, or imitates the instructions.
+"""Lets torch compute bfloat16 products in f32, rounded once, where the processor has no instructions for them, as the
+service does (common/nn/products.h): there torch multiplies one element at a time, up to a hundred times slower, or
+imitates the instructions.
 Import it before the models are made."""
 
 import functools

@@ -32,7 +32,8 @@ def transformer(dtype, case):
     model = SD3Transformer2DModel.from_pretrained(model_folder / "transformer", dtype=dtype).requires_grad_(False)
     with torch.no_grad():
         results = {"reference": forward(model, case)}
-    model.add_adapter(peft.LoraConfig(r=32, lora_alpha=64, init_lora_weights="gaussian", target_modules=TARGETS.split()))
+    model.add_adapter(peft.LoraConfig(r=32, lora_alpha=64, init_lora_weights="gaussian",
+                                      target_modules=TARGETS.split()))
     generator = torch.Generator().manual_seed(8)
     for name, parameter in lora_parameters(model):
         parameter.data = parameter.data.float().normal_(0, 0.02, generator=generator)
@@ -45,8 +46,9 @@ def transformer(dtype, case):
 def transformer_f32():
     torch.manual_seed(7)
     case = dict(
-        latents=torch.randn(1, 16, LATENTS, LATENTS), sigma=torch.tensor([0.7]), loss_weight=torch.randn(1, 16, LATENTS, LATENTS),
-        prompt_embeds=torch.randn(1, TEXT, 4096), pooled_prompt_embeds=torch.randn(1, 2048),
+        latents=torch.randn(1, 16, LATENTS, LATENTS), sigma=torch.tensor([0.7]),
+        loss_weight=torch.randn(1, 16, LATENTS, LATENTS), prompt_embeds=torch.randn(1, TEXT, 4096),
+        pooled_prompt_embeds=torch.randn(1, 2048),
     )
     results, gradients, adapter = transformer(torch.float32, case)
     save_file({**case, **results}, out / "transformer.safetensors")
@@ -78,7 +80,8 @@ def encoders(parts, ids, compute):
         results = {"ids": ids}
         for suffix, dtype in (("", torch.float32), ("_bf16", torch.bfloat16)):
             model = model_class.from_pretrained(model_folder / name, dtype=dtype)
-            results |= {key + suffix: value.float().contiguous() for key, value in compute(model(ids, output_hidden_states=True)).items()}
+            results |= {key + suffix: value.float().contiguous()
+                        for key, value in compute(model(ids, output_hidden_states=True)).items()}
             del model
         save_file(results, out / f"{name}.safetensors")
 
@@ -98,4 +101,5 @@ def t5():
 
 
 if __name__ == "__main__":
-    {"transformer-f32": transformer_f32, "transformer-bf16": transformer_bf16, "vae": vae, "clip": clip, "t5": t5}[part]()
+    {"transformer-f32": transformer_f32, "transformer-bf16": transformer_bf16, "vae": vae, "clip": clip,
+     "t5": t5}[part]()

@@ -16,15 +16,19 @@ def train_clip(folder, corpus, size, pad_token="!"):
     normalized text, as in SD3.5's folder."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     bpe = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
-    bpe.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Lowercase()])
+    bpe.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Replace(Regex(r"\s+"), " "),
+                                           normalizers.Lowercase()])
     bpe.pre_tokenizer = pre_tokenizers.Sequence([
-        pre_tokenizers.Split(Regex(r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"), "removed", invert=True),
+        pre_tokenizers.Split(Regex(r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"), "removed",
+                             invert=True),
         pre_tokenizers.ByteLevel(add_prefix_space=False)])
     # The trainer numbers the ends of words in the order of a hash map, and breaks ties by number: they get theirs here.
-    words = [word for text in corpus for word, _ in bpe.pre_tokenizer.pre_tokenize_str(bpe.normalizer.normalize_str(text))]
+    words = [word for text in corpus
+             for word, _ in bpe.pre_tokenizer.pre_tokenize_str(bpe.normalizer.normalize_str(text))]
     ends = sorted({word[-1] + "</w>" for word in words})
     bpe.train_from_iterator(corpus, trainers.BpeTrainer(
-        vocab_size=size, initial_alphabet=alphabet, end_of_word_suffix="</w>", special_tokens=ends, show_progress=False))
+        vocab_size=size, initial_alphabet=alphabet, end_of_word_suffix="</w>", special_tokens=ends,
+        show_progress=False))
     state = json.loads(bpe.to_str())["model"]
     vocab = dict(state["vocab"])
     for token in [*alphabet, *(c + "</w>" for c in alphabet), "<|startoftext|>", "<|endoftext|>"]:
@@ -39,7 +43,8 @@ def train_clip(folder, corpus, size, pad_token="!"):
                                     "single_word": False, "special": True}}
 
     write_json(f"{folder}/tokenizer_config.json", {
-        "tokenizer_class": "CLIPTokenizer", "model_max_length": 77, "pad_token": pad_token, "bos_token": "<|startoftext|>",
+        "tokenizer_class": "CLIPTokenizer", "model_max_length": 77, "pad_token": pad_token,
+        "bos_token": "<|startoftext|>",
         "eos_token": "<|endoftext|>", "unk_token": "<|endoftext|>",
         "added_tokens_decoder": {**added(pad_token), **added("<|startoftext|>", True), **added("<|endoftext|>")}})
     return vocab

@@ -2,8 +2,8 @@
 
 usage: lora_import_reference.py FOLDER
 
-Makes FOLDER/transformer, FOLDER/input.safetensors, and for each case FOLDER/CASE.safetensors with the velocity and, as its
-metadata "path", where the adapter is.
+Makes FOLDER/transformer, FOLDER/input.safetensors, and for each case FOLDER/CASE.safetensors with the velocity and, as
+its metadata "path", where the adapter is.
 """
 
 import json
@@ -21,7 +21,8 @@ from transformer_reference import BASE, TARGETS, forward
 
 ROOT = pathlib.Path(sys.argv[1])
 TARGETS = TARGETS.split()
-BLOCK_LINEARS = ["norm1.linear", "norm1_context.linear", "ff.net.0.proj", "ff.net.2", "ff_context.net.0.proj", "ff_context.net.2"]
+BLOCK_LINEARS = ["norm1.linear", "norm1_context.linear", "ff.net.0.proj", "ff.net.2", "ff_context.net.0.proj",
+                 "ff_context.net.2"]
 OTHER_LINEARS = [
     "timestep_embedder.linear_1", "timestep_embedder.linear_2", "text_embedder.linear_1", "text_embedder.linear_2",
     "context_embedder", "norm_out.linear", "proj_out",
@@ -79,12 +80,14 @@ def peft_cases():
     named.mkdir()
     (named / "adapter_config.json").write_text((plain / "adapter_config.json").read_text())
     state = load_file(plain / "adapter_model.safetensors")
-    save_file({key.replace(".weight", ".default.weight"): value for key, value in state.items()}, named / "adapter_model.safetensors")
+    save_file({key.replace(".weight", ".default.weight"): value for key, value in state.items()},
+              named / "adapter_model.safetensors")
     expect("peft_named", named, peft.PeftModel.from_pretrained(base_model(), plain))
 
 
 def trainer_cases():
-    """FlowAWR and flow_grpo save their trained adapter into lora/; DiffusionNFT's has the slow one in lora/old beside it."""
+    """FlowAWR and flow_grpo save their trained adapter into lora/; DiffusionNFT's has the slow one in lora/old beside
+    it."""
     model = peft.get_peft_model(base_model(), config(r=8, alpha=16))
     model.add_adapter("old", config(r=8, alpha=16))
     randomise_adapter(model)
@@ -117,7 +120,8 @@ def diffusers_cases():
         return model, peft.utils.get_peft_model_state_dict(model)
 
     model, state = adapted()
-    for case, metadata in {"diffusers": {}, "diffusers_metadata": {"transformer_lora_adapter_metadata": model.peft_config["default"].to_dict()}}.items():
+    trained = {"transformer_lora_adapter_metadata": model.peft_config["default"].to_dict()}
+    for case, metadata in {"diffusers": {}, "diffusers_metadata": trained}.items():
         StableDiffusion3Pipeline.save_lora_weights(ROOT / case, transformer_lora_layers=state, **metadata)
         file = ROOT / case / "pytorch_lora_weights.safetensors"
         expect(case, file, loaded_by_diffusers(file))
@@ -142,7 +146,8 @@ def diffusers_cases():
     file = write("diffusers_down_up", rename(state, ".lora.down.weight", ".lora.up.weight"))
     expect("diffusers_down_up", file.parent, loaded_by_diffusers(file))
     _, some = adapted(targets=["attn.to_q", "attn.to_k", "attn.to_v"])
-    processors = rename({key.replace(".to_", ".processor.to_"): value for key, value in some.items()}, "_lora.down.weight", "_lora.up.weight")
+    processors = rename({key.replace(".to_", ".processor.to_"): value for key, value in some.items()},
+                        "_lora.down.weight", "_lora.up.weight")
     file = write("diffusers_processors", processors)
     expect("diffusers_processors", file, loaded_by_diffusers(file))
     _, ranks = adapted(rank_pattern={"attn.to_q": 2, "attn.to_v": 5})
@@ -210,7 +215,10 @@ def wrapped_cases():
     theirs = ROOT / "peft_plain"
     their_config = json.loads((theirs / "adapter_config.json").read_text())
     their_state = load_file(theirs / "adapter_model.safetensors")
-    wrap = lambda key: key.replace("base_model.model.", "module.base_model.model._orig_mod.").replace(".weight", ".default.weight")
+    def wrap(key):
+        return key.replace("base_model.model.", "module.base_model.model._orig_mod.").replace(
+            ".weight", ".default.weight")
+
     save_file({wrap(key): value for key, value in their_state.items()}, compiled / "adapter_model.safetensors")
     modules = {key.removeprefix("base_model.model.").split(".lora_")[0] for key in their_state}
     their_config["target_modules"] = sorted(f"_orig_mod.{module}" for module in modules)
@@ -230,7 +238,8 @@ def several():
         folder = ROOT / "several" / name
         folder.mkdir(parents=True)
         state = peft.utils.get_peft_model_state_dict(model, adapter_name=name)
-        save_file({f"base_model.model.{key}": value for key, value in state.items()}, folder / "adapter_model.safetensors")
+        save_file({f"base_model.model.{key}": value for key, value in state.items()},
+                  folder / "adapter_model.safetensors")
         model.peft_config[name].save_pretrained(folder)
     model.set_adapters(["first", "second"], [0.7, -0.4])
     expect("several", ROOT / "several", model)

@@ -20,7 +20,8 @@ DTYPES = {"f32": torch.float32, "bf16": torch.bfloat16}
 TARGETS = TARGETS.split()
 EVERY_LAYER = TARGETS + [
     "norm1.linear", "norm1_context.linear", "ff.net.0.proj", "ff.net.2", "ff_context.net.0.proj", "ff_context.net.2",
-    "timestep_embedder.linear_1", "text_embedder.linear_2", "context_embedder", "norm_out.linear", "proj_out", "pos_embed.proj",
+    "timestep_embedder.linear_1", "text_embedder.linear_2", "context_embedder", "norm_out.linear", "proj_out",
+    "pos_embed.proj",
 ]
 
 

@@ -1,8 +1,9 @@
 """What StableDiffusion3Pipeline makes of a small random pipeline in the published layout, for pipeline_parity_test.cc.
 
 usage: pipeline_reference.py OUT_FOLDER NOISE_FILE
-Writes OUT_FOLDER/model and OUT_FOLDER/model-without-t5; OUT_FOLDER/embeds.safetensors: for each of them, length and type the
-embeddings of PROMPTS; OUT_FOLDER/images.safetensors: latents and images drawn from NOISE_FILE, with guidance and without.
+Writes OUT_FOLDER/model and OUT_FOLDER/model-without-t5; OUT_FOLDER/embeds.safetensors: for each of them, length and
+type the embeddings of PROMPTS; OUT_FOLDER/images.safetensors: latents and images drawn from NOISE_FILE, with guidance
+and without.
 """
 import json
 import os
@@ -34,9 +35,9 @@ LENGTHS = (77, 128, 256)
 
 def clip(vocab, width, heads, activation):
     return randomise(CLIPTextModelWithProjection(CLIPTextConfig(
-        vocab_size=len(vocab), hidden_size=width, intermediate_size=4 * width, projection_dim=width, num_hidden_layers=3,
-        num_attention_heads=heads, max_position_embeddings=77, hidden_act=activation, bos_token_id=vocab["<|startoftext|>"],
-        eos_token_id=vocab["<|endoftext|>"], pad_token_id=1)))
+        vocab_size=len(vocab), hidden_size=width, intermediate_size=4 * width, projection_dim=width,
+        num_hidden_layers=3, num_attention_heads=heads, max_position_embeddings=77, hidden_act=activation,
+        bos_token_id=vocab["<|startoftext|>"], eos_token_id=vocab["<|endoftext|>"], pad_token_id=1)))
 
 
 def make_model():
@@ -62,7 +63,8 @@ def make_model():
         text_encoder_3=t5, tokenizer_3=T5Tokenizer.from_pretrained(out / "t5"))
     pipeline.save_pretrained(out / "model")
     for name, source in (("tokenizer", "clip"), ("tokenizer_2", "clip_2"), ("tokenizer_3", "t5")):
-        for file in ("vocab.json", "merges.txt", "spiece.model"):  # beside tokenizer.json, as published folders have them
+        # Beside tokenizer.json, as published folders have them.
+        for file in ("vocab.json", "merges.txt", "spiece.model"):
             if (out / source / file).exists() and not (out / "model" / name / file).exists():
                 (out / "model" / name / file).write_bytes((out / source / file).read_bytes())
 
@@ -107,9 +109,9 @@ def draw():
             for scale in (1.0, 4.5):
                 def run(output_type):
                     return pipeline(
-                        PROMPTS["prompts"], negative_prompt=PROMPTS["negative"], height=8 * noise.shape[2], width=8 * noise.shape[3],
-                        guidance_scale=scale, num_inference_steps=6, max_sequence_length=128, latents=noise,
-                        output_type=output_type).images.contiguous()
+                        PROMPTS["prompts"], negative_prompt=PROMPTS["negative"], height=8 * noise.shape[2],
+                        width=8 * noise.shape[3], guidance_scale=scale, num_inference_steps=6, max_sequence_length=128,
+                        latents=noise, output_type=output_type).images.contiguous()
 
                 results[f"{model}/{size}/{scale}/latents"] = run("latent")
                 results[f"{model}/{size}/{scale}/images"] = run("pt")

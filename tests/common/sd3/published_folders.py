@@ -12,7 +12,8 @@ import bf16_products  # noqa: F401
 import torch
 from diffusers import SD3Transformer2DModel
 from safetensors.torch import load_file, save_file
-from transformers import CLIPTextConfig, CLIPTextModelWithProjection, CLIPTokenizer, T5Config, T5EncoderModel, T5Tokenizer
+from transformers import (CLIPTextConfig, CLIPTextModelWithProjection, CLIPTokenizer, T5Config, T5EncoderModel,
+                          T5Tokenizer)
 
 torch.set_num_threads(1)
 
@@ -24,8 +25,8 @@ TRANSFORMERS = {
     "sd35-large": dict(pos_embed_max_size=12, num_attention_heads=5, caption_projection_dim=80, num_layers=4,
                        qk_norm="rms_norm"),
 }
-COMMON = dict(sample_size=16, patch_size=2, in_channels=16, out_channels=16, attention_head_dim=16, joint_attention_dim=40,
-              pooled_projection_dim=24)
+COMMON = dict(sample_size=16, patch_size=2, in_channels=16, out_channels=16, attention_head_dim=16,
+              joint_attention_dim=40, pooled_projection_dim=24)
 # Published in one file, as fp16 beside nothing, in shards, in shards of bf16 beside nothing.
 WAYS = {
     "file": dict(),
@@ -76,8 +77,8 @@ def transformer_case(folder, shape, way_name):
 @torch.no_grad()
 def t5_case(folder, way_name):
     torch.manual_seed(3)
-    config = T5Config(vocab_size=50, d_model=32, d_kv=8, d_ff=64, num_layers=3, num_heads=4, feed_forward_proj="gated-gelu",
-                      is_encoder_decoder=False, use_cache=False)
+    config = T5Config(vocab_size=50, d_model=32, d_kv=8, d_ff=64, num_layers=3, num_heads=4,
+                      feed_forward_proj="gated-gelu", is_encoder_decoder=False, use_cache=False)
     model = publish(randomise(T5EncoderModel(config)), folder, WAYS[way_name])
     ids = torch.randint(0, 50, (2, 9))
     save_file(dict(ids=ids, hidden=model(ids).last_hidden_state.contiguous()), folder / "case.safetensors")

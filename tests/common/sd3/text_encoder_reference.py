@@ -1,7 +1,7 @@
 """Makes small random text encoders with transformers and runs them. usage: OUT_FOLDER
 
-Each OUT_FOLDER/NAME is a model folder with expected.safetensors beside it: the ids and what the model gives for them, in
-f32 and (..._bf16) in bf16."""
+Each OUT_FOLDER/NAME is a model folder with expected.safetensors beside it: the ids and what the model gives for them,
+in f32 and (..._bf16) in bf16."""
 import sys
 
 import bf16_products  # noqa: F401
@@ -20,7 +20,8 @@ def save(name, model, ids, compute):
     model.save_pretrained(folder)
     low = type(model).from_pretrained(folder, dtype=torch.bfloat16)
     results = {**compute(model), **{f"{key}_bf16": value.float() for key, value in compute(low).items()}}
-    save_file({"ids": ids, **{key: value.contiguous() for key, value in results.items()}}, f"{folder}/expected.safetensors")
+    save_file({"ids": ids, **{key: value.contiguous() for key, value in results.items()}},
+              f"{folder}/expected.safetensors")
 
 
 def randomise(model):
@@ -47,7 +48,8 @@ def clip(name, ids, **fields):
 
 @torch.no_grad()
 def t5(name, ids, **fields):
-    config = T5Config(**{"vocab_size": 50, "d_model": 24, "d_kv": 10, "d_ff": 40, "num_layers": 3, "num_heads": 3, **fields})
+    config = T5Config(**{"vocab_size": 50, "d_model": 24, "d_kv": 10, "d_ff": 40, "num_layers": 3, "num_heads": 3,
+                         **fields})
     model = randomise(T5EncoderModel(config))
     save(name, model, ids, lambda model: {"hidden": model(ids)[0]})
 

@@ -84,7 +84,8 @@ def gradients_of(model, case):
 
 
 def lora_parameters(model):
-    return [("base_model.model." + key.replace(".default.", "."), p) for key, p in model.named_parameters() if "lora_" in key]
+    return [("base_model.model." + key.replace(".default.", "."), p)
+            for key, p in model.named_parameters() if "lora_" in key]
 
 
 def make(name, folder):
@@ -142,7 +143,8 @@ def check(folder):
     def load():
         return SD3Transformer2DModel.from_pretrained(folder / "transformer")
 
-    expect_same("peft.PeftModel", forward(peft.PeftModel.from_pretrained(load(), folder / "peft"), case), case["adapted"])
+    expect_same("peft.PeftModel", forward(peft.PeftModel.from_pretrained(load(), folder / "peft"), case),
+                case["adapted"])
     assert json.loads((folder / "peft/adapter_config.json").read_text())["base_model_name_or_path"] == "the-base"
 
     model = load()

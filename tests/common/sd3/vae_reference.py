@@ -46,7 +46,8 @@ def make(name, folder):
     images = torch.rand(3, 3, 48, 32)
     decoded, mean = decode_and_encode(model, latents, images, torch.float32)
     decoded_bf16, mean_bf16 = decode_and_encode(model.to(torch.bfloat16), latents, images, torch.bfloat16)
-    save_file(dict(latents=latents, images=images, decoded=decoded, mean=mean, decoded_bf16=decoded_bf16, mean_bf16=mean_bf16),
+    save_file(dict(latents=latents, images=images, decoded=decoded, mean=mean, decoded_bf16=decoded_bf16,
+                   mean_bf16=mean_bf16),
               folder / "case.safetensors")
 
 

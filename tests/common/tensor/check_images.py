@@ -1,4 +1,5 @@
-"""Checks a.png and a.jpg against a.rgb with Pillow, and writes PNGs of other kinds beside their RGB bytes. usage: FOLDER"""
+"""Checks a.png and a.jpg against a.rgb with Pillow, and writes PNGs of other kinds beside their RGB bytes.
+usage: FOLDER"""
 import sys
 
 import numpy
@@ -47,4 +48,5 @@ visible = (numpy.arange(24)[:, None] + numpy.arange(40)) % 2 == 0
 rgba = numpy.dstack([opaque, numpy.where(visible, 255, 0).astype("uint8")])
 save("alpha", Image.fromarray(rgba, "RGBA"), numpy.where(visible[..., None], opaque, 255).astype("uint8").tobytes())
 black_and_white = (visible * 65535).astype("uint16")
-save("gray16", Image.fromarray(black_and_white), numpy.repeat((visible * 255).astype("uint8")[..., None], 3, 2).tobytes())
+save("gray16", Image.fromarray(black_and_white),
+     numpy.repeat((visible * 255).astype("uint8")[..., None], 3, 2).tobytes())

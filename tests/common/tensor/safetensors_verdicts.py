@@ -2,7 +2,8 @@
 
 usage: safetensors_verdicts.py FOLDER
 
-FOLDER/verdicts.json: {file: {"opens": bool, "metadata", "shapes", "dtypes", "values"}}; values only where few and finite.
+FOLDER/verdicts.json: {file: {"opens": bool, "metadata", "shapes", "dtypes", "values"}}; values only where few and
+finite.
 """
 
 import json
@@ -17,7 +18,8 @@ from safetensors.torch import save_file
 
 FOLDER = pathlib.Path(sys.argv[1])
 DTYPES = [
-    "BOOL", "F4", "F6_E2M3", "F6_E3M2", "U8", "I8", "F8_E5M2", "F8_E4M3", "F8_E8M0", "F8_E4M3FNUZ", "F8_E5M2FNUZ", "I16", "U16", "F16",
+    "BOOL", "F4", "F6_E2M3", "F6_E3M2", "U8", "I8", "F8_E5M2", "F8_E4M3", "F8_E8M0", "F8_E4M3FNUZ", "F8_E5M2FNUZ",
+    "I16", "U16", "F16",
     "BF16", "I32", "U32", "F32", "C64", "F64", "I64", "U64", "F31", "C128", "I4", "f32", "",
 ]
 verdicts = {}
@@ -46,7 +48,8 @@ def judge(name):
                         tensor = torch.view_as_real(tensor)
                     if tensor.dim() <= 64 and 0 < tensor.numel() < 100 and "F4" not in verdict["dtypes"][key]:
                         values = tensor.double().flatten()
-                        if values.isfinite().all() and (tensor.dtype != torch.bool or tensor.view(torch.uint8).max() < 2):
+                        is_bool = tensor.dtype == torch.bool
+                        if values.isfinite().all() and (not is_bool or tensor.view(torch.uint8).max() < 2):
                             verdict["values"][key] = values.tolist()
                 except Exception:  # a type or shape that torch does not have
                     pass
@@ -78,9 +81,9 @@ def by_its_own_writer():
     tensors = {
         str(dtype): torch.randint(0, 100, (3, 4)).to(torch.float32).to(dtype)
         for dtype in (
-            torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.float8_e4m3fn, torch.float8_e5m2, torch.float8_e8m0fnu,
-            torch.float8_e4m3fnuz, torch.float8_e5m2fnuz, torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.uint16,
-            torch.uint32, torch.uint64, torch.bool, torch.complex64,
+            torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.float8_e4m3fn, torch.float8_e5m2,
+            torch.float8_e8m0fnu, torch.float8_e4m3fnuz, torch.float8_e5m2fnuz, torch.int64, torch.int32, torch.int16,
+            torch.int8, torch.uint8, torch.uint16, torch.uint32, torch.uint64, torch.bool, torch.complex64,
         )
     }
     tensors["four bits"] = torch.arange(8, dtype=torch.uint8).reshape(2, 4).view(torch.float4_e2m1fn_x2)
@@ -95,8 +98,9 @@ def by_hand():
     for metadata in (None, {}, {"a": "b"}, {"a": ""}, {"": "x"}, {"a": 1}, {"a": None}, [], "", 0, False, {"a": {}}):
         write({"__metadata__": metadata}, b"")
         write({"__metadata__": metadata, **one}, b"\1")
-    for header in (b"", b"{}", b" {}", b"\n\t\r {}", b"{} ", b"{}\n", b"\x0b{}", b"\xef\xbb\xbf{}", b"{}\0", b"\0{}", b"{} x", b"[]", b"null", b'"x"',
-                   b"{", b"}", b"{}{}", b"{,}", b'{"a"}', b"{'a':1}", b"//x\n{}", b'{"__metadata__":{"a":"\xff"}}', b'{"__metadata__":{"a":"\\ud800"}}',
+    for header in (b"", b"{}", b" {}", b"\n\t\r {}", b"{} ", b"{}\n", b"\x0b{}", b"\xef\xbb\xbf{}", b"{}\0", b"\0{}",
+                   b"{} x", b"[]", b"null", b'"x"', b"{", b"}", b"{}{}", b"{,}", b'{"a"}', b"{'a':1}", b"//x\n{}",
+                   b'{"__metadata__":{"a":"\xff"}}', b'{"__metadata__":{"a":"\\ud800"}}',
                    b'{"__metadata__":{"a":"\\ud83d\\ude00"}}', b'{"__metadata__":{"a":"\\u0000"}}'):
         write(header, b"")
     for value in (None, 1, [], {}, "x", True):
@@ -107,21 +111,26 @@ def by_hand():
         whole = entry("U8", [1], 0, 1)
         del whole[missing]
         write({"a": whole}, b"\1")
-    for shape in (None, 1, "1", [1.0], [-1], ["1"], [None], [True], [[1]], [1] * 9, [1] * 64, [1] * 65, [1] * 300, [0, 2**62], [0, 2**63], [0, 2**64 - 1],
-                  [0, 2**64], [2**63, 2**63, 0], [0, 2**63, 2**63], [2**32, 2**32], [2**61], [2**64 - 1], [0] * 70):
+    for shape in (None, 1, "1", [1.0], [-1], ["1"], [None], [True], [[1]], [1] * 9, [1] * 64, [1] * 65, [1] * 300,
+                  [0, 2**62], [0, 2**63], [0, 2**64 - 1], [0, 2**64], [2**63, 2**63, 0], [0, 2**63, 2**63],
+                  [2**32, 2**32], [2**61], [2**64 - 1], [0] * 70):
         write({"a": entry("U8", shape, 0, 1)}, b"\1")
         write({"a": entry("F64", shape, 0, 0)}, b"")
-    for offsets in (None, [], [0], [0, 1, 2], [1, 0], [0, 2], [1, 2], [-1, 0], [0.0, 1.0], ["0", "1"], {"0": 1}, [2**63, 2**63 + 1]):
+    for offsets in (None, [], [0], [0, 1, 2], [1, 0], [0, 2], [1, 2], [-1, 0], [0.0, 1.0], ["0", "1"], {"0": 1},
+                    [2**63, 2**63 + 1]):
         write({"a": {"dtype": "U8", "shape": [1], "data_offsets": offsets}}, b"\1\2")
-    for text in (b'{"a":{"dtype":"U8","shape":[1e0],"data_offsets":[0,1]}}', b'{"a":{"dtype":"U8","shape":[1],"data_offsets":[-0,1]}}',
-                 b'{"a":{"dtype":"U8","shape":[01],"data_offsets":[0,1]}}', b'{"\\u0061":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}'):
+    for text in (b'{"a":{"dtype":"U8","shape":[1e0],"data_offsets":[0,1]}}',
+                 b'{"a":{"dtype":"U8","shape":[1],"data_offsets":[-0,1]}}',
+                 b'{"a":{"dtype":"U8","shape":[01],"data_offsets":[0,1]}}',
+                 b'{"\\u0061":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}'):
         write(text, b"\1")
     for name in ("", "n" * 2000, "\u00e9", "a\nb", "a\0b", "__metadata_", "weight "):
         write({name: entry("U8", [1], 0, 1)}, b"\1")
-    for spans in (((0, 1), (1, 2)), ((1, 2), (0, 1)), ((0, 2), (1, 3)), ((0, 2), (0, 2)), ((0, 1), (2, 3)), ((0, 0), (0, 2)), ((0, 2), (1, 1)),
-                  ((2, 2), (0, 2)), ((0, 0), (0, 0))):
+    for spans in (((0, 1), (1, 2)), ((1, 2), (0, 1)), ((0, 2), (1, 3)), ((0, 2), (0, 2)), ((0, 1), (2, 3)),
+                  ((0, 0), (0, 2)), ((0, 2), (1, 1)), ((2, 2), (0, 2)), ((0, 0), (0, 0))):
         for size in (0, 2, 3):
-            write({f"t{i}": entry("U8", [end - begin], begin, end) for i, (begin, end) in enumerate(spans)}, bytes(size))
+            write({f"t{i}": entry("U8", [end - begin], begin, end) for i, (begin, end) in enumerate(spans)},
+                  bytes(size))
 
 
 def by_chance(count):
@@ -133,7 +142,8 @@ def by_chance(count):
         if rng.random() < 0.3:
             header["__metadata__"] = rng.choice([None, {}, {"format": "pt"}])
         for i in range(rng.randrange(4)):
-            dtype, bits = rng.choice([("U8", 8), ("F4", 4), ("F6_E2M3", 6), ("F8_E8M0", 8), ("C64", 64), ("F32", 32), ("BF16", 16), ("I64", 64)])
+            dtype, bits = rng.choice([("U8", 8), ("F4", 4), ("F6_E2M3", 6), ("F8_E8M0", 8), ("C64", 64), ("F32", 32),
+                                      ("BF16", 16), ("I64", 64)])
             shape = [rng.randrange(5) for _ in range(rng.randrange(3))]
             size = bits
             for extent in shape:

@@ -17,7 +17,8 @@ def strict(schema, name=""):
     if name in OPEN:
         return {"type": "object" if schema.get("type") == "object" else schema.get("type", "object")}
     kept = {key: value for key, value in schema.items()
-            if key in ("type", "enum", "required", "minimum", "maximum", "minItems", "maxItems", "minLength", "maxLength", "pattern")}
+            if key in ("type", "enum", "required", "minimum", "maximum", "minItems", "maxItems", "minLength",
+                       "maxLength", "pattern")}
     if "properties" in schema:
         if "containers" in schema["properties"]:  # a pod's spec
             return {"type": "object"}

@@ -20,7 +20,8 @@ LABELS = ["circle", "square", "triangle"]
 
 def as_mmdet(weights, depths, encoder_layers, decoder_layers):
     """mmdet's names, by hand."""
-    swin, pixel, mask = "model.pixel_level_module.encoder.", "model.pixel_level_module.decoder.", "model.transformer_module."
+    swin, pixel = "model.pixel_level_module.encoder.", "model.pixel_level_module.decoder."
+    mask = "model.transformer_module."
     names, fused, unfolded = {}, {}, {}
     names |= {"backbone.patch_embed.projection": swin + "embeddings.patch_embeddings.projection",
               "backbone.patch_embed.norm": swin + "embeddings.norm"}
@@ -30,10 +31,13 @@ def as_mmdet(weights, depths, encoder_layers, decoder_layers):
             ours, theirs = f"{swin}encoder.layers.{s}.blocks.{b}.", f"backbone.stages.{s}.blocks.{b}."
             names |= {theirs + "norm1": ours + "layernorm_before", theirs + "norm2": ours + "layernorm_after",
                       theirs + "attn.w_msa.proj": ours + "attention.output.dense",
-                      theirs + "ffn.layers.0.0": ours + "intermediate.dense", theirs + "ffn.layers.1": ours + "output.dense"}
-            names[theirs + "attn.w_msa.relative_position_bias_table"] = ours + "attention.self.relative_position_bias_table"
+                      theirs + "ffn.layers.0.0": ours + "intermediate.dense",
+                      theirs + "ffn.layers.1": ours + "output.dense"}
+            table = "relative_position_bias_table"
+            names[theirs + "attn.w_msa." + table] = ours + "attention.self." + table
             for part in ("weight", "bias"):
-                fused[f"{theirs}attn.w_msa.qkv.{part}"] = [f"{ours}attention.self.{n}.{part}" for n in ("query", "key", "value")]
+                fused[f"{theirs}attn.w_msa.qkv.{part}"] = [f"{ours}attention.self.{n}.{part}"
+                                                           for n in ("query", "key", "value")]
         if s + 1 < len(depths):
             for part in ("norm.weight", "norm.bias", "reduction.weight"):
                 unfolded[f"backbone.stages.{s}.downsample.{part}"] = f"{swin}encoder.layers.{s}.downsample.{part}"
@@ -47,7 +51,8 @@ def as_mmdet(weights, depths, encoder_layers, decoder_layers):
             names[f"{theirs}attentions.0.{part}"] = f"{ours}self_attn.{part}"
         names |= {theirs + "norms.0": ours + "self_attn_layer_norm", theirs + "norms.1": ours + "final_layer_norm",
                   theirs + "ffns.0.layers.0.0": ours + "fc1", theirs + "ffns.0.layers.1": ours + "fc2"}
-    names |= {head + "level_encoding.weight": pixel + "level_embed", head + "lateral_convs.0.conv": pixel + "adapter_1.0",
+    names |= {head + "level_encoding.weight": pixel + "level_embed",
+              head + "lateral_convs.0.conv": pixel + "adapter_1.0",
               head + "lateral_convs.0.gn": pixel + "adapter_1.1", head + "output_convs.0.conv": pixel + "layer_1.0",
               head + "output_convs.0.gn": pixel + "layer_1.1", head + "mask_feature": pixel + "mask_projection"}
     head = "panoptic_head."
@@ -62,7 +67,8 @@ def as_mmdet(weights, depths, encoder_layers, decoder_layers):
                   theirs + "ffns.0.layers.0.0": ours + "fc1", theirs + "ffns.0.layers.1": ours + "fc2"}
         for part in ("weight", "bias"):
             fused[f"{theirs}attentions.1.attn.in_proj_{part}"] = [f"{ours}self_attn.{n}_proj.{part}" for n in "qkv"]
-    names |= {head + "transformer_decoder.post_norm": mask + "decoder.layernorm", head + "query_embed": mask + "queries_embedder",
+    names |= {head + "transformer_decoder.post_norm": mask + "decoder.layernorm",
+              head + "query_embed": mask + "queries_embedder",
               head + "query_feat": mask + "queries_features", head + "level_embed": mask + "level_embed",
               head + "cls_embed": "class_predictor"}
     for i in range(3):
@@ -71,7 +77,8 @@ def as_mmdet(weights, depths, encoder_layers, decoder_layers):
     for theirs, ours in names.items():
         if ours in weights:
             state[theirs] = weights[ours]
-        state |= {f"{theirs}.{part}": weights[f"{ours}.{part}"] for part in ("weight", "bias") if f"{ours}.{part}" in weights}
+        state |= {f"{theirs}.{part}": weights[f"{ours}.{part}"]
+                  for part in ("weight", "bias") if f"{ours}.{part}" in weights}
     for theirs, ours in unfolded.items():
         # Where mmdet's unfold puts each value of transformers' order: [column, row, channel], numbered, through unfold.
         channels = weights[ours].shape[-1] // 4
@@ -85,9 +92,10 @@ def main(out):
     torch.manual_seed(0)
     swin = SwinConfig(embed_dim=16, depths=[1, 2, 1, 1], num_heads=[1, 2, 2, 4], window_size=4, mlp_ratio=2.5,
                       out_features=["stage1", "stage2", "stage3", "stage4"])
-    config = Mask2FormerConfig(backbone_config=swin, feature_size=32, mask_feature_size=24, hidden_dim=32, encoder_layers=2,
-                               decoder_layers=4, num_attention_heads=4, num_queries=7, dim_feedforward=40, encoder_feedforward_dim=48,
-                               id2label=dict(enumerate(LABELS)), label2id={name: i for i, name in enumerate(LABELS)})
+    config = Mask2FormerConfig(backbone_config=swin, feature_size=32, mask_feature_size=24, hidden_dim=32,
+                               encoder_layers=2, decoder_layers=4, num_attention_heads=4, num_queries=7,
+                               dim_feedforward=40, encoder_feedforward_dim=48, id2label=dict(enumerate(LABELS)),
+                               label2id={name: i for i, name in enumerate(LABELS)})
     model = Mask2FormerForUniversalSegmentation(config).eval()
     for parameter in model.parameters():
         parameter.data.normal_(0, 0.2)

@@ -40,14 +40,16 @@ def make(name, folder):
     model = Mask2FormerForUniversalSegmentation(config).eval()
     # The class begins with zeros and ones where training would move: no test could see an error there.
     for key, parameter in model.named_parameters():
-        if parameter.dim() == 1 or key.endswith(("relative_position_bias_table", "sampling_offsets.weight", "attention_weights.weight")):
+        if parameter.dim() == 1 or key.endswith(("relative_position_bias_table", "sampling_offsets.weight",
+                                                 "attention_weights.weight")):
             parameter.add_((0.02 if "sampling_offsets.weight" in key else 0.2) * torch.randn_like(parameter))
     model.save_pretrained(folder)
     pixels = torch.randn(batch, 3, height, width)
     found = compute(model, pixels)
     rounded = compute(model.bfloat16(), pixels.bfloat16())
     found.update({f"{key}_bf16": value.float() for key, value in rounded.items()})
-    save_file({"pixels": pixels, **{key: value.contiguous() for key, value in found.items()}}, folder / "case.safetensors")
+    save_file({"pixels": pixels, **{key: value.contiguous() for key, value in found.items()}},
+              folder / "case.safetensors")
 
 
 def compute(model, pixels):

@@ -1,4 +1,5 @@
-"""Small random models of the CLIP-type rewards, pictures, and their scores by a straightforward Python scorer of each kind.
+"""Small random models of the CLIP-type rewards, pictures, and their scores by a straightforward Python scorer of each
+kind.
 
 usage: OUT_FOLDER
 
@@ -60,7 +61,8 @@ def convert(*arguments):
     subprocess.run([sys.executable, ROOT / "tools/convert_rewards", *arguments], check=True, stdout=subprocess.DEVNULL)
 
 
-convert("hpsv2", f"{out}/hps.pt", f"{out}/hps", "--tokenizer", f"{out}/tokenizer", "--head-width", "32", "--text-heads", "3")
+convert("hpsv2", f"{out}/hps.pt", f"{out}/hps", "--tokenizer", f"{out}/tokenizer", "--head-width", "32",
+        "--text-heads", "3")
 convert("aesthetic", f"{out}/head.pth", f"{out}/head")
 
 spoilt = load_file(f"{out}/clip/model.safetensors")
@@ -121,7 +123,8 @@ for i, ((height, width), prompt) in enumerate(zip(SIZES, PROMPTS)):
         "prompt": prompt,
         "pickscore": clip.logit_scale.exp().item() * similar / 26,
         "clipscore": clip.logit_scale.exp().item() * cosine(clip, clipscore_pixels(image), prompt)[0] / 100,
-        "clipscore_open_clip": open_clip.logit_scale.exp().item() * cosine(open_clip, clipscore_pixels(image), prompt)[0] / 100,
+        "clipscore_open_clip": (open_clip.logit_scale.exp().item()
+                                * cosine(open_clip, clipscore_pixels(image), prompt)[0] / 100),
         "hpsv2": cosine(open_clip, hps_pixels(image), prompt)[0],
         "aesthetic": head.layers(picture).item(),
     })

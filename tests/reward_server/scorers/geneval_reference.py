@@ -34,7 +34,8 @@ def is_placed(clause, objects, groups):
 
 
 def broken_exclusions(case):
-    return [c["class"] for c in case["metadata"].get("exclude", []) if len(case["objects"].get(c["class"], [])) >= c["count"]]
+    return [c["class"] for c in case["metadata"].get("exclude", [])
+            if len(case["objects"].get(c["class"], [])) >= c["count"]]
 
 
 def official(case):
@@ -68,7 +69,8 @@ def strict_and_graded(case):
             marks.append(1 if good else 0)
         groups.append(objects if good else None)
     broken, included = broken_exclusions(case), [c["class"] for c in case["metadata"]["include"]]
-    marks += [0 if c["class"] in broken else 1 for c in case["metadata"].get("exclude", []) if c["class"] not in included]
+    marks += [0 if c["class"] in broken else 1
+              for c in case["metadata"].get("exclude", []) if c["class"] not in included]
     return all(group is not None for group in groups) and not broken, sum(marks) / len(marks)
 
 

@@ -21,7 +21,8 @@ sys.path[:0] = [str(ROOT / "tests/common/clip"), str(ROOT / "tests/reward_server
 from geneval_reference import COLOURS, strict_and_graded  # noqa: E402
 from mmdet_rules import instances, prepare  # noqa: E402
 from random_clip import add_tokenizer, hf_model, make_tokenizer  # noqa: E402
-from transformers import AutoTokenizer, CLIPModel, Mask2FormerConfig, Mask2FormerForUniversalSegmentation, SwinConfig  # noqa: E402
+from transformers import (AutoTokenizer, CLIPModel, Mask2FormerConfig,  # noqa: E402
+                          Mask2FormerForUniversalSegmentation, SwinConfig)
 
 torch.set_num_threads(1)
 CLASSES = ["circle", "square", "triangle"]
@@ -32,9 +33,10 @@ def make_detector(folder):
     torch.manual_seed(3)
     swin = SwinConfig(embed_dim=16, depths=[1, 1, 2, 1], num_heads=[1, 2, 2, 4], window_size=4,
                       out_features=["stage1", "stage2", "stage3", "stage4"])
-    config = Mask2FormerConfig(backbone_config=swin, feature_size=32, mask_feature_size=32, hidden_dim=32, encoder_layers=1,
-                               decoder_layers=3, num_attention_heads=4, num_queries=10, dim_feedforward=32, encoder_feedforward_dim=32,
-                               id2label=dict(enumerate(CLASSES)), label2id={name: i for i, name in enumerate(CLASSES)})
+    config = Mask2FormerConfig(backbone_config=swin, feature_size=32, mask_feature_size=32, hidden_dim=32,
+                               encoder_layers=1, decoder_layers=3, num_attention_heads=4, num_queries=10,
+                               dim_feedforward=32, encoder_feedforward_dim=32, id2label=dict(enumerate(CLASSES)),
+                               label2id={name: i for i, name in enumerate(CLASSES)})
     model = Mask2FormerForUniversalSegmentation(config).eval()
     # Sure of some things, as trained ones are, and different for every picture.
     for parameter in model.parameters():
@@ -42,7 +44,8 @@ def make_detector(folder):
             parameter.mul_(2)
     model.class_predictor.weight.data.normal_(0, 0.6)
     model.class_predictor.bias.data = torch.tensor([0.0, 0.0, 0.0, 1.5])
-    model.model.transformer_module.decoder.mask_predictor.mask_embedder.get_submodule("2").get_submodule("0").weight.data.mul_(20)
+    mask_embedder = model.model.transformer_module.decoder.mask_predictor.mask_embedder
+    mask_embedder.get_submodule("2").get_submodule("0").weight.data.mul_(20)
     model.save_pretrained(folder)
     size = {"shortest_edge": SHORT, "longest_edge": LONG}
     (folder / "preprocessor_config.json").write_text(json.dumps({"size": size, "size_divisor": DIVISOR}))
@@ -78,7 +81,8 @@ def for_open_clip(image):
 def name_colours(clip, tokenizer, picture, name, objects):
     embeds = []
     for colour in COLOURS:
-        texts = [f"a photo of a {colour} {name}", f"a photo of a {colour}-colored {name}", f"a photo of a {colour} object"]
+        texts = [f"a photo of a {colour} {name}", f"a photo of a {colour}-colored {name}",
+                 f"a photo of a {colour} object"]
         tokens = tokenizer(texts, padding=True, return_tensors="pt")
         sentences = clip.text_projection(clip.text_model(**tokens).pooler_output)
         embeds.append(F.normalize(F.normalize(sentences, dim=-1).mean(0), dim=-1))
@@ -109,8 +113,8 @@ def main(out):
         objects = detect(detector, picture.numpy())
         present = [name for name in CLASSES if objects[name]] or CLASSES[:1]
         colours = {name: name_colours(clip, tokenizer, picture.numpy(), name, objects[name]) for name in present}
-        # Every fourth picture gets what it shows, one is asked for more; the others are asked for colours, most of them for
-        # the colour that they show most.
+        # Every fourth picture gets what it shows, one is asked for more; the others are asked for colours, most of them
+        # for the colour that they show most.
         include = []
         for i, name in enumerate(present):
             clause = {"class": name, "count": max(1, len(objects[name])) + (number == 2)}

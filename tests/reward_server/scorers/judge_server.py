@@ -57,7 +57,8 @@ class Judge(BaseHTTPRequestHandler):
             with open(f"{folder}/requests", "a") as file:
                 shown = dict(request, messages=request["messages"][0]["content"][0]["text"])
                 file.write(json.dumps({"path": self.path, "key": self.headers.get("Authorization"),
-                                       "time": time.monotonic(), "expect": self.headers.get("Expect"), "body": shown}) + "\n")
+                                       "time": time.monotonic(), "expect": self.headers.get("Expect"), "body": shown})
+                           + "\n")
         if model == "good":
             self.answer(200, completion(f"The picture is rather bright, so 2 points off. Rating: {rating}/10"))
         elif model == "json":

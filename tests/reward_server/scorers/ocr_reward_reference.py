@@ -22,7 +22,8 @@ def distance(a, b):
 
 def case(target, text):
     wanted, read = (
-        unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", "".join(s.split())).casefold()) for s in (target, text)
+        unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", "".join(s.split())).casefold())
+        for s in (target, text)
     )
     d = 0 if wanted in read else distance(wanted, read)
     return {"target": target, "text": text, "reward": 1 - min(d, len(wanted)) / len(wanted), "distance": d}

@@ -92,7 +92,8 @@ def test_outlives_a_partition(service, undisturbed, process):
         elif is_actor:
             # Paused meanwhile, so that the run is not over before it is missed, however fast the machine.
             assert service.ask("pause", config="operator").returncode == 0
-            service.await_true(lambda: service.metric("flowawr_learner_actors") == 1, f"{process} missed by the learner")
+            service.await_true(lambda: service.metric("flowawr_learner_actors") == 1,
+                               f"{process} missed by the learner")
             before = int(service.status()["update"])
             assert service.ask("resume", config="operator").returncode == 0
             # Its leases go to the other one, which makes the next update alone.

@@ -29,7 +29,8 @@ class Machine:
         self._network, self._link = network, f"{PREFIX}p{number}"
         run("ip", "netns", "add", self.space)
         self.run("ip", "link", "set", "lo", "up")
-        run("ip", "link", "add", self._link, "netns", network.hub, "type", "veth", "peer", "name", "eth0", "netns", self.space)
+        run("ip", "link", "add", self._link, "netns", network.hub, "type", "veth", "peer", "name", "eth0",
+            "netns", self.space)
         network.run("ip", "link", "set", self._link, "master", "bridge", "up")
         self.run("ip", "address", "add", f"{self.ipv4}/24", "dev", "eth0")
         self.run("ip", "-6", "address", "add", f"{self.ipv6}/64", "dev", "eth0", "nodad")

@@ -59,14 +59,17 @@ class Service:
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self.starts = 0
         self._make_files()
-        self._start("proxy", "far", sys.executable, str(Path(__file__).with_name("delay_proxy.py")), str(FAR), "learner",
+        self._start("proxy", "far", sys.executable, str(Path(__file__).with_name("delay_proxy.py")), str(FAR),
+                    "learner",
                     str(LEARNER), "0.03")  # fmt: skip
         self.await_log("proxy", "passing on")
 
     def _make_files(self) -> None:
         self.certs = self.folder / "certs"
-        hosts = [f"--host={each}" for machine in self.machines.values() for each in (machine.name, machine.ipv4, machine.ipv6)]
-        run(str(PROGRAMS / "flowawr"), "certs", str(self.certs), "--tokens", *hosts, *[f"--client={n}" for n in ("actor", "desk")])
+        hosts = [f"--host={each}" for machine in self.machines.values()
+                 for each in (machine.name, machine.ipv4, machine.ipv6)]
+        run(str(PROGRAMS / "flowawr"), "certs", str(self.certs), "--tokens", *hosts,
+            *[f"--client={n}" for n in ("actor", "desk")])
         names = {"folder": self.folder, "certs": self.certs, "learner": LEARNER, "rewards": REWARDS, "updates": UPDATES}
         (self.folder / "config.yaml").write_text(CONFIG.format(**names))
         for client, token in (("actor", "actor"), ("desk", "read-only"), ("operator", "operator")):
@@ -100,8 +103,9 @@ class Service:
                     "--metrics", f"0.0.0.0:{METRICS}", *more)  # fmt: skip
 
     def start_rewards(self, name: str) -> None:
-        self._start(name, name, str(PROGRAMS / "flowawr-reward-server"), "--listen", f"{self.machines[name].ipv4}:{REWARDS}",
-                    "--scorer", "small=jpeg_compressibility,scale=1", "--threads", "1", "--network-config",
+        self._start(name, name, str(PROGRAMS / "flowawr-reward-server"), "--listen",
+                    f"{self.machines[name].ipv4}:{REWARDS}", "--scorer", "small=jpeg_compressibility,scale=1",
+                    "--threads", "1", "--network-config",
                     str(self.folder / "config.yaml"), "--metrics", f"0.0.0.0:{METRICS}")  # fmt: skip
 
     def start_actor(self, name: str, learner: str = "") -> None:
