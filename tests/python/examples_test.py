@@ -36,6 +36,7 @@ def test_functions_of_trainers(start_process):
 
 @pytest.mark.parametrize(("layout", "size"), [("line", (64, 32, 30)), ("scene", (256, 128, 60))])
 def test_reads_by_paddle_ocr(start_process, layout, size):
+    pytest.importorskip("rapidocr_onnxruntime", reason="it has no release for this Python")
     process = start_process(
         "-m", "flowawr_reward", "--reward", f"paddle_ocr:PaddleOcr(layout='{layout}')", cwd=EXAMPLES
     )
