@@ -260,7 +260,9 @@ void MeasureProducts(const Options& options) {
 const std::map<std::string, void (*)(const Options&)> kKinds = {
     {"forward", [](const Options& options) { MeasureForward(options, /*is_group=*/false); }},
     {"sample",
-     [](const Options& options) { options.graphs ? MeasureReplay(options) : MeasureForward(options, /*is_group=*/true); }},
+     [](const Options& options) {
+       options.graphs ? MeasureReplay(options) : MeasureForward(options, /*is_group=*/true);
+     }},
     {"train", MeasureTraining},
     {"vae", MeasureVae},
     {"encoder", MeasureEncoder},

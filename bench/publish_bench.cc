@@ -1,8 +1,8 @@
 // How long an actor waits for a lease while an adapter of SD3.5 Medium's size is published:
 //   ninja -C build/release flowawr_publish_bench && build/release/bin/flowawr_publish_bench
-// One thread asks for a lease and hands it back, a thousand times a second, as many actors do; the other publishes. Prints
-// the time of a publication and the longest that a lease took, beside the longest while nothing was published. Of a
-// machine whose processors are all busy the numbers tell how it shares them out.
+// One thread asks for a lease and hands it back, a thousand times a second, as many actors do; the other publishes.
+// Prints the time of a publication and the longest that a lease took, beside the longest while nothing was published.
+// Of a machine whose processors are all busy the numbers tell how it shares them out.
 #include <ATen/Parallel.h>
 
 #include <algorithm>

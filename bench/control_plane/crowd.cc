@@ -354,7 +354,8 @@ CrowdFigures RunCrowd(const std::string& endpoint, const CrowdOptions& options, 
   while (tally.under_way() > 0) absl::SleepFor(absl::Milliseconds(10));
   crowd.clear();
   figures.failures = tally.figures().failures;
-  for (auto* times : {&figures.lease_ms, &figures.renew_ms, &figures.submit_ms}) std::sort(times->begin(), times->end());
+  for (auto* times : {&figures.lease_ms, &figures.renew_ms, &figures.submit_ms})
+    std::sort(times->begin(), times->end());
   return figures;
 }
 

@@ -1,8 +1,8 @@
 // What a fleet costs the learner:
 //   ninja -C build/release flowawr_control_plane_bench && build/release/bin/flowawr_control_plane_bench
-// The learner's services run in a process of their own. First a crowd of actors leases, renews, submits and adopts for a
-// minute; then adapters of SD3.5 Medium's size go to a fleet one after the other, from the learner alone and from actor to
-// actor. Prints tables, and with --json the same for programs.
+// The learner's services run in a process of their own. First a crowd of actors leases, renews, submits and adopts for
+// a minute; then adapters of SD3.5 Medium's size go to a fleet one after the other, from the learner alone and from
+// actor to actor. Prints tables, and with --json the same for programs.
 #include <ATen/Parallel.h>
 
 #include <CLI/CLI.hpp>
@@ -28,7 +28,9 @@ namespace {
 constexpr char kServeLeases[] = "--serve-leases", kServeAdapter[] = "--serve-adapter";
 
 double Quantile(const std::vector<double>& sorted, double q) {
-  return sorted.empty() ? 0 : sorted[std::min(sorted.size() - 1, static_cast<size_t>(q * static_cast<double>(sorted.size())))];
+  return sorted.empty()
+             ? 0
+             : sorted[std::min(sorted.size() - 1, static_cast<size_t>(q * static_cast<double>(sorted.size())))];
 }
 
 nlohmann::json Times(const std::vector<double>& sorted) {
@@ -89,8 +91,8 @@ nlohmann::json MeasureFleet(int actors, bool serves_peers, int versions) {
     const FleetFigures& figures = all[version];
     std::printf("| %.1f MB to %d actors, %s | %zu | %.2f s | %.2f s | %.0f | %d | %.1f |\n",
                 1e-6 * published["bytes"].get<double>(), actors,
-                serves_peers ? "from actor to actor" : "from the learner", version + 1, figures.first_s, figures.seconds,
-                figures.from_peers, figures.without, LoadAverage());
+                serves_peers ? "from actor to actor" : "from the learner", version + 1, figures.first_s,
+                figures.seconds, figures.from_peers, figures.without, LoadAverage());
     rows.push_back({{"first_s", figures.first_s},
                     {"seconds", figures.seconds},
                     {"from_peers", figures.from_peers},
@@ -98,7 +100,8 @@ nlohmann::json MeasureFleet(int actors, bool serves_peers, int versions) {
   }
   const double copies = after["copies"]["learner"];
   std::printf("| learner: %.0f copies and %.2f s of processor time a version | | | | | | |\n",
-              copies / static_cast<double>(versions), after["processor_s"].get<double>() / static_cast<double>(versions));
+              copies / static_cast<double>(versions),
+              after["processor_s"].get<double>() / static_cast<double>(versions));
   return {{"actors", actors}, {"serves_peers", serves_peers},  {"bytes", published["bytes"]}, {"versions", rows},
           {"copies_of_learner", copies}, {"learner", after}, {"load", LoadAverage()}};
 }
@@ -132,7 +135,8 @@ int Main(int argc, char** argv) {
     std::printf("| adapter | version | first actor | last actor | from actors | without | load |\n"
                 "|---|---|---|---|---|---|---|\n");
     for (int round = 0; round < rounds; ++round)
-      for (const bool serves_peers : {false, true}) figures["fleet"].push_back(MeasureFleet(fleet, serves_peers, versions));
+      for (const bool serves_peers : {false, true})
+        figures["fleet"].push_back(MeasureFleet(fleet, serves_peers, versions));
   }
   if (!json.empty()) std::ofstream(json) << figures.dump(2) << "\n";
   return 0;

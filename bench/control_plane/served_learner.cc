@@ -45,7 +45,8 @@ class Driver {
   void Run() {
     for (uint64_t batch = 0;; ++batch) {
       if (batch % kBatchesPerVersion == 0)
-        version_ = desk_.policies.Publish(SmallAdapter(batch), v1::BEHAVIOUR_POLICY, batch).value()->header.policy().version();
+        version_ =
+            desk_.policies.Publish(SmallAdapter(batch), v1::BEHAVIOUR_POLICY, batch).value()->header.policy().version();
       Offer(batch == 0 ? kLeasesAhead : kGroupsPerBatch);
       if (!desk_.leases.WaitForBatch(/*oldest_version=*/0)) return;
     }
@@ -62,7 +63,9 @@ class Driver {
 };
 
 double ProcessorSeconds(const rusage& usage) {
-  const auto seconds = [](const timeval& time) { return static_cast<double>(time.tv_sec) + 1e-6 * static_cast<double>(time.tv_usec); };
+  const auto seconds = [](const timeval& time) {
+    return static_cast<double>(time.tv_sec) + 1e-6 * static_cast<double>(time.tv_usec);
+  };
   return seconds(usage.ru_utime) + seconds(usage.ru_stime);
 }
 

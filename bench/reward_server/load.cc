@@ -1,5 +1,5 @@
-// Load for a reward server, of a folder's pictures: closed (a number of clients, each with its next call when the last is
-// answered) or open (calls at a rate, whatever the answers do). Prints one line of JSON.
+// Load for a reward server, of a folder's pictures: closed (a number of clients, each with its next call when the last
+// is answered) or open (calls at a rate, whatever the answers do). Prints one line of JSON.
 //
 // In open load a call's time counts from when it was due, not from when it could be sent: a server that falls behind
 // shows it.

@@ -21,9 +21,10 @@ class ActorMetricsTest : public ::testing::Test {
 
 TEST_F(ActorMetricsTest, BeginsEveryCounterAtZero) {
   const std::string page = Page();
-  for (const char* line :
-       {"flowawr_actor_stage_seconds_total{stage=\"idle\"} 0\n", "flowawr_actor_samples_total{purpose=\"evaluation\"} 0\n",
-        "flowawr_actor_lost_groups_total{cause=\"reward_failed\"} 0\n", "flowawr_actor_retries_total{what=\"score\"} 0\n"})
+  for (const char* line : {"flowawr_actor_stage_seconds_total{stage=\"idle\"} 0\n",
+                           "flowawr_actor_samples_total{purpose=\"evaluation\"} 0\n",
+                           "flowawr_actor_lost_groups_total{cause=\"reward_failed\"} 0\n",
+                           "flowawr_actor_retries_total{what=\"score\"} 0\n"})
     EXPECT_THAT(page, HasSubstr(line));
 }
 

@@ -1,5 +1,5 @@
-// The tests of a whole actor (actor_test.cc, in the same executable) on the pretend device, which fails them where a stage
-// uses what another stage's stream has not finished.
+// The tests of a whole actor (actor_test.cc, in the same executable) on the pretend device, which fails them where a
+// stage uses what another stage's stream has not finished.
 #include <gtest/gtest.h>
 
 #include "common/tensor/devices.h"

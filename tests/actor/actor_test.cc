@@ -496,7 +496,8 @@ TEST_F(ActorTest, LeavesAtOnceWhenTheRunFinishedBeforeItCame) {
   StartActor();
   const absl::Status status = Join();
   EXPECT_TRUE(status.ok()) << status;
-  EXPECT_THAT(learner_->log().registrations, ::testing::ElementsAre(::testing::IsEmpty()));  // without loading its model
+  // Without loading its model.
+  EXPECT_THAT(learner_->log().registrations, ::testing::ElementsAre(::testing::IsEmpty()));
 }
 
 TEST_F(ActorTest, LearnsThatTheRunFinishedWhileItWasSettingUp) {

@@ -85,7 +85,8 @@ TEST(RewardReachTest, SaysWhichServerItCannotReachAndWhatToSet) {
 // Connections are taken and nothing is ever said: neither refused nor made.
 TEST(RewardReachTest, GivesUpOnASilentHostAfterItsPatienceAndSaysSo) {
   const int listener = socket(AF_INET, SOCK_STREAM, 0);
-  sockaddr_in address = {.sin_family = AF_INET, .sin_port = 0, .sin_addr = {.s_addr = htonl(INADDR_ANY)}, .sin_zero = {}};
+  sockaddr_in address = {
+      .sin_family = AF_INET, .sin_port = 0, .sin_addr = {.s_addr = htonl(INADDR_ANY)}, .sin_zero = {}};
   socklen_t size = sizeof(address);
   ASSERT_EQ(bind(listener, reinterpret_cast<sockaddr*>(&address), size), 0);
   ASSERT_EQ(listen(listener, 8), 0);

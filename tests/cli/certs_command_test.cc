@@ -65,7 +65,8 @@ TEST_F(CertsCommandTest, MakesWhatOpensslVerifiesForTheHostsAsked) {
     EXPECT_TRUE(Openssl(absl::StrCat("verify ", host, " -CAfile ca.pem server.pem"))) << host;
   EXPECT_FALSE(Openssl("verify -verify_hostname other.example -CAfile ca.pem server.pem"));
   EXPECT_THAT(Shown("ca.pem"), AllOf(HasSubstr("CA:TRUE, pathlen:0"), HasSubstr("Certificate Sign")));
-  EXPECT_THAT(Shown("server.pem"), AllOf(HasSubstr("CA:FALSE"), HasSubstr("TLS Web Server Authentication, TLS Web Client")));
+  EXPECT_THAT(Shown("server.pem"),
+              AllOf(HasSubstr("CA:FALSE"), HasSubstr("TLS Web Server Authentication, TLS Web Client")));
 }
 
 TEST_F(CertsCommandTest, WhatItPrintsServesAndIsReached) {
@@ -76,7 +77,8 @@ TEST_F(CertsCommandTest, WhatItPrintsServesAndIsReached) {
   const auto server = RpcServer::Start({.listen = "127.0.0.1:0", .network = network}, {});
   ASSERT_TRUE(server.ok()) << server.status();
   EXPECT_EQ(CheckTls((*server)->endpoint(), network), absl::OkStatus());
-  EXPECT_EQ(CheckTls(absl::StrCat("localhost:", ParseHostPort((*server)->endpoint())->port), network), absl::OkStatus());
+  EXPECT_EQ(CheckTls(absl::StrCat("localhost:", ParseHostPort((*server)->endpoint())->port), network),
+            absl::OkStatus());
   v1::NetworkConfig stranger = network;
   stranger.set_mutual_tls(false);
   EXPECT_FALSE(CheckTls((*server)->endpoint(), stranger).ok());

@@ -48,7 +48,8 @@ TEST(ConfigCommand, TellsHowToFetchAModelOfTheHubAndTheNearestOfThoseThatAreHere
   const TempFolder folder;
   const std::string hint = "hf download acme/painter --local-dir FOLDER";
   EXPECT_THAT(RunFlowawr(folder, absl::StrCat("config ", WriteConfig(folder, "acme/painter"))).output, HasSubstr(hint));
-  const Outcome near = RunFlowawr(folder, absl::StrCat("config ", WriteConfig(folder, SourceFolder() + "/models/tiny-sd")));
+  const Outcome near =
+      RunFlowawr(folder, absl::StrCat("config ", WriteConfig(folder, SourceFolder() + "/models/tiny-sd")));
   EXPECT_EQ(near.exit_code, 66);
   EXPECT_THAT(near.output, HasSubstr(absl::StrCat("did you mean \"", SourceFolder(), "/models/tiny-sd3\"?")));
   folder.Write("acme/other", "");

@@ -55,8 +55,8 @@ TEST_F(DoctorTest, LooksAtTheMachineAlone) {
 }
 
 TEST_F(DoctorTest, IsWhatADryRunSaysAndTellsHowLongItTakes) {
-  const Outcome outcome = RunFlowawr(
-      folder_, absl::StrCat("run configs/tiny-ocr.yaml --dry-run --run-dir ", folder_ / "run", " --set train.updates=7"));
+  const Outcome outcome = RunFlowawr(folder_, absl::StrCat("run configs/tiny-ocr.yaml --dry-run --run-dir ",
+                                                           folder_ / "run", " --set train.updates=7"));
   EXPECT_EQ(outcome.exit_code, 0) << outcome.output;
   EXPECT_THAT(outcome.output, ContainsRegex("ok    time         about .* for 7 updates"));
   EXPECT_FALSE(std::filesystem::exists(folder_ / "run"));
@@ -83,9 +83,10 @@ TEST_F(DoctorTest, TellsOnePortForTwoServersAndCopiesInsideTheRun) {
       Quick(absl::StrCat("--set network.learner_listen=127.0.0.1:7000 --set network.reward_listen=127.0.0.1:7000 ",
                          "--set checkpoint.copy_to=", folder_ / "run", "/copies"));
   EXPECT_EQ(outcome.exit_code, 78) << outcome.output;
-  EXPECT_THAT(outcome.output,
-              AllOf(HasSubstr("bad   port         network.reward_listen: 127.0.0.1:7000 is the learner's port, too"),
-                    HasSubstr("bad   disk         checkpoint.copy_to: " + (folder_ / "run") + "/copies is the run's own")));
+  EXPECT_THAT(
+      outcome.output,
+      AllOf(HasSubstr("bad   port         network.reward_listen: 127.0.0.1:7000 is the learner's port, too"),
+            HasSubstr("bad   disk         checkpoint.copy_to: " + (folder_ / "run") + "/copies is the run's own")));
 }
 
 TEST_F(DoctorTest, TellsADeviceAndAnAdapterThatAreNotThereUnderTheirOwnNames) {
@@ -151,7 +152,8 @@ TEST_F(DoctorTest, IsReadByProgramsToo) {
   ASSERT_TRUE(json.is_object()) << outcome.output;
   EXPECT_EQ(json["bad"], 1);
   bool has_model = false;
-  for (const auto& check : json["checks"]) has_model = has_model || (check["subject"] == "model" && check["level"] == "bad");
+  for (const auto& check : json["checks"])
+    has_model = has_model || (check["subject"] == "model" && check["level"] == "bad");
   EXPECT_TRUE(has_model) << outcome.output;
 }
 

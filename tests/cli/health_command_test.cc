@@ -69,8 +69,8 @@ TEST_F(HealthCommand, TellsWhetherAServerAndAPartOfItServe) {
 TEST_F(HealthCommand, AsksWhatTheEnvironmentNamesWhereNothingIsNamed) {
   Serve();
   ExpectAnswer(Ask("", absl::StrCat("FLOWAWR_HEALTH_ADDRESS=", address(), " ")), 0, address() + " serves");
-  ExpectAnswer(Ask("", absl::StrCat("FLOWAWR_HEALTH_ADDRESS=", address(), " FLOWAWR_HEALTH_METRICS=", metrics(), " ")), 0,
-               metrics() + " serves");
+  ExpectAnswer(Ask("", absl::StrCat("FLOWAWR_HEALTH_ADDRESS=", address(), " FLOWAWR_HEALTH_METRICS=", metrics(), " ")),
+               0, metrics() + " serves");
   ExpectAnswer(Ask(""), 64, "name one of RUN_DIR");
   ExpectAnswer(Ask(absl::StrCat("--address ", address(), " --metrics ", metrics())), 64, "name one of RUN_DIR");
 }
@@ -96,10 +96,11 @@ TEST_F(HealthCommand, SpeaksTlsAndShowsAToken) {
   Serve(absl::StrCat("network: {tls_cert: ", certificate.cert, ", tls_key: ", certificate.key, ", tls_ca: ",
                      certificate.cert, ", token_file: ", token, ", metrics_tls: true}\n"));
   const auto with = [&](const std::string& ca, const std::string& token_file) {
-    return absl::StrCat(" --network-config ",
-                        folder_.Write("client.yaml", absl::StrCat("network: {tls_ca: ", ca, ", token_file: ", token_file,
-                                                                  ", tls_cert: ", certificate.cert, ", tls_key: ",
-                                                                  certificate.key, ", metrics_tls: true}\n")));
+    return absl::StrCat(
+        " --network-config ",
+        folder_.Write("client.yaml", absl::StrCat("network: {tls_ca: ", ca, ", token_file: ", token_file,
+                                                  ", tls_cert: ", certificate.cert, ", tls_key: ", certificate.key,
+                                                  ", metrics_tls: true}\n")));
   };
   ExpectAnswer(Ask(absl::StrCat("--address ", address(), with(certificate.cert, token))), 0, "serves");
   ExpectAnswer(Ask(absl::StrCat("--metrics ", metrics(), with(certificate.cert, token))), 0, "serves");
@@ -110,8 +111,8 @@ TEST_F(HealthCommand, SpeaksTlsAndShowsAToken) {
 }
 
 TEST_F(HealthCommand, SendsNoTokenUnencryptedThroughANetwork) {
-  const std::string network =
-      folder_.Write("n.yaml", absl::StrCat("network: {token_file: ", folder_.Write("t", "correct-horse-battery-staple"), "}"));
+  const std::string network = folder_.Write(
+      "n.yaml", absl::StrCat("network: {token_file: ", folder_.Write("t", "correct-horse-battery-staple"), "}"));
   for (const char* flag : {"--metrics", "--address"}) {
     // An address for documentation: nobody is there, and nothing is sent to find that out.
     ExpectAnswer(Ask(absl::StrCat(flag, " 192.0.2.1:9101 --network-config ", network)), 77, "unencrypted");

@@ -70,8 +70,9 @@ TEST(MemoryPlan, PartsWhatLiesOnDevicesFromWhatStaysWithTheHost) {
                                Part(plan.learner, "policy versions") + Part(plan.learner, "groups that came in");
   EXPECT_EQ(MemoryPlan::OfDevice(plan.learner), MemoryPlan::Sum(plan.learner) - kept_by_host);
   EXPECT_EQ(plan.Host(2, true, false), plan.Machine(2) - MemoryPlan::OfDevice(plan.learner));
-  EXPECT_EQ(plan.Host(2, true, true), kept_by_host + 2 * (Part(plan.actor, "program") + Part(plan.actor, "on their way") +
-                                                          Part(plan.actor, "prompt embeddings")));
+  EXPECT_EQ(plan.Host(2, true, true),
+            kept_by_host + 2 * (Part(plan.actor, "program") + Part(plan.actor, "on their way") +
+                                Part(plan.actor, "prompt embeddings")));
 }
 
 TEST(MemoryPlan, KeepsForABlockWhatTheRuleOfThumbSays) {
@@ -87,8 +88,8 @@ TEST(MemoryPlan, KeepsForABlockWhatTheRuleOfThumbSays) {
 }
 
 TEST(MemoryPlan, HoldsTheTrajectoriesAndTheEmptyPromptOfGroupsThatBringThem) {
-  const std::vector<std::string> small = {"rollout.groups_per_batch=10", "rollout.samples_per_group=4", "sampler.steps=8",
-                                          "train.timesteps_per_sample=3"};
+  const std::vector<std::string> small = {"rollout.groups_per_batch=10", "rollout.samples_per_group=4",
+                                          "sampler.steps=8", "train.timesteps_per_sample=3"};
   const auto groups = [&](std::vector<std::string> more) {
     more.insert(more.begin(), small.begin(), small.end());
     return Part(Plan(more).learner, "groups that came in") / 10;
@@ -106,7 +107,8 @@ TEST(MemoryPlan, GuidanceSamplesTwiceTheRowsAndKeepsTwoForwardPasses) {
   const MemoryPlan guided = Plan({"algorithm.flow_grpo={}", "sampler.guidance_scale=4.5"});
   EXPECT_GT(Part(guided.actor, "sampling, 24 images"), Part(plain.actor, "sampling, 24 images") * 3 / 2);
   const int64_t kept = Part(guided.learner, "micro-batches") - Part(plain.learner, "micro-batches");
-  EXPECT_GT(kept, Part(plain.learner, "micro-batches") / 2) << "most of a micro-batch is what waits for the backward pass";
+  EXPECT_GT(kept, Part(plain.learner, "micro-batches") / 2)
+      << "most of a micro-batch is what waits for the backward pass";
   EXPECT_LT(kept, Part(plain.learner, "micro-batches"));
 }
 

@@ -54,7 +54,8 @@ std::function<std::optional<int>(std::vector<const char*>)> By(Parsed<Options> (
 
 TEST(NumericOptions, OfTheServicesAreChecked) {
   const Program programs[] = {
-      {"flowawr-learner", By(ParseLearnerOptions), {{"--lock-fd"}, {"--rank"}, {"--world"}}, {"--listen", "--metrics", "--reward-endpoint"}},
+      {"flowawr-learner", By(ParseLearnerOptions), {{"--lock-fd"}, {"--rank"}, {"--world"}},
+       {"--listen", "--metrics", "--reward-endpoint"}},
       {"flowawr-actor",
        By(ParseActorOptions),
        {{"--threads"}, {"--score-workers"}, {"--evaluation-rows"}, {"--give-up-after", false}},

@@ -207,7 +207,8 @@ TEST(PanelTest, ShowsWarnings) {
 
 TEST(PanelTest, ShowsTheRanksOfALearnerOfSeveral) {
   v1::Status status = Running();
-  for (const auto state : {v1::RankStatus::READY, v1::RankStatus::READY, v1::RankStatus::LOST, v1::RankStatus::JOINING}) {
+  for (const auto state :
+       {v1::RankStatus::READY, v1::RankStatus::READY, v1::RankStatus::LOST, v1::RankStatus::JOINING}) {
     v1::RankStatus& rank = *status.add_ranks();
     rank.set_rank(static_cast<uint32_t>(status.ranks_size() - 1));
     rank.set_state(state);

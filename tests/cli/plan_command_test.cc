@@ -104,8 +104,9 @@ TEST(PlanCommand, NamesManyDevicesByTheEndsOfTheirList) {
 
 TEST(PlanCommand, DealsTheLearnersDevicesOutToItsRanks) {
   const auto plan = [](const std::string& ranks) {
-    return Plan({"configs/sd35-medium-ocr.yaml", "--model", "sd35-medium", "--no-time", "--set", "rollout.max_staleness=0",
-                 "--set", "train.ranks=" + ranks, "--devices", "4", "--device-memory", "80GB"})
+    return Plan({"configs/sd35-medium-ocr.yaml", "--model", "sd35-medium", "--no-time", "--set",
+                 "rollout.max_staleness=0", "--set", "train.ranks=" + ranks, "--devices", "4", "--device-memory",
+                 "80GB"})
         .output;
   };
   EXPECT_THAT(plan("1"), testing::Not(HasSubstr("rank 0")));

@@ -113,7 +113,8 @@ TEST_F(ReportTest, ShowsBothPicturesWithWhatWasRead) {
 }
 
 TEST_F(ReportTest, MarksPicturesByWhatTheirScorerSaysAlone) {
-  // A target that is not in the prompt: exact, though nothing is quoted; and the quoted word read though it was not asked.
+  // A target that is not in the prompt: exact, though nothing is quoted; and the quoted word read though it was not
+  // asked.
   WritePicture("base", "000", "a red sign", 1, "CAT", "true");
   WritePicture("final", "000", "a \"CAT\"", 0, "cat", "false");
   WritePicture("base", "001", "a \"CAT\"", 1, "cat");  // of a reward that is no rule

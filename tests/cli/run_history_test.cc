@@ -117,7 +117,8 @@ TEST_F(RunHistoryTest, FindsWhereTheRewardsWereReplacedAndNamesThem) {
     return json.dump() + "\n";
   };
   Write("metrics.jsonl",
-        with_spec(EvaluationLine(0, 0.5, 0.1), 1) + with_spec(UpdateLine(1, 0.5), 1) + with_spec(UpdateLine(2, 0.5), 1) +
+        with_spec(EvaluationLine(0, 0.5, 0.1), 1) + with_spec(UpdateLine(1, 0.5), 1) +
+            with_spec(UpdateLine(2, 0.5), 1) +
             R"({"kind":"reward_spec","update":2,"reward_spec":2,"terms":[{"scorer":"jpeg","weight":-0.5}]})" + "\n" +
             with_spec(UpdateLine(3, 9), 2) + with_spec(EvaluationLine(3, 9, 0), 2));
   const RunHistory history = *ReadRunHistory(run_dir_);

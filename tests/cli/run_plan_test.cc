@@ -64,7 +64,8 @@ TEST_F(PlanRunTest, TellsEachRankWhichItIs) {
   const std::string first = absl::StrJoin(LearnerCommand(*plan, "", 3), " ");
   EXPECT_THAT(first, HasSubstr("--rank 0 --world 3 --local-rank 0 --local-world 3"));
   const std::string last = absl::StrJoin(RankCommand(*plan, 2, "127.0.0.1:9"), " ");
-  EXPECT_THAT(last, AllOf(HasSubstr("--rank0 127.0.0.1:9"), HasSubstr("--rank 2 --world 3 --local-rank 2 --local-world 3")));
+  EXPECT_THAT(last,
+              AllOf(HasSubstr("--rank0 127.0.0.1:9"), HasSubstr("--rank 2 --world 3 --local-rank 2 --local-world 3")));
 }
 
 TEST_F(PlanRunTest, RefusesADeviceOfTheLearnerTwice) {

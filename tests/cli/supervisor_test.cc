@@ -125,8 +125,9 @@ TEST_F(SupervisorTest, GoesOnWithoutADispensableProcessAndItsRestartsAreItsOwn) 
   clock_.Advance(absl::Seconds(1));
   supervisor.Poll();
   AwaitAnyExit();
-  EXPECT_THAT(supervisor.Poll(), ElementsAre(AllOf(HasSubstr("rank-1 ended with exit status 75"), HasSubstr("local.max_restarts (1)"),
-                                                   HasSubstr("the run goes on without it"))));
+  EXPECT_THAT(supervisor.Poll(),
+              ElementsAre(AllOf(HasSubstr("rank-1 ended with exit status 75"), HasSubstr("local.max_restarts (1)"),
+                                HasSubstr("the run goes on without it"))));
   clock_.Advance(absl::Minutes(1));
   EXPECT_THAT(supervisor.Poll(), IsEmpty());
   EXPECT_FALSE(supervisor.is_ending());

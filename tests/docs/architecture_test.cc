@@ -95,7 +95,8 @@ TEST(Architecture, TheLearnerLinksNeitherTextEncodersNorVae) {
     return std::system(("nm -C " + program + " | grep -q '" + pattern + "'").c_str()) == 0;
   };
   ASSERT_TRUE(symbols("flowawr::Transformer::Forward")) << program;
-  for (const char* of_others : {"flowawr::Vae::", "flowawr::T5Encoder::", "flowawr::ClipTextEncoder::", "flowawr::Tokenizer::"})
+  for (const char* of_others :
+       {"flowawr::Vae::", "flowawr::T5Encoder::", "flowawr::ClipTextEncoder::", "flowawr::Tokenizer::"})
     EXPECT_FALSE(symbols(of_others)) << of_others;
 }
 

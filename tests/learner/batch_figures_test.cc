@@ -67,7 +67,8 @@ TEST(BatchFiguresTest, EffectiveSamplesAreThoseThatCountAlike) {
     return MeasureBatch({MadeBy(1), MadeBy(1)}, Signals(signals, 0), {1}).effective_samples;
   };
   EXPECT_THAT(of(at::tensor({1.0, -1.0, 1.0, 0.0, 2.0, 0.0}).reshape({2, 3})), DoubleEq((3 + 1) / 2.0));
-  EXPECT_THAT(of(at::tensor({1.0, 0.0, 0.0, 0.0, 0.0, 0.0}).reshape({2, 3})), DoubleEq(1));  // the second counts for none
+  // The second counts for none.
+  EXPECT_THAT(of(at::tensor({1.0, 0.0, 0.0, 0.0, 0.0, 0.0}).reshape({2, 3})), DoubleEq(1));
   EXPECT_THAT(of(at::zeros({2, 3})), DoubleEq(0));
 }
 

@@ -78,7 +78,8 @@ TEST_F(CheckpointCopiesTest, LoseWhatTheRunRemovedAndWhatAKilledCopyLeft) {
   EXPECT_THAT(Names(Copies() + "/checkpoints"), UnorderedElementsAre("update-000002", "notes of mine"));
 }
 
-// The run's newest is broken and was moved away, or all are lost and it begins anew: the copy may be the last whole one.
+// The run's newest is broken and was moved away, or all are lost and it begins anew: the copy may be the last whole
+// one.
 TEST_F(CheckpointCopiesTest, KeepWhatIsNewerThanAllThatTheRunHas) {
   for (const uint64_t update : {1, 2}) Save(update);
   ASSERT_TRUE(Copy().ok());
@@ -128,7 +129,8 @@ TEST_F(CheckpointCopiesTest, NeverReplaceAWholeCopyByABrokenCheckpoint) {
   EXPECT_THAT(Names(Copies() + "/checkpoints"), UnorderedElementsAre("update-000001"));
 }
 
-// A full disk, or whatever else keeps the newest away: what the run has removed makes room, but for the last whole copy.
+// A full disk, or whatever else keeps the newest away: what the run has removed makes room, but for the last whole
+// copy.
 TEST_F(CheckpointCopiesTest, MakeRoomBeforeTheyAreMadeAndLeaveTheLastWholeOne) {
   for (const uint64_t update : {1, 2, 3}) Save(update);
   ASSERT_TRUE(Copy().ok());

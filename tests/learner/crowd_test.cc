@@ -141,7 +141,8 @@ class CrowdTest : public testing::Test {
   void Crowd(int actors) {
     std::vector<std::unique_ptr<Waiter>> crowd;
     absl::BlockingCounter registered(actors), told(2 * actors), leased(actors / 2);
-    for (int i = 0; i < actors; ++i) crowd.push_back(std::make_unique<Waiter>(server_->endpoint(), absl::StrCat("a", i)));
+    for (int i = 0; i < actors; ++i)
+      crowd.push_back(std::make_unique<Waiter>(server_->endpoint(), absl::StrCat("a", i)));
     for (const auto& actor : crowd) actor->Start(&registered, &told, &leased);
     registered.Wait();
     RecordProperty("threads", Threads());

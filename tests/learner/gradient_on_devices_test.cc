@@ -32,7 +32,8 @@ class GradientOnDevicesTest : public testing::Test {
  protected:
   GradientOnDevicesTest() {
     at::set_num_threads(1);
-    for (uint64_t id = 10; id < 13; ++id) batch_.push_back(DrawnGroup(*host_, id, /*version=*/id == 12 ? 4 : 5, kSamples));
+    for (uint64_t id = 10; id < 13; ++id)
+      batch_.push_back(DrawnGroup(*host_, id, /*version=*/id == 12 ? 4 : 5, kSamples));
   }
 
   static std::shared_ptr<const Transformer> Load(at::Device device) {
@@ -71,7 +72,8 @@ TEST_F(GradientOnDevicesTest, ADeviceGivesTheGradientAndFiguresOfTheCpu) {
   EXPECT_NEAR(got.loss, wanted.loss, bound * wanted.loss);
   EXPECT_EQ(got.rows, wanted.rows);
   ASSERT_EQ(got.figures.size(), wanted.figures.size());
-  for (const auto& [name, value] : wanted.figures) EXPECT_NEAR(got.figures.at(name), value, bound * std::abs(value)) << name;
+  for (const auto& [name, value] : wanted.figures)
+    EXPECT_NEAR(got.figures.at(name), value, bound * std::abs(value)) << name;
 }
 
 TEST_F(GradientOnDevicesTest, ItIsWaitedForOnceABatch) {

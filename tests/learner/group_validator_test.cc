@@ -197,7 +197,8 @@ TEST_F(GroupValidatorTest, AShadowIsNeverRequiredAndItsRewardsAloneAreNone) {
     Score(k, 0).mutable_error()->set_message("away");
     Score(k, 1).set_reward(1);
   }
-  ExpectHeaderRefused("bad_reward", absl::StatusCode::kInvalidArgument, "not one of its scores is a reward to train on");
+  ExpectHeaderRefused("bad_reward", absl::StatusCode::kInvalidArgument,
+                      "not one of its scores is a reward to train on");
 }
 
 TEST_F(GroupValidatorTest, RefusesABlobLargerThanAnyValidOneBeforeItArrives) {

@@ -554,7 +554,8 @@ TEST_F(LeaseDeskTest, GrantsInTheOrderInWhichActorsBeganToWait) {
   for (int i = 0; i < 6; ++i) {
     auto promise = std::make_shared<std::promise<absl::StatusOr<v1::AcquireLeaseResponse>>>();
     answers.push_back(promise->get_future());
-    desk_.leases.Acquire(i % 2 == 0 ? "a" : "b", kForEver, [promise](auto answer) { promise->set_value(std::move(answer)); });
+    desk_.leases.Acquire(i % 2 == 0 ? "a" : "b", kForEver,
+                         [promise](auto answer) { promise->set_value(std::move(answer)); });
   }
   Offer({0, 1, 2, 3, 4, 5});
   for (uint64_t i = 0; i < 6; ++i) EXPECT_EQ(answers[i].get()->lease().group_id(), i);
@@ -728,8 +729,8 @@ TEST_F(LeaseDeskTest, RefusesWhatIsWrongAndCountsItByCause) {
   bad.blob.resize(bad.blob.size() / 2);
   EXPECT_EQ(Submit(desk_, bad).code(), absl::StatusCode::kInvalidArgument);
   desk_.leases.CountDrop("broken_stream");
-  EXPECT_THAT(desk_.leases.dropped(), ElementsAre(Pair("broken_stream", 1), Pair("malformed", 1), Pair("unknown_lease", 1),
-                                           Pair("wrong_digest", 1)));
+  EXPECT_THAT(desk_.leases.dropped(), ElementsAre(Pair("broken_stream", 1), Pair("malformed", 1),
+                                                  Pair("unknown_lease", 1), Pair("wrong_digest", 1)));
   EXPECT_EQ(desk_.board.status().groups_accepted(), 0u);
   EXPECT_TRUE(Submit(desk_, good).ok());  // no refusal cost the lease
 }

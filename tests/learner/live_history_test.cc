@@ -40,7 +40,8 @@ TEST(LiveHistory, GathersCurvesEvaluationsAndSwaps) {
   history.TakeLine(Evaluation(0, 0.25));
   for (int update = 1; update <= 3; ++update) history.TakeLine(Update(update, 0.1 * update));
   history.TakeLine(
-      R"({"kind":"reward_spec","update":3,"reward_spec":2,"terms":[{"scorer":"ocr","weight":1},{"scorer":"clip","weight":0}]})");
+      R"({"kind":"reward_spec","update":3,"reward_spec":2,)"
+      R"("terms":[{"scorer":"ocr","weight":1},{"scorer":"clip","weight":0}]})");
   const Json json = Of(history);
   EXPECT_EQ(json["updates"], 3);
   EXPECT_EQ(json["curves"]["reward_mean"], Json::parse("[[1,0.1],[2,0.2],[3,0.3]]"));
@@ -65,10 +66,12 @@ TEST(LiveHistory, PassesOverWhatIsNoLineOfARun) {
 // The page stays small however long the run, and no peak is lost.
 TEST(LiveHistory, IsBoundedAndKeepsPeaks) {
   LiveHistory history;
-  for (int update = 1; update <= 30000; ++update) history.TakeLine(Update(update, update == 12345 ? 99 : 0.5 + 0.1 * std::sin(update)));
+  for (int update = 1; update <= 30000; ++update)
+    history.TakeLine(Update(update, update == 12345 ? 99 : 0.5 + 0.1 * std::sin(update)));
   for (int update = 0; update <= 30000; update += 10) history.TakeLine(Evaluation(update, 0.5));
   for (int i = 0; i < 500; ++i)
-    history.TakeLine(absl::StrCat(R"({"kind":"reward_spec","update":)", i, R"(,"terms":[{"scorer":")", std::string(5000, 'x'), R"("}]})"));
+    history.TakeLine(absl::StrCat(R"({"kind":"reward_spec","update":)", i, R"(,"terms":[{"scorer":")",
+                                  std::string(5000, 'x'), R"("}]})"));
   EXPECT_LT(history.ToJson().size(), 150'000);
   double highest = 0;
   const Json json = Of(history);

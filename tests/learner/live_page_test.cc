@@ -51,7 +51,8 @@ TEST_F(LivePageTest, IsOneFileThatMayLoadNothingFromElsewhere) {
   std::string policy;
   for (const auto& [name, value] : page.headers)
     if (name == "Content-Security-Policy") policy = value;
-  EXPECT_THAT(policy, AllOf(HasSubstr("default-src 'none'"), HasSubstr("script-src 'sha256-"), Not(HasSubstr("unsafe-eval"))));
+  EXPECT_THAT(policy,
+              AllOf(HasSubstr("default-src 'none'"), HasSubstr("script-src 'sha256-"), Not(HasSubstr("unsafe-eval"))));
 }
 
 TEST_F(LivePageTest, TellsTheStatusAndAsksForItSeldom) {
@@ -78,7 +79,8 @@ TEST_F(LivePageTest, ListsAndServesHeldOutPictures) {
   folder_.Write("images/other/000.json", "{}");
   const Json sets = GetJson("/api/pictures.json")["sets"];
   ASSERT_EQ(sets.size(), 2);
-  EXPECT_EQ(sets[0]["pictures"][0], Json::parse(R"({"name":"000","prompt":"a cat","reward":0.5,"update":0,"text":"CAT","exact":"true"})"));
+  EXPECT_EQ(sets[0]["pictures"][0],
+            Json::parse(R"({"name":"000","prompt":"a cat","reward":0.5,"update":0,"text":"CAT","exact":"true"})"));
   EXPECT_EQ(sets[1]["set"], "update-000010");
   EXPECT_FALSE(sets[1]["pictures"][0].contains("reward"));
   const HttpResponse picture = Get("/images/update-000010/000.png");
@@ -90,10 +92,10 @@ TEST_F(LivePageTest, ServesNothingElseOfTheRun) {
   WritePicture("base", "000", "{}");
   folder_.Write("config.yaml", "secret");
   folder_.Write("images/base/token", "secret");
-  for (const char* path :
-       {"/config.yaml", "/images/base/token", "/images/base/000.json", "/images/../config.yaml", "/images/base/../../config.yaml",
-        "/images/base/..%2f..%2fconfig.yaml", "/images//etc/passwd", "/images/base/000.png/", "/images/base/",
-        "/images/update-1x/000.png", "/images/base/000000000.png", "/images/base/001.png", "/api/", "/api/status.json/x", "//"}) {
+  for (const char* path : {"/config.yaml", "/images/base/token", "/images/base/000.json", "/images/../config.yaml",
+                           "/images/base/../../config.yaml", "/images/base/..%2f..%2fconfig.yaml",
+                           "/images//etc/passwd", "/images/base/000.png/", "/images/base/", "/images/update-1x/000.png",
+                           "/images/base/000000000.png", "/images/base/001.png", "/api/", "/api/status.json/x", "//"}) {
     const HttpResponse answer = Get(path);
     EXPECT_EQ(answer.code, 404) << path;
     EXPECT_THAT(answer.body, Not(HasSubstr("secret"))) << path;

@@ -64,7 +64,9 @@ class LocalGradientEngineTest : public testing::Test {
 
   void SetKlBeta(double value) { config_.mutable_algorithm()->mutable_flow_awr()->set_kl_beta(value); }
 
-  static Group MakeGroup(uint64_t id, uint64_t version) { return DrawnGroup(*transformer_, id, version, /*samples=*/4); }
+  static Group MakeGroup(uint64_t id, uint64_t version) {
+    return DrawnGroup(*transformer_, id, version, /*samples=*/4);
+  }
   static LoraAdapter MakeAdapter(uint64_t seed) { return DrawnAdapter(layout_, seed); }
 
   // Where the engine computes; what a test computes itself stays on the CPU.
@@ -336,7 +338,8 @@ class MethodGradientsTest : public LocalGradientEngineTest {
     const Transformer& transformer = *sampled_by_;
     const auto bound = transformer.BindMerged(adapter).value();
     group.log_probs = at::empty({3, 2});
-    const auto velocity = [&](const at::Tensor& x, const at::Tensor& sigma, const at::Tensor& embeds, const at::Tensor& pooled) {
+    const auto velocity = [&](const at::Tensor& x, const at::Tensor& sigma, const at::Tensor& embeds,
+                              const at::Tensor& pooled) {
       return transformer.Forward({x, sigma, embeds.unsqueeze(0), pooled.unsqueeze(0)}, &bound);
     };
     for (int64_t w = 0; w < 2; ++w) {
@@ -360,7 +363,8 @@ TEST_F(MethodGradientsTest, AreThoseOfDiffusersTransformerAndTheFormulas) {
   options_.seed = config_.seed();
   std::map<std::string, at::Tensor> inputs;
   std::map<std::string, v1::RunConfig> methods;
-  for (const std::string name : {"flow_awr_soft", "diffusion_nft_0.1", "awm_5", "rwr"}) methods[name] = Methods().at(name);
+  for (const std::string name : {"flow_awr_soft", "diffusion_nft_0.1", "awm_5", "rwr"})
+    methods[name] = Methods().at(name);
   const std::string targets = "attn.to_q attn.to_v attn.add_k_proj attn.to_out.0";
   const auto ask = [&](const std::string& json) {
     const TempFolder folder;
@@ -423,9 +427,9 @@ TEST_F(MethodGradientsTest, AreThoseOfDiffusersTransformerAndTheFormulas) {
       method.set_clip_range(10);  // so that no row is at the edge of the clip: others are for that
       MakeTrajectory(method, guidance, old_);
       put_rows();
-      expect_same(name, ask(absl::StrCat("{\"", name, "\": ",
-                                         MethodJson(config_.algorithm(), absl::StrCat("\"guidance\": ", guidance, ", ")),
-                                         "}")));
+      expect_same(name, ask(absl::StrCat(
+                            "{\"", name, "\": ",
+                            MethodJson(config_.algorithm(), absl::StrCat("\"guidance\": ", guidance, ", ")), "}")));
     }
   }
 }

@@ -13,7 +13,8 @@ namespace {
 
 using Environment = std::map<std::string, std::string>;
 
-absl::StatusOr<LearnerOptions> Options(const Environment& environment, GivenRank given = {}, LearnerOptions options = {}) {
+absl::StatusOr<LearnerOptions> Options(const Environment& environment, GivenRank given = {},
+                                       LearnerOptions options = {}) {
   const absl::Status status = FillInRank(
       given,
       [&](const char* name) {
@@ -31,7 +32,8 @@ TEST(RankOptions, NothingSaidIsRankZero) {
 }
 
 TEST(RankOptions, TorchrunsVariables) {
-  const auto options = Options({{"RANK", "2"}, {"WORLD_SIZE", "4"}, {"MASTER_ADDR", "10.0.0.1"}, {"MASTER_PORT", "29500"}});
+  const auto options =
+      Options({{"RANK", "2"}, {"WORLD_SIZE", "4"}, {"MASTER_ADDR", "10.0.0.1"}, {"MASTER_PORT", "29500"}});
   EXPECT_EQ(options->rank, 2);
   EXPECT_EQ(options->world, 4);
   EXPECT_EQ(options->rank0, "10.0.0.1");
@@ -63,12 +65,16 @@ TEST(RankOptions, TheRanksOfAMachine) {
   const auto options = Options({{"LOCAL_RANK", "1"}, {"LOCAL_WORLD_SIZE", "2"}});
   EXPECT_EQ(options->local_rank, 1);
   EXPECT_EQ(options->local_world, 2);
-  EXPECT_EQ(Options({{"LOCAL_RANK", "1"}, {"LOCAL_WORLD_SIZE", "2"}}, {.local = true}, {.local_rank = 2, .local_world = 3})->local_rank, 2);
+  EXPECT_EQ(
+      Options({{"LOCAL_RANK", "1"}, {"LOCAL_WORLD_SIZE", "2"}}, {.local = true}, {.local_rank = 2, .local_world = 3})
+          ->local_rank,
+      2);
   EXPECT_TRUE(absl::IsInvalidArgument(Options({{"LOCAL_RANK", "2"}, {"LOCAL_WORLD_SIZE", "2"}}).status()));
 }
 
 TEST(RankOptions, WhatIsNoNumberIsNamed) {
-  for (const Environment& wrong : {Environment{{"RANK", "two"}}, Environment{{"RANK", "-1"}}, Environment{{"WORLD_SIZE", "0"}}}) {
+  for (const Environment& wrong :
+       {Environment{{"RANK", "two"}}, Environment{{"RANK", "-1"}}, Environment{{"WORLD_SIZE", "0"}}}) {
     const auto options = Options(wrong);
     EXPECT_TRUE(absl::IsInvalidArgument(options.status()));
     EXPECT_THAT(std::string(options.status().message()), testing::HasSubstr("$" + wrong.begin()->first));

@@ -158,7 +158,8 @@ TEST_F(RunExportTest, ReplacesItsOwnFilesAndNoOthers) {
 // Which kept no list of what they wrote: a finished run of theirs must be able to go on and end here.
 TEST_F(RunExportTest, ReplacesAnExportOfAnOlderRelease) {
   const std::string card =  // as theirs say it
-      "# x\n\nA LoRA adapter for the transformer of `x`, trained by reinforcement learning with FlowAWR (arXiv 2606.30376, "
+      "# x\n\nA LoRA adapter for the transformer of `x`, trained by reinforcement learning with FlowAWR (arXiv "
+      "2606.30376, "
       "flowawr 0.1.0).\n";
   ASSERT_TRUE(Export("", card).ok());
   std::filesystem::remove(folder_ / "export/SHA256SUMS");

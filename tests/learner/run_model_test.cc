@@ -58,9 +58,11 @@ TEST(RunModelTest, NotesNoPartThatNoModelHas) {
   invented["flux capacitor"] = "1";
   EXPECT_EQ(model.Check("a", invented).code(), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(model.parts(), kKnown);
-  for (const std::string part : {"tokenizer_3", "text_encoder_3", "text_encoder_2 weights", "text_encoder configuration"})
+  for (const std::string part :
+       {"tokenizer_3", "text_encoder_3", "text_encoder_2 weights", "text_encoder configuration"})
     EXPECT_TRUE(IsPartOfModel(part)) << part;
-  for (const std::string part : {"", "text_encoder_4", "tokenizer weights", "vae2"}) EXPECT_FALSE(IsPartOfModel(part)) << part;
+  for (const std::string part : {"", "text_encoder_4", "tokenizer weights", "vae2"})
+    EXPECT_FALSE(IsPartOfModel(part)) << part;
 }
 
 TEST(RunModelTest, AResumedRunFindsTheModelAgainWhateverTheProgramsAre) {

@@ -55,7 +55,8 @@ TEST(UpdateResultTest, ASkippedUpdateLeavesTheFiguresOfTheLastThatTrained) {
   const nlohmann::json line = UpdateLine(skipped);
   EXPECT_EQ(line["skipped"], true);
   for (const char* key : {"loss", "kl", "grad_norm", "reward_mean"}) EXPECT_TRUE(line[key].is_null()) << key;
-  for (const auto& [tag, value] : UpdateScalars(skipped)) EXPECT_THAT(tag, Not(AnyOf("train/loss", "train/kl"))) << value;
+  for (const auto& [tag, value] : UpdateScalars(skipped))
+    EXPECT_THAT(tag, Not(AnyOf("train/loss", "train/kl"))) << value;
   EXPECT_THAT(UpdateSentence(skipped), HasSubstr("update 5 of 10: reward missing, skipped"));
 }
 
@@ -71,9 +72,9 @@ TEST(UpdateResultTest, AMethodWithoutKlHasNone) {
 
 TEST(UpdateResultTest, WritesEveryFigureOfTheMethod) {
   EXPECT_EQ(UpdateLine(Record())["figures"]["ratio_mean"], 1.1);
-  for (const auto& [tag, value] : {std::pair("train/reward", .75), std::pair("train/loss", .5), std::pair("train/kl", .01),
-                                   std::pair("train/ratio_mean", 1.1), std::pair("train/learning_rate", .001),
-                                   std::pair("train/grad_norm", 2.0)})
+  for (const auto& [tag, value] :
+       {std::pair("train/reward", .75), std::pair("train/loss", .5), std::pair("train/kl", .01),
+        std::pair("train/ratio_mean", 1.1), std::pair("train/learning_rate", .001), std::pair("train/grad_norm", 2.0)})
     EXPECT_THAT(UpdateScalars(Record()), Contains(Pair(tag, value)));
 }
 
@@ -89,7 +90,8 @@ TEST(UpdateResultTest, WritesWhatTheBatchSaysOfItself) {
   EXPECT_EQ(line["figures"]["ratio_mean"], 1.1);
   EXPECT_EQ(line["signal"]["clipped_share"], .25);
   EXPECT_EQ(line["signal_histogram"].size(), 2u);
-  EXPECT_THAT(UpdateScalars(record), AllOf(Contains(Pair("train/diversity", .8)), Contains(Pair("signal/clipped_share", .25))));
+  EXPECT_THAT(UpdateScalars(record),
+              AllOf(Contains(Pair("train/diversity", .8)), Contains(Pair("signal/clipped_share", .25))));
   v1::Status status;
   ShowUpdate(record, status);
   EXPECT_EQ(status.figures().at("log_prob_drift_mean"), .001);

@@ -189,7 +189,9 @@ TEST_F(ScorerRunnerTest, TellsOfADeviceThatFailedAndOfNoOtherException) {
     }
   };
   options.on_device_error = [&told](const absl::Status& status) { told = status; };
-  const ScriptedScorer::Script script = [&what](auto) -> std::vector<v1::ScoreResult> { throw std::runtime_error(what); };
+  const ScriptedScorer::Script script = [&what](auto) -> std::vector<v1::ScoreResult> {
+    throw std::runtime_error(what);
+  };
   const auto runner = Run(std::make_shared<ScriptedScorer>(1, script), options);
   const auto items = Items(1);
   ASSERT_TRUE(Asked(*runner, items).Wait().ok());

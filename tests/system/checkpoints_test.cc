@@ -28,8 +28,8 @@ std::vector<std::string> CheckpointsIn(const std::string& run_dir) {
   return CheckpointNames(run_dir + "/checkpoints").value();
 }
 
-// What an undisturbed run exports, which one that was moved must export to the byte: with another folder, another number
-// of actors, and the folder of before gone.
+// What an undisturbed run exports, which one that was moved must export to the byte: with another folder, another
+// number of actors, and the folder of before gone.
 TEST(SystemCheckpoints, ARunGoesOnFromItsCopiesWithOtherActorsAndTheSameBytes) {
   LiveRun run;
   const std::string copies = run.folder() / "elsewhere/copies";
@@ -43,9 +43,8 @@ TEST(SystemCheckpoints, ARunGoesOnFromItsCopiesWithOtherActorsAndTheSameBytes) {
 
   const std::string log = run.folder() / "copy.log";
   const Process resumed({SystemProgram("flowawr"), "run", copies, "--resume", "--set", "local.actors=1"}, log);
-  const v1::Status status = AwaitStatus(AwaitEndpoint(copies + "/endpoints/learner", resumed), [](const v1::Status& now) {
-    return now.phase() == v1::FINISHED;
-  });
+  const v1::Status status = AwaitStatus(AwaitEndpoint(copies + "/endpoints/learner", resumed),
+                                        [](const v1::Status& now) { return now.phase() == v1::FINISHED; });
   EXPECT_EQ(status.update(), 6);
   EXPECT_THAT(status.warnings(), ElementsAre(HasSubstr("is the run's own folder")));
   EXPECT_EQ(resumed.Wait(), 0) << resumed.log();
@@ -68,7 +67,8 @@ TEST(SystemCheckpoints, TheBestStaysBesideTheNewest) {
   run.Start({"--set", "train.updates=8", "--set", "evaluation.every_updates=2", "--set", "checkpoint.keep=1", "--set",
              "checkpoint.keep_best=3"});
   EXPECT_EQ(run.process().Wait(), 0) << run.process().log();
-  EXPECT_THAT(CheckpointsIn(run.run_dir()), SizeIs(testing::AnyOf(3, 4)));  // 8, and those of 2, 4 and 6, or two of them
+  // 8, and those of 2, 4 and 6, or two of them.
+  EXPECT_THAT(CheckpointsIn(run.run_dir()), SizeIs(testing::AnyOf(3, 4)));
   EXPECT_EQ(CheckpointsIn(run.run_dir())[0], "update-000008");
 }
 

@@ -44,8 +44,8 @@ TEST(SystemControl, PausesSavesExportsAndGoesOn) {
   EXPECT_TRUE(std::filesystem::exists(checkpoint + "/checkpoint.json")) << checkpoint;
   const std::string out = run.folder() / "halfway";
   EXPECT_THAT(OutputOf({"export", run.run_dir(), "--role", "current", "--out", out}), HasSubstr(out + "/peft"));
-  for (const char* file :
-       {"/peft/adapter_model.safetensors", "/peft/adapter_config.json", "/peft/README.md", "/pytorch_lora_weights.safetensors"})
+  for (const char* file : {"/peft/adapter_model.safetensors", "/peft/adapter_config.json", "/peft/README.md",
+                           "/pytorch_lora_weights.safetensors"})
     EXPECT_TRUE(std::filesystem::exists(out + file)) << file;
   // Three commands later no more than the update that was under way has been made.
   const int held = UpdatesOf(StatusOf(run.run_dir()));

@@ -1,5 +1,5 @@
-// One learner's services and the fetching of many actors, in this process and over real gRPC: how often the learner sends
-// a version, and that every actor has it whatever its peers do.
+// One learner's services and the fetching of many actors, in this process and over real gRPC: how often the learner
+// sends a version, and that every actor has it whatever its peers do.
 #include <gtest/gtest.h>
 #include <prometheus/text_serializer.h>
 
@@ -88,8 +88,8 @@ class FanOutFleetTest : public testing::Test {
 
   // Some megabytes, so that a transfer is several messages.
   static std::shared_ptr<const LoraLayout> Layout() {
-    return std::make_shared<const LoraLayout>(
-        LoraLayout{16, 32, {{"transformer_blocks.0.attn.to_q", 8192, 8192}, {"transformer_blocks.0.attn.to_k", 8192, 8192}}});
+    return std::make_shared<const LoraLayout>(LoraLayout{
+        16, 32, {{"transformer_blocks.0.attn.to_q", 8192, 8192}, {"transformer_blocks.0.attn.to_k", 8192, 8192}}});
   }
 
   // Actors whose peers are bad: they have the version, as they say, and serve at these addresses.

@@ -1,4 +1,5 @@
-// Every training method as users run it: real processes, from the rollout that it asks for to the adapter that it makes.
+// Every training method as users run it: real processes, from the rollout that it asks for to the adapter that it
+// makes.
 #include <csignal>
 #include <string>
 #include <vector>

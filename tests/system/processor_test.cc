@@ -1,5 +1,5 @@
-// What a machine has and a container allows, seen by real runs: cores under a real quota, memory under a real limit, and
-// every instruction set that FLOWAWR_CPU can name here.
+// What a machine has and a container allows, seen by real runs: cores under a real quota, memory under a real limit,
+// and every instruction set that FLOWAWR_CPU can name here.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
@@ -61,7 +61,8 @@ class Group {
   void LimitMemory(int64_t bytes) { Write(is_v2_ ? "memory.max" : "memory.limit_in_bytes", absl::StrCat(bytes)); }
   // A command that runs `command` inside.
   std::vector<std::string> Inside(const std::vector<std::string>& command) const {
-    return {"/bin/sh", "-c", absl::StrCat("echo $$ > ", folder_, "/cgroup.procs && exec ", absl::StrJoin(command, " "))};
+    return {"/bin/sh", "-c",
+            absl::StrCat("echo $$ > ", folder_, "/cgroup.procs && exec ", absl::StrJoin(command, " "))};
   }
 
  private:
@@ -152,7 +153,8 @@ TEST(SystemProcessor, AResumedRunSaysThatTheInstructionsAreOthers) {
 TEST(SystemProcessor, EveryProgramRefusesAnInstructionSetThatIsNone) {
   for (const char* program : {"flowawr", "flowawr-learner", "flowawr-actor", "flowawr-reward-server"}) {
     const TempFolder folder;
-    const Process process({"/usr/bin/env", "FLOWAWR_CPU=avx-2", SystemProgram(program), "--version"}, folder / "output");
+    const Process process({"/usr/bin/env", "FLOWAWR_CPU=avx-2", SystemProgram(program), "--version"},
+                          folder / "output");
     EXPECT_EQ(process.Wait(), 64) << program;
     EXPECT_THAT(process.log(), HasSubstr("did you mean avx2?")) << program;
   }

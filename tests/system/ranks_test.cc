@@ -28,8 +28,8 @@ std::vector<std::string> Settings(int ranks, const std::string& more = "") {
 std::unique_ptr<Process> StartRank(Cluster& cluster, int rank, const std::string& config) {
   const std::string rank0 = AwaitEndpoint(cluster.run_dir() + "/endpoints/ranks", cluster.learner());
   const std::string log = cluster.NewLog(absl::StrCat("rank-", rank));
-  return std::make_unique<Process>(std::vector<std::string>{SystemProgram("flowawr-learner"), "--config", config, "--rank",
-                                                            absl::StrCat(rank), "--rank0", rank0},
+  return std::make_unique<Process>(std::vector<std::string>{SystemProgram("flowawr-learner"), "--config", config,
+                                                            "--rank", absl::StrCat(rank), "--rank0", rank0},
                                    log);
 }
 
@@ -57,8 +57,9 @@ TEST(SystemRanks, AKilledAndAStoppedRankChangeNoBit) {
   cluster.WaitForUpdate(1);
   killed->Signal(SIGKILL);
   stopped->Signal(SIGSTOP);
-  const v1::Status lost = cluster.WaitForStatus(
-      [](const v1::Status& status) { return status.ranks_size() == 3 && status.ranks(2).state() == v1::RankStatus::LOST; });
+  const v1::Status lost = cluster.WaitForStatus([](const v1::Status& status) {
+    return status.ranks_size() == 3 && status.ranks(2).state() == v1::RankStatus::LOST;
+  });
   EXPECT_THAT(lost.ranks(2).message(), HasSubstr("rank 2 at 127.0.0.1 is lost"));
   stopped->Signal(SIGCONT);
   cluster.ExpectToFinish();
@@ -84,9 +85,10 @@ TEST(SystemRanks, ARankOfAnotherConfigurationIsRefusedByName) {
 TEST(SystemRanks, ARunsRanksAreItsOwnWhateverTheEnvironmentSays) {
   LiveRun run({"train.ranks=2", "train.updates=1", "train.micro_batch=2", "local.actors=1", "evaluation.prompts=1",
                "evaluation.final_prompts=1"});
-  const Process process({"/usr/bin/env", "RANK=7", "WORLD_SIZE=9", "LOCAL_RANK=3", "LOCAL_WORLD_SIZE=4", "MASTER_ADDR=192.0.2.1",
-                         "JOB_COMPLETION_INDEX=5", SystemProgram("flowawr"), "run", run.folder() / "config.yaml"},
-                        run.folder() / "output");
+  const Process process(
+      {"/usr/bin/env", "RANK=7", "WORLD_SIZE=9", "LOCAL_RANK=3", "LOCAL_WORLD_SIZE=4", "MASTER_ADDR=192.0.2.1",
+       "JOB_COMPLETION_INDEX=5", SystemProgram("flowawr"), "run", run.folder() / "config.yaml"},
+      run.folder() / "output");
   EXPECT_EQ(process.Wait(), 0) << process.log();
   EXPECT_FALSE(run.ExportedAdapter().empty());
   EXPECT_THAT(ReadFile(run.run_dir() + "/logs/rank-1.log").value(), HasSubstr("as rank 1"));
@@ -100,7 +102,8 @@ TEST(SystemRanks, OnlyWhoKnowsTheTokenIsARank) {
   cluster.StartRewards();
   cluster.StartLearner();
   const std::string other = cluster.folder() + "/other.yaml";
-  ASSERT_TRUE(WriteFileAtomically(other, absl::StrReplaceAll(ReadFile(cluster.config_path()).value(), {{right, wrong}})).ok());
+  ASSERT_TRUE(
+      WriteFileAtomically(other, absl::StrReplaceAll(ReadFile(cluster.config_path()).value(), {{right, wrong}})).ok());
   const auto stranger = StartRank(cluster, 1, other);
   EXPECT_EQ(stranger->Wait(), 77);
   EXPECT_THAT(stranger->log(), HasSubstr("does not know rank 0's token"));
@@ -112,8 +115,9 @@ TEST(SystemRanks, OnlyWhoKnowsTheTokenIsARank) {
 
 TEST(SystemRanks, ARankThatFindsNobodySaysAtOnceWhomItLooksForAndWhy) {
   Cluster cluster(Settings(2));
-  Process rank({SystemProgram("flowawr-learner"), "--config", cluster.config_path(), "--rank", "1", "--rank0", "127.0.0.1:1"},
-               cluster.NewLog("rank-1"));
+  Process rank(
+      {SystemProgram("flowawr-learner"), "--config", cluster.config_path(), "--rank", "1", "--rank0", "127.0.0.1:1"},
+      cluster.NewLog("rank-1"));
   EXPECT_TRUE(AwaitText(rank.log_path(), "looking for rank 0 at 127.0.0.1:1 as rank 1", rank));
   EXPECT_TRUE(AwaitText(rank.log_path(), "waiting for rank 0 at 127.0.0.1:1: 127.0.0.1:1: Connection refused", rank));
   rank.Signal(SIGTERM);
@@ -122,8 +126,9 @@ TEST(SystemRanks, ARankThatFindsNobodySaysAtOnceWhomItLooksForAndWhy) {
 
 TEST(SystemRanks, NcclWithoutCudaIsAnErrorOfTheConfiguration) {
   Cluster cluster(Settings(2, "train.rank_transport=nccl"));
-  Process rank({SystemProgram("flowawr-learner"), "--config", cluster.config_path(), "--rank", "1", "--rank0", "127.0.0.1:1"},
-               cluster.NewLog("rank-1"));
+  Process rank(
+      {SystemProgram("flowawr-learner"), "--config", cluster.config_path(), "--rank", "1", "--rank0", "127.0.0.1:1"},
+      cluster.NewLog("rank-1"));
   EXPECT_EQ(rank.Wait(), 78);
   EXPECT_THAT(rank.log(), HasSubstr("train.rank_transport: nccl: it computes on cpu; set auto or gloo"));
 }
@@ -136,8 +141,9 @@ TEST(SystemRanks, OptionsThatMakeNoRankAreRefused) {
               {"1", "127.0.0.1:99999", "--rank0: "},
               {"1", "127.0.0.1", "--rank0 127.0.0.1 has no port"}};
   for (const auto& [rank, rank0, says] : rows) {
-    Process process({SystemProgram("flowawr-learner"), "--config", cluster.config_path(), "--rank", rank, "--rank0", rank0},
-                    cluster.NewLog("rank"));
+    Process process(
+        {SystemProgram("flowawr-learner"), "--config", cluster.config_path(), "--rank", rank, "--rank0", rank0},
+        cluster.NewLog("rank"));
     EXPECT_EQ(process.Wait(), 64) << says;
     EXPECT_THAT(process.log(), HasSubstr(says));
   }

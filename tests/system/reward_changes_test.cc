@@ -161,15 +161,16 @@ TEST_F(RewardChangesTest, RefusesWhatWouldNotWorkAndChangesNothing) {
     std::string verb;
     std::vector<std::string> arguments;
     std::string error;
-  } cases[] = {{"weight", {"smal=2"}, "this run has no reward of a scorer \"smal\"; it has: small; did you mean \"small\"?"},
-               {"weight", {"small=0"}, "every weight is 0"},
-               {"weight", {}, "expected RUN_DIR SCORER=WEIGHT"},
-               {"remove", {"small"}, "there is no term"},
-               {"promote", {"small"}, "small is no shadow"},
-               {"add", {"small"}, "of scorer small already"},
-               {"add", {"tiwn"}, "has no scorer \"tiwn\"; there are: ocr, small, twin; did you mean \"twin\"?"},
-               {"swap", {"small", "--to", "127.0.0.1:1"}, "no reward server answers at 127.0.0.1:1"},
-               {"swap", {"small"}, "--to HOST:PORT"}};
+  } cases[] = {
+      {"weight", {"smal=2"}, "this run has no reward of a scorer \"smal\"; it has: small; did you mean \"small\"?"},
+      {"weight", {"small=0"}, "every weight is 0"},
+      {"weight", {}, "expected RUN_DIR SCORER=WEIGHT"},
+      {"remove", {"small"}, "there is no term"},
+      {"promote", {"small"}, "small is no shadow"},
+      {"add", {"small"}, "of scorer small already"},
+      {"add", {"tiwn"}, "has no scorer \"tiwn\"; there are: ocr, small, twin; did you mean \"twin\"?"},
+      {"swap", {"small", "--to", "127.0.0.1:1"}, "no reward server answers at 127.0.0.1:1"},
+      {"swap", {"small"}, "--to HOST:PORT"}};
   for (const auto& c : cases) {
     const CommandResult result = Reward(c.verb, c.arguments);
     EXPECT_NE(result.exit_code, 0) << c.verb;

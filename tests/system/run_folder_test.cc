@@ -59,8 +59,8 @@ TEST(SystemRunFolder, NoCommandOrActorReachesAnotherRunAtTheSameAddress) {
 
   const CommandResult pause = Flowawr({"pause", other.run_dir()});
   EXPECT_EQ(pause.exit_code, 0) << pause.output;
-  // A copy of a folder whose run goes on is no way to that run. Of what an update that is under way may still change, it
-  // has nothing.
+  // A copy of a folder whose run goes on is no way to that run. Of what an update that is under way may still change,
+  // it has nothing.
   fs::create_directory(other.folder() + "/copy");
   for (const char* name : {"config.yaml", "run_id", "endpoints"})
     fs::copy(absl::StrCat(other.run_dir(), "/", name), absl::StrCat(other.folder(), "/copy/", name),

@@ -106,7 +106,8 @@ TEST(SystemRun, StopsAnActorGracefullyWithoutLosingAGroup) {
 }
 
 TEST(SystemRun, ReadsWordsWithOcr) {
-  Cluster cluster({"rewards.terms.0.scorer=ocr", "algorithm.flow_awr.energy=hard", "train.updates=1", "sampler.steps=8"});
+  Cluster cluster(
+      {"rewards.terms.0.scorer=ocr", "algorithm.flow_awr.energy=hard", "train.updates=1", "sampler.steps=8"});
   cluster.StartAll();
   const v1::Status status =
       cluster.WaitForStatus([](const v1::Status& status) { return status.phase() == v1::FINISHED; });

@@ -138,8 +138,8 @@ std::vector<pid_t> ChildrenOf(pid_t parent) {
 // The processes that read for the OCR stop dead in the middle of a training: they are given up and started again.
 TEST(SystemScorerFaults, GoesOnWhenTheScorersOwnProcessesStandStill) {
   const TempFolder folder;
-  const Process rewards({SystemProgram("flowawr-reward-server"), "--listen", "127.0.0.1:0", "--scorer", "ocr", "--threads",
-                         "2", "--max-image-seconds", "1", "--endpoint-file", folder / "endpoint"},
+  const Process rewards({SystemProgram("flowawr-reward-server"), "--listen", "127.0.0.1:0", "--scorer", "ocr",
+                         "--threads", "2", "--max-image-seconds", "1", "--endpoint-file", folder / "endpoint"},
                         folder / "log");
   Cluster cluster(Settings({"rewards.terms.0.scorer=ocr"}));
   cluster.UseRewards(AwaitEndpoint(folder / "endpoint", rewards));

@@ -146,7 +146,8 @@ TEST_F(SystemTls, HoldsRolesBetweenProcesses) {
   expect("read_only", {"flowawr", "pause", "--learner", learner}, 77, HasSubstr("the token is for looking only"));
   expect("read_only", {"flowawr", "status", "--learner", learner}, 0, HasSubstr(""));
   expect("operator", {"flowawr", "pause", "--learner", learner}, 0, HasSubstr(""));
-  expect("operator", {"flowawr-actor", "--learner", learner}, 77, HasSubstr("taking part as an actor needs an actor's"));
+  expect("operator", {"flowawr-actor", "--learner", learner}, 77,
+         HasSubstr("taking part as an actor needs an actor's"));
   expect("reward", {"flowawr", "reward", "list", "--server", rewards}, 0, HasSubstr("small"));
   expect("reward", {"flowawr", "reward", "unload", "twin", "--server", rewards}, 77,
          HasSubstr("unloading scorers needs an operator's"));

@@ -181,7 +181,8 @@ TEST(SystemWatching, WatchesInColourOnATerminalUnlessAskedNotTo) {
     EXPECT_EQ(absl::StrContains(terminal.written(), "\x1b[1m"), !is_plain);
     EXPECT_THAT(terminal.Screen(), Contains(HasSubstr("trend")));
   }
-  const CommandResult compared = Flowawr({"compare", run.run_dir(), run.run_dir(), "--out", run.folder() / "compare.html"});
+  const CommandResult compared =
+      Flowawr({"compare", run.run_dir(), run.run_dir(), "--out", run.folder() / "compare.html"});
   EXPECT_EQ(compared.exit_code, 0) << compared.output;
   EXPECT_THAT(ReadFile(run.folder() / "compare.html").value_or(""), HasSubstr("2 runs compared"));
 }

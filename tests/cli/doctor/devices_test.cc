@@ -23,7 +23,8 @@ CudaDriver TwoCards(const std::string& version) {
 }
 
 TEST(JudgeDevices, IsContentWithAMachineWithoutGpus) {
-  const DeviceSight sight{.accelerators = {}, .cuda = "", .nccl = "", .driver = absl::NotFoundError("no NVIDIA driver")};
+  const DeviceSight sight{
+      .accelerators = {}, .cuda = "", .nccl = "", .driver = absl::NotFoundError("no NVIDIA driver")};
   EXPECT_THAT(JudgeDevices(sight), ElementsAre(Is(FindingLevel::kOk, "cpu alone; LibTorch's CPU build")));
 }
 
@@ -33,11 +34,12 @@ TEST(JudgeDevices, NamesCardsDriverKernelsAndNccl) {
                           .nccl = "2.29.7",
                           .kernels = "CUDA 13.0.88: sm_80, sm_90a",
                           .driver = TwoCards("13.1")};
-  EXPECT_THAT(JudgeDevices(sight),
-              ElementsAre(Is(FindingLevel::kOk, "cuda:0 (NVIDIA H100), cuda:1 (NVIDIA H100); LibTorch's build for CUDA 13.0"),
-                          Is(FindingLevel::kOk, "NVIDIA driver for CUDA 13.1: NVIDIA H100 (80.0 GB), NVIDIA H100 (80.0 GB)"),
-                          Is(FindingLevel::kOk, "CUDA kernels of our own for CUDA 13.0.88: sm_80, sm_90a"),
-                          Is(FindingLevel::kOk, "NCCL 2.29.7")));
+  EXPECT_THAT(
+      JudgeDevices(sight),
+      ElementsAre(Is(FindingLevel::kOk, "cuda:0 (NVIDIA H100), cuda:1 (NVIDIA H100); LibTorch's build for CUDA 13.0"),
+                  Is(FindingLevel::kOk, "NVIDIA driver for CUDA 13.1: NVIDIA H100 (80.0 GB), NVIDIA H100 (80.0 GB)"),
+                  Is(FindingLevel::kOk, "CUDA kernels of our own for CUDA 13.0.88: sm_80, sm_90a"),
+                  Is(FindingLevel::kOk, "NCCL 2.29.7")));
 }
 
 TEST(JudgeDevices, KernelsOfAnotherBuildAreAWarningNoneAreNot) {
@@ -69,11 +71,12 @@ TEST(JudgeDevices, SaysWhatDoesNotFit) {
   EXPECT_THAT(JudgeDevices({.accelerators = {}, .cuda = "13.0", .nccl = "", .driver = TwoCards("13.0")}),
               ElementsAre(Is(FindingLevel::kOk, "cpu alone"), Is(FindingLevel::kOk, "NVIDIA H100"),
                           Is(FindingLevel::kWarn, "sees none of the driver's cards")));
-  EXPECT_THAT(JudgeDevices({.accelerators = {},
-                            .cuda = "",
-                            .nccl = "",
-                            .driver = absl::FailedPreconditionError("the NVIDIA driver answers cuInit with error 100")}),
-              ElementsAre(Is(FindingLevel::kOk, "cpu alone"), Is(FindingLevel::kWarn, "cuInit with error 100")));
+  EXPECT_THAT(
+      JudgeDevices({.accelerators = {},
+                    .cuda = "",
+                    .nccl = "",
+                    .driver = absl::FailedPreconditionError("the NVIDIA driver answers cuInit with error 100")}),
+      ElementsAre(Is(FindingLevel::kOk, "cpu alone"), Is(FindingLevel::kWarn, "cuInit with error 100")));
 }
 
 TEST(JudgeDevices, MissesNcclOnlyWhereRanksCouldUseIt) {

@@ -30,9 +30,10 @@ absl::Status AsConfiguration(const Case& c) {
     absl::StrAppend(out, "{scorer: \"", term.scorer, "\", weight: ", term.weight, ", endpoint: \"", term.endpoint,
                     "\", timeout_s: ", term.timeout, "}");
   });
-  return ParseRunConfig(absl::StrCat("run_dir: x\nmodel: {path: x}\nprompts: {train: t, heldout: h}\nrewards: {combination: ",
-                                     c.combination, ", terms: [", terms, "]}\n"),
-                        "run.yaml")
+  return ParseRunConfig(
+             absl::StrCat("run_dir: x\nmodel: {path: x}\nprompts: {train: t, heldout: h}\nrewards: {combination: ",
+                          c.combination, ", terms: [", terms, "]}\n"),
+             "run.yaml")
       .status();
 }
 
@@ -42,7 +43,8 @@ absl::Status AsCommand(const Case& c) {
   for (const Term& term : c.terms) {
     std::string text = absl::StrCat(term.scorer, ",weight=", term.weight, ",timeout=", term.timeout);
     if (!term.endpoint.empty())
-      for (absl::string_view endpoint : absl::StrSplit(term.endpoint, ',')) absl::StrAppend(&text, ",endpoint=", endpoint);
+      for (absl::string_view endpoint : absl::StrSplit(term.endpoint, ','))
+        absl::StrAppend(&text, ",endpoint=", endpoint);
     const auto parsed = ParseTerm(text);
     if (!parsed.ok()) return parsed.status();
     *spec.add_terms() = *parsed;

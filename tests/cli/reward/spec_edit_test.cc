@@ -42,9 +42,8 @@ TEST_F(SpecEdit, ChangesWhatIsNamedAndNothingElse) {
 }
 
 TEST_F(SpecEdit, SaysWhichScorersThereAreAndWhichWasMeant) {
-  for (const absl::Status& status :
-       {SetWeights({ParseWeight("orc=1").value()}, &terms_), RemoveTerm("orc", &terms_), MoveTerm("orc", "a:1", &terms_),
-        Promote("orc", 1, &terms_)}) {
+  for (const absl::Status& status : {SetWeights({ParseWeight("orc=1").value()}, &terms_), RemoveTerm("orc", &terms_),
+                                     MoveTerm("orc", "a:1", &terms_), Promote("orc", 1, &terms_)}) {
     EXPECT_EQ(status.code(), absl::StatusCode::kNotFound);
     EXPECT_THAT(std::string(status.message()),
                 AllOf(HasSubstr("it has: ocr, size, new"), HasSubstr("did you mean \"ocr\"?")));

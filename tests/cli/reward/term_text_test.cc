@@ -41,13 +41,15 @@ TEST(ParseTerm, TakesSeveralServers) {
 
 TEST(ParseTerm, SaysWhatIsWrongAndWhichWordWasMeant) {
   EXPECT_THAT(ErrorOf("ocr,wieght=1"), HasSubstr("there is no \"wieght\"; did you mean \"weight\"?"));
-  EXPECT_THAT(ErrorOf("ocr,weight=heavy"), HasSubstr("\"heavy\" is no weight (a number from -1000 to 1000; 0: a shadow)"));
+  EXPECT_THAT(ErrorOf("ocr,weight=heavy"),
+              HasSubstr("\"heavy\" is no weight (a number from -1000 to 1000; 0: a shadow)"));
   for (const char* weight : {"nan", "inf", "-1001", "1e300"})
     EXPECT_THAT(ErrorOf(absl::StrCat("ocr,weight=", weight)), HasSubstr("a number from -1000 to 1000"));
   for (const char* timeout : {"nan", "inf", "-1", "0", "3601"})
     EXPECT_THAT(ErrorOf(absl::StrCat("ocr,timeout=", timeout)), HasSubstr("seconds, from 0.1 to 3600"));
   for (const char* drop : {"nan", "inf", "-1", "1000001", "much"})
-    EXPECT_THAT(ErrorOf(absl::StrCat("ocr,max_drop=", drop)), HasSubstr("a number from 0 to 1000000; 0: any fall is fine"));
+    EXPECT_THAT(ErrorOf(absl::StrCat("ocr,max_drop=", drop)),
+                HasSubstr("a number from 0 to 1000000; 0: any fall is fine"));
 }
 
 TEST(ParseWeight, TakesAScorerAndItsWeight) {

@@ -69,8 +69,9 @@ TEST(AlgorithmOptions, TwoSectionsAreAnErrorThatNamesBoth) {
 TEST(AlgorithmOptions, AnOptionOfAnotherAlgorithmIsNamed) {
   EXPECT_THAT(ErrorOf("algorithm: {flow_awr: {beta: 1}}\n"),
               AllOf(HasSubstr("algorithm.flow_awr.beta: unknown field"), HasSubstr("algorithm.diffusion_nft.beta")));
-  EXPECT_THAT(ErrorOf("algorithm: {energy: hard, diffusion_nft: {}}\n"),
-              HasSubstr("algorithm.energy: is an option of flow_awr, but algorithm.diffusion_nft is chosen; remove it"));
+  EXPECT_THAT(
+      ErrorOf("algorithm: {energy: hard, diffusion_nft: {}}\n"),
+      HasSubstr("algorithm.energy: is an option of flow_awr, but algorithm.diffusion_nft is chosen; remove it"));
   EXPECT_THAT(ErrorOf("algorithm: {flow_arw: {}}\n"), HasSubstr("did you mean \"flow_awr\"?"));
 }
 
@@ -87,7 +88,8 @@ TEST(AlgorithmOptions, OlderNamesAreReadAndNeverWritten) {
   ASSERT_TRUE(config.ok()) << config.status();
   const auto yaml = RunConfigToYaml(*config);
   ASSERT_TRUE(yaml.ok()) << yaml.status();
-  EXPECT_THAT(*yaml, AllOf(HasSubstr("\n  flow_awr:\n    energy: hard"), Not(HasSubstr("\n  energy:")), Not(HasSubstr("awm"))));
+  EXPECT_THAT(
+      *yaml, AllOf(HasSubstr("\n  flow_awr:\n    energy: hard"), Not(HasSubstr("\n  energy:")), Not(HasSubstr("awm"))));
   EXPECT_EQ(ParseRunConfig(*yaml, "written")->SerializeAsString(), config->SerializeAsString());
   EXPECT_THAT(ErrorOf("algorithm: {flow_awr: {energy: soft}, energy: hard}\n"),
               HasSubstr("algorithm.energy: is the older name of algorithm.flow_awr.energy"));
@@ -112,7 +114,8 @@ TEST(AlgorithmOptions, AnOlderRunsConfigurationIsWhatItsFileWouldBeToday) {
 }
 
 TEST(AlgorithmOptions, WhatMayNotGoTogetherIsRefused) {
-  EXPECT_THAT(ErrorOf("algorithm: {flow_grpo: {}, behaviour: ramp}\n"), HasSubstr("algorithm.behaviour: flow_grpo trains on"));
+  EXPECT_THAT(ErrorOf("algorithm: {flow_grpo: {}, behaviour: ramp}\n"),
+              HasSubstr("algorithm.behaviour: flow_grpo trains on"));
   EXPECT_THAT(ErrorOf("sampler: {guidance_scale: 4.5}\n"), HasSubstr("sampler.guidance_scale: flow_awr trains"));
   EXPECT_EQ(ErrorOf("sampler: {guidance_scale: 4.5}\nalgorithm: {flow_grpo: {}}\n"), "");
 }
@@ -122,7 +125,8 @@ TEST(AlgorithmOptions, TheWindowOfNoisyStepsFitsIntoTheRollout) {
     return ErrorOf("sampler: {steps: 10}\nalgorithm: {flow_grpo: " + options + "}\n", {"sampler.steps=" + steps});
   };
   EXPECT_THAT(error("{}", "1"), HasSubstr("sampler.steps: 1 leaves flow_grpo no step"));
-  EXPECT_THAT(error("{window: 6}", "10"), HasSubstr("algorithm.flow_grpo.window: 6 steps do not fit before step 5, half of"));
+  EXPECT_THAT(error("{window: 6}", "10"),
+              HasSubstr("algorithm.flow_grpo.window: 6 steps do not fit before step 5, half of"));
   EXPECT_THAT(error("{window: 3, window_end: 2}", "10"), HasSubstr("before step 2 (algorithm.flow_grpo.window_end)"));
   EXPECT_THAT(error("{window: 3, window_end: 11}", "10"), HasSubstr("window_end: 11 is beyond the 10 steps"));
   EXPECT_THAT(error("{sde: cps, window: 3, window_end: 10}", "10"), HasSubstr("must be less than the 10 steps"));

@@ -57,11 +57,13 @@ TEST(ModelCardTest, SaysMissingForAFigureThatNobodyMeasuredAndThatRewardsWereRep
 
 TEST(ModelCardTest, NamesTheMethodAndTheGuidanceThatItWasTrainedWith) {
   v1::CheckpointManifest run = TinyRun();
-  EXPECT_THAT(ModelCard(run, "average"), HasSubstr("reinforcement learning with FlowAWR (arXiv 2606.30376), by flowawr"));
+  EXPECT_THAT(ModelCard(run, "average"),
+              HasSubstr("reinforcement learning with FlowAWR (arXiv 2606.30376), by flowawr"));
   EXPECT_THAT(ModelCard(run, "average"), HasSubstr("without classifier-free guidance, hence `guidance_scale=1.0`"));
   run.mutable_config()->mutable_algorithm()->mutable_flow_grpo();
   run.mutable_config()->mutable_sampler()->set_guidance_scale(4.5);
-  EXPECT_THAT(ModelCard(run, "average"), HasSubstr("reinforcement learning with Flow-GRPO (arXiv 2505.05470), by flowawr"));
+  EXPECT_THAT(ModelCard(run, "average"),
+              HasSubstr("reinforcement learning with Flow-GRPO (arXiv 2505.05470), by flowawr"));
   EXPECT_THAT(ModelCard(run, "average"), HasSubstr("with classifier-free guidance of 4.5."));
   EXPECT_THAT(ModelCard(run, "average"), HasSubstr("guidance_scale=4.5, num_inference_steps"));
 }

@@ -54,7 +54,8 @@ std::string Options(const v1::AlgorithmConfig& algorithm) {
   if (algorithm.has_diffusion_nft()) return absl::StrCat("beta ", FormatNumber(algorithm.diffusion_nft().beta()));
   const v1::FlowGrpoConfig& grpo = algorithm.flow_grpo();
   return absl::StrCat(grpo.sde() == v1::CPS ? "cps " : "flow_sde ", FormatNumber(grpo.noise_level()), ", clip ",
-                      FormatNumber(grpo.clip_range()), grpo.window() > 0 ? absl::StrCat(", window ", grpo.window()) : "");
+                      FormatNumber(grpo.clip_range()),
+                      grpo.window() > 0 ? absl::StrCat(", window ", grpo.window()) : "");
 }
 
 // As a row of the table says it.

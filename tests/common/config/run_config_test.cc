@@ -86,7 +86,8 @@ TEST(RunConfig, NamesAWrongType) {
   EXPECT_THAT(ErrorOf("lora: {rank: [1]}\n"),
               HasSubstr("lora.rank: expected a whole number from 1 to 1024, found a list"));
   EXPECT_THAT(ErrorOf("lora: 3\n"), HasSubstr("lora: expected a section (`name: value` lines) of rank, alpha"));
-  EXPECT_THAT(ErrorOf("lora: {target_modules: attn}\n"), HasSubstr("lora.target_modules: expected a list of text; write [attn]"));
+  EXPECT_THAT(ErrorOf("lora: {target_modules: attn}\n"),
+              HasSubstr("lora.target_modules: expected a list of text; write [attn]"));
   EXPECT_THAT(ErrorOf("lora: {alpha: .nan}\n"), HasSubstr("lora.alpha: \".nan\" is not a number"));
   EXPECT_THAT(ErrorOf("network: {insecure: maybe}\n"), HasSubstr("\"maybe\" is not true or false"));
   EXPECT_THAT(ErrorOf("seed:\n"), HasSubstr("seed: has no value"));
@@ -152,7 +153,8 @@ TEST(RunConfig, ExplainsABadOverride) {
   EXPECT_THAT(ErrorOfSet("train.updates"), HasSubstr("write PATH=VALUE"));
   EXPECT_THAT(ErrorOfSet("train.update=5"),
               HasSubstr("--set train.update=5: train.update: unknown field; did you mean \"updates\"?"));
-  EXPECT_THAT(ErrorOfSet("model.pth=x"), HasSubstr("--set model.pth=x: model.pth: unknown field; did you mean \"path\"?"));
+  EXPECT_THAT(ErrorOfSet("model.pth=x"),
+              HasSubstr("--set model.pth=x: model.pth: unknown field; did you mean \"path\"?"));
   EXPECT_THAT(ErrorOfSet("train.updates=0"), HasSubstr("--set train.updates=0: train.updates: 0 is out of range"));
   EXPECT_THAT(ErrorOfSet("rewards.terms.2.weight=1"), HasSubstr("rewards.terms.2: the list has 1 elements"));
   EXPECT_THAT(ErrorOfSet("rewards.terms.x.weight=1"), HasSubstr("counted from 0"));
@@ -187,10 +189,12 @@ TEST(RunConfig, RefusesRewardsThatCannotBeCombined) {
 
 // The rules themselves are in tests/common/scoring/reward_spec_check_test.cc.
 TEST(RunConfig, NamesTheRewardTermAndItsFieldInTheFile) {
-  EXPECT_THAT(ErrorOfSet("rewards.terms.0.endpoint=127.0.0.1:7000,here"), HasSubstr("rewards.terms.0.endpoint: \"here\""));
+  EXPECT_THAT(ErrorOfSet("rewards.terms.0.endpoint=127.0.0.1:7000,here"),
+              HasSubstr("rewards.terms.0.endpoint: \"here\""));
   EXPECT_THAT(Error(kLeast, {"rewards.terms.1={scorer: ocr, endpoint: 127.0.0.1:7000}"}),
               HasSubstr("rewards.terms.1: scorer ocr is term 0 already"));
-  Parse(kLeast, {"rewards.terms.0.endpoint=127.0.0.1:7000,127.0.0.1:7001", "rewards.terms.1={scorer: size, weight: 0}"});
+  Parse(kLeast,
+        {"rewards.terms.0.endpoint=127.0.0.1:7000,127.0.0.1:7001", "rewards.terms.1={scorer: size, weight: 0}"});
 }
 
 TEST(RunConfig, RefusesToListenOutsideUnencrypted) {
@@ -230,7 +234,8 @@ TEST(RunConfig, TakesANameOfPeersCertificatesWithTlsAndNothingElseForOne) {
 
 TEST(RunConfig, RefusesToLetRanksMeetOutsideUnlessTold) {
   const std::string outside = "network.ranks_listen=10.0.0.1:29400";
-  EXPECT_THAT(Error(kLeast, {outside, "train.ranks=2"}), AllOf(HasSubstr("network.ranks_listen"), HasSubstr("network.insecure: true")));
+  EXPECT_THAT(Error(kLeast, {outside, "train.ranks=2"}),
+              AllOf(HasSubstr("network.ranks_listen"), HasSubstr("network.insecure: true")));
   EXPECT_THAT(ErrorOfSet("network.ranks_listen=nowhere"), HasSubstr("is not an address"));
   Parse(kLeast, {outside, "train.ranks=2", "network.insecure=true"});
   Parse(kLeast, {outside});  // nobody listens there

@@ -94,7 +94,8 @@ TEST(Schema, WhatOlderCheckpointsDoNotKnowTakesItsDefaultWhenARunIsResumed) {
 
 TEST(FieldsFreeOnResume, AreFieldsOfTheSchema) {
   std::set<std::string> paths;
-  ForEachPath(*v1::RunConfig::descriptor(), "", [&](const std::string& path, const FieldDescriptor&) { paths.insert(path); });
+  ForEachPath(*v1::RunConfig::descriptor(), "",
+              [&](const std::string& path, const FieldDescriptor&) { paths.insert(path); });
   for (const ResumeField& free : FieldsFreeOnResume()) EXPECT_TRUE(paths.contains(free.path)) << free.path;
 }
 

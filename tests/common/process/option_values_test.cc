@@ -37,7 +37,8 @@ TEST(WholeNumber, TakesDecimalDigitsInItsRange) {
   EXPECT_EQ(Taken<int>(signed_ones, "-5"), "-5");
   EXPECT_EQ(Taken<uint64_t>(WholeNumber(0, std::numeric_limits<uint64_t>::max()), "18446744073709551615"),
             "18446744073709551615");
-  for (const char* text : {"0", "-1", "1001", "1.5", "1e2", "0x10", "nan", "inf", "x", "", "1 2", "99999999999999999999"})
+  for (const char* text :
+       {"0", "-1", "1001", "1.5", "1e2", "0x10", "nan", "inf", "x", "", "1 2", "99999999999999999999"})
     EXPECT_EQ(Taken<int>(some, text), absl::StrCat("--x: \"", text, "\" is not a whole number from 1 to 1000"));
   EXPECT_EQ(Taken<int>(signed_ones, "-6"), "--x: \"-6\" is not a whole number from -5 to 5");
   for (const char* text : {"-1", "18446744073709551616"})
@@ -57,7 +58,8 @@ TEST(Address, HasAHostAndAPort) {
   for (const CLI::Validator& address : {AddressToListenOn(), AddressToReach()}) {
     EXPECT_EQ(Taken<std::string>(address, "127.0.0.1:65535"), "127.0.0.1:65535");
     EXPECT_EQ(Taken<std::string>(address, "[::1]:1"), "[::1]:1");
-    for (const char* text : {"127.0.0.1:-1", "127.0.0.1:65536", "127.0.0.1:1.5", "127.0.0.1:nan", "127.0.0.1", ":5", ""})
+    for (const char* text :
+         {"127.0.0.1:-1", "127.0.0.1:65536", "127.0.0.1:1.5", "127.0.0.1:nan", "127.0.0.1", ":5", ""})
       EXPECT_NE(Taken<std::string>(address, text).find("is not an address"), std::string::npos) << text;
   }
   EXPECT_EQ(Taken<std::string>(AddressToListenOn(), "localhost:0"), "localhost:0");

@@ -77,8 +77,8 @@ TEST(RestrictProcessorTest, SaysThatAMisspellingIsWrongUsage) {
 }
 
 TEST(DescribeProcessorTest, NamesInstructionsAndCores) {
-  EXPECT_THAT(DescribeProcessor(),
-              HasSubstr(absl::StrCat(kernels::NameOf(kernels::ActiveInstructionSet()), ", ", UsableCoresHere().Describe())));
+  EXPECT_THAT(DescribeProcessor(), HasSubstr(absl::StrCat(kernels::NameOf(kernels::ActiveInstructionSet()), ", ",
+                                                          UsableCoresHere().Describe())));
 }
 
 TEST(SlowBfloat16Test, IsSaidWhereThereAreNoInstructionsForIt) {

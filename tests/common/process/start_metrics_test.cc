@@ -57,13 +57,15 @@ TEST(CardMetrics, AreThoseThatTheCardsTell) {
     for (const auto& metric : family.metric) {
       std::string labels;
       for (const auto& label : metric.label) labels += label.value + " ";
-      page[family.name] += labels + std::to_string(static_cast<int64_t>((metric.gauge.value + metric.counter.value) * 10)) + "; ";
+      page[family.name] +=
+          labels + std::to_string(static_cast<int64_t>((metric.gauge.value + metric.counter.value) * 10)) + "; ";
     }
   EXPECT_EQ(page["flowawr_device_utilization_ratio"], "cuda:0 5; ");
   EXPECT_EQ(page["flowawr_device_power_watts"], "cuda:0 3500; cuda:1 900; ");
   EXPECT_EQ(page["flowawr_device_bus_bytes_total"], "cuda:0 up 70; cuda:0 down 80; ");
   EXPECT_EQ(page["flowawr_device_throttled"],
-            "cuda:0 power_cap 0; cuda:0 software_thermal 0; cuda:0 hardware_thermal 10; cuda:0 power_brake 0; cuda:0 hardware 0; ");
+            "cuda:0 power_cap 0; cuda:0 software_thermal 0; cuda:0 hardware_thermal 10; cuda:0 power_brake 0; cuda:0 "
+            "hardware 0; ");
   EXPECT_EQ(page.size(), 7);
   EXPECT_TRUE(CardMetrics({}).empty());
 }

@@ -119,7 +119,8 @@ class RotationTest : public ::testing::Test {
   }
 
   const TempFolder folder_;
-  const Certificate authority_ = MakeAuthority(folder_, "authority"), next_authority_ = MakeAuthority(folder_, "next-ca");
+  const Certificate authority_ = MakeAuthority(folder_, "authority"),
+                    next_authority_ = MakeAuthority(folder_, "next-ca");
   const Certificate server_ = SignCertificate(folder_, authority_, "server");
   const Certificate next_server_ = SignCertificate(folder_, next_authority_, "next-server");
   TestService service_;

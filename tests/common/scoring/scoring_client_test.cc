@@ -145,7 +145,8 @@ TEST(ScoringClientTest, TakesBadInputAndBrokenAsFinal) {
 }
 
 TEST(ScoringClientTest, TakesAnAnswerWithoutAFiniteRewardAsBroken) {
-  for (const double reward : {std::numeric_limits<double>::quiet_NaN(), std::numeric_limits<double>::infinity(), 1e200, -1.1e6}) {
+  for (const double reward :
+       {std::numeric_limits<double>::quiet_NaN(), std::numeric_limits<double>::infinity(), 1e200, -1.1e6}) {
     ScriptedServer server([reward](int, const v1::ScoreRequest&, v1::ScoreResponse& response) {
       response.add_results()->set_reward(reward);
       return grpc::Status::OK;

@@ -29,8 +29,9 @@ TEST(TextEncodersTest, DescribesWhatOfAPromptIsTooLong) {
   // The embedded model's CLIP reads 12 tokens, two of them special; its tokens are mostly letters.
   EXPECT_THAT(encoders.DescribeCut("one two"),
               testing::ElementsAre("T5 reads 6 tokens of a prompt, not this end of it: \"two\""));
-  EXPECT_THAT(encoders.DescribeCut("one “two”"),
-              testing::Contains(testing::AllOf(testing::HasSubstr("T5"), testing::HasSubstr("; it holds quoted text"))));
+  EXPECT_THAT(
+      encoders.DescribeCut("one “two”"),
+      testing::Contains(testing::AllOf(testing::HasSubstr("T5"), testing::HasSubstr("; it holds quoted text"))));
   EXPECT_THAT(encoders.DescribeCut("one two three four"),
               testing::ElementsAre(testing::HasSubstr("CLIP reads 12 tokens of a prompt, not this end of it: \""),
                                    testing::HasSubstr("T5 reads 6 tokens")));

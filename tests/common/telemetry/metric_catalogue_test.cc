@@ -27,7 +27,8 @@ TEST(MetricCatalogue, NamesAreAsPrometheusRecommends) {
     EXPECT_TRUE(absl::StartsWith(name, "flowawr_") || absl::StartsWith(name, "process_")) << name;
     EXPECT_EQ(info.type == MetricType::Counter, absl::EndsWith(name, "_total")) << name;
     // Base units, in the name.
-    if (info.unit == "seconds" || info.unit == "bytes" || (info.unit == "ratio" && !absl::StrContains(name, "differs"))) {
+    if (info.unit == "seconds" || info.unit == "bytes" ||
+        (info.unit == "ratio" && !absl::StrContains(name, "differs"))) {
       EXPECT_THAT(name, HasSubstr(absl::StrCat("_", info.unit)));
     }
     for (const char* wrong : {"_ms", "_millis", "_mb", "_mib", "_kb", "_percent", "_minutes", "_hours"})
@@ -40,9 +41,10 @@ TEST(MetricCatalogue, NamesAreAsPrometheusRecommends) {
 // Values of these come from a fixed list, from the run's configuration, from the machine, or from actors that live, of
 // which only so many are shown.
 TEST(MetricCatalogue, LabelsAreOfFewValues) {
-  const std::set<std::string> bounded = {"actor", "address", "cause",   "code",    "device",  "direction", "endpoint", "figure",  "method",
-                                         "name",  "outcome", "phase",   "process", "purpose",  "rank",   "reason",  "run_id",
-                                         "scorer", "side",   "source", "stage",   "state",   "version",  "what"};
+  const std::set<std::string> bounded = {"actor",    "address", "cause",  "code",   "device",  "direction",
+                                         "endpoint", "figure",  "method", "name",   "outcome", "phase",
+                                         "process",  "purpose", "rank",   "reason", "run_id",  "scorer",
+                                         "side",     "source",  "stage",  "state",  "version", "what"};
   for (const MetricInfo& info : MetricCatalogue())
     for (const absl::string_view label : absl::StrSplit(info.labels, ',', absl::SkipEmpty()))
       EXPECT_TRUE(bounded.contains(std::string(label))) << info.name << ": " << label;
@@ -50,8 +52,8 @@ TEST(MetricCatalogue, LabelsAreOfFewValues) {
 
 TEST(MetricCatalogue, IsWhatTheDocumentationHolds) {
   const std::string page = ReadFile("docs/monitoring.md").value();
-  EXPECT_THAT(page, HasSubstr(MetricReference()))
-      << "put it there again: build/release/bin/flowawr-metrics-reference, after the heading Metrics of docs/monitoring.md";
+  EXPECT_THAT(page, HasSubstr(MetricReference())) << "put it there again: build/release/bin/flowawr-metrics-reference, "
+                                                     "after the heading Metrics of docs/monitoring.md";
 }
 
 TEST(MetricCatalogueDeathTest, KnowsNoOtherMetric) {
@@ -65,7 +67,8 @@ TEST(ProcessMetrics, AreThoseOfThisProcess) {
   for (const prometheus::MetricFamily& family : ProcessMetrics()) {
     names.insert(family.name);
     ASSERT_EQ(family.metric.size(), 1u);
-    const double value = family.type == MetricType::Counter ? family.metric[0].counter.value : family.metric[0].gauge.value;
+    const double value =
+        family.type == MetricType::Counter ? family.metric[0].counter.value : family.metric[0].gauge.value;
     if (family.name != "process_cpu_seconds_total") {
       EXPECT_GT(value, 0) << family.name;
     }

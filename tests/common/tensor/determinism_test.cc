@@ -79,7 +79,8 @@ TEST_F(DeterminismTest, SaysWhatToDoWhereCublasIsToldOtherwise) {
   setenv(kCublas, ":0:0", /*overwrite=*/1);
   const absl::Status refused = ChooseKernels(/*deterministic=*/true, kCard, "model.deterministic");
   EXPECT_EQ(ExitCodeOf(refused), kBadConfiguration);
-  EXPECT_THAT(std::string(refused.message()), AllOf(HasSubstr("is :0:0"), HasSubstr("unset it, or set model.deterministic: false")));
+  EXPECT_THAT(std::string(refused.message()),
+              AllOf(HasSubstr("is :0:0"), HasSubstr("unset it, or set model.deterministic: false")));
   EXPECT_FALSE(libtorch_.deterministicAlgorithms());
   EXPECT_THAT(std::string(ChooseKernels(/*deterministic=*/true, kCard).message()), EndsWith("unset it"));
   EXPECT_TRUE(ChooseKernels(/*deterministic=*/false, kCard).ok());
@@ -98,7 +99,8 @@ TEST_F(DeterminismTest, AnOperationWithoutADeterministicKernelEndsTheProcessAsAB
   EXPECT_TRUE(IsDeviceError(refused));
   EXPECT_EQ(ExitCodeOf(refused), kBadConfiguration);
   EXPECT_THAT(std::string(refused.message()),
-              AllOf(HasSubstr("sampling on cuda:0: cumsum_cuda_kernel has no kernel there"), HasSubstr("model.deterministic: false")));
+              AllOf(HasSubstr("sampling on cuda:0: cumsum_cuda_kernel has no kernel there"),
+                    HasSubstr("model.deterministic: false")));
 }
 
 }  // namespace

@@ -31,8 +31,9 @@ TEST(OnDevice, LeavesAloneWhatDoesNotThrow) {
 
 TEST(OnDevice, EndsTheProcessWhenTheDeviceFails) {
   const absl::Status failed = OnDevice("decoding 4 images", kCard, []() -> absl::Status {
-    throw c10::AcceleratorError({__func__, __FILE__, __LINE__}, 700,
-                                "CUDA error: an illegal memory access was encountered\nCompile with TORCH_USE_CUDA_DSA");
+    throw c10::AcceleratorError(
+        {__func__, __FILE__, __LINE__}, 700,
+        "CUDA error: an illegal memory access was encountered\nCompile with TORCH_USE_CUDA_DSA");
   });
   EXPECT_TRUE(IsDeviceError(failed));
   EXPECT_EQ(ExitCodeOf(failed), kTryAgain);
@@ -85,8 +86,9 @@ TEST(DeviceFacts, SayNothingOfWhatCountsNothing) {
 }
 
 TEST(DeviceFacts, WriteMemoryInGigabytes) {
-  EXPECT_EQ(DescribeMemory(DeviceMemory{.allocated = 61'200'000'000, .reserved = 70'040'000'000, .peak = 75'000'000'000}),
-            "61.2 GB allocated, 70.0 GB reserved, at most 75.0 GB allocated");
+  EXPECT_EQ(
+      DescribeMemory(DeviceMemory{.allocated = 61'200'000'000, .reserved = 70'040'000'000, .peak = 75'000'000'000}),
+      "61.2 GB allocated, 70.0 GB reserved, at most 75.0 GB allocated");
 }
 
 }  // namespace

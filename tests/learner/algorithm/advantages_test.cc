@@ -13,7 +13,8 @@ namespace {
 // Signals that are the advantages themselves.
 BatchSignals Combine(const at::Tensor& rewards, const std::vector<double>& weights, v1::Combination combination,
                      const AdvantageOptions& options = {}) {
-  return CombineRewards(rewards, weights, combination, options, [](const at::Tensor& advantages) { return advantages; });
+  return CombineRewards(rewards, weights, combination, options,
+                        [](const at::Tensor& advantages) { return advantages; });
 }
 
 TEST(CombineRewardsTest, ATermOfWeightZeroChangesNoBitWhateverItsRewardsAre) {

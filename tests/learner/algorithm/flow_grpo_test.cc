@@ -77,7 +77,8 @@ TEST(FlowGrpoTest, RefusesAWindowThatFitsNowhere) {
   };
   EXPECT_THAT(error_of(Config(6)), HasSubstr("algorithm.flow_grpo.window: 6 steps do not fit before step 5"));
   EXPECT_THAT(error_of(Config(3, 11)), HasSubstr("algorithm.flow_grpo.window_end: 11 is beyond the 10 steps"));
-  EXPECT_THAT(error_of(Config(3, 10, v1::CPS)), HasSubstr("algorithm.flow_grpo.window_end: must be less than the 10 steps"));
+  EXPECT_THAT(error_of(Config(3, 10, v1::CPS)),
+              HasSubstr("algorithm.flow_grpo.window_end: must be less than the 10 steps"));
   v1::RunConfig one_step = Config(0);
   one_step.mutable_sampler()->set_steps(1);
   EXPECT_THAT(error_of(one_step), HasSubstr("sampler.steps"));

@@ -50,7 +50,8 @@ TEST_F(ForwardAlgorithmTest, MixesEachSampleWithNoiseOfItsOwnAtSigmasOfTheRollou
     EXPECT_EQ(rows.sigma[row].item<float>(), t);
     EXPECT_EQ(rows.signal[row].item<float>(), static_cast<float>(sample));
     EXPECT_TRUE(at::equal(rows.x0[row], group_.x0[sample]));
-    const at::Tensor noise = InitialNoise(TrainingNoiseSeed(kSeed) + kUpdate, 10, static_cast<uint32_t>(row), {2, 3, 5});
+    const at::Tensor noise =
+        InitialNoise(TrainingNoiseSeed(kSeed) + kUpdate, 10, static_cast<uint32_t>(row), {2, 3, 5});
     EXPECT_TRUE(at::equal(rows.noise[row], noise));
     EXPECT_TRUE(at::allclose(rows.x[row], (1 - t) * group_.x0[sample] + t * noise, 1e-6, 1e-6));
   }

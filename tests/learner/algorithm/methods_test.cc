@@ -220,7 +220,8 @@ TEST(MethodsTest, GradientsAreThoseOfFiniteDifferences) {
     const at::Tensor leaf = at_v.clone().requires_grad_();
     Velocities velocities = set.velocities;
     velocities.theta = leaf;
-    const at::Tensor gradient = torch::autograd::grad({algorithm->Loss(rows, velocities).loss.sum()}, {leaf})[0].flatten();
+    const at::Tensor gradient =
+        torch::autograd::grad({algorithm->Loss(rows, velocities).loss.sum()}, {leaf})[0].flatten();
     for (int64_t i = 0; i < at_v.numel(); i += 7) {
       at::Tensor step = at::zeros_like(at_v);
       step.view(-1)[i] = kStep;

@@ -130,10 +130,11 @@ class DeviceLineTest : public testing::Test {
 TEST_F(DeviceLineTest, VectorsGoByTheLineAndTheRestByTheHost) {
   Link(LineOfRank0(), LineOfRank());
   const at::Tensor values = at::rand({1000});
-  const RankMessage message = {.word = RankWord::kResult,
-                               .text = "words",
-                               .tensors = {{"a", at::arange(6)}},
-                               .vectors = {{"device", values.to(TestDevice())}, {"host", values + 1}, {"none", at::empty({0})}}};
+  const RankMessage message = {
+      .word = RankWord::kResult,
+      .text = "words",
+      .tensors = {{"a", at::arange(6)}},
+      .vectors = {{"device", values.to(TestDevice())}, {"host", values + 1}, {"none", at::empty({0})}}};
   const auto got = Pass(message);
   ASSERT_TRUE(got.ok()) << got.status();
   ASSERT_TRUE(sent_.ok()) << sent_;

@@ -39,7 +39,8 @@ TEST(RankFacts, NoDamageEndsTheProcess) {
   std::mt19937 random(1);
   for (int i = 0; i < 20000; ++i) {
     std::string text = good;
-    for (unsigned changes = 1 + random() % 4; changes > 0; --changes) text[random() % text.size()] = static_cast<char>(random());
+    for (unsigned changes = 1 + random() % 4; changes > 0; --changes)
+      text[random() % text.size()] = static_cast<char>(random());
     if (const auto read = ParseFacts(text); read.ok()) CheckFacts(Facts(0), *read).IgnoreError();
   }
 }

@@ -65,7 +65,9 @@ TEST(RankProof, WhatAnswersAsRankZeroMustKnowTheToken) {
   const auto answer = pair.rank0->Receive(kLimit);
   ASSERT_TRUE(answer.ok()) << answer.status();
   // Even the rank's own proof, sent back.
-  ASSERT_TRUE(pair.rank0->Send({.word = RankWord::kWelcome, .text = answer->text.substr(answer->text.find(' ') + 1)}, kLimit).ok());
+  ASSERT_TRUE(
+      pair.rank0->Send({.word = RankWord::kWelcome, .text = answer->text.substr(answer->text.find(' ') + 1)}, kLimit)
+          .ok());
   rank.join();
   EXPECT_TRUE(absl::IsPermissionDenied(of_rank)) << of_rank;
 }

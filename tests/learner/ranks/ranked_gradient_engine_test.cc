@@ -84,7 +84,9 @@ class OnAFailingDevice final : public Algorithm {
   BatchSignals Signals(const at::Tensor& rewards, const std::vector<double>& weights) const override {
     return other_->Signals(rewards, weights);
   }
-  bool Teaches(bool is_all_equal, bool is_old_current) const override { return other_->Teaches(is_all_equal, is_old_current); }
+  bool Teaches(bool is_all_equal, bool is_old_current) const override {
+    return other_->Teaches(is_all_equal, is_old_current);
+  }
   Needs needs() const override { return other_->needs(); }
   int64_t rows_per_sample() const override { return other_->rows_per_sample(); }
   Rows MakeRows(const RowRange& range) const override { return other_->MakeRows(range); }
@@ -124,7 +126,8 @@ class RankedGradientEngineTest : public testing::Test {
             .is_cancelled = is_cancelled_};
   }
 
-  void StartRank0(int ranks, absl::Duration timeout = absl::Minutes(2), bool waits = false, const std::string& token = "") {
+  void StartRank0(int ranks, absl::Duration timeout = absl::Minutes(2), bool waits = false,
+                  const std::string& token = "") {
     ranks_of_run_ = ranks;
     auto meeting_point = MeetingPoint::Serve({"127.0.0.1", 0}, Tokens(token)).value();
     rank0_ = meeting_point->address();
@@ -141,8 +144,9 @@ class RankedGradientEngineTest : public testing::Test {
   // Another process: this test's program, which finds its part in the environment.
   pid_t StartRank(int rank, const std::string& change = "") {
     const pid_t parent = getpid();
-    const std::string settings[] = {absl::StrCat("FLOWAWR_TEST_RANK=", rank), absl::StrCat("FLOWAWR_TEST_RANKS=", ranks_of_run_),
-                                    absl::StrCat("FLOWAWR_TEST_PORT=", rank0_.port), absl::StrCat("FLOWAWR_TEST_CHANGE=", change)};
+    const std::string settings[] = {
+        absl::StrCat("FLOWAWR_TEST_RANK=", rank), absl::StrCat("FLOWAWR_TEST_RANKS=", ranks_of_run_),
+        absl::StrCat("FLOWAWR_TEST_PORT=", rank0_.port), absl::StrCat("FLOWAWR_TEST_CHANGE=", change)};
     std::vector<char*> environment;
     for (char** variable = environ; *variable != nullptr; ++variable) environment.push_back(*variable);
     for (const std::string& setting : settings) environment.push_back(const_cast<char*>(setting.c_str()));
@@ -369,7 +373,8 @@ TEST_F(RankedGradientEngineTest, JunkWritesNothingBesideTheLog) {
 TEST_F(RankedGradientEngineTest, BadHellosKeepNobodyOut) {
   StartRank0(2);
   const auto stranger = MeetingPoint::Reach(rank0_, Tokens(""), kPatience).value();
-  for (const std::string& hello : {std::string("hello"), std::string(), std::string(2 << 20, 'x'), std::string("{\"rank\":1}")})
+  for (const std::string& hello :
+       {std::string("hello"), std::string(), std::string(2 << 20, 'x'), std::string("{\"rank\":1}")})
     ASSERT_TRUE(stranger->SayHello(hello).ok());
   StartRank(1);
   EXPECT_TRUE(AwaitState(1, v1::RankStatus::READY));
@@ -416,8 +421,8 @@ TEST_F(RankedGradientEngineTest, WhatABrokenRankAnswersIsAddedToNothing) {
 
 TEST_F(RankedGradientEngineTest, RefusesARankOfAnotherConfigurationOrNumber) {
   StartRank0(2);
-  for (const auto& [rank, change, code] :
-       {std::tuple(1, "seed", absl::StatusCode::kFailedPrecondition), std::tuple(2, "", absl::StatusCode::kInvalidArgument)}) {
+  for (const auto& [rank, change, code] : {std::tuple(1, "seed", absl::StatusCode::kFailedPrecondition),
+                                           std::tuple(2, "", absl::StatusCode::kInvalidArgument)}) {
     int status = 0;
     ASSERT_GT(waitpid(StartRank(rank, change), &status, 0), 0);
     ranks_.clear();

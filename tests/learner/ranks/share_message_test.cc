@@ -75,7 +75,8 @@ class ShareMessageTest : public testing::Test {
       LoraLayout{.rank = 1, .alpha = 1, .modules = {{.name = "m", .in_features = 6, .out_features = 6}}});
   const LoraAdapter current_ = LoraAdapter(layout_, at::rand({kSize})), old_ = LoraAdapter(layout_, at::rand({kSize}));
   const std::atomic<bool> is_cancelled_ = false;
-  const GroupShape shape_ = {.channels = 4, .latent_height = 2, .latent_width = 2, .max_tokens = 9, .embed_dim = 8, .pooled_dim = 6};
+  const GroupShape shape_ = {
+      .channels = 4, .latent_height = 2, .latent_width = 2, .max_tokens = 9, .embed_dim = 8, .pooled_dim = 6};
   PartialGradient partial_;
 };
 
@@ -119,7 +120,8 @@ TEST_F(ShareMessageTest, AGradientIsWithinItsBound) {
 TEST_F(ShareMessageTest, RefusesAGradientOfAnythingElse) {
   const std::map<std::string, std::function<void(RankMessage&)>> faults = {
       {"a node is missing", [](RankMessage& m) { m.vectors.erase("node/1/2"); }},
-      {"a node of the tree, but of another's chunks", [](RankMessage& m) { m.vectors["node/0/1"] = at::zeros({kSize}); }},
+      {"a node of the tree, but of another's chunks",
+       [](RankMessage& m) { m.vectors["node/0/1"] = at::zeros({kSize}); }},
       {"a node that the tree does not have", [](RankMessage& m) { m.vectors["node/2/4"] = at::zeros({kSize}); }},
       {"a gradient of chunks that teach nothing", [](RankMessage& m) { m.vectors["node/2/3"] = at::zeros({kSize}); }},
       {"a shorter vector", [](RankMessage& m) { m.vectors["node/1/2"] = at::zeros({kSize - 1}); }},
@@ -137,10 +139,14 @@ TEST_F(ShareMessageTest, RefusesAGradientOfAnythingElse) {
       {"another JSON", [](RankMessage& m) { m.text = "[1,2]"; }},
       {"figures of one chunk more",
        [](RankMessage& m) { m.text = R"({"lists":[["policy_loss","kl"]],"chunks":[[false,0],[true,0],[true,0]]})"; }},
-      {"figures of one chunk less", [](RankMessage& m) { m.text = R"({"lists":[["policy_loss","kl"]],"chunks":[[false,0]]})"; }},
-      {"a list that is not there", [](RankMessage& m) { m.text = R"({"lists":[["policy_loss","kl"]],"chunks":[[false,0],[true,1]]})"; }},
-      {"a negative list", [](RankMessage& m) { m.text = R"({"lists":[["policy_loss","kl"]],"chunks":[[false,0],[true,-1]]})"; }},
-      {"a name that is none", [](RankMessage& m) { m.text = R"({"lists":[["policy loss\n","kl"]],"chunks":[[false,0],[true,0]]})"; }},
+      {"figures of one chunk less",
+       [](RankMessage& m) { m.text = R"({"lists":[["policy_loss","kl"]],"chunks":[[false,0]]})"; }},
+      {"a list that is not there",
+       [](RankMessage& m) { m.text = R"({"lists":[["policy_loss","kl"]],"chunks":[[false,0],[true,1]]})"; }},
+      {"a negative list",
+       [](RankMessage& m) { m.text = R"({"lists":[["policy_loss","kl"]],"chunks":[[false,0],[true,-1]]})"; }},
+      {"a name that is none",
+       [](RankMessage& m) { m.text = R"({"lists":[["policy loss\n","kl"]],"chunks":[[false,0],[true,0]]})"; }},
   };
   for (const auto& [fault, apply] : faults) {
     RankMessage message = Partial();
@@ -204,17 +210,26 @@ TEST_F(ShareMessageTest, RefusesAShareThatIsNone) {
       {"other latents", [](RankMessage& m) { m.tensors["group/0/x0"] = at::zeros({kSamples, 4, 2, 3}); }},
       {"too many tokens", [](RankMessage& m) { m.tensors["group/0/prompt_embeds"] = at::zeros({10, 8}); }},
       {"a lease that is none", [](RankMessage& m) { m.tensors["group/0/lease"] = at::full({4}, 255, at::kByte); }},
-      {"a sample that the group lacks", [](RankMessage& m) { m.tensors["group/0/samples"] = at::tensor({0, 3}, at::kLong); }},
+      {"a sample that the group lacks",
+       [](RankMessage& m) { m.tensors["group/0/samples"] = at::tensor({0, 3}, at::kLong); }},
       {"a sample twice", [](RankMessage& m) { m.tensors["group/0/samples"] = at::tensor({1, 1}, at::kLong); }},
       {"signals of one group", [](RankMessage& m) { m.tensors["signals"] = at::zeros({1, kSamples}); }},
       {"a chunk of a group that is not there",
-       [](RankMessage& m) { m.text = R"({"update":7,"chunks":6,"begin":1,"is_all_equal":[false,false],"range":[[2,0,2]]})"; }},
+       [](RankMessage& m) {
+         m.text = R"({"update":7,"chunks":6,"begin":1,"is_all_equal":[false,false],"range":[[2,0,2]]})";
+       }},
       {"a chunk without rows",
-       [](RankMessage& m) { m.text = R"({"update":7,"chunks":6,"begin":1,"is_all_equal":[false,false],"range":[[0,2,2]]})"; }},
+       [](RankMessage& m) {
+         m.text = R"({"update":7,"chunks":6,"begin":1,"is_all_equal":[false,false],"range":[[0,2,2]]})";
+       }},
       {"chunks beyond the update's",
-       [](RankMessage& m) { m.text = R"({"update":7,"chunks":2,"begin":2,"is_all_equal":[false,false],"range":[[0,0,2]]})"; }},
+       [](RankMessage& m) {
+         m.text = R"({"update":7,"chunks":2,"begin":2,"is_all_equal":[false,false],"range":[[0,0,2]]})";
+       }},
       {"more chunks than any update has",
-       [](RankMessage& m) { m.text = R"({"update":7,"chunks":99999999999,"begin":1,"is_all_equal":[false,false],"range":[]})"; }},
+       [](RankMessage& m) {
+         m.text = R"({"update":7,"chunks":99999999999,"begin":1,"is_all_equal":[false,false],"range":[]})";
+       }},
   };
   for (const auto& [fault, apply] : faults) {
     RankMessage message = Share();

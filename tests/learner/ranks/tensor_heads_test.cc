@@ -23,11 +23,11 @@ TEST(TensorHeads, SurviveTheWay) {
 TEST(TensorHeads, RefusesWhatNoTensorIs) {
   for (const char* text :
        {"", "{", "7", "[7]", "[[]]", R"([["a",6,[-1],false,false]])", R"([["a",6,[0,-1],false,false]])",
-        R"([["a",15,[1],false,false]])", R"([["a",-1,[1],false,false]])", R"([["a",6,[1],false,false],["a",6,[1],false,false]])",
-        R"([["a",6,[4294967296,4294967296,4],false,false]])", R"([["a",6,[262145],false,false]])",
-        R"([["a",6,[131073],false,false],["b",6,[131073],false,false]])", R"([["a",7,[1],true,false]])",
-        R"([["a",6,[1,1],true,false]])", R"([["a",6,[1],false,true]])", R"([["a",6,[1,1,1,1,1,1,1,1,1],false,false]])",
-        R"([[7,6,[1],false,false]])", R"([["a","6",[1],false,false]])"})
+        R"([["a",15,[1],false,false]])", R"([["a",-1,[1],false,false]])",
+        R"([["a",6,[1],false,false],["a",6,[1],false,false]])", R"([["a",6,[4294967296,4294967296,4],false,false]])",
+        R"([["a",6,[262145],false,false]])", R"([["a",6,[131073],false,false],["b",6,[131073],false,false]])",
+        R"([["a",7,[1],true,false]])", R"([["a",6,[1,1],true,false]])", R"([["a",6,[1],false,true]])",
+        R"([["a",6,[1,1,1,1,1,1,1,1,1],false,false]])", R"([[7,6,[1],false,false]])", R"([["a","6",[1],false,false]])"})
     EXPECT_TRUE(absl::IsInvalidArgument(ParseHeads(text, kMost).status())) << text;
 }
 
@@ -37,7 +37,8 @@ TEST(TensorHeads, NoDamageIsMistakenForATensorThatIsTooLarge) {
   std::mt19937 random(1);
   for (int i = 0; i < 20000; ++i) {
     std::string text = good;
-    for (unsigned changes = 1 + random() % 3; changes > 0; --changes) text[random() % text.size()] = static_cast<char>(random());
+    for (unsigned changes = 1 + random() % 3; changes > 0; --changes)
+      text[random() % text.size()] = static_cast<char>(random());
     const auto read = ParseHeads(text, kMost);
     if (!read.ok()) continue;
     int64_t bytes = 0;
