@@ -32,6 +32,7 @@
 #include "common/tensor/determinism.h"
 #include "common/tensor/device_error.h"
 #include "common/tensor/device_facts.h"
+#include "common/tensor/device_graph.h"
 #include "common/tensor/device_stream.h"
 #include "common/tensor/devices.h"
 
@@ -362,13 +363,15 @@ void Actor::Watch(PolicyBuffer& policies) {
     const absl::Status ended = learner_->WatchPolicy([&](const v1::PolicyVersion& version) {
       metrics_.SetAnnouncedVersion(version.version());
       fetcher_.Announced(version);
-      const absl::Status adopted = OnDevice("merging an adapter into the model", device_, [&] {
+      const auto adopt = [&] {
         const auto policy = policies.Get(version.version());
         if (policy.ok())
           spdlog::info("adopted policy version {}, sha256 {}, {} modules", version.version(),
                        absl::BytesToHexString(version.sha256()).substr(0, 12), (*policy)->adapter.modules());
         return policy.status();
-      });
+      };
+      const absl::Status adopted =
+          AgainAfterRecording([&] { return OnDevice("merging an adapter into the model", device_, adopt); });
       if (!adopted.ok()) spdlog::warn("not adopted: {}", adopted.ToString());
       if (IsDeviceError(adopted)) StopForDevice(adopted);
       metrics_.SetAdoptedVersion(policies.newest_version());

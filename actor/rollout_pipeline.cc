@@ -22,6 +22,7 @@
 #include "common/sd3/transformer_memory.h"
 #include "common/telemetry/log.h"
 #include "common/tensor/device_error.h"
+#include "common/tensor/device_graph.h"
 #include "common/tensor/device_stream.h"
 
 namespace flowawr {
@@ -104,7 +105,7 @@ void RolloutPipeline::Stop() {
 
 absl::Status RolloutPipeline::Compute(const std::string& operation, absl::FunctionRef<absl::Status()> work,
                                       const std::string& advice) {
-  absl::Status status = OnDevice(operation, device_, work, advice);
+  absl::Status status = AgainAfterRecording([&] { return OnDevice(operation, device_, work, advice); });
   // Also of work that failed: whoever puts its job down frees what the stream may still be reading.
   const absl::Status finished =
       OnDevice(operation, device_, [this] { return AwaitStream(device_), absl::OkStatus(); }, advice);

@@ -88,7 +88,8 @@ class RolloutPipeline {
   void ScoreOne(Job job);
   void SubmitOne(Job job);
 
-  // OnDevice() of the model's, and tells of an error of it. What `work` asked of the stage's stream is done.
+  // OnDevice() of the model's, and tells of an error of it. What `work` asked of the stage's stream is done. It may be done
+  // twice (AgainAfterRecording()).
   absl::Status Compute(const std::string& operation, absl::FunctionRef<absl::Status()> work,
                        const std::string& advice = "");
   // False, and the job settled, when the lease was dropped or the actor stops.

@@ -2,11 +2,13 @@
 
 #include <c10/util/Exception.h>
 
+#include <atomic>
 #include <exception>
-#include <optional>
+#include <string>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/synchronization/mutex.h"
 #include "common/base/status.h"
 #include "common/tensor/optional_library.h"
 
@@ -16,21 +18,52 @@
 #endif
 
 namespace flowawr {
+namespace {
+
+absl::Mutex recording;                      // locked while something is recorded
+std::atomic<int64_t> begun = 0, ended = 0;  // recordings
+
+}  // namespace
+
+absl::Status AgainAfterRecording(absl::FunctionRef<absl::Status()> work) {
+  const int64_t ended_before = ended;
+  absl::Status status = work();
+  if (!absl::IsResourceExhausted(status) || begun == ended_before) return status;
+  { const absl::MutexLock until_it_is_over(&recording); }
+  return work();
+}
 
 #ifdef FLOWAWR_LIBTORCH_HAS_GRAPHS
 namespace {
 
-// What `work` throws, in one line; nullopt if nothing.
-std::optional<std::string> ErrorOf(absl::FunctionRef<void()> work) {
+constexpr int kOutOfMemory = 2;  // cudaErrorMemoryAllocation, of what LibTorch's allocator does not allocate
+
+class RecordingLock {
+ public:
+  RecordingLock() : lock_(&recording) { ++begun; }
+  ~RecordingLock() { ++ended; }
+
+ private:
+  const absl::MutexLock lock_;
+};
+
+// What `work` throws, in one line.
+absl::Status StatusOf(absl::FunctionRef<void()> work) {
   const auto first_line = [](const std::string& text) { return text.substr(0, text.find('\n')); };
   try {
     work();
+  } catch (const c10::OutOfMemoryError& error) {
+    return absl::ResourceExhaustedError(first_line(error.what_without_backtrace()));
+  } catch (const c10::AcceleratorError& error) {
+    const std::string message = first_line(error.what_without_backtrace());
+    return error.get_error_code() == kOutOfMemory ? absl::ResourceExhaustedError(message)
+                                                  : absl::FailedPreconditionError(message);
   } catch (const c10::Error& error) {
-    return first_line(error.what_without_backtrace());
+    return absl::FailedPreconditionError(first_line(error.what_without_backtrace()));
   } catch (const std::exception& error) {
-    return first_line(error.what());
+    return absl::FailedPreconditionError(first_line(error.what()));
   }
-  return std::nullopt;
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -47,20 +80,20 @@ absl::Status DeviceGraph::CheckDevice(at::Device device) {
 absl::StatusOr<std::unique_ptr<DeviceGraph>> DeviceGraph::Record(at::Device device, absl::FunctionRef<void()> work,
                                                                  const DeviceGraph* shares_memory) {
   FLOWAWR_RETURN_IF_ERROR(CheckDevice(device));
+  const RecordingLock lock;
   std::shared_ptr<at::GraphImplInterface> graph;
-  std::optional<std::string> error = ErrorOf([&] {
+  absl::Status status = StatusOf([&] {
     graph = at::create_graph_impl(device.type());
-    // Another thread's cudaMalloc would end a recording that is not this thread's own affair.
+    // In CUDA's other modes another thread's cudaMalloc or cudaFree ends this recording, or this thread may do what it must not.
     graph->capture_begin(shares_memory == nullptr ? at::MempoolId_t{0, 0} : shares_memory->recorded_->pool(),
                          at::GraphCaptureMode::ThreadLocal);
   });
-  if (!error.has_value()) {
-    error = ErrorOf(work);
-    // In any case, so that the stream does again what it is asked; its error then only follows from the first.
-    const std::optional<std::string> at_end = ErrorOf([&] { graph->capture_end(); });
-    if (!error.has_value()) error = at_end;
-  }
-  if (error.has_value()) return absl::FailedPreconditionError(*error);
+  FLOWAWR_RETURN_IF_ERROR(status);
+  status = StatusOf(work);
+  // In any case, so that the stream does again what it is asked; its error then only follows from the first.
+  const absl::Status at_end = StatusOf([&] { graph->capture_end(); });
+  FLOWAWR_RETURN_IF_ERROR(status);
+  FLOWAWR_RETURN_IF_ERROR(at_end);
   return std::unique_ptr<DeviceGraph>(new DeviceGraph(std::move(graph)));
 }
 

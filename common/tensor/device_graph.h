@@ -29,14 +29,18 @@ class DeviceGraph {
   // Records what `work` asks of `device` without its being done. It is asked of the thread's current stream, which must
   // not be the default one, and only of that; `work` waits for nothing, copies nothing to or from the host, and has run
   // before with tensors of the same shapes on the same thread and stream, so that libraries and workspaces are there.
-  // Other threads may use the device meanwhile.
+  //
+  // Other threads may use the device meanwhile: allocate and free, of pinned memory too, ask their own streams for work, and
+  // wait for those and for events. What they must not is ask this stream for anything, or wait for it or for the whole
+  // device: both ends with an error there, and the recording with another. And what LibTorch keeps of freed memory it gives
+  // to nobody else meanwhile (AgainAfterRecording()). One thread of a process records at a time, the next waits.
   //
   // Operands keep their addresses: tensors from outside that `work` uses must live as long as this, and what it makes is
   // memory of the graph's, whether or not it is freed. `shares_memory` is a graph that is never replayed between the replay
   // of this one and the last use of what that made; null: none.
   //
-  // FailedPrecondition when `work`, which may throw, asked for something that cannot be recorded, or for more memory than
-  // there is. The stream is as it was before.
+  // ResourceExhausted when there was not enough memory, FailedPrecondition when `work`, which may throw, asked for something
+  // that cannot be recorded. The stream is as it was before, and what was taken is free to be given back.
   static absl::StatusOr<std::unique_ptr<DeviceGraph>> Record(at::Device device, absl::FunctionRef<void()> work,
                                                              const DeviceGraph* shares_memory = nullptr);
 
@@ -48,5 +52,10 @@ class DeviceGraph {
 
   const std::shared_ptr<at::GraphImplInterface> recorded_;  // shared, as it is declared here alone
 };
+
+// What `work` returns; if that is ResourceExhausted, and a thread of the process recorded meanwhile, what it returns when it
+// is done once more after that: memory that LibTorch keeps may not have been had just then. For whoever shares a device with
+// a thread that records; `work` may be that thread's. Thread-safe.
+absl::Status AgainAfterRecording(absl::FunctionRef<absl::Status()> work);
 
 }  // namespace flowawr

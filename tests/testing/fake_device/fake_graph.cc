@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <atomic>
 #include <map>
+#include <mutex>
 #include <optional>
 #include <span>
 #include <string>
@@ -44,19 +45,40 @@ struct Recording {
   const c10::Stream stream;
   std::vector<std::function<void()>> steps;
   std::map<c10::StorageImpl*, std::pair<c10::Storage, std::vector<char>>> before;  // of what was written since
-  std::optional<std::string> refused;
+  std::optional<std::string> refused;  // under the mutex, as other threads end it, too
 };
 
 thread_local Recording* recording = nullptr;
+std::mutex under_way_mutex;
+std::vector<Recording*> under_way;  // of all threads, under the mutex
 std::atomic<int64_t> recorded_count = 0, refused_count = 0, replay_count = 0, pool_count = 0;
 
+std::optional<std::string> WhyRefused(const Recording& one) {
+  const std::lock_guard lock(under_way_mutex);
+  return one.refused;
+}
+
 [[noreturn]] void Refuse(const std::string& what) {
-  recording->refused = what;
+  {
+    const std::lock_guard lock(under_way_mutex);
+    recording->refused = what;
+  }
   TORCH_CHECK(false, "fake device: ", what, " cannot be recorded");
 }
 
 void CheckNotRefused() {
-  TORCH_CHECK(!recording->refused.has_value(), "fake device: the recording ended with ", *recording->refused);
+  const std::optional<std::string> refused = WhyRefused(*recording);
+  TORCH_CHECK(!refused.has_value(), "fake device: the recording ended with ", *refused);
+}
+
+// Of the other threads' recordings.
+void RefuseWhile(const std::function<bool(c10::Stream)>& is_meant, const char* what) {
+  const std::lock_guard lock(under_way_mutex);
+  for (Recording* other : under_way) {
+    if (other == recording || !is_meant(other->stream)) continue;
+    other->refused = what;
+    TORCH_CHECK(false, "fake device: ", what, " while another thread records there");
+  }
 }
 
 }  // namespace
@@ -87,6 +109,14 @@ void WillUse(c10::Stream stream, const at::Tensor& tensor, bool is_written) {
 
 void WillMake(const at::Tensor& tensor) { recording->Remember(tensor, /*is_new=*/true); }
 
+void RefuseWhileRecorded(c10::Stream stream, const char* what) {
+  RefuseWhile([&](c10::Stream recorded) { return recorded == stream; }, what);
+}
+
+void RefuseWhileRecorded(c10::DeviceIndex device, const char* what) {
+  RefuseWhile([&](c10::Stream recorded) { return recorded.device_index() == device; }, what);
+}
+
 class FakeGraph final : public at::GraphImplInterface {
  public:
   explicit FakeGraph(const at::GraphImplArgs&) {}
@@ -101,11 +131,13 @@ class FakeGraph final : public at::GraphImplInterface {
     pool_ = pool == at::MempoolId_t{0, 0} ? at::MempoolId_t{pools++, 0} : pool;
     own_.emplace(c10::Stream(c10::Stream::UNSAFE, {c10::DeviceType::PrivateUse1, index}, CurrentStream(index)));
     recording = &*own_;
+    const std::lock_guard lock(under_way_mutex);
+    under_way.push_back(recording);
   }
 
   void capture_end() override {
     TORCH_CHECK(own_.has_value() && recording == &*own_, "fake device: this thread does not record this graph");
-    const std::optional<std::string> refused = own_->refused;
+    const std::optional<std::string> refused = WhyRefused(*own_);
     steps_ = std::move(own_->steps);
     Leave();
     ++(refused.has_value() ? refused_count : recorded_count);
@@ -131,6 +163,10 @@ class FakeGraph final : public at::GraphImplInterface {
   void Leave() {
     if (!own_.has_value()) return;
     recording = nullptr;
+    {
+      const std::lock_guard lock(under_way_mutex);
+      std::erase(under_way, &*own_);
+    }
     own_->Restore();
     own_.reset();
   }
@@ -153,6 +189,8 @@ void RefuseWhileRecording(const char*) {}
 void Keep(std::function<void()>) {}
 void WillUse(c10::Stream, const at::Tensor&, bool) {}
 void WillMake(const at::Tensor&) {}
+void RefuseWhileRecorded(c10::Stream, const char*) {}
+void RefuseWhileRecorded(c10::DeviceIndex, const char*) {}
 
 }  // namespace flowawr::fake_device
 #endif

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "tests/testing/fake_device/fake_device.h"
+#include "tests/testing/fake_device/fake_graph.h"
 
 namespace flowawr::fake_device {
 namespace {
@@ -76,6 +77,7 @@ c10::StreamId ExchangeStream(c10::DeviceIndex device, c10::StreamId stream) {
 }
 
 void Read(c10::Stream stream, Uses& uses) {
+  RefuseWhileRecorded(stream, "work of another thread");
   const std::lock_guard lock(mutex);
   const StreamKey key = KeyOf(stream);
   CheckOrder("writes", uses.writer, uses.written_at, key);
@@ -84,6 +86,7 @@ void Read(c10::Stream stream, Uses& uses) {
 }
 
 void Write(c10::Stream stream, Uses& uses) {
+  RefuseWhileRecorded(stream, "work of another thread");
   const std::lock_guard lock(mutex);
   const StreamKey key = KeyOf(stream);
   CheckOrder("writes", uses.writer, uses.written_at, key);
@@ -115,6 +118,7 @@ void CopyLater(c10::Stream stream, bool is_upload, std::function<void()> copy) {
 }
 
 Places Here(c10::Stream stream) {
+  RefuseWhileRecorded(stream, "a wait for the stream");
   const std::lock_guard lock(mutex);
   const StreamState& state = streams[KeyOf(stream)];
   Places places = state.waited_for;
@@ -123,6 +127,7 @@ Places Here(c10::Stream stream) {
 }
 
 void WaitFor(c10::Stream stream, const Places& places) {
+  RefuseWhileRecorded(stream, "work of another thread");
   const std::lock_guard lock(mutex);
   Raise(streams[KeyOf(stream)].waited_for, places);
   for (const auto& [other, place] : places) Move(other, place, /*uploads_only=*/true);
@@ -134,6 +139,7 @@ void Finish(const Places& places) {
 }
 
 void FinishDevice(c10::DeviceIndex device) {
+  RefuseWhileRecorded(device, "a wait for the device");
   const std::lock_guard lock(mutex);
   Places places;
   for (const auto& [stream, state] : streams)
