@@ -18,6 +18,7 @@
 #include "common/clip/clip_weights.h"
 #include "common/nn/weight_binder.h"
 #include "common/sd3/tokenizer.h"
+#include "common/tensor/pinned_memory.h"
 #include "common/tensor/transfer.h"
 #include "common/tensor/weights_sha256.h"
 
@@ -98,15 +99,30 @@ int64_t PooledToken(const ClipTextConfig& config, const std::vector<int64_t>& id
   return found == ids.end() ? 0 : found - ids.begin();
 }
 
-// The rows that `embed` makes of each, in f32 on the host: they come down together.
+// As one tensor of so many rows on the device; the last part is repeated for those that are missing. The copy may be
+// under way.
+at::Tensor Uploaded(std::vector<at::Tensor> parts, int rows, at::Device device) {
+  parts.resize(static_cast<size_t>(rows), parts.back());
+  if (device.is_cpu()) return at::stack(parts);
+  std::vector<int64_t> sizes = parts[0].sizes().vec();
+  sizes.insert(sizes.begin(), rows);
+  at::Tensor staged = EmptyPinned(sizes, parts[0].scalar_type());
+  at::stack_out(staged, parts);
+  const at::Tensor uploaded = staged.to(device, /*non_blocking=*/true);
+  CountTransfer(staged, uploaded);
+  return uploaded;
+}
+
+// A row an item, of what `embed` makes of `batch` of them at a time, or of those that are left: it may make more rows
+// than it is given items. In f32 on the host: they come down together.
 template <typename Item, typename Embed>
-absl::StatusOr<at::Tensor> Stack(absl::Span<const Item> items, int64_t dim, Embed embed) {
+absl::StatusOr<at::Tensor> InBatches(absl::Span<const Item> items, int64_t dim, int batch, Embed embed) {
   if (items.empty()) return at::empty({0, dim});
   std::vector<at::Tensor> rows;
-  for (const Item& item : items) {
-    FLOWAWR_ASSIGN_OR_RETURN(rows.emplace_back(), embed(item));
+  for (size_t begin = 0; begin < items.size(); begin += static_cast<size_t>(batch)) {
+    FLOWAWR_ASSIGN_OR_RETURN(rows.emplace_back(), embed(items.subspan(begin, static_cast<size_t>(batch))));
   }
-  return MovedTo(at::cat(rows).to(at::kFloat), at::kCPU);
+  return MovedTo(at::cat(rows).narrow(0, 0, static_cast<int64_t>(items.size())).to(at::kFloat), at::kCPU);
 }
 
 }  // namespace
@@ -136,29 +152,34 @@ absl::StatusOr<std::unique_ptr<const ClipModel>> ClipModel::Load(const std::stri
 
 at::Tensor ClipModel::ImageEmbeds(absl::Span<const at::Tensor> pixels) const { return *ImageEmbeds(pixels, kToTheEnd); }
 
-absl::StatusOr<at::Tensor> ClipModel::ImageEmbeds(absl::Span<const at::Tensor> pixels, KeepGoing keep_going) const {
+absl::StatusOr<at::Tensor> ClipModel::ImageEmbeds(absl::Span<const at::Tensor> pixels, KeepGoing keep_going,
+                                                  int batch) const {
   const at::NoGradGuard no_grad;
-  return Stack(pixels, config_.projection_dim,
-               [&](const at::Tensor& picture) {
-                 return vision_->Forward(MovedTo(picture, placement_.device), keep_going);
-               });
+  return InBatches(pixels, config_.projection_dim, batch, [&](absl::Span<const at::Tensor> some) {
+    return vision_->Forward(Uploaded({some.begin(), some.end()}, batch, placement_.device), keep_going);
+  });
 }
 
 absl::StatusOr<at::Tensor> ClipModel::TextEmbeds(absl::Span<const std::string> texts) const {
   return TextEmbeds(texts, kToTheEnd);
 }
 
-absl::StatusOr<at::Tensor> ClipModel::TextEmbeds(absl::Span<const std::string> texts, KeepGoing keep_going) const {
+absl::StatusOr<at::Tensor> ClipModel::TextEmbeds(absl::Span<const std::string> texts, KeepGoing keep_going,
+                                                 int batch) const {
   const at::NoGradGuard no_grad;
-  return Stack(texts, config_.projection_dim, [&](const std::string& text) -> absl::StatusOr<at::Tensor> {
-    FLOWAWR_ASSIGN_OR_RETURN(const std::vector<int64_t> ids,
-                             tokenizer_->Encode(text, static_cast<int>(config_.text.max_position_embeddings)));
+  const auto embed = [&](absl::Span<const std::string> some) -> absl::StatusOr<at::Tensor> {
+    std::vector<at::Tensor> tokens;
+    for (const std::string& text : some) {
+      FLOWAWR_ASSIGN_OR_RETURN(const std::vector<int64_t> ids,
+                               tokenizer_->Encode(text, static_cast<int>(config_.text.max_position_embeddings)));
+      // Attention is causal: what stands after the pooled token changes nothing.
+      const auto length = batch == 1 ? PooledToken(config_.text, ids) + 1 : static_cast<int64_t>(ids.size());
+      tokens.push_back(at::tensor(at::IntArrayRef(ids.data(), length)));
+    }
     FLOWAWR_RETURN_IF_ERROR(keep_going());
-    // Attention is causal: what stands after the pooled token changes nothing.
-    const int64_t length = PooledToken(config_.text, ids) + 1;
-    const at::Tensor tokens = at::tensor(at::IntArrayRef(ids.data(), length)).unsqueeze(0);
-    return text_->Forward(MovedTo(tokens, placement_.device)).pooled;
-  });
+    return text_->Forward(Uploaded(std::move(tokens), batch, placement_.device)).pooled;
+  };
+  return InBatches(texts, config_.projection_dim, batch, embed);
 }
 
 std::string ClipModel::CutOff(const std::string& text) const {

@@ -28,7 +28,11 @@ class Tokenizer;
 struct ClipVisionTower;
 
 // Frozen, immutable, thread-safe. No gradients. On the CPU, work is shared out among at::get_num_threads() threads of
-// whoever calls; for one number of threads an embedding has the same bits whatever else is in the batch.
+// whoever calls; for one number of threads an embedding has the same bits whatever else is asked for.
+//
+// `batch` of the pictures, or texts, go through a tower together: always as many, the last ones with copies of the last
+// item. 1: one by one, as on the CPU; for more see clip_batch.h. A batch goes up to a device as one tensor, and what is made
+// of all of them comes down as one.
 class ClipModel {
  public:
   // Inputs and results are on the host wherever it computes. NotFound when the folder, or a file of it, is missing, with the
@@ -43,12 +47,14 @@ class ClipModel {
   // [pictures, projection_dim()] f32: projected, not normalised.
   at::Tensor ImageEmbeds(absl::Span<const at::Tensor> pixels) const;
   // The same, given up with the error of `keep_going`.
-  absl::StatusOr<at::Tensor> ImageEmbeds(absl::Span<const at::Tensor> pixels, KeepGoing keep_going) const;
+  absl::StatusOr<at::Tensor> ImageEmbeds(absl::Span<const at::Tensor> pixels, KeepGoing keep_going,
+                                         int batch = 1) const;
 
   // [texts, projection_dim()] f32: projected, not normalised. A text that has more tokens than the model takes (77 as
   // published) loses its end. InvalidArgument for text that is not UTF-8. An empty text has an embedding, too.
   absl::StatusOr<at::Tensor> TextEmbeds(absl::Span<const std::string> texts) const;
-  absl::StatusOr<at::Tensor> TextEmbeds(absl::Span<const std::string> texts, KeepGoing keep_going) const;
+  absl::StatusOr<at::Tensor> TextEmbeds(absl::Span<const std::string> texts, KeepGoing keep_going,
+                                        int batch = 1) const;
 
   // The end of a text that TextEmbeds() leaves out; empty if it takes all of it.
   std::string CutOff(const std::string& text) const;

@@ -5,6 +5,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <cstdint>
 #include <utility>
 #include <vector>
 
@@ -32,15 +33,16 @@ class ClipTransformer {
 
   void AddLayer(ClipLayer layer) { layers_.push_back(std::move(layer)); }
 
-  // Of one sequence `x` [tokens, width]: what all layers make of its first token, [1, width].
-  absl::StatusOr<at::Tensor> Forward(at::Tensor x, KeepGoing keep_going) const;
+  // Of `sequences` of equally many tokens, one after the other in `x` [sequences * tokens, width]: what all layers make
+  // of each one's first token, [sequences, width].
+  absl::StatusOr<at::Tensor> Forward(at::Tensor x, int64_t sequences, KeepGoing keep_going) const;
 
   at::Tensor Norm(const at::Tensor& x, const ClipNorm& norm) const;
   const ClipTransformerConfig& config() const { return config_; }
 
  private:
   at::Tensor Mlp(const ClipLayer& layer, const at::Tensor& x) const;
-  at::Tensor AttendFirst(const at::Tensor& qkv) const;  // the first token to all
+  at::Tensor AttendFirst(const at::Tensor& qkv, int64_t sequences) const;  // the first token to all of its sequence
 
   ClipTransformerConfig config_;
   std::vector<ClipLayer> layers_;

@@ -1,4 +1,4 @@
-// CLIP's vision tower, one picture at a time.
+// CLIP's vision tower.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -11,8 +11,8 @@ namespace flowawr {
 
 // Immutable once bound (clip_weights.h); then thread-safe. No gradients.
 struct ClipVisionTower {
-  // `pixels` [3, image_size, image_size] f32 to [1, projection_dim] in the tower's type: the class token's state,
-  // normalised and projected.
+  // `pixels` [pictures, 3, image_size, image_size] f32 to [pictures, projection_dim] in the tower's type: the class
+  // token's state, normalised and projected.
   absl::StatusOr<at::Tensor> Forward(const at::Tensor& pixels, KeepGoing keep_going = kToTheEnd) const;
 
   ClipVisionConfig config;

@@ -78,6 +78,9 @@ absl::string_view BytesOf(const at::Tensor& contiguous) {
   return {static_cast<const char*>(contiguous.const_data_ptr()), contiguous.nbytes()};
 }
 
+// Of what is embedded in batches of that size.
+std::string KeyOf(absl::string_view item, int batch) { return absl::StrCat(batch, " ", item); }
+
 }  // namespace
 
 SharedClip::SharedClip(std::unique_ptr<const ClipModel> model)
@@ -94,21 +97,25 @@ absl::StatusOr<std::shared_ptr<SharedClip>> SharedClip::Open(const std::string& 
   return std::as_const(clip);  // a copy: what ends the loading reads it after that
 }
 
-absl::StatusOr<at::Tensor> SharedClip::ImageEmbeds(absl::Span<const at::Tensor> pixels, KeepGoing keep_going) {
+absl::StatusOr<at::Tensor> SharedClip::ImageEmbeds(absl::Span<const at::Tensor> pixels, KeepGoing keep_going,
+                                                   int batch) {
   std::vector<std::string> keys;
-  for (const at::Tensor& picture : pixels) keys.push_back(Sha256(BytesOf(picture.contiguous())));
+  for (const at::Tensor& picture : pixels) keys.push_back(KeyOf(Sha256(BytesOf(picture.contiguous())), batch));
   return images_.Get(keys, [&](absl::Span<const size_t> indices) {
     std::vector<at::Tensor> wanted;
     for (const size_t i : indices) wanted.push_back(pixels[i]);
-    return model_->ImageEmbeds(wanted, keep_going);
+    return model_->ImageEmbeds(wanted, keep_going, batch);
   });
 }
 
-absl::StatusOr<at::Tensor> SharedClip::TextEmbeds(absl::Span<const std::string> texts, KeepGoing keep_going) {
-  return texts_.Get(texts, [&](absl::Span<const size_t> indices) {
+absl::StatusOr<at::Tensor> SharedClip::TextEmbeds(absl::Span<const std::string> texts, KeepGoing keep_going,
+                                                  int batch) {
+  std::vector<std::string> keys;
+  for (const std::string& text : texts) keys.push_back(KeyOf(text, batch));
+  return texts_.Get(keys, [&](absl::Span<const size_t> indices) {
     std::vector<std::string> wanted;
     for (const size_t i : indices) wanted.push_back(texts[i]);
-    return model_->TextEmbeds(wanted, keep_going);
+    return model_->TextEmbeds(wanted, keep_going, batch);
   });
 }
 

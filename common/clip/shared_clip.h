@@ -33,9 +33,12 @@ class SharedClip {
                                                           ReadProgress progress = nullptr);
 
   // As ClipModel's, to the bit while all callers have the same number of threads. What is remembered, or being computed
-  // for another caller, is not computed again: the same pixels (compared by SHA-256), the same text.
-  absl::StatusOr<at::Tensor> ImageEmbeds(absl::Span<const at::Tensor> pixels, KeepGoing keep_going = kToTheEnd);
-  absl::StatusOr<at::Tensor> TextEmbeds(absl::Span<const std::string> texts, KeepGoing keep_going = kToTheEnd);
+  // for another caller, is not computed again: the same pixels (compared by SHA-256), the same text, by the same
+  // `batch`, as another one may give other last bits.
+  absl::StatusOr<at::Tensor> ImageEmbeds(absl::Span<const at::Tensor> pixels, KeepGoing keep_going = kToTheEnd,
+                                         int batch = 1);
+  absl::StatusOr<at::Tensor> TextEmbeds(absl::Span<const std::string> texts, KeepGoing keep_going = kToTheEnd,
+                                        int batch = 1);
 
   const ClipModel& model() const { return *model_; }
 

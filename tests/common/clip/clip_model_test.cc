@@ -134,6 +134,15 @@ TEST_F(ClipModelTest, BitsOfAnEmbeddingDoNotDependOnItsBatch) {
   }
 }
 
+TEST_F(ClipModelTest, BatchesAreWhatIsEmbeddedOneByOne) {
+  for (const char* name : {"hf_257_tokens", "hf_legacy_eos", "open_clip_gelu"}) {
+    const auto model = Load(name);
+    const std::vector<at::Tensor> pixels = Expected(name).at("pixels").unbind();
+    EXPECT_LT(RelativeError(*model->ImageEmbeds(pixels, kToTheEnd, 3), model->ImageEmbeds(pixels)), 1e-5) << name;
+    EXPECT_LT(RelativeError(*model->TextEmbeds(*texts_, kToTheEnd, 3), *model->TextEmbeds(*texts_)), 1e-5) << name;
+  }
+}
+
 TEST_F(ClipModelTest, ThreadsAgree) {
   const auto model = Load("hf_257_tokens");
   const std::vector<at::Tensor> pixels = Expected("hf_257_tokens").at("pixels").unbind();

@@ -82,6 +82,19 @@ TEST_F(SharedClipTest, EmbedsTheSamePictureAndTextOnce) {
   EXPECT_EQ(clip->texts_embedded(), 2);
 }
 
+TEST_F(SharedClipTest, RemembersWhatOtherBatchesMadeApart) {
+  const auto clip = Open(Model());
+  const std::vector<at::Tensor> pixels = {at::randn({3, 56, 56})};
+  for (int i = 0; i < 2; ++i) {
+    for (const int batch : {1, 4}) {
+      ASSERT_TRUE(clip->ImageEmbeds(pixels, kToTheEnd, batch).ok());
+      ASSERT_TRUE(clip->TextEmbeds({"a cat"}, kToTheEnd, batch).ok());
+    }
+  }
+  EXPECT_EQ(clip->images_embedded(), 2);
+  EXPECT_EQ(clip->texts_embedded(), 2);
+}
+
 TEST_F(SharedClipTest, AModelThatCannotBeLoadedIsNotRemembered) {
   const std::string late = *folder_ / "late";
   EXPECT_TRUE(absl::IsNotFound(SharedClip::Open(late, at::kFloat).status()));
