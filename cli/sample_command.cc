@@ -61,11 +61,17 @@ To compare with another program, give both the same noise: --latents takes a saf
 
 constexpr int kSequenceLengthOfDiffusers = 256;
 
+// Of a configuration that does not name it.
+int UsualGraphBatch() {
+  const google::protobuf::FieldDescriptor& field = *v1::SamplerConfig::descriptor()->FindFieldByName("graph_batch");
+  return std::stoi(field.options().GetExtension(v1::rule).default_value());
+}
+
 struct Arguments {
   std::string run_dir, model, prompts_file, out = "samples", solver, dtype, device = "auto", latents, save_latents;
   std::vector<std::string> prompts, adapters;
   std::optional<std::string> negative_prompt;
-  std::optional<int> count;
+  std::optional<int> count, graph_batch;
   bool base = false;
   uint64_t seed = 1;
   double guidance = 1, scale = 1;
@@ -91,13 +97,13 @@ absl::Status AddPrompts(const Arguments& arguments, SampleRequest* request) {
   }
   for (const std::string& text : arguments.prompts)
     if (!IsValidUtf8(text))
-      return absl::InvalidArgumentError(absl::StrCat("--prompt \"", SanitizeUtf8(text), "\" is not UTF-8"));
+      return UsageError(absl::StrCat("--prompt \"", SanitizeUtf8(text), "\" is not UTF-8"));
   if (!IsValidUtf8(arguments.negative_prompt.value_or("")))
-    return absl::InvalidArgumentError("--negative-prompt is not UTF-8");
+    return UsageError("--negative-prompt is not UTF-8");
   if (request->prompts.empty())
-    return absl::InvalidArgumentError("nothing to draw: give --prompt TEXT, or --prompts FILE with one prompt a line");
+    return UsageError("nothing to draw: give --prompt TEXT, or --prompts FILE with one prompt a line");
   if (arguments.negative_prompt.has_value() && arguments.guidance == 1)
-    return absl::InvalidArgumentError("a negative prompt needs guidance: give --guidance SCALE above 1 too, like 4.5");
+    return UsageError("a negative prompt needs guidance: give --guidance SCALE above 1 too, like 4.5");
   request->negative_prompt = arguments.negative_prompt.value_or("");
   request->guidance = arguments.guidance;
   return absl::OkStatus();
@@ -113,6 +119,7 @@ absl::Status AddRun(const Arguments& arguments, Plan* plan) {
   plan->request.steps = config.evaluation().steps();
   plan->request.height = config.model().height();
   plan->request.width = config.model().width();
+  plan->request.graph_batch = config.sampler().graph_batch();
   if (arguments.base || !arguments.adapters.empty()) return absl::OkStatus();
   const absl::StatusOr<CheckpointFolder> checkpoint = NewestCheckpoint(arguments.run_dir);
   std::error_code ignored;
@@ -134,7 +141,7 @@ absl::Status CheckPlaces(const Arguments& arguments) {
   std::error_code ignored;
   const std::filesystem::path file = arguments.save_latents;
   if (std::filesystem::is_directory(file, ignored) || !file.has_filename())
-    return absl::InvalidArgumentError(absl::StrCat("--save-latents ", arguments.save_latents, ": name a file"));
+    return UsageError(absl::StrCat("--save-latents ", arguments.save_latents, ": name a file"));
   return file.has_parent_path() ? MakeDirectories(file.parent_path()) : absl::OkStatus();
 }
 
@@ -158,10 +165,11 @@ absl::Status AddNoise(const Arguments& arguments, const PictureSizes& sizes, Sam
 absl::StatusOr<Plan> MakePlan(const Arguments& arguments, at::Device device) {
   Plan plan;
   SampleRequest& request = plan.request;
+  request.graph_batch = UsualGraphBatch();
   FLOWAWR_RETURN_IF_ERROR(CheckPlaces(arguments));
   FLOWAWR_RETURN_IF_ERROR(AddPrompts(arguments, &request));
   if (arguments.run_dir.empty() && arguments.model.empty())
-    return absl::InvalidArgumentError("name a run directory, or --model FOLDER (a diffusers folder)");
+    return UsageError("name a run directory, or --model FOLDER (a diffusers folder)");
   if (!arguments.run_dir.empty()) FLOWAWR_RETURN_IF_ERROR(AddRun(arguments, &plan));
   if (!arguments.model.empty()) plan.model = arguments.model;
   for (const std::string& adapter : arguments.adapters) {
@@ -178,6 +186,7 @@ absl::StatusOr<Plan> MakePlan(const Arguments& arguments, at::Device device) {
   request.count = arguments.count.value_or(1);
   request.seed = arguments.seed;
   request.batch = arguments.batch;
+  if (arguments.graph_batch.has_value()) request.graph_batch = *arguments.graph_batch;
   FLOWAWR_RETURN_IF_ERROR(CheckModelFolder(plan.model));
   const auto check_files = [&] {
     return CheckPipelineFiles(plan.model, /*has_text_encoders=*/plan.config.model().embeds_cache().empty());
@@ -201,10 +210,11 @@ absl::StatusOr<Plan> MakePlan(const Arguments& arguments, at::Device device) {
   return plan;
 }
 
-absl::StatusOr<std::optional<BoundAdapter>> BindPlanned(const Pipeline& pipeline, const Plan& plan) {
-  if (plan.adapters.empty()) return std::nullopt;
+// Null for the base model.
+absl::StatusOr<std::shared_ptr<const BoundAdapter>> BindPlanned(const Pipeline& pipeline, const Plan& plan) {
+  if (plan.adapters.empty()) return nullptr;
   FLOWAWR_ASSIGN_OR_RETURN(BoundAdapter bound, BindAdapters(pipeline.transformer(), plan.adapters, plan.loras));
-  return bound;
+  return std::make_shared<const BoundAdapter>(std::move(bound));
 }
 
 // Shows what is read.
@@ -315,12 +325,12 @@ absl::Status Sample(const Arguments& arguments, at::Device device) {
   SampleProgress progress;
   FLOWAWR_ASSIGN_OR_RETURN(const EncodedPrompts prompts, EncodePlanned(plan, progress));
   FLOWAWR_ASSIGN_OR_RETURN(const auto pipeline, LoadImageSide(plan, progress));
-  FLOWAWR_ASSIGN_OR_RETURN(const std::optional<BoundAdapter> adapter, BindPlanned(*pipeline, plan));
+  FLOWAWR_ASSIGN_OR_RETURN(const std::shared_ptr<const BoundAdapter> adapter, BindPlanned(*pipeline, plan));
 
   const Interrupt interrupt;  // until here nothing is lost by ending at once
   Output output(arguments, request, SourceOf(arguments, plan));
   const absl::Status drawn = SampleImages(
-      *pipeline, adapter.has_value() ? &*adapter : nullptr, prompts, request,
+      *pipeline, adapter, prompts, request,
       [&](const SampleStep& step) {
         if (!interrupt.came()) progress.ShowStep(step);
         return !interrupt.came();
@@ -341,7 +351,8 @@ absl::Status SampleWithoutThrowing(const Arguments& arguments) {
   FLOWAWR_ASSIGN_OR_RETURN(const at::Device device, FindDevice(arguments.device));
   FLOWAWR_RETURN_IF_ERROR(ChooseKernels(/*deterministic=*/true, device));
   return OnDevice("sampling", device, [&] { return Sample(arguments, device); },
-                  "Lower --batch, set --dtype bfloat16, or choose another --device; `flowawr plan` has figures");
+                  "Lower --batch, set --graph-batch 0 or --dtype bfloat16, or choose another --device; `flowawr plan` has "
+                  "figures");
 }
 
 void AddWhat(CLI::App* command, Arguments* arguments) {
@@ -384,6 +395,11 @@ void AddHow(CLI::App* command, Arguments* arguments) {
       ->transform(WholeNumber(1, 1 << 16));
   command->add_option("--batch", arguments->batch, "images of one forward pass; default: 1024x1024 pixels' worth")
       ->transform(WholeNumber(1, 1024));
+  command
+      ->add_option("--graph-batch", arguments->graph_batch,
+                   "on a GPU, steps of a pass of at most so many images are recorded once and replayed, which changes no "
+                   "bit; 0: none; default: the run's sampler.graph_batch, else 4")
+      ->transform(WholeNumber(0, 64));
   command
       ->add_option("--max-sequence-length", arguments->max_sequence_length,
                    "T5 tokens of a prompt; default: the run's or the model's, else 256 as in diffusers")

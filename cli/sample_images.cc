@@ -20,7 +20,8 @@
 #include "common/diffusion/sampler.h"
 #include "common/diffusion/sigmas.h"
 #include "common/diffusion/solver.h"
-#include "common/sd3/guidance.h"
+#include "common/sd3/step_graphs.h"
+#include "common/tensor/device_stream.h"
 #include "common/tensor/image_tensor.h"
 #include "common/tensor/transfer.h"
 
@@ -101,6 +102,49 @@ std::map<std::string, std::string> RequestMetadata(const SampleRequest& request,
   return metadata;
 }
 
+// On the current stream.
+absl::Status SampleOnStream(const Pipeline& pipeline, const std::shared_ptr<const BoundAdapter>& adapter,
+                            const EncodedPrompts& prompts, const SampleRequest& request,
+                            absl::FunctionRef<bool(const SampleStep&)> is_wanted,
+                            absl::FunctionRef<absl::Status(SampledImage)> take) {
+  FLOWAWR_ASSIGN_OR_RETURN(
+      const LatentShape shape,
+      LatentShapeFor(pipeline.transformer().config(), pipeline.vae().downscale(), request.height, request.width));
+  const Batches batches(request, prompts, shape);
+  const std::vector<float> sigmas =
+      FlowMatchSigmas(request.steps, pipeline.scheduler_shift(), pipeline.num_train_timesteps());
+  const size_t batch =
+      request.batch > 0 ? request.batch : BatchForSize(request.height, request.width, request.guidance != 1);
+  StepGraphs graphs(pipeline.transformer(), request.graph_batch);
+  for (size_t first = 0; first < request.images(); first += batch) {
+    const size_t end = std::min(request.images(), first + batch);
+    SampleStep at{.images = request.images(), .first = first, .batch = end - first, .step = 0, .steps = request.steps};
+    const at::Tensor noise = MovedTo(batches.Noise(first, end), pipeline.transformer().placement().device);
+    const auto velocity = graphs.VelocityOf(adapter, batches.Embeds(first, end), {request.guidance, prompts.negative},
+                                            noise.sizes());
+    const auto sampled = Sample({.solver = request.solver, .sigmas = sigmas, .stochastic = std::nullopt}, noise,
+                                velocity, NoStepNoise, [&](int step) {
+                                  at.step = step;
+                                  return is_wanted(at);
+                                });
+    if (!sampled.ok()) return sampled.status();
+    const at::Tensor& latents = sampled->latents;
+    at.step = at.steps;
+    if (!at::isfinite(latents).all().item<bool>())
+      return absl::InternalError("the model gave latents that are not finite: is the adapter made for this model?");
+    // One by one: the decoder needs far more memory than the transformer, and rounds otherwise in other batches.
+    for (size_t image = first; image < end; ++image) {
+      if (!is_wanted(at)) return absl::CancelledError("stopped");
+      const at::Tensor x0 = latents[static_cast<int64_t>(image - first)].clone();
+      FLOWAWR_RETURN_IF_ERROR(take({.prompt = batches.PromptOf(image),
+                                    .sample = batches.SampleOf(image),
+                                    .image = std::move(ImagesFromTensor(pipeline.vae().Decode(x0.unsqueeze(0)))[0]),
+                                    .latents = MovedTo(x0, at::kCPU)}));
+    }
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::Status CheckNoise(const SampleRequest& request, const LatentShape& shape) {
@@ -145,45 +189,17 @@ int BatchForSize(int height, int width, bool is_guided) {
   return static_cast<int>(std::clamp<int64_t>(kBatchPixels / pixels, 1, kBatchImages));
 }
 
-absl::Status SampleImages(const Pipeline& pipeline, const BoundAdapter* adapter, const EncodedPrompts& prompts,
-                          const SampleRequest& request, absl::FunctionRef<bool(const SampleStep&)> is_wanted,
+absl::Status SampleImages(const Pipeline& pipeline, const std::shared_ptr<const BoundAdapter>& adapter,
+                          const EncodedPrompts& prompts, const SampleRequest& request,
+                          absl::FunctionRef<bool(const SampleStep&)> is_wanted,
                           absl::FunctionRef<absl::Status(SampledImage)> take) {
   const at::NoGradGuard no_grad;
-  FLOWAWR_ASSIGN_OR_RETURN(
-      const LatentShape shape,
-      LatentShapeFor(pipeline.transformer().config(), pipeline.vae().downscale(), request.height, request.width));
-  const Batches batches(request, prompts, shape);
-  const std::vector<float> sigmas =
-      FlowMatchSigmas(request.steps, pipeline.scheduler_shift(), pipeline.num_train_timesteps());
-  const size_t batch =
-      request.batch > 0 ? request.batch : BatchForSize(request.height, request.width, request.guidance != 1);
-  for (size_t first = 0; first < request.images(); first += batch) {
-    const size_t end = std::min(request.images(), first + batch);
-    SampleStep at{.images = request.images(), .first = first, .batch = end - first, .step = 0, .steps = request.steps};
-    const ConditionedTransformer velocity(pipeline.transformer(), adapter, batches.Embeds(first, end),
-                                          {request.guidance, prompts.negative});
-    const auto sampled = Sample({.solver = request.solver, .sigmas = sigmas, .stochastic = std::nullopt},
-                                MovedTo(batches.Noise(first, end), pipeline.transformer().placement().device),
-                                velocity, NoStepNoise, [&](int step) {
-                                  at.step = step;
-                                  return is_wanted(at);
-                                });
-    if (!sampled.ok()) return sampled.status();
-    const at::Tensor& latents = sampled->latents;
-    at.step = at.steps;
-    if (!at::isfinite(latents).all().item<bool>())
-      return absl::InternalError("the model gave latents that are not finite: is the adapter made for this model?");
-    // One by one: the decoder needs far more memory than the transformer, and rounds otherwise in other batches.
-    for (size_t image = first; image < end; ++image) {
-      if (!is_wanted(at)) return absl::CancelledError("stopped");
-      const at::Tensor x0 = latents[static_cast<int64_t>(image - first)].clone();
-      FLOWAWR_RETURN_IF_ERROR(take({.prompt = batches.PromptOf(image),
-                                    .sample = batches.SampleOf(image),
-                                    .image = std::move(ImagesFromTensor(pipeline.vae().Decode(x0.unsqueeze(0)))[0]),
-                                    .latents = MovedTo(x0, at::kCPU)}));
-    }
-  }
-  return absl::OkStatus();
+  const at::Device device = pipeline.transformer().placement().device;
+  AwaitStream(device);  // the model, adapter and prompts are there
+  const OwnStream stream(device);
+  const absl::Status status = SampleOnStream(pipeline, adapter, prompts, request, is_wanted, take);
+  AwaitStream(device);
+  return status;
 }
 
 absl::StatusOr<std::vector<ImportedLora>> ReadAdapters(const std::vector<AdapterChoice>& adapters,

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -37,6 +38,8 @@ struct SampleRequest {
   int height = 0;
   int width = 0;
   int batch = 0;  // images of one forward pass; 0: by their size
+  // Of passes of at most so many images a device records the step and replays it (common/sd3/step_graphs.h); 0: of none.
+  int graph_batch = 0;
 
   size_t images() const { return prompts.size() * static_cast<size_t>(count); }
 };
@@ -65,13 +68,15 @@ struct SampledImage {
 };
 
 // Calls `take` for every image, prompt by prompt, and stops at its first error. The noise of an image is fixed by
-// (seed, index of the prompt, sample), and its bits do not depend on `batch`. A null `adapter` is the base model.
+// (seed, index of the prompt, sample), and its bits depend neither on `batch` nor on `graph_batch`. A null `adapter` is the
+// base model. On a device what was asked before is waited for, and all is done on a stream of its own when this returns.
 //
 // `is_wanted` is asked before every step and before every image that is decoded; Cancelled once it says no.
 // InvalidArgument for sizes that the model does not accept and for noise that does not fit the request, Internal for
 // latents that are not finite.
-absl::Status SampleImages(const Pipeline& pipeline, const BoundAdapter* adapter, const EncodedPrompts& prompts,
-                          const SampleRequest& request, absl::FunctionRef<bool(const SampleStep&)> is_wanted,
+absl::Status SampleImages(const Pipeline& pipeline, const std::shared_ptr<const BoundAdapter>& adapter,
+                          const EncodedPrompts& prompts, const SampleRequest& request,
+                          absl::FunctionRef<bool(const SampleStep&)> is_wanted,
                           absl::FunctionRef<absl::Status(SampledImage)> take);
 
 // The images of one forward pass, when nobody says how many: as many as have the pixels of one of 1024x1024, half of

@@ -202,8 +202,8 @@ TEST(SampleCommand, SaysInOneLineWhatIsMissingAndExitsAsSysexitsDoes) {
     std::string message;
   };
   const Case cases[] = {
-      {absl::StrCat("sample --model ", Model()), 78, "--prompt TEXT"},
-      {"sample --prompt x", 78, "name a run directory"},
+      {absl::StrCat("sample --model ", Model()), 64, "--prompt TEXT"},
+      {"sample --prompt x", 64, "name a run directory"},
       {absl::StrCat("sample ", folder.path(), " --prompt x"), 66, "is not a run directory"},
       {absl::StrCat("sample --model ", Model(), " --prompt x --prompts ", folder / "none.txt"), 66, "none.txt"},
       {absl::StrCat("sample --model ", Model(), " --prompt x --height 33 --width 64"), 78, "33"},
@@ -213,13 +213,13 @@ TEST(SampleCommand, SaysInOneLineWhatIsMissingAndExitsAsSysexitsDoes) {
        "nowhere does not exist; a relative path starts at the working directory"},
       {absl::StrCat("sample --model ", folder.path(), " --prompt x"), 66,
        "it has no model_index.json; a relative path"},
-      {absl::StrCat("sample --model ", Model(), " --prompt x --negative-prompt y"), 78, "--guidance SCALE above 1"},
+      {absl::StrCat("sample --model ", Model(), " --prompt x --negative-prompt y"), 64, "--guidance SCALE above 1"},
       {"sample --prompt x --model m --seed 1 --latents f", 64, "--seed"},
       {absl::StrCat("sample --model ", Model(), " --prompt x --guidance nan"), 64, "not a number from 1 to 100"},
       {absl::StrCat("sample --model ", Model(), " --prompt x --scale nan"), 64, "not a number from -100 to 100"},
-      {absl::StrCat("sample --model ", Model(), " --prompt x --adapter a:nan"), 78, "from -100 to 100"},
-      {absl::StrCat("sample --model ", Model(), " --prompt x --save-latents ", folder.path()), 78, "name a file"},
-      {absl::StrCat("sample --model ", Model(), " --prompt \"$(printf 'a\\377')\""), 78,
+      {absl::StrCat("sample --model ", Model(), " --prompt x --adapter a:nan"), 64, "from -100 to 100"},
+      {absl::StrCat("sample --model ", Model(), " --prompt x --save-latents ", folder.path()), 64, "name a file"},
+      {absl::StrCat("sample --model ", Model(), " --prompt \"$(printf 'a\\377')\""), 64,
        "--prompt \"a\ufffd\" is not UTF-8"},
       // Without quotes.
       {"sample --prompt a sign that says", 64,
