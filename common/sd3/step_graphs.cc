@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "common/tensor/device_graph.h"
+#include "common/tensor/device_memory.h"
 
 namespace flowawr {
 namespace {
@@ -42,8 +43,9 @@ bool IsLike(const PromptEmbeds& own, const PromptEmbeds& values) {
 
 struct StepGraphs::Step {
   Step(const Transformer& transformer, const BoundAdapter* adapter, const ConditionedTransformer& batch,
-       at::IntArrayRef latents_like)
-      : latents(at::empty(latents_like, at::TensorOptions(at::kFloat).device(transformer.placement().device))),
+       at::IntArrayRef latents_like, int64_t tokens_of_all)
+      : tokens(tokens_of_all),
+        latents(at::empty(latents_like, at::TensorOptions(at::kFloat).device(transformer.placement().device))),
         sigma(at::empty({1}, latents.options())),
         velocity_of(transformer, adapter, EmptyLike(batch.prompt()),
                     {.scale = batch.guidance().scale, .negative = EmptyLike(batch.guidance().negative)}) {}
@@ -59,6 +61,7 @@ struct StepGraphs::Step {
     Fill(velocity_of.guidance().negative, batch.guidance().negative);
   }
 
+  const int64_t tokens;
   const at::Tensor latents, sigma;           // what a replay reads
   const ConditionedTransformer velocity_of;  // likewise, its prompts
 
@@ -91,11 +94,26 @@ std::function<at::Tensor(const at::Tensor&, float)> StepGraphs::VelocityOf(std::
   }
   if (most_images_ == 0) spare_.reset();
   const ConditionedTransformer as_ever(transformer_, adapter.get(), prompt, guidance);
-  if (latents[0] > most_images_) return as_ever;
+  if (!MayRecord(latents[0], TokensOf(as_ever, latents))) return as_ever;
   adapter_ = std::move(adapter);
   Step& step = StepFor(as_ever, latents);
   step.Take(as_ever);
   return [this, &step, as_ever](const at::Tensor& now, float sigma) { return Evaluate(step, as_ever, now, sigma); };
+}
+
+int StepGraphs::recorded() const {
+  return static_cast<int>(std::ranges::count_if(steps_, [](const Step& step) { return step.graph != nullptr; }));
+}
+
+// What a step's memory grows with: of all images, of both passes where there is guidance, the text's included.
+int64_t StepGraphs::TokensOf(const ConditionedTransformer& batch, at::IntArrayRef latents) const {
+  const int64_t patch = transformer_.config().patch_size;
+  const int64_t passes = batch.guidance().scale == 1 ? 1 : 2;
+  return passes * latents[0] * (latents[2] * latents[3] / (patch * patch) + batch.prompt().prompt_embeds.size(1));
+}
+
+bool StepGraphs::MayRecord(int64_t images, int64_t tokens) const {
+  return images <= most_images_ && tokens < too_many_tokens_;
 }
 
 StepGraphs::Step& StepGraphs::StepFor(const ConditionedTransformer& batch, at::IntArrayRef latents) {
@@ -108,13 +126,13 @@ StepGraphs::Step& StepGraphs::StepFor(const ConditionedTransformer& batch, at::I
     KeepMemoryOf(steps_.back());
     steps_.pop_back();
   }
-  return steps_.emplace_front(transformer_, adapter_.get(), batch, latents);
+  return steps_.emplace_front(transformer_, adapter_.get(), batch, latents, TokensOf(batch, latents));
 }
 
 at::Tensor StepGraphs::Evaluate(Step& step, const ConditionedTransformer& as_ever, const at::Tensor& latents,
                                 float sigma) {
   // Also what a recording needs to have been done before.
-  if (!std::exchange(step.has_run, true) || most_images_ == 0) return as_ever(latents, sigma);
+  if (!std::exchange(step.has_run, true) || !MayRecord(latents.size(0), step.tokens)) return as_ever(latents, sigma);
   if (step.graph == nullptr && !Record(step)) return as_ever(latents, sigma);
   step.latents.copy_(latents);
   step.sigma.fill_(sigma);
@@ -126,21 +144,49 @@ void StepGraphs::KeepMemoryOf(Step& step) {
   if (step.graph != nullptr) spare_ = std::move(step.graph);
 }
 
+void StepGraphs::GiveBackMemory() {
+  for (Step& step : steps_) {
+    step.velocity.reset();
+    step.graph.reset();
+  }
+  spare_.reset();
+  GiveBackFreedDeviceMemory();
+}
+
 bool StepGraphs::Record(Step& step) {
+  absl::Status status = RecordOnce(step);
+  if (absl::IsResourceExhausted(status)) {
+    // LibTorch, which gives nothing back while it records, keeps what the step took that ran as ever: it may be enough.
+    GiveBackMemory();
+    status = RecordOnce(step);
+  }
+  if (status.ok()) return true;
+  const std::string device = transformer_.placement().device.str();
+  if (absl::IsResourceExhausted(status)) {
+    GiveBackMemory();
+    too_many_tokens_ = step.tokens;
+    spdlog::warn("{}: no memory to record a step of {} images, and only smaller ones are from now on, which changes no bit: {}",
+                 device, step.latents.size(0), std::string(status.message()));
+  } else {
+    most_images_ = 0;
+    spdlog::warn("{}: a step could not be recorded, and none is from now on, which changes no bit: {}", device,
+                 std::string(status.message()));
+  }
+  return false;
+}
+
+absl::Status StepGraphs::RecordOnce(Step& step) {
   const auto shared = std::ranges::find_if(steps_, [](const Step& other) { return other.graph != nullptr; });
   auto graph = DeviceGraph::Record(
       transformer_.placement().device, [&] { step.velocity = step.velocity_of(step.latents, step.sigma); },
       shared == steps_.end() ? spare_.get() : shared->graph.get());
-  if (graph.ok()) {
-    step.graph = *std::move(graph);
-    spare_.reset();
-    return true;
+  if (!graph.ok()) {
+    step.velocity.reset();
+    return graph.status();
   }
-  spdlog::warn("{}: a step could not be recorded, and none is from now on, which changes no bit: {}",
-               transformer_.placement().device.str(), std::string(graph.status().message()));
-  most_images_ = 0;
-  step.velocity.reset();
-  return false;
+  step.graph = *std::move(graph);
+  spare_.reset();
+  return absl::OkStatus();
 }
 
 }  // namespace flowawr

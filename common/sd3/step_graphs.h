@@ -10,9 +10,11 @@
 
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <list>
 #include <memory>
 
+#include "absl/status/status.h"
 #include "common/sd3/guidance.h"
 
 namespace flowawr {
@@ -23,7 +25,9 @@ class DeviceGraph;
 class StepGraphs {
  public:
   // For batches of at most `most_images`; 0, or the CPU: nothing is recorded. A device that cannot record, or fails to, is
-  // told of by one line of the log, and nothing is recorded from then on. `transformer` must outlive this.
+  // told of by one line of the log, and nothing is recorded from then on. Where memory does not suffice, what was recorded
+  // goes, LibTorch gives back what it keeps, and it is tried once more; if that fails too, one line says so, and only smaller
+  // steps are recorded from then on. `transformer` must outlive this.
   StepGraphs(const Transformer& transformer, int most_images);
   ~StepGraphs();
   StepGraphs(const StepGraphs&) = delete;
@@ -39,16 +43,24 @@ class StepGraphs {
       std::shared_ptr<const BoundAdapter> adapter, const PromptEmbeds& prompt, const Guidance& guidance,
       at::IntArrayRef latents);
 
+  // How many steps are recorded just now.
+  int recorded() const;
+
  private:
   struct Step;
 
+  int64_t TokensOf(const ConditionedTransformer& batch, at::IntArrayRef latents) const;
+  bool MayRecord(int64_t images, int64_t tokens) const;
   Step& StepFor(const ConditionedTransformer& batch, at::IntArrayRef latents);
   at::Tensor Evaluate(Step& step, const ConditionedTransformer& as_ever, const at::Tensor& latents, float sigma);
   bool Record(Step& step);
+  absl::Status RecordOnce(Step& step);
   void KeepMemoryOf(Step& step);
+  void GiveBackMemory();
 
   const Transformer& transformer_;
-  int64_t most_images_;                          // 0: nothing is recorded, or no more
+  int64_t most_images_;                                             // 0: nothing is recorded, or no more
+  int64_t too_many_tokens_ = std::numeric_limits<int64_t>::max();  // of a step that no memory was found for
   std::shared_ptr<const BoundAdapter> adapter_;  // of all steps
   std::list<Step> steps_;                        // used last comes first
   // One that went, never replayed: memory of graphs is for others to use only as long as there is one that has it.

@@ -13,6 +13,7 @@
 #include "common/tensor/device_graph.h"
 #include "common/tensor/device_stream.h"
 #include "tests/testing/fake_device/fake_graph.h"
+#include "tests/testing/fake_device/fake_limit.h"
 #include "tests/testing/host_kernels/host_kernels.h"
 #include "tests/testing/test_device.h"
 
@@ -30,6 +31,9 @@ class StepGraphsTest : public testing::Test {
     TakeGraphCounts();
   }
   ~StepGraphsTest() override { AwaitStream(TestDevice()); }
+  void SetUp() override {
+    if (const absl::Status can = DeviceGraph::CheckDevice(TestDevice()); !can.ok()) GTEST_SKIP() << can;
+  }
 
   static const Transformer& Model() {
     static const auto model = Transformer::Load("models/tiny-sd3/transformer", {at::kFloat, TestDevice()}).value();
@@ -68,6 +72,12 @@ class StepGraphsTest : public testing::Test {
     for (size_t i = 0; i < kept.size(); ++i) EXPECT_TRUE(at::equal(kept[i].cpu(), wanted[i].cpu())) << "step " << i;
   }
 
+  // Of the pretend device.
+  static int64_t BytesInUse() {
+    TakeCounts();
+    return TakeCounts().peak_bytes;
+  }
+
   void ExpectCounts(int64_t recorded, int64_t replays) {
     if (!fake_device::IsThere()) return;
     const fake_device::GraphCounts counts = TakeGraphCounts();
@@ -88,6 +98,7 @@ TEST_F(StepGraphsTest, RecordsTheSecondStepAndReplaysItForLaterBatches) {
   const auto adapter = Adapter(0.02);
   ExpectSameBits(graphs, adapter, Prompt());
   ExpectCounts(/*recorded=*/1, /*replays=*/3);
+  EXPECT_EQ(graphs.recorded(), 1);
   ExpectSameBits(graphs, adapter, Prompt());
   ExpectCounts(/*recorded=*/0, /*replays=*/4);
 }
@@ -138,6 +149,32 @@ TEST_F(StepGraphsTest, GoesOnAsEverWhenAStepCannotBeRecorded) {
   const fake_device::GraphCounts counts = TakeGraphCounts();
   EXPECT_EQ(counts.refused, 1);
   EXPECT_EQ(counts.recorded + counts.replays, 0);
+}
+
+// Recorded, a step has all of its values at once; run as ever, those of a layer.
+TEST_F(StepGraphsTest, WhereMemoryIsShortOnlyWhatFitsIsRecordedAndNothingIsKept) {
+  if (!fake_device::IsThere()) GTEST_SKIP() << "the pretend device's memory can be small";
+  StepGraphs graphs(Model(), 4);
+  const PromptEmbeds prompt = Prompt();
+  const auto sample = [&](int64_t images) { ExpectSameBits(graphs, nullptr, prompt, {}, images); };
+  const int64_t before = BytesInUse();
+  sample(1);
+  ExpectCounts(/*recorded=*/1, /*replays=*/3);
+  const int64_t of_one = BytesInUse() - before;
+  const fake_device::MemoryLimit limit(before + 5 * of_one / 2);
+
+  sample(4);  // does not fit beside the other, and not alone
+  ExpectCounts(/*recorded=*/2, /*replays=*/0);
+  EXPECT_EQ(graphs.recorded(), 0);
+  EXPECT_LT(BytesInUse() - before, of_one / 2);
+  sample(4);
+  ExpectCounts(/*recorded=*/0, /*replays=*/0);
+
+  sample(1);
+  ExpectCounts(/*recorded=*/1, /*replays=*/4);
+  sample(2);  // fits alone
+  ExpectCounts(/*recorded=*/2, /*replays=*/3);
+  EXPECT_EQ(graphs.recorded(), 1);
 }
 
 TEST_F(StepGraphsTest, RefusesWhatACaptureCannotHold) {
