@@ -41,7 +41,8 @@ void LoadRemembered(const ScorerMemory& memory, ScorerHost& host) {
   }
 }
 
-// What makes a scorer need less of a device. Its `batch` does not: models work on pictures one by one.
+// What makes a scorer need less of a device. Its `batch` does not: a CLIP's has come down to one picture by then, and
+// GenEval's models work on them one by one.
 constexpr char kOutOfMemoryAdvice[] =
     "Put the scorer on another device (its option `device`), have it compute in bfloat16 (`dtype`), or give geneval "
     "smaller pictures (`short_edge`, `long_edge`)";

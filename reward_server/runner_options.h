@@ -33,7 +33,8 @@ inline constexpr char kRunnerOptionsHelp[] =
     R"(Options of every scorer, whatever its kind; those of the server are their defaults:
     threads=N           of the processor, all its calls together (--threads)
     device=NAME         where its model, if it has one, computes: cpu, cuda, cuda:1, ... (--device)
-    batch=N             images of one call, at most; 0: what the kind is best given (--max-batch)
+    batch=N             images of one call, at most; 0: what the kind is best given (--max-batch). On a device a CLIP
+                        computes so many at once, with copies for those that are missing
     wait_ms=N           how long a call waits for its batch to fill (--max-wait-ms)
     queue=N             images that may wait for it (--max-queued)
     image_seconds=N     scoring an image longer is given up (--max-image-seconds))";

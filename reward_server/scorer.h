@@ -25,6 +25,7 @@ inline constexpr auto kAlwaysWanted = [](size_t) { return absl::OkStatus(); };
 struct ScorerContext {
   int threads = 1;  // of the processor that it may keep busy, all its Score() calls together
   std::string device = "auto";  // where its model computes, as FindDevice() reads it
+  int batch = 0;                // images of one Score() call, at most; 0: what it recommends
 };
 
 // Thread-safe: parallel_calls() threads of a ScorerRunner call Score() side by side. Owned by shared_ptr; a scorer that

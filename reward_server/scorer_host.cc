@@ -88,7 +88,9 @@ absl::StatusOr<ScorerHost::Made> ScorerHost::Make(const v1::LoadScorerRequest& r
   std::shared_ptr<Scorer> scorer;
   try {
     FLOWAWR_ASSIGN_OR_RETURN(scorer, registry_.Make(request.kind(), std::move(options),
-                                                    {.threads = runner_options.threads, .device = runner_options.device}));
+                                                    {.threads = runner_options.threads,
+                                                     .device = runner_options.device,
+                                                     .batch = runner_options.largest_batch}));
   } catch (const std::exception& error) {
     const absl::Status of_device = device_error ? device_error() : absl::OkStatus();
     return of_device.ok() ? absl::InternalError(absl::StrCat(kind, " could not be loaded: ", error.what()))

@@ -21,15 +21,21 @@
 //
 // Scorers whose model is the same folder in the same dtype on one device share its weights, and the embeddings of the
 // last pictures and prompts (shared_clip.h).
+//
+// On the CPU pictures are embedded one by one, on a device in batches of context.batch rows, or ClipBatch::kUsual: see
+// clip_batch.h. Each is made ready, fails and is given up by itself; a batch stops when nobody waits for any of it.
 #pragma once
+
+#include <ATen/core/Tensor.h>
 
 #include <memory>
 #include <string>
 #include <vector>
 
-#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "common/base/keep_going.h"
+#include "common/clip/clip_batch.h"
 #include "reward_server/scorer.h"
 #include "reward_server/scorer_options.h"
 #include "reward_server/scorers/scorer_stream.h"
@@ -55,8 +61,8 @@ class ClipScorer : public Scorer {
   const std::string& version() const override { return version_; }
   std::string weights_sha256() const override { return weights_sha256_; }
   size_t memory_bytes() const override;
-  // They are embedded one by one: more than one only gives several requests a turn.
-  int recommended_batch() const override { return 8; }
+  // Where they are embedded one by one, more than one only gives several requests a turn.
+  int recommended_batch() const override { return ClipBatch::kUsual; }
   int parallel_calls() const override { return 1; }  // the products run on all its threads
 
   const SharedClip& clip() const { return *clip_; }
@@ -65,11 +71,25 @@ class ClipScorer : public Scorer {
   static absl::StatusOr<std::shared_ptr<Scorer>> Load(const ClipScorerKind& kind, ScorerOptions& options,
                                                       const ScorerContext& context);
   ClipScorer(const ClipScorerKind& kind, ClipPreprocess preprocess, std::shared_ptr<SharedClip> clip,
-             std::unique_ptr<const AestheticHead> head, int threads, std::string version, at::Device device);
+             std::unique_ptr<const AestheticHead> head, const ScorerContext& context, std::string version,
+             at::Device device);
 
-  v1::ScoreResult ResultOf(const v1::ScoreItem& item, absl::FunctionRef<absl::Status()> keep_going) const;
-  absl::StatusOr<v1::ScoreResult> ScoreOne(const v1::ScoreItem& item,
-                                           absl::FunctionRef<absl::Status()> keep_going) const;
+  // An item that its model can embed.
+  struct Ready {
+    at::Tensor pixels;   // [3, size, size]
+    std::string prompt;  // as the model reads it; empty where it reads none
+  };
+  absl::StatusOr<Ready> MakeReady(const v1::ScoreItem& item) const;
+  std::vector<absl::StatusOr<Ready>> MakeAllReady(absl::Span<const v1::ScoreItem* const> items,
+                                                  StillWanted still_wanted) const;
+  std::vector<v1::ScoreResult> ScoreTogether(absl::Span<const v1::ScoreItem* const> items, StillWanted still_wanted);
+
+  struct Embeds {
+    at::Tensor pictures, prompts;  // a row an item; prompts are undefined where none is read
+  };
+  absl::StatusOr<Embeds> Embed(absl::Span<const Ready> ready, KeepGoing keep_going);
+  // Of one row each.
+  v1::ScoreResult ResultOf(const std::string& prompt, const Embeds& embeds) const;
 
   const ClipScorerKind& kind_;
   const ClipPreprocess preprocess_;
@@ -79,6 +99,7 @@ class ClipScorer : public Scorer {
   const std::string version_;
   const std::string weights_sha256_;
   const ScorerStream stream_;
+  ClipBatch batch_;
 };
 
 }  // namespace flowawr
