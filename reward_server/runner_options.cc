@@ -11,7 +11,7 @@ namespace flowawr {
 absl::StatusOr<RunnerOptions> TakeRunnerOptions(std::map<std::string, std::string>& options,
                                                 const RunnerOptions& defaults) {
   std::map<std::string, std::string> mine;
-  for (const char* name : {"threads", "device", "batch", "wait_ms", "queue", "image_seconds"})
+  for (const std::string& name : OptionsOfEveryScorer())
     if (auto node = options.extract(name); !node.empty()) mine.insert(std::move(node));
   ScorerOptions given(std::move(mine));
   RunnerOptions taken = defaults;

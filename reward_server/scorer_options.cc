@@ -10,6 +10,12 @@
 
 namespace flowawr {
 
+const std::vector<std::string>& OptionsOfEveryScorer() {
+  static const auto* const names =
+      new std::vector<std::string>{"threads", "device", "batch", "wait_ms", "queue", "image_seconds"};
+  return *names;
+}
+
 std::string ScorerOptions::Text(absl::string_view name, absl::string_view default_value) {
   const std::string* value = Find(name);
   return value == nullptr ? std::string(default_value) : *value;
@@ -55,10 +61,13 @@ std::string ScorerOptions::Choice(absl::string_view name, absl::string_view defa
 absl::Status ScorerOptions::Finish() const {
   if (!status_.ok()) return status_;
   for (const auto& [name, value] : values_) {
-    if (std::find(known_.begin(), known_.end(), name) == known_.end())
-      return absl::InvalidArgumentError(absl::StrCat("unknown option ", TruncateUtf8(name, 64), "; ",
-                                                     known_.empty() ? "this kind has none" : "there are ",
-                                                     absl::StrJoin(known_, ", "), DidYouMean(name, known_)));
+    if (std::find(known_.begin(), known_.end(), name) != known_.end()) continue;
+    const std::vector<std::string>& of_every = OptionsOfEveryScorer();
+    std::vector<std::string> all = known_;
+    all.insert(all.end(), of_every.begin(), of_every.end());
+    return absl::InvalidArgumentError(absl::StrCat(
+        "unknown option ", TruncateUtf8(name, 64), "; ", known_.empty() ? "this kind has none" : "there are ",
+        absl::StrJoin(known_, ", "), ", and of every scorer ", absl::StrJoin(of_every, ", "), DidYouMean(name, all)));
   }
   return absl::OkStatus();
 }

@@ -13,6 +13,9 @@
 
 namespace flowawr {
 
+// Which every scorer has, whatever its kind: runner_options.h.
+const std::vector<std::string>& OptionsOfEveryScorer();
+
 class ScorerOptions {
  public:
   explicit ScorerOptions(std::map<std::string, std::string> values) : values_(std::move(values)) {}
@@ -23,7 +26,8 @@ class ScorerOptions {
   bool Flag(absl::string_view name, bool default_value);
   std::string Choice(absl::string_view name, absl::string_view default_value, const std::vector<std::string>& choices);
 
-  // InvalidArgument for the first value that was no good, or an option that nobody read; says what is accepted.
+  // InvalidArgument for the first value that was no good, or an option that nobody read; says what is accepted, also of
+  // what every scorer has.
   absl::Status Finish() const;
 
  private:

@@ -38,5 +38,16 @@ TEST(ScorerOptionsTest, RefusesOptionsThatNobodyKnows) {
   EXPECT_THAT(std::string(options.Finish().message()), HasSubstr("unknown option colour; there are margin"));
 }
 
+TEST(ScorerOptionsTest, NamesTheNearestOptionAlsoOfThoseThatEveryScorerHas) {
+  const auto error = [](const char* name) {
+    ScorerOptions options(std::map<std::string, std::string>{{name, "2"}});
+    options.Integer("margin", 1, 0, 10);
+    return std::string(options.Finish().message());
+  };
+  EXPECT_THAT(error("thread"), HasSubstr("and of every scorer threads, device"));
+  EXPECT_THAT(error("thread"), HasSubstr("did you mean \"threads\"?"));
+  EXPECT_THAT(error("magrin"), HasSubstr("did you mean \"margin\"?"));
+}
+
 }  // namespace
 }  // namespace flowawr
