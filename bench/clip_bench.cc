@@ -1,8 +1,10 @@
-// The service's side of bench/clip_scorers.py: one scorer, timed batch by batch as it is told.
+// The service's side of bench/clip_scorers.py and of gpu-check's bench/scoring: one scorer, timed batch by batch as it
+// is told.
 //
 // usage: flowawr_clip_bench KIND MODEL_FOLDER DTYPE THREADS BATCH SIDE [DEVICE]
-// Prints "ready" when the scorer is loaded. For each line on standard input it scores BATCH new random pictures of
-// SIDE x SIDE pixels, all with that line as their prompt, and prints the seconds that took and the processor's seconds.
+// BATCH is the scorer's option `batch`, too; 0: what it is best given. Prints "ready BATCH" when the scorer is loaded.
+// For each line on standard input it scores BATCH new random pictures of SIDE x SIDE pixels, all with that line as
+// their prompt, and prints the seconds that took and the processor's seconds.
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -11,24 +13,35 @@
 #include <random>
 #include <string>
 
+#include "common/base/status.h"
+#include "common/process/device_libraries.h"
 #include "common/process/exit_code.h"
 #include "common/process/processor.h"
+#include "common/tensor/determinism.h"
+#include "common/tensor/devices.h"
 #include "reward_server/scorers/clip_scorer.h"
 
 namespace flowawr {
 namespace {
 
+// As a reward server does.
+absl::Status ChooseKernelsOf(const std::string& device) {
+  FLOWAWR_ASSIGN_OR_RETURN(const at::Device found, FindDevice(device));
+  return ChooseKernels(/*deterministic=*/true, found);
+}
+
 int Main(char** argv, const std::string& device) {
+  if (const absl::Status chosen = ChooseKernelsOf(device); !chosen.ok()) return ReportAndExitCodeOf(chosen);
   const std::string kind = argv[1];
   ScorerOptions options({{"model", argv[2]}, {"dtype", argv[3]}});
-  const ScorerContext context{.threads = std::atoi(argv[4]), .device = device};
+  const ScorerContext context{.threads = std::atoi(argv[4]), .device = device, .batch = std::atoi(argv[5])};
   const auto scorer = kind == "clipscore" ? ClipScorer::LoadClipScore(options, context)
                       : kind == "hpsv2"   ? ClipScorer::LoadHpsV2(options, context)
                                           : ClipScorer::LoadPickScore(options, context);
   if (!scorer.ok()) return ReportAndExitCodeOf(scorer.status());
-  const int batch = std::atoi(argv[5]), side = std::atoi(argv[6]);
+  const int batch = context.batch > 0 ? context.batch : (*scorer)->recommended_batch(), side = std::atoi(argv[6]);
   std::mt19937 random(1);
-  std::puts("ready");
+  std::printf("ready %d\n", batch);
   std::fflush(stdout);
   for (std::string prompt; std::getline(std::cin, prompt);) {
     std::vector<v1::ScoreItem> items(batch);
@@ -60,6 +73,7 @@ int Main(char** argv, const std::string& device) {
 int main(int argc, char** argv) {
   const absl::Status restricted = flowawr::RestrictProcessor();
   if (!restricted.ok()) return flowawr::ReportAndExitCodeOf(restricted);
+  flowawr::PrepareDeviceLibraries();
   if (argc != 7 && argc != 8) {
     std::fputs("usage: flowawr_clip_bench KIND MODEL_FOLDER DTYPE THREADS BATCH SIDE [DEVICE]\n", stderr);
     return flowawr::kUsageExitCode;

@@ -1,6 +1,6 @@
 """Writes a CLIP folder of a published size with random weights, by transformers' own class.
 
-usage: random_clip_of_size.py FOLDER [--size vit-l-14] [--seed 1]
+usage: random_clip_of_size.py FOLDER [--size vit-l-14] [--seed 1] [--device cuda]
 
 What the parity tests and benchmarks of the true sizes run on: the published weights cannot be in the repository, their
 shapes can. The tokenizer is models/tiny-sd3's; embeddings have the published sizes.
@@ -32,7 +32,7 @@ SIZES = {
 }
 
 
-def make(folder, size="vit-l-14", seed=1):
+def make(folder, size="vit-l-14", seed=1, device="cpu"):
     torch.manual_seed(seed)
     with open(TOKENIZER / "vocab.json", encoding="utf-8") as file:
         vocabulary = json.load(file)
@@ -40,7 +40,8 @@ def make(folder, size="vit-l-14", seed=1):
     config = CLIPConfig(projection_dim=fields["projection_dim"], vision_config={"image_size": 224, **fields["vision"]},
                         text_config={**fields["text"], "bos_token_id": vocabulary["<|startoftext|>"],
                                      "eos_token_id": vocabulary["<|endoftext|>"]}, logit_scale_init_value=4.6052)
-    model = CLIPModel(config).eval().requires_grad_(False)
+    with torch.device(device):
+        model = CLIPModel(config).eval().requires_grad_(False)
     for name, parameter in model.named_parameters():
         if name == "logit_scale":
             continue
@@ -57,5 +58,6 @@ if __name__ == "__main__":
     arguments.add_argument("folder")
     arguments.add_argument("--size", choices=SIZES, default="vit-l-14")
     arguments.add_argument("--seed", type=int, default=1)
+    arguments.add_argument("--device", default="cpu", help="that draws the weights: a GPU is many times faster")
     args = arguments.parse_args()
-    make(args.folder, args.size, args.seed)
+    make(args.folder, args.size, args.seed, args.device)

@@ -65,6 +65,8 @@ def test_every_step_goes_through_on_the_pretend_device(tmp_path):
         assert all(0 <= entry["error"] < entry["bound"] for entry in figures[test]["errors"].values()), test
     assert 0 < figures["parity/training"]["error"] < figures["parity/training"]["bound"]
     assert figures["bench/ranks"]["one_s"] > 0 and figures["bench/ranks"]["two_s"] > 0
+    for by_batch in figures["bench/scoring"].values():
+        assert set(by_batch) == {"1", "8", "32"} and all(rate > 0 for rate in by_batch.values())
     assert {aim["verdict"] for aim in report["aims"]} == {"not judged"}
     for name in verdicts(report):
         assert f"| {name} |" in done.stdout

@@ -5,6 +5,7 @@ kind is. Weights are random ones, made on the spot.
 """
 
 import json
+import os
 import shutil
 import statistics
 import sys
@@ -15,6 +16,7 @@ from step import Failure, ROOT, Skip, Step
 LORA_RANK = 32
 SIZE_OF_WEIGHTS = 12e9  # bytes, with room for the other folders of a check
 MEMORY_OF_A_LARGE_BATCH = 64e9  # peft's loop takes some 4 GB a row without checkpointing
+BATCHES_OF_A_SCORER = (1, 0, 32)  # 0: as many as it chooses itself
 PYTHON_SIDE = ROOT / "bench/python_baseline/full_size.py"
 
 
@@ -55,8 +57,9 @@ class Bench:
             return found
         batch = options[options.index("--batch") + 1]
         median = statistics.median(found["wall"])
-        return {"median_s": median, "runs": len(found["wall"]), "rows_per_s": batch / median,
-                "memory": found.get("peak_device_memory", found["peak_memory"])}
+        figures = {"median_s": median, "runs": len(found["wall"]), "rows_per_s": batch / median,
+                   "memory": found.get("peak_device_memory", found["peak_memory"])}
+        return {**figures, **{key: found[key] for key in ("recorded",) if key in found}}
 
     def with_share(self, figures, kind, batch):
         if self.peak and kind in self.flops:
@@ -215,11 +218,48 @@ def ranks(bench):
 
 def graphs(bench):
     def work(shell):
+        machine = bench.machine
+        if machine.has_gpu and not (machine.build / "lib/libflowawr_graphs.so").exists():
+            raise Skip("this build has no libflowawr_graphs.so: it was configured without FLOWAWR_CUDA, or for LibTorch "
+                       "before 2.13")
         with_them, without = (bench.service(shell, "sample", "--batch", 1, *option) for option in (["--graphs"], []))
+        if machine.device != "cpu" and not with_them["recorded"]:
+            raise Failure("no step was recorded; `flowawr_full_size_bench sample --graphs` says why in its log")
         said, ratio = _beside(with_them, without, "without graphs")
         return said, {"service": with_them, "without": without, "ratio": ratio}
 
     return work
+
+
+def scoring(bench):
+    def work(shell):
+        machine, size = bench.machine, "vit-h-14"
+        model = ROOT / "models/tiny-rewards/clip"
+        if not machine.is_quick:
+            model = shell.folder / size
+            shell.call([sys.executable, ROOT / "tools/random_clip_of_size.py", model, "--size", size, "--device",
+                        machine.device], machine.python_environment())
+        figures, said = {}, []
+        for dtype in ("float32", "bfloat16"):
+            by_batch = dict(_pictures_per_s(machine, shell, model, dtype, batch) for batch in BATCHES_OF_A_SCORER)
+            figures[dtype] = by_batch
+            said.append(f"{dtype} {', '.join(f'{rate:.3g} by {batch}' for batch, rate in by_batch.items())}")
+        return f"pictures/s: {'; '.join(said)}", figures
+
+    return work
+
+
+def _pictures_per_s(machine, shell, model, dtype, batch):
+    """The size of the batches, and the median call's rate. The first calls embed the prompt and choose kernels."""
+    calls, threads, side = 3, 1, 64
+    if not machine.is_quick:
+        calls, threads, side = 2 + max(5, 96 // (batch or 8)), min(8, os.cpu_count()), 512
+    command = [machine.program("bin/flowawr_clip_bench"), "pickscore", model, dtype, threads, batch, side,
+               machine.device]
+    _, output = shell.call(command, machine.programs_environment(), given="a photo of a red circle\n" * calls)
+    ready, *lines = output.splitlines()
+    size = int(ready.split()[1])
+    return size, size / statistics.median(float(line.split()[0]) for line in lines[2:])
 
 
 def steps(bench):
@@ -236,6 +276,8 @@ def steps(bench):
         Step("bench/deterministic", "a training step with deterministic kernels", 60, deterministic(bench), needs[:1]),
         Step("bench/kernels", "with the hand-written kernels and without", 90, cuda_kernels(bench), needs[:1]),
         Step("bench/decoding", "decoding 8 pictures, beside diffusers", 60, decoding(bench), needs[:1]),
+        Step("bench/scoring", "PickScore's reward by a ViT-H/14, pictures one by one and in batches", 180,
+             scoring(bench)),
         Step("bench/compiled", f"a step of sampling, batch {bench.batches[0]}, by torch.compile", 120, compiled(bench),
              needs),
         Step("bench/ranks", "a gradient by two ranks beside one", 120, ranks(bench), needs[:1]),

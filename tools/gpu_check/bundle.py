@@ -19,15 +19,17 @@ from step import ROOT
 
 PROGRAMS = [
     "bin/flowawr", "bin/flowawr-actor", "bin/flowawr-learner", "bin/flowawr-reward-server",
-    "bin/flowawr_full_size_bench", "tests/common/sd3/device_test", "tests/common/sd3/step_graphs_test",
+    "bin/flowawr_clip_bench", "bin/flowawr_full_size_bench", "tests/common/sd3/device_test",
+    "tests/common/sd3/step_graphs_test", "tests/common/tensor/device_graph_test",
     "tests/learner/learner_gradient_on_devices_test",
     "tests/reward_server/detection/reward_models_on_device_test", "tests/reward_server/scorers_on_device_test",
     "tests/testing/fake_device/libflowawr_fake_device.so",
 ]
 OF_CUDA = ["bin/flowawr_cuda_check", "lib/libflowawr_cuda.so", "lib/libflowawr_graphs.so",
            "lib/libflowawr_nccl.so"]  # of a build with FLOWAWR_CUDA
-FILES = ["scripts/gpu-check", "scripts/cores", "tools/gpu_check", "tools/random_pipeline.py", "bench/processor.py",
-         "bench/python_baseline/full_size.py", "models/tiny-sd3", "models/tiny-rewards", "configs/tiny-ocr.yaml"]
+FILES = ["scripts/gpu-check", "scripts/cores", "tools/gpu_check", "tools/random_clip_of_size.py",
+         "tools/random_pipeline.py", "bench/processor.py", "bench/python_baseline/full_size.py", "models/tiny-sd3",
+         "models/tiny-rewards", "configs/tiny-ocr.yaml"]
 # glibc, and GCC's libraries, which may want a newer glibc than the programs do.
 OF_THE_SYSTEM = re.compile(r"ld-linux.*|lib(c|m|mvec|dl|pthread|rt|resolv|util|anl|stdc\+\+|gcc_s)\.so\.\d+")
 PLATFORMS = ["manylinux2014_x86_64", "manylinux_2_17_x86_64", "manylinux_2_25_x86_64", "manylinux_2_28_x86_64",

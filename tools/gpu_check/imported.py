@@ -43,7 +43,8 @@ def main():
         sys.argv = ["full_size.py", *run, *ON_THE_EMBEDDED_MODEL]
         with contextlib.redirect_stdout(io.StringIO()):
             runpy.run_path(str(ROOT / "bench/python_baseline/full_size.py"), run_name="__main__")
-    runpy.run_path(str(ROOT / "tools/random_pipeline.py"))
+    for tool in ("random_pipeline.py", "random_clip_of_size.py"):
+        runpy.run_path(str(ROOT / "tools" / tool))
     owners = importlib.metadata.packages_distributions()
     modules = {name.partition(".")[0] for name in sys.modules}
     imported = {normal(owner) for module in modules for owner in owners.get(module, [])}

@@ -41,16 +41,17 @@ class Shell:
     def __init__(self, folder, deadline):
         self.folder, self._deadline = folder, deadline
 
-    def call(self, command, env=None, may_fail=False):
-        """(exit code, stdout) of `command`, run in the root. Failure when it fails and may not, or takes too long."""
+    def call(self, command, env=None, may_fail=False, given=""):
+        """(exit code, stdout) of `command`, run in the root with `given` on stdin. Failure when it fails and may not,
+        or takes too long."""
         command = [str(word) for word in command]
         name = " ".join([Path(command[0]).name, *command[1:2]])
         with open(self.folder / "stderr", "w+", encoding="utf-8", errors="replace") as errors:
             # Its own group: what it has started ends with it.
-            process = subprocess.Popen(command, env=env, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            process = subprocess.Popen(command, env=env, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                        stderr=errors, text=True, errors="replace", start_new_session=True)
             try:
-                output, _ = process.communicate(timeout=max(self._deadline - time.monotonic(), 0.1))
+                output, _ = process.communicate(given, timeout=max(self._deadline - time.monotonic(), 0.1))
             except subprocess.TimeoutExpired:
                 raise Failure(f"{name}: not done when the step's time was over\n{shlex.join(command)}") from None
             finally:
