@@ -124,6 +124,7 @@ void MeasureForward(const Options& options, bool is_group) {
 void MeasureReplay(const Options& options) {
   const at::NoGradGuard no_grad;
   const auto model = Transformer::Load(options.model + "/transformer", options.placement()).value();
+  AwaitStream(options.device);
   const OwnStream stream(options.device);
   const TransformerInput input = Input(model->config(), options, options.batch, options.side, /*is_group=*/true);
   StepGraphs graphs(*model, options.batch);
@@ -131,6 +132,7 @@ void MeasureReplay(const Options& options) {
                                           input.latents.sizes());
   const auto step = [&] { velocity(input.latents, 0.7f); };
   Measure(options, step, step);  // the second one is recorded
+  g_result["recorded"] = graphs.recorded();
 }
 
 // Forward, FlowAWR's loss with v_old = v_theta, backward.

@@ -1,6 +1,7 @@
 """The device's numbers against the CPU's: by the project's own tests of devices, by pictures, by a whole training."""
 
 import json
+import re
 
 import service
 import tensors
@@ -21,12 +22,12 @@ def device_tests(machine, program, same_bits=None):
                                   environment, may_fail=True)
         if not report_file.exists():
             raise Failure(f"{program} ended with {code} before its report was written\n{output[-2000:]}")
-        return _judge(json.loads(report_file.read_text()), code, same_bits)
+        return _judge(json.loads(report_file.read_text()), code, output, same_bits)
 
     return work
 
 
-def _judge(report, exit_code, same_bits):
+def _judge(report, exit_code, output, same_bits):
     tests = [test for suite in report["testsuites"] for test in suite["testsuite"]]
     failed = [f"{test['classname']}.{test['name']}" for test in tests if test.get("failures")]
     skipped = [test["name"] for test in tests if test["result"] == "SKIPPED"]
@@ -39,6 +40,8 @@ def _judge(report, exit_code, same_bits):
     if failed or exit_code != 0:
         first = next((f["failure"] for test in tests for f in test.get("failures", [])), f"it ended with {exit_code}")
         raise Failure(f"{len(failed)} of {len(tests)} tests failed: {', '.join(failed)}\n{first}")
+    if len(skipped) == len(tests):
+        raise Skip(re.search(r"Skipped\n(.*)", output)[1])
     if same_bits:
         return f"{len(tests) - len(skipped)} tests: {same_bits}", {"tests": len(tests), "skipped": skipped}
     if not errors:
@@ -97,6 +100,8 @@ def steps(machine):
              device_tests(machine, "tests/reward_server/scorers_on_device_test")),
         Step("parity/graphs", "steps that are recorded and replayed", 60,
              device_tests(machine, "tests/common/sd3/step_graphs_test", "the bits of steps that are not recorded")),
+        Step("parity/recording", "other threads while one records", 30,
+             device_tests(machine, "tests/common/tensor/device_graph_test", "what was recorded beside them is replayed")),
         Step("parity/sampling", "`flowawr sample` there and on the CPU", 60, sampling(machine)),
         Step("parity/training", "`flowawr run` there and on the CPU", 90, training(machine)),
     ]
