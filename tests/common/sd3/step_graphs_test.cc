@@ -1,6 +1,7 @@
 // Steps that are recorded and replayed have the bits of steps that are not, whatever changes between batches.
 #include "common/sd3/step_graphs.h"
 
+#include <ATen/Parallel.h>
 #include <c10/core/InferenceMode.h>
 #include <gtest/gtest.h>
 #include <torch/types.h>
@@ -26,6 +27,7 @@ using fake_device::TakeGraphCounts;
 class StepGraphsTest : public testing::Test {
  protected:
   StepGraphsTest() {
+    at::set_num_threads(1);  // of small operations, which wait for other threads more than they compute
     AwaitStream(TestDevice());  // the model was loaded on the default stream
     own_.emplace(TestDevice());
     TakeGraphCounts();
