@@ -54,9 +54,23 @@ std::string AdapterOfUndisturbedRun() {
   return run.ExportedAdapter();
 }
 
+// While this lives, the devices of one process fail while pictures come down.
+class FailingDevice {
+ public:
+  FailingDevice() {
+    EXPECT_TRUE(WriteFileAtomically(file_, "").ok());
+    setenv("FLOWAWR_FAILING_DEVICE", file_.c_str(), /*overwrite=*/1);
+  }
+  ~FailingDevice() { unsetenv("FLOWAWR_FAILING_DEVICE"); }
+
+ private:
+  const TempFolder folder_;
+  const std::string file_ = folder_ / "fails";
+};
+
 // The reward is a size as JPEG: a level of a pixel that rounds the other way changes it by a whole byte, and AdamW makes
 // much of little. Hence so wide a tolerance; DeviceTest has the models'.
-TEST(SystemDevices, ARunOnAcceleratorsEndsNearTheCpusAndAKilledActorChangesNoBit) {
+TEST(SystemDevices, ARunOnAcceleratorsEndsNearTheCpusAndNoKilledActorNorFailedDeviceChangesABit) {
   ASSERT_FALSE(LiveRunBaseline().empty());
   const PretendAccelerators there;
   const std::string undisturbed = AdapterOfUndisturbedRun();
@@ -67,6 +81,14 @@ TEST(SystemDevices, ARunOnAcceleratorsEndsNearTheCpusAndAKilledActorChangesNoBit
   run.KillAndWaitForRestart("actor-0");
   EXPECT_EQ(run.process().Wait(), 0);
   EXPECT_TRUE(run.ExportedAdapter() == undisturbed);
+
+  const FailingDevice fails;
+  LiveRun another;
+  EXPECT_EQ(another.Start().Wait(), 0);
+  EXPECT_THAT(another.process().log(), HasSubstr("ended with exit status 75 and was started again"));
+  EXPECT_THAT(LogOf(another, "actor-0") + LogOf(another, "actor-1"),
+              AllOf(HasSubstr("handed back, decode_failed"), HasSubstr("the device failed: decoding")));
+  EXPECT_TRUE(another.ExportedAdapter() == undisturbed);
 }
 
 TEST(SystemDevices, GivesEachAcceleratorAnActorWhenNobodySaysHowMany) {

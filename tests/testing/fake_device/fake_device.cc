@@ -148,6 +148,7 @@ void CopyAcross(const at::Tensor& from, const at::Tensor& to, bool non_blocking)
   const at::Tensor kept = KeptForCopy(host);
   if (is_upload) return CopyLater(stream, is_upload, [kept, to] { OnHost(to).copy_(kept); });
   CopyLater(stream, is_upload, [values = OnHost(from).clone(), kept] { kept.copy_(values); });
+  FailIfTold();
 }
 
 at::Tensor CopyFrom(const at::Tensor& from, const at::Tensor& to, bool non_blocking) {
@@ -399,12 +400,19 @@ struct FakeGuard final : c10::impl::DeviceGuardImplInterface {
     if (event != nullptr) AsEventsDo(index, [&] { delete static_cast<Places*>(event); });
   }
   void synchronizeStream(const c10::Stream& stream) const override { CountSync(), Finish(Here(stream)); }
-  void synchronizeEvent(void* event) const override { CountSync(), Finish(PlacesOf(event)); }
+  void synchronizeEvent(void* event) const override {
+    CountSync();
+    MakeContext(CurrentDevice());
+    Finish(PlacesOf(event));
+  }
   void synchronizeDevice(const c10::DeviceIndex device) const override {
     CountSync();
     AsEventsDo(device, [&] { FinishDevice(device); });
   }
-  bool queryEvent(void* event) const override { return Ask(PlacesOf(event)); }
+  bool queryEvent(void* event) const override {
+    MakeContext(CurrentDevice());
+    return Ask(PlacesOf(event));
+  }
   bool queryStream(const c10::Stream& stream) const override { return Ask(Here(stream)); }
   void recordDataPtrOnStream(const c10::DataPtr& data, const c10::Stream& stream) const override {
     if (Uses* const uses = UsesOf(data)) KeepFor(stream, *uses);

@@ -14,7 +14,12 @@ class Failure {
   Failure& operator=(const Failure&) = delete;
 };
 
-// For the device itself: c10::AcceleratorError while there is a Failure. Thread-safe.
+// For the device itself, and thread-safe. CheckNotFailed(): c10::AcceleratorError while there is a Failure.
+bool HasFailed();
 void CheckNotFailed();
+
+// Likewise, when something is to come down while the host goes on, as pictures do: FLOWAWR_FAILING_DEVICE names a file, and
+// in the process that removes it the devices have failed from then on. For tests that start programs.
+void FailIfTold();
 
 }  // namespace flowawr::fake_device
