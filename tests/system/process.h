@@ -13,7 +13,7 @@
 namespace flowawr {
 
 // How long a test waits for anything before it fails. Long: it says that something hangs, not that it is slow.
-inline constexpr absl::Duration kPatience = absl::Minutes(2);
+inline constexpr absl::Duration kPatience = absl::Minutes(4);
 
 class Process {
  public:
