@@ -5,6 +5,7 @@
 #include <limits>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <set>
 #include <utility>
 
@@ -22,6 +23,33 @@ RewardsByPrompt ReadRewards(const nlohmann::json& json) {
   return rewards;
 }
 
+struct Comparison {
+  double from = 0, to = 0;
+  int prompts = 0;
+  std::optional<double> standard_error;
+};
+
+// Over the prompts that both have a reward of.
+Comparison Compare(const std::vector<double>& base, const std::vector<double>& newest) {
+  Comparison over;
+  std::vector<double> differences;
+  for (size_t i = 0; i < std::min(base.size(), newest.size()); ++i) {
+    if (!std::isfinite(base[i]) || !std::isfinite(newest[i])) continue;
+    over.from += base[i];
+    over.to += newest[i];
+    differences.push_back(newest[i] - base[i]);
+  }
+  over.prompts = static_cast<int>(differences.size());
+  if (over.prompts == 0) return over;
+  over.from /= over.prompts;
+  over.to /= over.prompts;
+  if (over.prompts == 1) return over;
+  double squares = 0;
+  for (const double difference : differences) squares += std::pow(difference - (over.to - over.from), 2);
+  over.standard_error = std::sqrt(squares / (over.prompts - 1) / over.prompts);
+  return over;
+}
+
 std::map<std::string, double> MaxDrops(const v1::RewardsConfig& rewards) {
   std::map<std::string, double> drops;
   for (const v1::RewardTerm& term : rewards.terms()) drops[term.scorer()] = term.max_drop();
@@ -34,7 +62,8 @@ void RewardWatch::Add(const v1::RewardSpec& spec, RewardsByPrompt rewards) {
   newest_ = std::move(rewards);
   for (auto& [scorer, values] : newest_) values.resize(std::min(values.size(), kMostPrompts));
   std::erase_if(newest_, [](const auto& of_scorer) {
-    return std::none_of(of_scorer.second.begin(), of_scorer.second.end(), [](double value) { return std::isfinite(value); });
+    return std::none_of(of_scorer.second.begin(), of_scorer.second.end(),
+                        [](double value) { return std::isfinite(value); });
   });
   for (const v1::RewardSpecTerm& term : spec.terms())
     if (const auto found = newest_.find(term.scorer()); found != newest_.end()) base_.insert(*found);
@@ -52,25 +81,21 @@ std::vector<RewardFall> RewardWatch::Judge(const v1::RewardSpec& spec) const {
   for (const v1::RewardSpecTerm& term : spec.terms()) {
     const auto base = base_.find(term.scorer()), newest = newest_.find(term.scorer());
     if (term.max_drop() <= 0 || base == base_.end() || newest == newest_.end()) continue;
-    double from = 0, to = 0;
-    int prompts = 0;
-    for (size_t i = 0; i < std::min(base->second.size(), newest->second.size()); ++i) {
-      if (!std::isfinite(base->second[i]) || !std::isfinite(newest->second[i])) continue;
-      from += base->second[i];
-      to += newest->second[i];
-      ++prompts;
-    }
-    if (prompts == 0) continue;
-    from /= prompts;
-    to /= prompts;
-    if (to < from - term.max_drop()) falls.push_back({term.scorer(), from, to, term.max_drop()});
+    const Comparison over = Compare(base->second, newest->second);
+    if (over.prompts > 0 && over.to < over.from - term.max_drop())
+      falls.push_back({.scorer = term.scorer(),
+                       .from = over.from,
+                       .to = over.to,
+                       .max_drop = term.max_drop(),
+                       .prompts = over.prompts,
+                       .standard_error = over.standard_error});
   }
   return falls;
 }
 
 void RewardWatch::Accept(const std::vector<RewardFall>& falls) {
   for (const RewardFall& fall : falls)
-    if (const auto newest = newest_.find(fall.scorer); newest != newest_.end())  // unless its term was removed meanwhile
+    if (const auto newest = newest_.find(fall.scorer); newest != newest_.end())  // its term was not removed meanwhile
       base_.insert_or_assign(newest->first, newest->second);
 }
 
@@ -106,10 +131,14 @@ void TakeMaxDrops(const v1::RewardsConfig& before, const v1::RewardsConfig& now,
 
 std::vector<std::string> FallWarnings(const std::vector<RewardFall>& falls, uint64_t update) {
   std::vector<std::string> warnings;
-  for (const RewardFall& fall : falls)
-    warnings.push_back(absl::StrFormat("the held-out reward of %s fell from %.4g to %.4g by update %d, by more than its "
-                                       "max_drop of %g",
-                                       fall.scorer, fall.from, fall.to, update, fall.max_drop));
+  for (const RewardFall& fall : falls) {
+    const std::string error =
+        fall.standard_error ? absl::StrFormat("; standard error of the fall: %.2g", *fall.standard_error) : "";
+    warnings.push_back(absl::StrFormat("the held-out reward of %s fell from %.4g to %.4g by update %d, by more than "
+                                       "its max_drop of %g (over %d %s%s)",
+                                       fall.scorer, fall.from, fall.to, update, fall.max_drop, fall.prompts,
+                                       fall.prompts == 1 ? "prompt" : "prompts", error));
+  }
   return warnings;
 }
 

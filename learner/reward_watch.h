@@ -1,10 +1,13 @@
 // Watches held-out rewards for a fall while the run trains on others: reward hacking is seen, not discovered later.
 //
 // Evaluations are of different length, and an optional reward may be missing of some images. So a scorer's rewards are
-// compared over those prompts alone of which both evaluations have one, out of the first kMostPrompts.
+// compared over those prompts alone of which both evaluations have one, out of the first kMostPrompts. These are drawn
+// from the same noise each time, so a prompt's hardness cancels out of the difference: its standard error is of the
+// differences prompt by prompt.
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -19,6 +22,8 @@ struct RewardFall {
   std::string scorer;
   double from = 0, to = 0;  // held-out means over the same prompts: where it is measured from, and now
   double max_drop = 0;
+  int prompts = 0;                       // that both means are over
+  std::optional<double> standard_error;  // of to - from, for other prompts like these; of two prompts and more
 };
 
 // Judges evaluation after evaluation. Not thread-safe.
@@ -51,8 +56,8 @@ class RewardWatch {
   RewardsByPrompt newest_;  // empty: no evaluation yet
 };
 
-// For a run that is resumed: a max_drop of the configuration counts as long as the rewards were never swapped, and where
-// it is not what the run had `before`; otherwise that of the swap.
+// For a run that is resumed: a max_drop of the configuration counts as long as the rewards were never swapped, and
+// where it is not what the run had `before`; otherwise that of the swap.
 void TakeMaxDrops(const v1::RewardsConfig& before, const v1::RewardsConfig& now, v1::RewardSpec* spec);
 
 // For people: one sentence a fall.

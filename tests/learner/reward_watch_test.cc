@@ -3,7 +3,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <limits>
+#include <optional>
 
 namespace flowawr {
 namespace {
@@ -48,11 +50,26 @@ TEST(RewardWatchTest, FindsWhatFellFurtherThanItMay) {
 
 TEST(RewardWatchTest, ComparesThePromptsThatBothEvaluationsHaveARewardOf) {
   const v1::RewardSpec spec = Terms({{"a", .1}});
-  EXPECT_THAT(Fallen(spec, {{"a", {0, 1, 1}}}, {{"a", {0, .95}}}), IsEmpty()) << "a shorter one, whose prompts are harder";
-  EXPECT_THAT(Fallen(spec, {{"a", {1, 1}}}, {{"a", {.5, .5, 9}}}), ElementsAre("a")) << "a longer one, of easier prompts";
+  EXPECT_THAT(Fallen(spec, {{"a", {0, 1, 1}}}, {{"a", {0, .95}}}), IsEmpty())
+      << "a shorter one, whose prompts are harder";
+  EXPECT_THAT(Fallen(spec, {{"a", {1, 1}}}, {{"a", {.5, .5, 9}}}), ElementsAre("a"))
+      << "a longer one, of easier prompts";
   EXPECT_THAT(Fallen(spec, {{"a", {1, .2}}}, {{"a", {kNan, .2}}}), IsEmpty());
   EXPECT_THAT(Fallen(spec, {{"a", {kNan, .2}}}, {{"a", {9, 0}}}), ElementsAre("a"));
   EXPECT_THAT(Fallen(spec, {{"a", {1, kNan}}}, {{"a", {kNan, 0}}}), IsEmpty());
+}
+
+TEST(RewardWatchTest, TellsTheStandardErrorOfTheDifferencesPromptByPrompt) {
+  const v1::RewardSpec spec = Terms({{"a", .1}});
+  RewardWatch watch;
+  watch.Add(spec, {{"a", {0, 10, kNan, 20}}});
+  watch.Add(spec, {{"a", {-1, 8, 5, 17}}});  // -1, -2 and -3: however far apart the prompts are
+  const std::vector<RewardFall> falls = watch.Judge(spec);
+  ASSERT_THAT(falls, testing::SizeIs(1));
+  EXPECT_EQ(falls[0].prompts, 3);
+  EXPECT_DOUBLE_EQ(falls[0].standard_error.value(), 1 / std::sqrt(3));
+  watch.Add(spec, {{"a", {-1}}});
+  EXPECT_EQ(watch.Judge(spec).at(0).standard_error, std::nullopt) << "of one prompt nobody knows";
 }
 
 TEST(RewardWatchTest, JudgesNothingThatNobodyMeasured) {
@@ -171,9 +188,14 @@ TEST(TakeMaxDrops, TakesWhatTheConfigurationSaysUnlessASwapSaidSomethingElseSinc
 }
 
 TEST(RewardWatchTest, SaysWhatFellFromWhereToWhere) {
-  EXPECT_THAT(FallWarnings({{.scorer = "pickscore", .from = 21.5, .to = 20.25, .max_drop = 1}}, 40),
-              ElementsAre("the held-out reward of pickscore fell from 21.5 to 20.25 by update 40, by more than its max_drop "
-                          "of 1"));
+  RewardFall fall{
+      .scorer = "pickscore", .from = 21.5, .to = 20.25, .max_drop = 1, .prompts = 64, .standard_error = .25};
+  EXPECT_THAT(FallWarnings({fall}, 40),
+              ElementsAre("the held-out reward of pickscore fell from 21.5 to 20.25 by update 40, by more than its "
+                          "max_drop of 1 (over 64 prompts; standard error of the fall: 0.25)"));
+  fall.prompts = 1;
+  fall.standard_error = std::nullopt;
+  EXPECT_THAT(FallWarnings({fall}, 40), ElementsAre(testing::EndsWith("max_drop of 1 (over 1 prompt)")));
 }
 
 }  // namespace
