@@ -1,7 +1,5 @@
 #include "common/rpc/tls_check.h"
 
-#include <fcntl.h>
-#include <netdb.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
@@ -9,14 +7,14 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include <algorithm>
-#include <cerrno>
 #include <memory>
 
 #include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
+#include "common/base/await_ready.h"
 #include "common/base/clock.h"
+#include "common/base/connect.h"
 #include "common/base/host_port.h"
 
 namespace flowawr {
@@ -30,31 +28,6 @@ struct Free {
 };
 using Context = std::unique_ptr<SSL_CTX, Free<SSL_CTX, SSL_CTX_free>>;
 using Session = std::unique_ptr<SSL, Free<SSL, SSL_free>>;
-
-bool Await(int fd, short events, absl::Time limit) {
-  pollfd poll_fd = {fd, events, 0};
-  const absl::Duration left = std::max(limit - MonotonicNow(), absl::ZeroDuration());
-  return poll(&poll_fd, 1, static_cast<int>(absl::ToInt64Milliseconds(left))) == 1;
-}
-
-// A connected socket that does not block; -1 when there is none to have.
-int Connect(const HostPort& address, absl::Time limit) {
-  addrinfo hints{};
-  hints.ai_socktype = SOCK_STREAM;
-  addrinfo* found = nullptr;
-  if (getaddrinfo(address.host.c_str(), std::to_string(address.port).c_str(), &hints, &found) != 0) return -1;
-  absl::Cleanup free_found = [found] { freeaddrinfo(found); };
-  const int fd = socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, found->ai_protocol);
-  if (fd < 0) return -1;
-  int error = 0;
-  socklen_t size = sizeof(error);
-  if (connect(fd, found->ai_addr, found->ai_addrlen) == 0 ||
-      (errno == EINPROGRESS && Await(fd, POLLOUT, limit) && getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) == 0 &&
-       error == 0))
-    return fd;
-  close(fd);
-  return -1;
-}
 
 enum class Answer { kTls, kNoTls, kNone };
 
@@ -116,7 +89,7 @@ void ShakeHands(SSL* session, int fd, absl::Time limit, Handshake& seen) {
         return;
       }
     }
-    if (!Await(fd, POLLIN, limit)) return;
+    if (!AwaitReady(fd, POLLIN, limit).ok()) return;
     const ssize_t bytes = recv(fd, buffer, sizeof(buffer), 0);
     seen.was_left = bytes <= 0 && is_over;
     if (bytes <= 0) return;
@@ -167,9 +140,9 @@ absl::Status CheckTls(const std::string& endpoint, const v1::NetworkConfig& netw
   const absl::StatusOr<HostPort> address = ParseHostPort(endpoint);
   if (!address.ok()) return absl::OkStatus();
   const absl::Time give_up = MonotonicNow() + limit;
-  const int fd = Connect(*address, give_up);
-  if (fd < 0) return absl::OkStatus();
-  absl::Cleanup close_fd = [fd] { close(fd); };
+  const absl::StatusOr<int> fd = Connect(*address, limit);
+  if (!fd.ok()) return absl::OkStatus();
+  const absl::Cleanup close_fd = [&fd] { close(*fd); };
   const Context context(SSL_CTX_new(TLS_client_method()));
   if (!network.tls_ca().empty()) SSL_CTX_load_verify_locations(context.get(), network.tls_ca().c_str(), nullptr);
   SSL_CTX_set_alpn_protos(context.get(), kHttp2, sizeof(kHttp2));
@@ -187,7 +160,7 @@ absl::Status CheckTls(const std::string& endpoint, const v1::NetworkConfig& netw
     return 1;
   };
   SSL_set_cert_cb(session.get(), note_question, &seen);
-  ShakeHands(session.get(), fd, give_up, seen);
+  ShakeHands(session.get(), *fd, give_up, seen);
   const absl::Status found = Judge(seen, SSL_get_verify_result(session.get()), name, callee, network);
   ERR_clear_error();
   return found;

@@ -4,9 +4,9 @@
 #include <unistd.h>
 
 #include "absl/cleanup/cleanup.h"
+#include "common/base/connect.h"
+#include "common/base/resolved.h"
 #include "common/base/status.h"
-#include "learner/ranks/connect.h"
-#include "learner/ranks/resolved.h"
 
 namespace flowawr {
 

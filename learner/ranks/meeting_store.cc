@@ -12,9 +12,10 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/base/clock.h"
+#include "common/base/connect.h"
+#include "common/base/resolved.h"
 #include "common/base/status.h"
-#include "learner/ranks/connect.h"
-#include "learner/ranks/resolved.h"
+#include "common/base/utf8.h"
 
 namespace flowawr {
 namespace {
@@ -29,11 +30,23 @@ enum Request : char { kSet = 's', kGet = 'g', kCheck = 'c', kWait = 'w', kDelete
 
 std::vector<uint8_t> Bytes(absl::string_view text) { return {text.begin(), text.end()}; }
 
+// A store's connection, which its clones share: one request at a time, as answers come in the order of requests.
+struct RequestLine {
+  explicit RequestLine(int socket_fd) : link(socket_fd) {}
+
+  absl::Mutex mutex;
+  TextLink link;
+};
+
 class RemoteStore final : public c10d::Store {
  public:
-  explicit RemoteStore(std::shared_ptr<TextLink> link) : link_(std::move(link)) {}
+  explicit RemoteStore(std::shared_ptr<RequestLine> line) : line_(std::move(line)) {}
 
-  c10::intrusive_ptr<c10d::Store> clone() override { return c10::make_intrusive<RemoteStore>(link_); }
+  c10::intrusive_ptr<c10d::Store> clone() override {
+    auto other = c10::make_intrusive<RemoteStore>(line_);
+    other->setTimeout(timeout_);
+    return other;
+  }
 
   void set(const std::string& key, const std::vector<uint8_t>& value) override { Ask(kSet, key, value); }
   std::vector<uint8_t> get(const std::string& key) override {
@@ -57,27 +70,30 @@ class RemoteStore final : public c10d::Store {
 
  private:
   std::string Ask(Request request, const std::string& key, const std::vector<uint8_t>& value = {}) {
-    const absl::MutexLock lock(&mutex_);
+    const absl::MutexLock lock(&line_->mutex);
     const std::string text = absl::StrCat(std::string(1, request), key, std::string(1, '\0'),
                                           absl::string_view(reinterpret_cast<const char*>(value.data()), value.size()));
-    absl::Status status = link_->Send({.word = RankWord::kStore, .text = text}, kAnswerLimit);
+    absl::Status status = line_->link.Send({.word = RankWord::kStore, .text = text}, kAnswerLimit);
     if (status.ok()) {
-      absl::StatusOr<RankMessage> answer = link_->Receive(kAnswerLimit, kWide);
+      absl::StatusOr<RankMessage> answer = line_->link.Receive(kAnswerLimit, kWide);
+      if (answer.ok() && answer->word == RankWord::kRefused) C10_THROW_ERROR(DistStoreError, SanitizeUtf8(answer->text));
       if (answer.ok()) return std::move(answer->text);
       status = answer.status();
     }
-    link_->Break();  // a late answer would be taken for the next request's
+    line_->link.Break();  // a late answer would be taken for the next request's
     C10_THROW_ERROR(DistNetworkError, std::string(status.message()));
   }
 
-  absl::Mutex mutex_;
-  const std::shared_ptr<TextLink> link_;
+  const std::shared_ptr<RequestLine> line_;
 };
 
 }  // namespace
 
-StoreServer::StoreServer(int listening_fd, RankTokens tokens)
-    : listening_fd_(listening_fd), tokens_(std::move(tokens)), accepting_([this] { Accept(); }) {}
+StoreServer::StoreServer(int listening_fd, RankTokens tokens, StoreBound bound)
+    : listening_fd_(listening_fd),
+      tokens_(std::move(tokens)),
+      store_(c10::make_intrusive<BoundedStore>(bound)),
+      accepting_([this] { Accept(); }) {}
 
 StoreServer::~StoreServer() {
   {
@@ -126,7 +142,7 @@ void StoreServer::Add(int socket_fd, std::string host) {
     strangers += !each->has_proved;
     ++each;
   }
-  if (strangers >= kMostStrangers) {
+  if (strangers >= kMostStrangers || connections_.size() >= kMostConnections) {
     close(socket_fd);
     return;
   }
@@ -147,7 +163,7 @@ void StoreServer::Serve(Connection& connection) {
       const absl::MutexLock lock(&mutex_);
       connection.has_proved = true;
     }
-    ServeProved(connection.link);
+    ServeProved(connection);
   } else {
     LogRefusal(connection.host, proved);
   }
@@ -161,19 +177,26 @@ void StoreServer::LogRefusal(const std::string& host, const absl::Status& why) {
   const absl::MutexLock lock(&mutex_);
   if (MonotonicNow() - refused_at_ < kSayAgainEvery) return;
   refused_at_ = MonotonicNow();
-  spdlog::warn("{} is kept out of the ranks' meeting point: {}", host, std::string(why.message()));
+  spdlog::warn("{} is refused at the ranks' meeting point: {}", host, std::string(why.message()));
 }
 
-void StoreServer::ServeProved(TextLink& link) {
+void StoreServer::ServeProved(Connection& connection) {
   while (true) {
-    const absl::StatusOr<RankMessage> request = link.Receive(absl::InfiniteDuration(), kWide);
+    const absl::StatusOr<RankMessage> request = connection.link.Receive(absl::InfiniteDuration(), kWide);
     if (!request.ok() || request->word != RankWord::kStore || request->text.empty()) return;
-    if (!link.Send({.word = RankWord::kStore, .text = Answer(request->text)}, kAnswerLimit).ok()) return;
+    RankMessage answer{.word = RankWord::kStore};
+    if (absl::StatusOr<std::string> text = Answer(request->text); text.ok()) {
+      answer.text = *std::move(text);
+    } else {
+      LogRefusal(connection.host, text.status());
+      answer = {.word = RankWord::kRefused, .text = std::string(text.status().message())};
+    }
+    if (!connection.link.Send(answer, kAnswerLimit).ok()) return;
   }
 }
 
 // Of what is no more than yes or no, nothing is no.
-std::string StoreServer::Answer(const std::string& request) {
+absl::StatusOr<std::string> StoreServer::Answer(const std::string& request) {
   constexpr char kYes[] = "yes";
   const size_t end = std::min(request.find('\0', 1), request.size());
   const std::string key = request.substr(1, end - 1);
@@ -185,32 +208,43 @@ std::string StoreServer::Answer(const std::string& request) {
         return kYes;
       case kGet: {
         const std::vector<uint8_t> found = store_->check({key}) ? store_->get(key) : std::vector<uint8_t>();
-        return {found.begin(), found.end()};
+        return std::string(found.begin(), found.end());
       }
       case kCheck:
         return store_->check({key}) ? kYes : "";
       case kWait:
-        store_->wait({key}, absl::ToChronoMilliseconds(kWaitSlice));
-        return kYes;
+        return IsSetSoon(key) ? kYes : "";
       case kDelete:
         return store_->deleteKey(key) ? kYes : "";
       case kPush:
         store_->queuePush(key, Bytes(value));
         return kYes;
       default:
-        return "";
+        return absl::InvalidArgumentError("the other end asks for what this version does not know");
     }
-  } catch (const std::exception&) {  // of a wait: nobody has set it yet
-    return "";
+  } catch (const c10::Error& error) {
+    return absl::ResourceExhaustedError(error.what_without_backtrace());
+  } catch (const std::exception& error) {
+    return absl::InternalError(error.what());
+  }
+}
+
+bool StoreServer::IsSetSoon(const std::string& key) {
+  try {
+    store_->wait({key}, absl::ToChronoMilliseconds(kWaitSlice));
+    return true;
+  } catch (const std::exception&) {
+    return false;
   }
 }
 
 absl::StatusOr<c10::intrusive_ptr<c10d::Store>> ReachStore(const HostPort& rank0, const RankTokens& tokens,
                                                            absl::Duration limit) {
+  const absl::Time deadline = MonotonicNow() + limit;
   FLOWAWR_ASSIGN_OR_RETURN(const int socket_fd, Connect(rank0, limit));
-  auto link = std::make_shared<TextLink>(socket_fd);
-  FLOWAWR_RETURN_IF_ERROR(ProveToRank0(*link, tokens, kOfStore, limit));
-  return c10::make_intrusive<RemoteStore>(std::move(link));
+  auto line = std::make_shared<RequestLine>(socket_fd);
+  FLOWAWR_RETURN_IF_ERROR(ProveToRank0(line->link, tokens, kOfStore, deadline - MonotonicNow()));
+  return c10::make_intrusive<RemoteStore>(std::move(line));
 }
 
 }  // namespace flowawr

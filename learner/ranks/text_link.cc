@@ -7,9 +7,9 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdint>
-#include <cstring>
 
 #include "absl/strings/str_cat.h"
+#include "common/base/await_ready.h"
 #include "common/base/clock.h"
 #include "common/base/status.h"
 
@@ -21,8 +21,6 @@ struct Head {
   int64_t word;
   uint64_t text_bytes;
 };
-
-constexpr absl::Duration kLongestPoll = absl::Hours(1);  // its milliseconds fit an int
 
 absl::Status Broken() { return absl::CancelledError("the link was broken off"); }
 absl::Status Gone() { return absl::UnavailableError("the other end is gone"); }
@@ -37,17 +35,8 @@ void TextLink::Break() {
 }
 
 absl::Status TextLink::Await(short event, absl::Time deadline) const {
-  while (true) {
-    if (is_broken_) return Broken();
-    const absl::Duration left = std::clamp(deadline - MonotonicNow(), absl::ZeroDuration(), kLongestPoll);
-    const int64_t left_ms = absl::ToInt64Milliseconds(absl::Ceil(left, absl::Milliseconds(1)));
-    pollfd waiting{.fd = socket_fd_, .events = event, .revents = 0};
-    const int ready = poll(&waiting, 1, static_cast<int>(left_ms));
-    if (ready > 0) return absl::OkStatus();
-    if (ready < 0 && errno != EINTR) return absl::UnavailableError(std::strerror(errno));
-    if (MonotonicNow() >= deadline)
-      return absl::DeadlineExceededError("the other end did nothing within the time limit");
-  }
+  if (is_broken_) return Broken();  // else Break() ends the wait, as a socket that is shut down is ready
+  return AwaitReady(socket_fd_, event, deadline);
 }
 
 absl::Status TextLink::Write(const void* bytes, size_t size, absl::Time deadline) const {

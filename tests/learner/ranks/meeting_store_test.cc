@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <thread>
@@ -57,6 +58,71 @@ TEST_F(MeetingStoreTest, AWaitEndsWhenTheKeyIsSetOrItsTimeIsOver) {
   std::thread setter([&] { server_->store()->set("late", Bytes("x")); });
   EXPECT_EQ(remote->get("late"), Bytes("x"));
   setter.join();
+}
+
+std::string WhyNot(const std::function<void()>& call) {
+  try {
+    call();
+    return "";
+  } catch (const c10::Error& error) {
+    return error.what_without_backtrace();
+  }
+}
+
+TEST(BoundedStore, HoldsSoManyKeysAndValuesThatWait) {
+  BoundedStore store({.keys = 4});
+  store.set("a", Bytes("x"));
+  store.queuePush("queue", Bytes("1"));  // two, with the queue's own
+  store.set("b", Bytes("x"));
+  EXPECT_THAT(WhyNot([&] { store.set("c", Bytes("x")); }), HasSubstr("rank 0's store is full: it would have 5 keys"));
+  EXPECT_THAT(WhyNot([&] { store.queuePush("queue", Bytes("2")); }), HasSubstr("full"));
+  EXPECT_FALSE(store.check({"c"}));
+  EXPECT_EQ(store.queueLen("queue"), 1);
+  EXPECT_TRUE(store.deleteKey("a"));
+  store.set("c", Bytes("x"));
+  EXPECT_EQ(store.get("c"), Bytes("x"));
+}
+
+TEST(BoundedStore, HoldsSoManyBytes) {
+  BoundedStore store({.bytes = 100});
+  store.set("a", Bytes(std::string(60, 'x')));
+  EXPECT_THAT(WhyNot([&] { store.set("b", Bytes(std::string(60, 'x'))); }), HasSubstr("122 bytes"));
+  EXPECT_THAT(WhyNot([&] { store.set(std::string(60, 'k'), {}); }), HasSubstr("full"));
+  store.queuePush("q", Bytes(std::string(30, 'x')));
+  EXPECT_THAT(WhyNot([&] { store.queuePush("q", Bytes(std::string(30, 'x'))); }), HasSubstr("full"));
+  EXPECT_EQ(store.queuePop("q", /*block=*/false), Bytes(std::string(30, 'x')));
+  store.queuePush("q", Bytes(std::string(30, 'x')));
+}
+
+TEST_F(MeetingStoreTest, ARankThatFillsTheStoreIsToldAndHarmsNothingThatIsThere) {
+  server_.reset();  // and its socket
+  const int listening_fd = Listen(address_, 128).value();
+  server_ = std::make_unique<StoreServer>(listening_fd, Tokens(kOne), StoreBound{.keys = 2});
+  const auto remote = Reach().value();
+  remote->set("a", Bytes("x"));
+  remote->set("b", Bytes("x"));
+  EXPECT_THAT(WhyNot([&] { remote->set("c", Bytes("x")); }), HasSubstr("rank 0's store is full"));
+  EXPECT_THAT(WhyNot([&] { remote->queuePush("queue", Bytes("x")); }), HasSubstr("rank 0's store is full"));
+  EXPECT_EQ(remote->get("a"), Bytes("x")) << "the connection goes on";
+}
+
+TEST_F(MeetingStoreTest, WhatClonesAskAtOnceIsAnsweredToEach) {
+  const auto remote = Reach().value();
+  remote->setTimeout(std::chrono::milliseconds(1234));
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 4; ++i) {
+    const auto own = remote->clone();
+    EXPECT_EQ(own->getTimeout(), std::chrono::milliseconds(1234));
+    threads.emplace_back([own, i] {
+      const std::string key = "key " + std::to_string(i);
+      for (int round = 0; round < 100; ++round) {
+        const std::vector<uint8_t> value = Bytes(std::to_string(i * 1000 + round));
+        own->set(key, value);
+        EXPECT_EQ(own->get(key), value);
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
 }
 
 TEST_F(MeetingStoreTest, WhoDoesNotKnowTheTokenReachesNothing) {

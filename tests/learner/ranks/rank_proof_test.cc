@@ -1,11 +1,14 @@
 #include "learner/ranks/rank_proof.h"
 
 #include <gtest/gtest.h>
+#include <poll.h>
 
 #include <string>
 #include <thread>
 #include <utility>
+#include <vector>
 
+#include "common/base/status.h"
 #include "tests/learner/ranks/linked_pair.h"
 
 namespace flowawr {
@@ -70,6 +73,42 @@ TEST(RankProof, WhatAnswersAsRankZeroMustKnowTheToken) {
           .ok());
   rank.join();
   EXPECT_TRUE(absl::IsPermissionDenied(of_rank)) << of_rank;
+}
+
+// Takes most of the time that it is given for a message, and answers at last.
+class SlowLink final : public RankLink {
+ public:
+  absl::Status Send(const RankMessage&, absl::Duration limit) override { return Take(limit); }
+  absl::StatusOr<RankMessage> Receive(absl::Duration limit, MessageBound) override {
+    FLOWAWR_RETURN_IF_ERROR(Take(limit));
+    return RankMessage{.word = RankWord::kProve, .text = "00"};
+  }
+  void Break() override {}
+  TransferSeconds spent() const override { return {}; }
+  const std::vector<absl::Duration>& limits() const { return limits_; }
+
+ private:
+  absl::Status Take(absl::Duration limit) {
+    limits_.push_back(limit);
+    pollfd none{};
+    poll(&none, 0, /*timeout=*/static_cast<int>(absl::ToInt64Milliseconds(limit / 2)));
+    return absl::OkStatus();
+  }
+
+  std::vector<absl::Duration> limits_;
+};
+
+TEST(RankProof, AllOfItsMessagesTogetherHaveTheTime) {
+  constexpr absl::Duration kShort = absl::Milliseconds(200);
+  SlowLink to_rank, to_rank0;
+  AdmitRank(to_rank, Tokens({kOne}), "hello", kShort).IgnoreError();
+  ProveToRank0(to_rank0, Tokens({kOne}), "hello", kShort).IgnoreError();
+  for (const SlowLink* link : {&to_rank, &to_rank0}) {
+    ASSERT_EQ(link->limits().size(), 3u);
+    EXPECT_LE(link->limits()[1], kShort / 2 + absl::Milliseconds(1));
+    EXPECT_LE(link->limits()[2], kShort / 4 + absl::Milliseconds(2));
+    EXPECT_GT(link->limits()[2], absl::ZeroDuration()) << "which c10d takes for no limit";
+  }
 }
 
 TEST(RankProof, ShowsNoToken) {

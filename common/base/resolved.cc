@@ -1,4 +1,4 @@
-#include "learner/ranks/resolved.h"
+#include "common/base/resolved.h"
 
 #include "absl/strings/str_cat.h"
 
