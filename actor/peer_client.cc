@@ -21,6 +21,17 @@ namespace {
 // Of a whole fetch: one that keeps sending, but too little, ends too.
 constexpr absl::Duration kLeastTime = absl::Seconds(10);
 
+// Nothing ends the check of TLS before its time, so an actor that stops waits for it. Enough for a handshake, as whoever
+// is not there at all refuses at once.
+constexpr absl::Duration kTlsCheckLimit = absl::Seconds(1);
+
+constexpr size_t kMostReached = 4096;  // endpoints; forgotten beyond that, which costs a check
+
+// That it came from the peer, and not from the way to it.
+bool IsOfPeer(const absl::Status& status) {
+  return !absl::IsUnavailable(status) && !absl::IsDeadlineExceeded(status) && !absl::IsCancelled(status);
+}
+
 }  // namespace
 
 const char* PeerFailure(const absl::Status& status) {
@@ -73,6 +84,11 @@ class PeerClient::Reading final : public grpc::ClientReadReactor<v1::FetchPolicy
     return policy;
   }
 
+  bool has_heard() {
+    absl::MutexLock lock(&mutex_);
+    return parts_ > 0;
+  }
+
   void OnReadDone(bool ok) override {
     if (!ok) return;
     {
@@ -111,8 +127,8 @@ class PeerClient::Reading final : public grpc::ClientReadReactor<v1::FetchPolicy
 absl::StatusOr<FetchedPolicy> PeerClient::Fetch(const std::string& endpoint, const v1::PolicyVersion& policy,
                                                 const std::string& key, absl::Time give_up) {
   absl::StatusOr<FetchedPolicy> fetched = FetchWhole(endpoint, policy, key, give_up);
-  if (!absl::IsUnavailable(fetched.status())) return fetched;
-  const absl::Duration left = std::clamp(give_up - MonotonicNow(), absl::ZeroDuration(), longest_silence_);
+  if (!absl::IsUnavailable(fetched.status()) || !MayBeTls(endpoint)) return fetched;
+  const absl::Duration left = std::clamp(give_up - MonotonicNow(), absl::ZeroDuration(), kTlsCheckLimit);
   FLOWAWR_RETURN_IF_ERROR(CheckTls(endpoint, network_, Callee::kActor, left));
   return fetched;
 }
@@ -133,10 +149,21 @@ absl::StatusOr<FetchedPolicy> PeerClient::FetchWhole(const std::string& endpoint
     absl::MutexLock lock(&mutex_);
     under_way_.erase(context.get());
   };
-  FLOWAWR_ASSIGN_OR_RETURN(FetchedPolicy fetched, Reading(*stub, *context, policy, spare_).Await(longest_silence_));
+  Reading reading(*stub, *context, policy, spare_);
+  absl::StatusOr<FetchedPolicy> fetched = reading.Await(longest_silence_);
+  if (reading.has_heard() || IsOfPeer(fetched.status())) {
+    absl::MutexLock lock(&mutex_);
+    if (reached_.size() >= kMostReached) reached_.clear();
+    reached_.insert(endpoint);
+  }
   // All that it tells of the version beside its bytes is the learner's to say.
-  *fetched.header.mutable_policy() = policy;
+  if (fetched.ok()) *fetched->header.mutable_policy() = policy;
   return fetched;
+}
+
+bool PeerClient::MayBeTls(const std::string& endpoint) {
+  absl::MutexLock lock(&mutex_);
+  return !is_cancelled_ && reached_.count(endpoint) == 0;
 }
 
 void PeerClient::Cancel() {

@@ -35,10 +35,11 @@ class PeerClient {
   // digest. `key`: the learner's, of which the peer is shown a ticket. Unavailable when nobody is there; DeadlineExceeded
   // when it falls silent, takes too long or has not given all of it by `give_up`, on the scale of MonotonicNow(); NotFound
   // when it does not hold it; DataLoss when it sends something else; PermissionDenied with what to do when TLS keeps
-  // both apart, as of CheckTls(); other codes when it does not serve this actor; Cancelled.
+  // both apart, as of CheckTls(), which is asked where no fetch has reached a peer before: one that is ending may look
+  // like that, too. Other codes when it does not serve this actor; Cancelled.
   absl::StatusOr<FetchedPolicy> Fetch(const std::string& endpoint, const v1::PolicyVersion& policy,
                                       const std::string& key, absl::Time give_up = absl::InfiniteFuture());
-  // Ends fetches, now and from now on.
+  // Ends fetches, now and from now on; a check of TLS that is under way takes its second.
   void Cancel();
 
  private:
@@ -46,12 +47,15 @@ class PeerClient {
 
   absl::StatusOr<FetchedPolicy> FetchWhole(const std::string& endpoint, const v1::PolicyVersion& policy,
                                            const std::string& key, absl::Time give_up);
+  // Whether TLS can be why nobody is there at `endpoint`.
+  bool MayBeTls(const std::string& endpoint);
 
   const v1::NetworkConfig network_;
   const absl::Duration longest_silence_;
   SpareBytes spare_;
   absl::Mutex mutex_;
   std::set<grpc::ClientContext*> under_way_ ABSL_GUARDED_BY(mutex_);
+  std::set<std::string> reached_ ABSL_GUARDED_BY(mutex_);  // endpoints of which something has come
   bool is_cancelled_ ABSL_GUARDED_BY(mutex_) = false;
 };
 

@@ -1,6 +1,8 @@
 // PeerServer and PeerClient over real gRPC, and peers that do not do what they should.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <memory>
 #include <string>
@@ -11,6 +13,7 @@
 #include "actor/peer_client.h"
 #include "actor/peer_server.h"
 #include "common/base/clock.h"
+#include "common/base/listen.h"
 #include "common/rpc/channel.h"
 #include "common/rpc/fetch_ticket.h"
 #include "tests/testing/bad_peer.h"
@@ -255,6 +258,34 @@ TEST_F(PeerTest, WithTlsAPeersCertificateCarriesTheNameThatIsSetOrItsAddress) {
     EXPECT_STREQ(PeerFailure(row.status), "refused") << row.what;
     EXPECT_THAT(std::string(row.status.message()), HasSubstr(row.why)) << row.what;
   }
+}
+
+TEST_F(PeerTest, OfAPeerThatWasReachedBeforeTlsIsNotWhatIsWrong) {
+  const TempFolder folder;
+  std::unique_ptr<PeerServer> server = PeerServer::Start("127.0.0.1:0", PeerNetwork()).value();
+  const std::string endpoint = server->endpoint();
+  EXPECT_STREQ(PeerFailure(Fetch(endpoint)), "refused") << "it has answered, with what it has not got";
+  server.reset();
+  const Certificate own = MakeCertificate(folder, "own", "IP:127.0.0.1");
+  server = PeerServer::Start(endpoint, TlsNetwork(own, own, "")).value();
+  EXPECT_STREQ(PeerFailure(Fetch(endpoint)), "unreachable");
+  PeerClient another(PeerNetwork());
+  const absl::Status first = another.Fetch(endpoint, policy_.header.policy(), kKey).status();
+  EXPECT_THAT(std::string(first.message()), HasSubstr("it speaks TLS, and this client does not")) << first;
+}
+
+// Hangs up on the first to call, and says nothing to others.
+TEST_F(PeerTest, ItsTlsIsNotAskedForLong) {
+  const int listening_fd = Listen({"127.0.0.1", 0}, /*backlog=*/8).value();
+  const std::string endpoint = BoundTo(listening_fd).ToString();
+  std::thread hangs_up([listening_fd] { close(accept(listening_fd, nullptr, nullptr)); });
+  PeerClient client(PeerNetwork(), /*longest_silence=*/absl::Minutes(1));
+  const absl::Time since = MonotonicNow();
+  const absl::Status gone = client.Fetch(endpoint, policy_.header.policy(), kKey).status();
+  EXPECT_STREQ(PeerFailure(gone), "unreachable") << gone;
+  EXPECT_LT(MonotonicNow() - since, absl::Seconds(9));
+  hangs_up.join();
+  close(listening_fd);
 }
 
 TEST_F(PeerTest, AnActorWhoseCertificateNobodyWouldTakeDoesNotServe) {
