@@ -219,11 +219,16 @@ std::string DescribeEvaluation(const v1::EvaluationSummary& evaluation) {
 std::string DescribeRewardSpec(const v1::RewardSpec& spec) {
   std::vector<std::string> terms;
   for (const v1::RewardSpecTerm& term : spec.terms()) {
+    std::vector<std::string> notes;
+    if (IsShadow(term)) {
+      notes.push_back("shadow");
+    } else if (!term.is_required()) {
+      notes.push_back("optional");
+    }
+    if (term.max_drop() > 0) notes.push_back(absl::StrCat("max_drop ", term.max_drop()));
     terms.push_back(absl::StrCat(term.scorer(), " weight ", term.weight(),
                                  term.endpoint().empty() ? "" : absl::StrCat(" at ", term.endpoint()),
-                                 IsShadow(term)       ? " (shadow)"
-                                 : term.is_required() ? ""
-                                                      : " (optional)"));
+                                 notes.empty() ? "" : absl::StrCat(" (", absl::StrJoin(notes, ", "), ")")));
   }
   return absl::StrCat("version ", spec.version(), ": ", terms.empty() ? "no reward" : absl::StrJoin(terms, ", "));
 }

@@ -189,7 +189,7 @@ TEST(PanelTest, ShowsHowShadowsJudge) {
                                                  "another best sample in 25% of 40 groups"));
 }
 
-TEST(DescribeRewardSpec, MarksShadowsAndOptionalRewards) {
+TEST(DescribeRewardSpec, MarksShadowsOptionalAndWatchedRewards) {
   v1::RewardSpec spec;
   spec.set_version(3);
   for (const double weight : {1.0, 0.0}) {
@@ -197,6 +197,9 @@ TEST(DescribeRewardSpec, MarksShadowsAndOptionalRewards) {
     spec.mutable_terms(spec.terms_size() - 1)->set_weight(weight);
   }
   EXPECT_EQ(DescribeRewardSpec(spec), "version 3: s weight 1 (optional), s weight 0 (shadow)");
+  spec.mutable_terms(0)->set_is_required(true);
+  for (v1::RewardSpecTerm& term : *spec.mutable_terms()) term.set_max_drop(.5);
+  EXPECT_EQ(DescribeRewardSpec(spec), "version 3: s weight 1 (max_drop 0.5), s weight 0 (shadow, max_drop 0.5)");
 }
 
 TEST(PanelTest, ShowsWarnings) {

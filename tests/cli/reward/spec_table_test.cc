@@ -25,7 +25,7 @@ TEST(DescribeChange, IsATableOfWhatTheTermsWereAndAre) {
       Spec(2, 1, {"ocr,max_drop=.5", "size,weight=-0.1", "same"}),
       Spec(3, 41, {"ocr,weight=.5", "pickscore,weight=0,endpoint=a:1,endpoint=b:1,max_drop=2", "same"}), 100);
   EXPECT_EQ(text,
-            "version 3: ocr weight 0.5, pickscore weight 0 at a:1,b:1 (shadow), same weight 1\n"
+            "version 3: ocr weight 0.5, pickscore weight 0 at a:1,b:1 (shadow, max_drop 2), same weight 1\n"
             "effective from update 41 on\n"
             "  scorer     weight      required  max drop    server\n"
             "  ocr        1 -> 0.5    yes       0.5 -> any  the run's own  changed\n"
