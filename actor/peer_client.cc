@@ -21,8 +21,8 @@ namespace {
 // Of a whole fetch: one that keeps sending, but too little, ends too.
 constexpr absl::Duration kLeastTime = absl::Seconds(10);
 
-// Nothing ends the check of TLS before its time, so an actor that stops waits for it. Enough for a handshake, as whoever
-// is not there at all refuses at once.
+// Nothing ends the check of TLS before its time, so an actor that stops waits for it. Enough for a handshake, as
+// whoever is not there at all refuses at once.
 constexpr absl::Duration kTlsCheckLimit = absl::Seconds(1);
 
 constexpr size_t kMostReached = 4096;  // endpoints; forgotten beyond that, which costs a check

@@ -27,8 +27,8 @@ void BoundedStore::ExpectRoom(size_t bytes) {
   }
   if (keys <= bound_.keys && all_bytes <= bound_.bytes) return;
   C10_THROW_ERROR(DistStoreError,
-                  absl::StrCat("rank 0's store is full: it would have ", keys, " keys and ", all_bytes, " bytes, of at most ",
-                               bound_.keys, " and ", bound_.bytes,
+                  absl::StrCat("rank 0's store is full: it would have ", keys, " keys and ", all_bytes,
+                               " bytes, of at most ", bound_.keys, " and ", bound_.bytes,
                                "; find out who fills it, and start rank 0 again with --resume to empty it"));
 }
 

@@ -72,8 +72,8 @@ class StoreServer {
 
 // The same store as another rank has it: what c10d asks of one, as far as ranks need it; errors are thrown as c10d's
 // are. Thread-safe, together with its clones. Within `limit` in all, beside the time to look a name up. Unavailable or
-// DeadlineExceeded when nobody answers; PermissionDenied when either does not know the other's token; InvalidArgument for
-// what is no rank 0 of this version.
+// DeadlineExceeded when nobody answers; PermissionDenied when either does not know the other's token; InvalidArgument
+// for what is no rank 0 of this version.
 absl::StatusOr<c10::intrusive_ptr<c10d::Store>> ReachStore(const HostPort& rank0, const RankTokens& tokens,
                                                            absl::Duration limit);
 

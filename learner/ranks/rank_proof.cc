@@ -62,7 +62,8 @@ absl::Status ProveToRank0(RankLink& link, const RankTokens& tokens, const std::s
   const std::string& theirs = question.text;
   const std::string own = RandomId(kNonceBytes);
   const std::string proof = Proof(token, kOfRank, theirs, own, hello);
-  FLOWAWR_RETURN_IF_ERROR(link.Send({.word = RankWord::kProve, .text = absl::StrCat(own, " ", proof)}, Until(deadline)));
+  FLOWAWR_RETURN_IF_ERROR(
+      link.Send({.word = RankWord::kProve, .text = absl::StrCat(own, " ", proof)}, Until(deadline)));
   FLOWAWR_ASSIGN_OR_RETURN(const RankMessage answer, link.Receive(Until(deadline)));
   if (answer.word == RankWord::kRefused)
     return absl::PermissionDeniedError(absl::StrCat("rank 0 refuses this rank: ", SanitizeUtf8(answer.text)));

@@ -23,8 +23,8 @@ namespace flowawr {
 // The tokens as they are now, at least one: rank 0 takes any of them, a rank shows the first.
 using RankTokens = std::function<absl::StatusOr<std::vector<std::string>>()>;
 
-// Rank 0's side, within `limit` in all, as a rank that says a byte now and then would stay for ever. PermissionDenied when
-// the other does not know a token.
+// Rank 0's side, within `limit` in all, as a rank that says a byte now and then would stay for ever. PermissionDenied
+// when the other does not know a token.
 absl::Status AdmitRank(RankLink& link, const RankTokens& tokens, const std::string& hello, absl::Duration limit);
 
 // The other's, within `limit` in all. PermissionDenied when either does not know the other's token.
