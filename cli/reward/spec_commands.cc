@@ -186,7 +186,7 @@ void AddSpecCommands(CLI::App& reward, int* exit_code) {
                           "Negative: less of it is better. 0: scored beside the others and compared with them, but never\n"
                           "trained on and never required.\n",
                           kWhatHappens),
-             "SCORER=WEIGHT", "a scorer of the run and its new weight; repeatable", SetWeightsOf);
+             "WEIGHT", "SCORER=WEIGHT: a scorer of the run and its new weight; repeatable", SetWeightsOf);
   AddCommand(reward, exit_code, "add", "Add a reward to a run that goes on",
              absl::StrCat("Examples:\n  flowawr reward add runs/tiny-ocr size,weight=-0.1\n"
                           "  flowawr reward add runs/tiny-ocr pickscore,weight=0,endpoint=10.0.0.7:7000    # a shadow\n"
