@@ -67,31 +67,46 @@ void Flatten(const std::string& path, const Json& value, std::map<std::string, s
 
 bool IsOfThePlace(absl::string_view field) { return field == "name" || field == "run_dir"; }
 
-Row Heading(const std::vector<double>& thresholds) {
-  Row row = {"Run", "Updates", "Images", "Training", "Base", "Held out", "Exact"};
-  for (const double threshold : thresholds) row.push_back(absl::StrFormat("To %.3g", threshold));
-  return row;
-}
+// A heading and a row for each run.
+struct Table {
+  Row heading;
+  std::vector<Row> rows;
+};
 
-Row Figures(const ComparedRun& run, const std::vector<double>& thresholds) {
+Row Figures(const ComparedRun& run) {
   const RunHistory& history = run.history;
   const UpdateRecord* last = history.updates.empty() ? nullptr : &history.updates.back();
   const EvaluationRecord* newest = Newest(history);
-  Row row = {run.name,
-             last == nullptr ? "0" : absl::StrCat(last->update),
-             last == nullptr ? "0" : absl::StrCat(last->samples_trained),
-             last == nullptr ? "–" : Seconds(last->elapsed_s),
-             history.base_evaluation() == nullptr ? "–" : Figure(history.base_evaluation()->reward_mean),
-             HeldOut(newest),
-             newest != nullptr && newest->exact_share ? absl::StrFormat("%.1f%%", 100 * *newest->exact_share) : "–"};
-  for (const double threshold : thresholds) {
-    const std::optional<Reached> reached = FirstReached(history, threshold);
-    row.push_back(!reached ? "not reached"
-                           : absl::StrCat("update ", reached->update, ", ",
-                                          reached->images ? absl::StrCat(*reached->images, " images, ") : "",
-                                          Seconds(reached->seconds)));
+  return {run.name,
+          last == nullptr ? "0" : absl::StrCat(last->update),
+          last == nullptr ? "0" : absl::StrCat(last->samples_trained),
+          last == nullptr ? "–" : Seconds(last->elapsed_s),
+          history.base_evaluation() == nullptr ? "–" : Figure(history.base_evaluation()->reward_mean),
+          HeldOut(newest),
+          newest != nullptr && newest->exact_share ? absl::StrFormat("%.1f%%", 100 * *newest->exact_share) : "–"};
+}
+
+Table FiguresTable(const std::vector<ComparedRun>& runs) {
+  Table table{.heading = {"Run", "Updates", "Images", "Training", "Base", "Held out", "Exact"}};
+  for (const ComparedRun& run : runs) table.rows.push_back(Figures(run));
+  return table;
+}
+
+std::string Needed(const std::optional<Reached>& reached) {
+  if (!reached) return "not reached";
+  return absl::StrCat("update ", reached->update, ", ",
+                      reached->images ? absl::StrCat(*reached->images, " images, ") : "", Seconds(reached->seconds));
+}
+
+// Apart from the figures: of two thresholds, both tables fit into the 80 columns of a terminal.
+Table NeedsTable(const std::vector<ComparedRun>& runs, const std::vector<double>& thresholds) {
+  Table table{.heading = {"Run"}};
+  for (const double threshold : thresholds) table.heading.push_back(absl::StrFormat("To %.3g", threshold));
+  for (const ComparedRun& run : runs) {
+    Row& row = table.rows.emplace_back(Row{run.name});
+    for (const double threshold : thresholds) row.push_back(Needed(FirstReached(run.history, threshold)));
   }
-  return row;
+  return table;
 }
 
 std::vector<std::string> Notes(const std::vector<ComparedRun>& runs) {
@@ -130,7 +145,7 @@ std::string HeldOutChart(const std::vector<ComparedRun>& runs, XAxis axis, const
         one.points.push_back({*x, record.reward_mean.value_or(kMissing), record.reward_stderr});
   }
   return LineChart({absl::StrCat("Held-out reward by ", label), label, axis == XAxis::kUpdate ? 1060 : 520,
-                    axis == XAxis::kUpdate ? 340 : 260, std::nullopt, std::nullopt},
+                    axis == XAxis::kUpdate ? 340 : 260, std::nullopt},
                    series);
 }
 
@@ -143,15 +158,15 @@ std::string UpdateChart(const std::vector<ComparedRun>& runs, const std::string&
       if (record.*field) one.points.push_back({static_cast<double>(record.update), *(record.*field), std::nullopt});
   }
   return absl::StrCat(R"(<div class="card"><h3>)", title, "</h3>",
-                      LineChart({absl::StrCat(title, " by update"), "update", 520, 260, std::nullopt, std::nullopt}, series),
+                      LineChart({absl::StrCat(title, " by update"), "update", 520, 260, std::nullopt}, series),
                       "</div>");
 }
 
-std::string HtmlTable(const Row& heading, const std::vector<Row>& rows) {
+std::string HtmlTable(const Table& table) {
   std::string html = R"(<div class="card scroll"><table><tr>)";
-  for (const std::string& cell : heading) absl::StrAppend(&html, "<th>", HtmlEscape(cell), "</th>");
+  for (const std::string& cell : table.heading) absl::StrAppend(&html, "<th>", HtmlEscape(cell), "</th>");
   absl::StrAppend(&html, "</tr>");
-  for (const Row& row : rows) {
+  for (const Row& row : table.rows) {
     absl::StrAppend(&html, "<tr>");
     for (const std::string& cell : row) absl::StrAppend(&html, "<td>", HtmlEscape(cell), "</td>");
     absl::StrAppend(&html, "</tr>");
@@ -159,7 +174,7 @@ std::string HtmlTable(const Row& heading, const std::vector<Row>& rows) {
   return absl::StrCat(html, "</table></div>");
 }
 
-std::string TextTable(const Row& heading, const std::vector<Row>& rows) {
+std::string TextTable(const Table& table) {
   // Names and values are of others: nothing in them may move the terminal's cursor.
   const auto clean = [](const std::string& cell) {
     const std::vector<std::string> lines = WrapText(cell, 1000, 0);
@@ -172,8 +187,8 @@ std::string TextTable(const Row& heading, const std::vector<Row>& rows) {
       widths[i] = std::max(widths[i], DisplayColumns(clean(row[i])));
     }
   };
-  measure(heading);
-  for (const Row& row : rows) measure(row);
+  measure(table.heading);
+  for (const Row& row : table.rows) measure(row);
   std::string text;
   const auto print = [&](const Row& row) {
     std::string line;
@@ -183,21 +198,20 @@ std::string TextTable(const Row& heading, const std::vector<Row>& rows) {
     }
     absl::StrAppend(&text, line, "\n");
   };
-  print(heading);
-  for (const Row& row : rows) print(row);
+  print(table.heading);
+  for (const Row& row : table.rows) print(row);
   return text;
 }
 
-// A heading and rows of DifferingSettings().
-std::pair<Row, std::vector<Row>> SettingsTable(const std::vector<ComparedRun>& runs) {
-  Row heading = {"Setting"};
-  for (const ComparedRun& run : runs) heading.push_back(run.name);
-  std::vector<Row> rows;
+// A row for each of DifferingSettings().
+Table SettingsTable(const std::vector<ComparedRun>& runs) {
+  Table table{.heading = {"Setting"}};
+  for (const ComparedRun& run : runs) table.heading.push_back(run.name);
   for (const DifferingSetting& setting : DifferingSettings(runs)) {
-    Row& row = rows.emplace_back(Row{setting.field});
+    Row& row = table.rows.emplace_back(Row{setting.field});
     for (const std::string& value : setting.values) row.push_back(value.empty() ? "–" : value);
   }
-  return {heading, rows};
+  return table;
 }
 
 }  // namespace
@@ -289,11 +303,10 @@ std::vector<std::string> DistinctNames(const std::vector<std::string>& folders) 
 }
 
 std::string CompareAsText(const std::vector<ComparedRun>& runs, const std::vector<double>& thresholds) {
-  std::vector<Row> rows;
-  for (const ComparedRun& run : runs) rows.push_back(Figures(run, thresholds));
-  std::string text = TextTable(Heading(thresholds), rows);
-  const auto [heading, settings] = SettingsTable(runs);
-  if (!settings.empty()) absl::StrAppend(&text, "\n", TextTable(heading, settings));
+  std::string text = TextTable(FiguresTable(runs));
+  if (!thresholds.empty()) absl::StrAppend(&text, "\n", TextTable(NeedsTable(runs, thresholds)));
+  const Table settings = SettingsTable(runs);
+  if (!settings.rows.empty()) absl::StrAppend(&text, "\n", TextTable(settings));
   for (const std::string& note : Notes(runs)) {
     absl::StrAppend(&text, "\n");
     for (const std::string& line : WrapText(note, 100, 2)) absl::StrAppend(&text, line, "\n");
@@ -302,27 +315,29 @@ std::string CompareAsText(const std::vector<ComparedRun>& runs, const std::vecto
 }
 
 std::string CompareAsHtml(const std::vector<ComparedRun>& runs, const std::vector<double>& thresholds) {
-  std::vector<Row> rows;
-  for (const ComparedRun& run : runs) rows.push_back(Figures(run, thresholds));
   std::string notes;
   for (const std::string& note : Notes(runs)) absl::StrAppend(&notes, "<p>", HtmlEscape(note), "</p>");
   if (!notes.empty()) notes = absl::StrCat(R"(<div class="card notes">)", notes, "</div>");
-  const auto [heading, settings] = SettingsTable(runs);
+  std::string needs;
+  if (!thresholds.empty())
+    needs = absl::StrCat("<h2>What each needed</h2><p class=\"sub\">The first evaluation at or above a held-out reward; "
+                         "training time includes evaluations.</p>",
+                         HtmlTable(NeedsTable(runs, thresholds)));
+  const Table settings = SettingsTable(runs);
   return absl::StrCat(
       "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" "
       "content=\"width=device-width,initial-scale=1\"><title>flowawr: runs compared</title><style>",
       kReportStyle, "</style></head>\n<body><main><h1>", runs.size(), " runs compared</h1><p class=\"sub\">flowawr ",
       HtmlEscape(Version()), "</p>", notes,
-      "<h2>What each needed</h2><p class=\"sub\">The first evaluation at or above a held-out reward; training time "
-      "includes evaluations.</p>",
-      HtmlTable(Heading(thresholds), rows), "<h2>Held-out reward</h2><div class=\"card scroll\"><h3>By update</h3>",
+      "<h2>What each reached</h2>", HtmlTable(FiguresTable(runs)), needs,
+      "<h2>Held-out reward</h2><div class=\"card scroll\"><h3>By update</h3>",
       HeldOutChart(runs, XAxis::kUpdate, "update"), "</div><div class=\"columns spaced\"><div class=\"card\"><h3>By images trained on</h3>",
       HeldOutChart(runs, XAxis::kImages, "images"), "</div><div class=\"card\"><h3>By training time</h3>",
       HeldOutChart(runs, XAxis::kSeconds, "seconds"), "</div></div><h2>Training</h2><div class=\"columns two\">",
       UpdateChart(runs, "Reward of the batches", &UpdateRecord::reward_mean), UpdateChart(runs, "Loss", &UpdateRecord::loss),
       UpdateChart(runs, "KL to the reference", &UpdateRecord::kl),
       UpdateChart(runs, "Gradient norm before clipping", &UpdateRecord::grad_norm), "</div><h2>Settings that differ</h2>",
-      settings.empty() ? std::string("<p class=\"sub\">None.</p>") : HtmlTable(heading, settings), "</main></body></html>\n");
+      settings.rows.empty() ? std::string("<p class=\"sub\">None.</p>") : HtmlTable(settings), "</main></body></html>\n");
 }
 
 }  // namespace flowawr

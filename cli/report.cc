@@ -238,17 +238,17 @@ std::string Curves(const RunHistory& history) {
   ChartSeries training{"mean of the update's batch", 1, false, {}};
   for (const UpdateRecord& update : history.updates)  // a missing one is counted below the chart
     training.points.push_back({static_cast<double>(update.update), update.reward_mean.value_or(kMissing), {}});
-  ChartAxes reward{"Reward by update", "update", 1060, 340, std::nullopt, std::nullopt};
+  ChartAxes reward{"Reward by update", "update", 1060, 340, std::nullopt};
   for (const RewardSwap& swap : history.swaps)
     reward.marks.push_back({static_cast<double>(swap.update), absl::StrCat("now ", swap.to),
                             absl::StrCat("after update ", swap.update, ": from ", swap.from, " to ", swap.to)});
   const auto in_unit = [](const ChartPoint& point) { return std::isnan(point.y) || (point.y >= 0 && point.y <= 1); };
   if (std::all_of(heldout.points.begin(), heldout.points.end(), in_unit) &&
       std::all_of(training.points.begin(), training.points.end(), in_unit))
-    reward.y_high = 1;  // an error bar may reach above the largest reward there is
+    reward.y_most = 1;  // the largest reward there is
   const auto small = [&](absl::string_view title, int colour, std::optional<double> UpdateRecord::*field) {
     return ChartCard(title,
-                     LineChart({absl::StrCat(title, " by update"), "update", 360, 230, std::nullopt, std::nullopt},
+                     LineChart({absl::StrCat(title, " by update"), "update", 360, 230, std::nullopt},
                                {UpdateSeries(history, title, colour, field)}));
   };
   return absl::StrCat("<h2>Reward</h2><div class=\"card scroll\">", LineChart(reward, {training, heldout}),

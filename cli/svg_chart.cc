@@ -247,8 +247,8 @@ std::string LineChart(const ChartAxes& axes, const std::vector<ChartSeries>& ser
   Widen(&frame.x_low, &frame.x_high);
   Widen(&frame.y_low, &frame.y_high);
   const std::vector<double> y_ticks = NiceTicks(frame.y_low, frame.y_high, 5);
-  frame.y_low = axes.y_low.value_or(y_ticks.front());
-  frame.y_high = axes.y_high.value_or(y_ticks.back());
+  frame.y_low = y_ticks.front();
+  frame.y_high = std::min(y_ticks.back(), axes.y_most.value_or(kLargest));
   for (const double tick : y_ticks)
     frame.left = std::max(frame.left, 12 + kDigitWidth * TickLabel(tick, StepOf(y_ticks)).size());
   AppendAxes(axes, y_ticks, frame, &svg);

@@ -45,8 +45,8 @@ struct ChartMark {
 struct ChartAxes {
   std::string title;  // for screen readers
   std::string x_label;
-  int width = 360, height = 230;        // in pixels of the page where it has the room; the chart scales with its place
-  std::optional<double> y_low, y_high;  // fixed ends; the data's otherwise
+  int width = 360, height = 230;  // in pixels of the page where it has the room; the chart scales with its place
+  std::optional<double> y_most;   // the axis goes no higher, whatever error bars do
   std::vector<ChartMark> marks = {};
 };
 

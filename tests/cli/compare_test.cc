@@ -89,9 +89,14 @@ TEST(CompareTest, SaysWhenRewardsAreNotTheSame) {
 
 TEST(CompareTest, PutsTheRunsIntoATable) {
   const std::string text = CompareAsText({MakeRun("short", {0.2, 0.6}), MakeRun("a-long-name", {0.2, 0.6, 0.9})}, {0.8});
-  EXPECT_THAT(text, HasSubstr("Run          Updates  Images  Training  Base   Held out  Exact  To 0.8"));
-  EXPECT_THAT(text, HasSubstr("short        10       1000    50 s      0.200  0.600     –      not reached"));
-  EXPECT_THAT(text, HasSubstr("a-long-name  20       2000    100 s     0.200  0.900     –      update 20, 2000 images, 100 s"));
+  EXPECT_EQ(text,
+            "Run          Updates  Images  Training  Base   Held out  Exact\n"
+            "short        10       1000    50 s      0.200  0.600     –\n"
+            "a-long-name  20       2000    100 s     0.200  0.900     –\n"
+            "\n"
+            "Run          To 0.8\n"
+            "short        not reached\n"
+            "a-long-name  update 20, 2000 images, 100 s\n");
 }
 
 TEST(CompareTest, DrawsEveryRunOnThePageAndEscapesItsName) {

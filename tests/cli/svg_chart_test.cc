@@ -34,11 +34,16 @@ TEST(HtmlEscapeTest, LeavesNothingThatHtmlReads) {
 
 TEST(LineChartTest, DrawsPointsAtTheirPlacesAndErrorBars) {
   const std::string svg =
-      LineChart({"title", "update", 262, 248, 0.0, 1.0}, {{"held out", 2, true, {{0, 0, std::nullopt}, {10, 1, 0.5}}}});
+      LineChart({"title", "update", 262, 248, 1.0}, {{"held out", 2, true, {{0, 0, std::nullopt}, {10, 1, 0.5}}}});
   // The plot is 200 wide from 50 and 200 high from 10.
   EXPECT_THAT(svg, HasSubstr("d=\"M50.0 210.0L250.0 10.0\""));
   EXPECT_THAT(svg, HasSubstr("class=\"error\" d=\"M250.0 10.0V110.0"));
   EXPECT_THAT(svg, HasSubstr("held out, 10: 1 ± 0.5"));
+}
+
+TEST(LineChartTest, EndsWithTheDataBelowTheMostThatThereIs) {
+  const std::vector<ChartSeries> low = {{"held out", 2, true, {{0, 0, std::nullopt}, {10, 0.5, std::nullopt}}}};
+  EXPECT_EQ(LineChart({"t", "x", 262, 248, 1.0}, low), LineChart({"t", "x", 262, 248}, low));
 }
 
 TEST(LineChartTest, LeavesOutWhatIsNotFinite) {
