@@ -1,11 +1,11 @@
 #include "common/clip/clip_batch.h"
 
-#include <c10/util/Exception.h>
 #include <spdlog/spdlog.h>
 
 #include <utility>
 
 #include "common/tensor/device_facts.h"
+#include "common/tensor/out_of_memory.h"
 
 namespace flowawr {
 
@@ -17,8 +17,8 @@ absl::StatusOr<at::Tensor> ClipBatch::WithinMemory(absl::FunctionRef<absl::Statu
     const int size = size_;
     try {
       return embed(size);
-    } catch (const c10::OutOfMemoryError& error) {
-      if (size == 1) throw;
+    } catch (const c10::Error& error) {
+      if (size == 1 || !SaysOutOfMemory(error)) throw;
       Halve(size, error.what_without_backtrace());
     }
   }

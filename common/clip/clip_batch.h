@@ -29,7 +29,7 @@ class ClipBatch {
   int size() const { return size_; }
 
   // What `embed` makes by batches of `size`. When the device's memory runs out, half as many are tried, and so on; that
-  // stays, and is logged. Throws what `embed` throws: c10::OutOfMemoryError if not even one finds room.
+  // stays, and is logged. Throws what `embed` throws, also when not even one finds room.
   absl::StatusOr<at::Tensor> WithinMemory(absl::FunctionRef<absl::StatusOr<at::Tensor>(int size)> embed);
 
  private:

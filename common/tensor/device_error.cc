@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/tensor/determinism.h"
 #include "common/tensor/device_facts.h"
+#include "common/tensor/out_of_memory.h"
 
 namespace flowawr {
 namespace {
@@ -64,13 +65,13 @@ absl::Status OnDevice(absl::string_view operation, at::Device device, absl::Func
                       absl::string_view advice) {
   try {
     return work();
-  } catch (const c10::OutOfMemoryError& error) {
-    return DeviceError(absl::StatusCode::kResourceExhausted,
-                       absl::StrCat("out of memory: ", Where(operation, device), ": ", FirstLine(error),
-                                    advice.empty() ? "" : ". ", advice));
-  } catch (const c10::AcceleratorError& error) {
-    return DeviceFailed(operation, device, absl::StrCat(FirstLine(error), " (error ", error.get_error_code(), ")"));
   } catch (const c10::Error& error) {
+    if (SaysOutOfMemory(error))
+      return DeviceError(absl::StatusCode::kResourceExhausted,
+                         absl::StrCat("out of memory: ", Where(operation, device), ": ", FirstLine(error),
+                                      advice.empty() ? "" : ". ", advice));
+    if (const auto* failed = dynamic_cast<const c10::AcceleratorError*>(&error); failed != nullptr)
+      return DeviceFailed(operation, device, absl::StrCat(FirstLine(error), " (error ", failed->get_error_code(), ")"));
     const std::string message = error.what_without_backtrace();
     if (SaysNotDeterministic(message)) return NotDeterministic(operation, device, message);
     if (!device.is_cpu() && SaysLibraryFailed(message)) return DeviceFailed(operation, device, FirstLine(error));

@@ -11,6 +11,7 @@
 #include "absl/synchronization/mutex.h"
 #include "common/base/status.h"
 #include "common/tensor/optional_library.h"
+#include "common/tensor/out_of_memory.h"
 
 #if __has_include(<ATen/core/GraphImplInterface.h>)
 #include <ATen/core/GraphImplInterface.h>
@@ -20,8 +21,8 @@
 namespace flowawr {
 namespace {
 
-absl::Mutex recording;                      // locked while something is recorded
-std::atomic<int64_t> begun = 0, ended = 0;  // recordings
+ABSL_CONST_INIT absl::Mutex recording(absl::kConstInit);  // locked while something is recorded
+std::atomic<int64_t> begun = 0, ended = 0;                // recordings
 
 }  // namespace
 
@@ -35,8 +36,6 @@ absl::Status AgainAfterRecording(absl::FunctionRef<absl::Status()> work) {
 
 #ifdef FLOWAWR_LIBTORCH_HAS_GRAPHS
 namespace {
-
-constexpr int kOutOfMemory = 2;  // cudaErrorMemoryAllocation, of what LibTorch's allocator does not allocate
 
 class RecordingLock {
  public:
@@ -52,14 +51,9 @@ absl::Status StatusOf(absl::FunctionRef<void()> work) {
   const auto first_line = [](const std::string& text) { return text.substr(0, text.find('\n')); };
   try {
     work();
-  } catch (const c10::OutOfMemoryError& error) {
-    return absl::ResourceExhaustedError(first_line(error.what_without_backtrace()));
-  } catch (const c10::AcceleratorError& error) {
-    const std::string message = first_line(error.what_without_backtrace());
-    return error.get_error_code() == kOutOfMemory ? absl::ResourceExhaustedError(message)
-                                                  : absl::FailedPreconditionError(message);
   } catch (const c10::Error& error) {
-    return absl::FailedPreconditionError(first_line(error.what_without_backtrace()));
+    const std::string message = first_line(error.what_without_backtrace());
+    return SaysOutOfMemory(error) ? absl::ResourceExhaustedError(message) : absl::FailedPreconditionError(message);
   } catch (const std::exception& error) {
     return absl::FailedPreconditionError(first_line(error.what()));
   }

@@ -186,8 +186,12 @@ class NcclLine final : public DeviceLine {
   void GiveUp() {
     is_given_up_ = true;
     if (communicator_ == nullptr) return;
+    c10::OptionalDeviceGuard on_device;  // NCCL sets the thread's own one again, and CUDA keeps memory there
     try {
-      const c10::DeviceGuard on_device(device_);  // NCCL sets the thread's own one again, and CUDA keeps memory there
+      on_device.reset_device(device_);
+    } catch (const std::exception&) {  // it failed; NCCL is given up all the same
+    }
+    try {
       nccl_.abort(std::exchange(communicator_, nullptr));
       guard_.synchronizeStream(stream_);
     } catch (const std::exception&) {  // a device that failed writes nothing more

@@ -53,13 +53,26 @@ TEST(OnDevice, SaysWhatToLowerWhenMemoryRunsOut) {
                                        HasSubstr("Tried to allocate 9 GiB"), HasSubstr("Lower --evaluation-rows")));
 }
 
+TEST(OnDevice, KnowsMemoryThatRanOutByWhatTheDriverAndLibrariesSayOfIt) {
+  const auto driver = []() -> absl::Status {
+    throw c10::AcceleratorError({__func__, __FILE__, __LINE__}, 2, "CUDA error: out of memory");
+  };
+  const auto library = []() -> absl::Status {
+    TORCH_CHECK(false, "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`");
+  };
+  for (const absl::Status& failed : {OnDevice("sampling", kCard, driver), OnDevice("sampling", kCard, library)}) {
+    EXPECT_TRUE(absl::IsResourceExhausted(failed)) << failed;
+    EXPECT_TRUE(IsDeviceError(failed)) << failed;
+  }
+}
+
 // LibTorch's exception for all else.
 TEST(OnDevice, EndsTheProcessWhenALibraryOfTheDeviceFails) {
   const auto fail = [](at::Device device, const std::string& words) {
     return OnDevice("sampling", device, [&]() -> absl::Status { TORCH_CHECK(false, words); });
   };
   for (const char* words : {"CUDA error: CUBLAS_STATUS_EXECUTION_FAILED when calling `cublasSgemm`",
-                            "cuDNN error: CUDNN_STATUS_INTERNAL_ERROR", "CUDA error: CUBLAS_STATUS_ALLOC_FAILED"}) {
+                            "cuDNN error: CUDNN_STATUS_INTERNAL_ERROR"}) {
     EXPECT_TRUE(IsDeviceError(fail(kCard, words))) << words;
     EXPECT_EQ(ExitCodeOf(fail(kCard, words)), kTryAgain) << words;
     EXPECT_FALSE(IsDeviceError(fail(at::kCPU, words))) << words;

@@ -287,6 +287,16 @@ TEST_F(ScorersOnDeviceTest, GiveAPictureTheSameBitsWhateverIsBesideIt) {
   ExpectClose("in another place", rewards({0, 1, 2, 4, 5, 6, 7, 3})[7], alone[0], DeviceBound(at::kFloat, 1e-5));
 }
 
+// A picture alone is made ready by all threads, here in f32; of several, each by one.
+TEST_F(ScorersOnDeviceTest, GiveAPictureTheSameBitsWhoeverMakesItReady) {
+  const std::vector<v1::ScoreItem> items = WithPrompts(RedCircles(20, 3));
+  const auto scored = [&](absl::Span<const v1::ScoreItem* const> some) {
+    return RewardsOf(Load("clipscore", TestDevice(), /*threads=*/2)->Score(some, kAlwaysWanted));
+  };
+  const std::vector<const v1::ScoreItem*> all = Pointers(items);
+  EXPECT_TRUE(at::equal(scored(absl::MakeConstSpan(all).first(1))[0], scored(all)[0]));
+}
+
 TEST_F(ScorersOnDeviceTest, GoOnWithABatchWhileSomebodyWaitsForAnyOfIt) {
   const std::vector<v1::ScoreItem> items = WithPrompts(RedCircles(20, 4));
   const at::Tensor expected = RewardsOf(Load("pickscore", at::kCPU)->Score(Pointers(items), kAlwaysWanted));
