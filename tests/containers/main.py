@@ -270,7 +270,8 @@ def swap(tests: Tests) -> None:
         it.compose("stop", "reward-a")
         it.await_update(swapped_at + 6)
         status = it.status()
-        assert not status["dropped"], f"groups that failed: {status['dropped']}"
+        failed = set(status["dropped"]) - {"swapped", "duplicate"}  # which were under way at the swap, and made again
+        assert not failed, f"groups that failed: {status['dropped']}"
         assert status["reward_spec"]["terms"][0]["endpoint"] == "reward-b:50052", status["reward_spec"]
         tests.expect_the_same(it)  # the second server reads as the first one does
 
