@@ -2,14 +2,17 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <map>
 #include <optional>
 #include <set>
+#include <string>
 #include <system_error>
 #include <utility>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "common/base/file.h"
 #include "common/base/status.h"
 #include "common/base/utf8.h"
 #include "common/process/exit_code.h"
@@ -22,6 +25,7 @@ namespace fs = std::filesystem;
 
 constexpr size_t kMostPictures = 200'000;
 constexpr size_t kMostDepth = 16;  // of folders
+constexpr size_t kMostGridBytes = size_t{1} << 28;
 constexpr size_t kMostPromptBytes = 8 << 10;
 constexpr const char* kNameFields[] = {"file_name", "file", "filename", "image", "path"};
 constexpr char kMetadataFile[] = "metadata.jsonl";
@@ -29,6 +33,15 @@ constexpr char kMetadataFile[] = "metadata.jsonl";
 bool IsPicture(const fs::path& path) {
   const std::string extension = absl::AsciiStrToLower(path.extension().string());
   return extension == ".png" || extension == ".jpg" || extension == ".jpeg";
+}
+
+// All pictures that `flowawr sample` drew at a time in one, which it writes beside them.
+bool IsGrid(const fs::path& path) {
+  if (path.filename() != "grid.png") return false;
+  const absl::StatusOr<std::string> bytes = ReadFile(path.string(), kMostGridBytes);
+  if (!bytes.ok()) return false;
+  const absl::StatusOr<std::map<std::string, std::string>> text = ReadPngText(*bytes);
+  return text.ok() && text->contains("prompts") && !text->contains("prompt");
 }
 
 // Takes the picture's name out of what becomes metadata.
@@ -64,7 +77,7 @@ absl::StatusOr<std::vector<std::string>> ListPictures(const std::string& folder,
     if (is_folder && (it.depth() >= static_cast<int>(kMostDepth) ||
                       (!left_out.empty() && fs::equivalent(it->path(), left_out, ignored)))) {
       it.disable_recursion_pending();
-    } else if (!is_folder && IsPicture(it->path())) {
+    } else if (!is_folder && IsPicture(it->path()) && !IsGrid(it->path())) {
       names.push_back(it->path().lexically_relative(root).generic_string());
       if (names.size() > kMostPictures)
         return absl::InvalidArgumentError(absl::StrCat(folder, ": more than ", kMostPictures, " pictures"));

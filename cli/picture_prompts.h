@@ -14,7 +14,8 @@
 namespace flowawr {
 
 // Names of *.png, *.jpg and *.jpeg files, from `folder` on, in order; in the folders below it too, but not through
-// links to folders, and not in `left_out` (empty: none). NotFound when there is no such folder or no picture in it.
+// links to folders, and not in `left_out` (empty: none); without the grids that `flowawr sample` writes. NotFound when
+// there is no such folder or no picture in it.
 absl::StatusOr<std::vector<std::string>> ListPictures(const std::string& folder, const std::string& left_out);
 
 // Prompts come from the first of:

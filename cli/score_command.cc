@@ -51,10 +51,10 @@ constexpr char kFooter[] = R"(Examples:
   flowawr score jpeg_compressibility,scale=5 photos --prompt 'a street' --out photos-by-size
   flowawr score ocr samples --server 127.0.0.1:7000               by a reward server that is there
 
-PNG and JPEG files, in the folders below FOLDER too. A picture's prompt is the first of: --prompt; the line of --prompts
-whose field file_name (file, filename, image, path) names it; its own PNG text "prompt", as `flowawr sample` writes it,
-with the metadata of the line of --prompts that has the same text. Without --prompts, metadata.jsonl files in the
-folders are read like it.
+PNG and JPEG files, in the folders below FOLDER too, but for the grid.png of `flowawr sample`. A picture's prompt is the
+first of: --prompt; the line of --prompts whose field file_name (file, filename, image, path) names it; its own PNG text
+"prompt", as `flowawr sample` writes it, with the metadata of the line of --prompts that has the same text. Without
+--prompts, metadata.jsonl files in the folders are read like it.
 
 A reward server is started for the while, unless --server names one. OUT gets scores.jsonl, scores.csv, sheet.png and
 index.html. A picture that is damaged, too large or without a prompt is named, the others are scored, and the exit code

@@ -495,7 +495,8 @@ absl::Status RunLearner(const LearnerOptions& options, const std::function<bool(
                                       .registry = &metrics_server->registry()});
     ranked = of_all.get();
     engine = std::move(of_all);
-    spdlog::info("waiting for ranks 1 to {} on {}", config.train().ranks() - 1, ranks_at);
+    spdlog::info("waiting for the other {} of {} ranks on {}", config.train().ranks() - 1, config.train().ranks(),
+                 ranks_at);
   } else {
     engine = std::move(own);
   }

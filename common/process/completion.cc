@@ -6,6 +6,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
 #include "common/base/nearest_word.h"
+#include "common/process/exit_code.h"
 
 namespace flowawr {
 namespace {
@@ -128,8 +129,8 @@ absl::StatusOr<std::string> CompletionScript(const CommandEntry& program, absl::
   if (shell == "bash") return Bash(program);
   if (shell == "zsh") return Zsh(program);
   if (shell == "fish") return Fish(program);
-  return absl::InvalidArgumentError(absl::StrCat("no completion for ", shell, DidYouMean(std::string(shell), {"bash", "zsh", "fish"}),
-                                                 "; there are bash, zsh and fish"));
+  return UsageError(absl::StrCat("no completion for ", shell, DidYouMean(std::string(shell), {"bash", "zsh", "fish"}),
+                                 "; there are bash, zsh and fish"));
 }
 
 }  // namespace flowawr

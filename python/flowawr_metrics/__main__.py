@@ -8,6 +8,7 @@ import os
 import sys
 from contextlib import ExitStack
 from pathlib import Path
+from typing import NoReturn
 
 from flowawr_metrics.reader import follow, read
 from flowawr_metrics.sinks import CsvSink, MlflowSink, Sink, WandbSink
@@ -16,12 +17,18 @@ from flowawr_metrics.sinks import CsvSink, MlflowSink, Sink, WandbSink
 _EXIT_CODES = {errno.ENOENT: 66, errno.ENOSPC: 75, errno.EDQUOT: 75, errno.EACCES: 77, errno.EPERM: 77, errno.EROFS: 77}
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.print_usage(sys.stderr)
+        self.exit(64, f"{self.prog}: {message}\nRun with --help for more information.\n")
+
+
 def _drop_standard_output() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _options(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="python -m flowawr_metrics",
         description="Hands the figures of a FlowAWR run to Weights & Biases, to MLflow or to a table.",
         epilog="wandb and mlflow are yours to install (pip install wandb, pip install mlflow-skinny) and to log in to. "

@@ -36,6 +36,10 @@ TEST_F(PicturePromptsTest, ListsPicturesBelowAFolderInOrder) {
   std::filesystem::create_directory_symlink(folder_.path(), folder_ / "loop");
   EXPECT_THAT(*ListPictures(folder_.path(), folder_ / "scores"), ElementsAre("a/c.JPG", "a/deep/d.jpeg", "b.png"));
   EXPECT_EQ(ListPictures(folder_ / "a", "")->size(), 2u);
+  folder_.Write("a/grid.png", Png({{"prompts", "[\"a cat\"]"}}));
+  EXPECT_EQ(ListPictures(folder_ / "a", "")->size(), 2u) << "all of `flowawr sample` in one, beside them";
+  folder_.Write("a/grid.png", Png());
+  EXPECT_EQ(ListPictures(folder_ / "a", "")->size(), 3u) << "a picture of that name";
   EXPECT_TRUE(absl::IsNotFound(ListPictures(folder_ / "nowhere", "").status()));
   EXPECT_THAT(std::string(ListPictures(folder_ / "b.png", "").status().message()), HasSubstr("is no folder"));
   std::filesystem::create_directory(folder_ / "empty");

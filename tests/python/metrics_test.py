@@ -213,6 +213,8 @@ def test_is_a_command(tmp_path):
     assert done.returncode == 0 and "train/reward,0.25" in done.stdout, done.stderr
     nowhere = run_module(str(tmp_path / "nowhere"), "--to", "csv")
     assert nowhere.returncode == 66 and "has no metrics.jsonl" in nowhere.stderr
+    wrong = run_module(str(tmp_path), "--to", "excel")
+    assert wrong.returncode == 64 and "invalid choice: 'excel'" in wrong.stderr
 
 
 def test_says_in_a_line_why_the_table_cannot_be_written(tmp_path):
