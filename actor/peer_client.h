@@ -39,8 +39,8 @@ class PeerClient {
   // like that, too. Other codes when it does not serve this actor; Cancelled.
   absl::StatusOr<FetchedPolicy> Fetch(const std::string& endpoint, const v1::PolicyVersion& policy,
                                       const std::string& key, absl::Time give_up = absl::InfiniteFuture());
-  // Ends fetches, now and from now on; a check of TLS that is under way takes its second, and
-  // the time to look a name up.
+  // Ends fetches, now and from now on; a check of TLS that is under way takes its second, and the
+  // time to look a name up.
   void Cancel();
 
  private:

@@ -35,13 +35,18 @@ bool IsPicture(const fs::path& path) {
   return extension == ".png" || extension == ".jpg" || extension == ".jpeg";
 }
 
-// All pictures that `flowawr sample` drew at a time in one, which it writes beside them.
+using PngText = std::map<std::string, std::string>;
+
+// Of all pictures in one that `flowawr sample` drew at a time.
+bool IsOfGrid(const PngText& text) { return text.contains("prompts") && !text.contains("prompt"); }
+
+// That picture, where it is written beside the others.
 bool IsGrid(const fs::path& path) {
   if (path.filename() != "grid.png") return false;
   const absl::StatusOr<std::string> bytes = ReadFile(path.string(), kMostGridBytes);
   if (!bytes.ok()) return false;
-  const absl::StatusOr<std::map<std::string, std::string>> text = ReadPngText(*bytes);
-  return text.ok() && text->contains("prompts") && !text->contains("prompt");
+  const absl::StatusOr<PngText> text = ReadPngText(*bytes);
+  return text.ok() && IsOfGrid(*text);
 }
 
 // Takes the picture's name out of what becomes metadata.
@@ -171,10 +176,10 @@ absl::StatusOr<v1::Prompt> PicturePrompts::Of(const std::string& name, absl::str
     if (const auto it = index->by_last_part.find(LastPart(name)); it != index->by_last_part.end())
       return take(it->second);
   }
-  const absl::StatusOr<std::map<std::string, std::string>> text = ReadPngText(bytes);
+  const absl::StatusOr<PngText> text = ReadPngText(bytes);
   if (text.ok()) {
     const auto own = text->find("prompt");
-    if (own == text->end() && text->contains("prompts"))
+    if (IsOfGrid(*text))
       return absl::NotFoundError("a grid of several prompts' pictures; score those by themselves");
     if (own != text->end() && absl::StartsWith(absl::StripLeadingAsciiWhitespace(own->second), "{"))
       return absl::NotFoundError("its text \"prompt\" is JSON of another program; give --prompts FILE.jsonl");

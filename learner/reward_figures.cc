@@ -8,32 +8,12 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/utf8.h"
 #include "common/scoring/reward_terms.h"
+#include "learner/running_mean.h"
 
 namespace flowawr {
 namespace {
 
 constexpr size_t kLongestReason = 200;
-
-// Welford's: rewards far from 0 lose no digits.
-class Mean {
- public:
-  void Add(double value) {
-    if (!std::isfinite(value)) return;
-    const double before = value - mean_;
-    mean_ += before / static_cast<double>(++count_);
-    squares_ += before * (value - mean_);
-  }
-  std::optional<double> mean() const { return count_ == 0 ? std::nullopt : std::optional(mean_); }
-  std::optional<double> standard_error() const {
-    if (count_ < 2) return std::nullopt;
-    const double n = static_cast<double>(count_);
-    return std::sqrt(squares_ / (n - 1) / n);
-  }
-
- private:
-  double mean_ = 0, squares_ = 0;
-  int64_t count_ = 0;
-};
 
 // Whether the first scorer that is no shadow said that the image is exactly what was asked for; nullopt: it did not say.
 std::optional<bool> SaidExact(const Group& group, int64_t sample) {
@@ -58,8 +38,8 @@ double WeightedReward(const Group& group, int64_t sample) {
 
 RewardFigures MeasureRewards(const std::vector<Group>& groups) {
   RewardFigures figures;
-  Mean reward, exact;
-  std::map<std::string, Mean> by_scorer;
+  RunningMean reward, exact;
+  std::map<std::string, RunningMean> by_scorer;
   for (const Group& group : groups) {
     for (int64_t sample = 0; sample < group.rewards.size(1); ++sample) {
       ++figures.images;
@@ -92,7 +72,7 @@ RewardsByPrompt MeasureByPrompt(const std::vector<Group>& groups) {
     for (int term = 0; term < groups[i].lease.reward_spec().terms_size(); ++term) {
       std::vector<double>& means = rewards[groups[i].lease.reward_spec().terms(term).scorer()];
       means.resize(groups.size(), std::numeric_limits<double>::quiet_NaN());
-      Mean mean;
+      RunningMean mean;
       for (int64_t sample = 0; sample < groups[i].rewards.size(1); ++sample)
         mean.Add(groups[i].rewards[term][sample].item<double>());
       if (mean.mean()) means[i] = *mean.mean();

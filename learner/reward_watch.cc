@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "absl/strings/str_format.h"
+#include "learner/running_mean.h"
 
 namespace flowawr {
 namespace {
@@ -32,21 +33,18 @@ struct Comparison {
 // Over the prompts that both have a reward of.
 Comparison Compare(const std::vector<double>& base, const std::vector<double>& newest) {
   Comparison over;
-  std::vector<double> differences;
+  RunningMean differences;
   for (size_t i = 0; i < std::min(base.size(), newest.size()); ++i) {
     if (!std::isfinite(base[i]) || !std::isfinite(newest[i])) continue;
     over.from += base[i];
     over.to += newest[i];
-    differences.push_back(newest[i] - base[i]);
+    differences.Add(newest[i] - base[i]);
+    ++over.prompts;
   }
-  over.prompts = static_cast<int>(differences.size());
   if (over.prompts == 0) return over;
   over.from /= over.prompts;
   over.to /= over.prompts;
-  if (over.prompts == 1) return over;
-  double squares = 0;
-  for (const double difference : differences) squares += std::pow(difference - (over.to - over.from), 2);
-  over.standard_error = std::sqrt(squares / (over.prompts - 1) / over.prompts);
+  over.standard_error = differences.standard_error();
   return over;
 }
 

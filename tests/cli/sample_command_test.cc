@@ -14,7 +14,6 @@
 #include "absl/strings/str_cat.h"
 #include "cli/sample_images.h"
 #include "cli/sample_progress.h"
-#include "common/base/file.h"
 #include "common/diffusion/noise.h"
 #include "common/nn/lora_files.h"
 #include "common/sd3/transformer.h"
@@ -23,6 +22,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/cli/command.h"
+#include "tests/cli/files_of.h"
 #include "tests/cli/outcome.h"
 #include "tests/testing/python.h"
 #include "tests/testing/temp_folder.h"
@@ -41,14 +41,6 @@ std::string Model() { return SourceFolder() + "/models/tiny-sd3"; }
 Outcome Sample(const TempFolder& folder, const std::string& out, const std::string& more) {
   return RunFlowawr(folder, absl::StrCat("sample --model ", Model(), " --height 32 --width 64 --steps 2 ", kPrompts,
                                          " --out ", folder / out, " ", more));
-}
-
-// By name; grid.png too.
-std::map<std::string, std::string> FilesOf(const std::string& folder) {
-  std::map<std::string, std::string> files;
-  for (const auto& entry : std::filesystem::directory_iterator(folder))
-    files[entry.path().filename().string()] = ReadFile(entry.path().string()).value();
-  return files;
 }
 
 TEST(SampleCommand, WritesEveryImageAndAGridAndTheSameBytesForTheSameSeed) {

@@ -2,16 +2,14 @@
 #include <ATen/Parallel.h>
 #include <gtest/gtest.h>
 
-#include <filesystem>
-#include <map>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "cli/sample_images.h"
-#include "common/base/file.h"
 #include "common/nn/lora_files.h"
+#include "tests/cli/files_of.h"
 #include "tests/cli/outcome.h"
 #include "tests/testing/fake_device/fake_device.h"
 #include "tests/testing/fake_device/fake_graph.h"
@@ -68,13 +66,6 @@ TEST(SampleOnDeviceTest, RecordsTheStepsOfSmallPassesWithGuidanceAndWithout) {
       }
     }
   }
-}
-
-std::map<std::string, std::string> FilesOf(const std::string& folder) {
-  std::map<std::string, std::string> files;
-  for (const auto& entry : std::filesystem::directory_iterator(folder))
-    files[entry.path().filename().string()] = ReadFile(entry.path().string()).value();
-  return files;
 }
 
 TEST(SampleOnDeviceTest, TheProgramWritesTheSameBytesWhetherStepsAreRecordedOrNot) {
